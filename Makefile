@@ -1,0 +1,24 @@
+# make demo   train, evaluate, draw and export a pose network on generated people (about ten minutes, 2 cores)
+# make test   every test
+# make lint   ruff
+# Each makes .venv when it is missing. PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint
+demo: $(READY)
+	$(VENV)/bin/python -m jaxpose.demo --python $(VENV)/bin/python
+
+test: $(READY)
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+
+# requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two.
+$(READY): requirements.txt pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet -r requirements.txt -e ".[export,dev]"
+	touch $@

@@ -1,0 +1,35 @@
+"""Test-wide settings: CPU, a compilation cache shared by the tests, and the real-data folder."""
+
+import os
+import pathlib
+import tempfile
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Subprocess tests compile the same small networks again and again; they share one cache on disk.
+CACHE = pathlib.Path(tempfile.gettempdir()) / f"jaxpose-test-xla-{os.getuid()}"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def repository() -> pathlib.Path:
+    """The checkout's root folder."""
+    return pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    """Folder of small saved facts: key lists, sample tensors, published values."""
+    return pathlib.Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """Folder of annotated photographs named by JAXPOSE_REAL_DATA; skips when there is none."""
+    folder = os.environ.get("JAXPOSE_REAL_DATA")
+    if not folder:
+        pytest.skip("JAXPOSE_REAL_DATA is not set")
+    return pathlib.Path(folder)

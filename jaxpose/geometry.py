@@ -1,0 +1,149 @@
+"""Person box -> center and scale -> affine crop, and back.
+
+One formula for training, evaluation, prediction and exported models. Conventions (those of the
+public HRNet and mmpose 0.x code): pixel (0, 0) is the center of the top-left pixel, x right, y
+down; sizes are (H, W), points (x, y); a scale is the size of the cropped region in units of
+200 pixels. The crop is a similarity whose zoom comes from the widths alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+PIXEL_STD = 200.0  # pixels in one unit of scale
+BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
+
+# Channel statistics of ImageNet in RGB order, for pixel values 0..255.
+MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
+STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
+
+
+def normalize(images: Any) -> Any:
+    """uint8 or float RGB images [..., 3] in 0..255 -> float32, (image - MEAN) / STD.
+
+    Works on numpy and jax arrays (traced too) and returns the same kind.
+    """
+    return (images.astype(np.float32) - MEAN) / STD
+
+
+def box_to_center_scale(
+    box: Any, input_size: tuple[int, int], padding: float = BOX_PADDING
+) -> tuple[np.ndarray, np.ndarray]:
+    """Center and scale of the crop that shows a person box at the aspect of the network's input.
+
+    The shorter side of the box is lengthened until the box has the input's aspect, then both grow
+    by `padding`.
+
+    Args:
+      box: [..., 4] as (x, y, w, h) in pixels.
+      input_size: (H, W) of the network's input.
+      padding: factor on the aspect-fixed box.
+
+    Returns:
+      center [..., 2] in pixels and scale [..., 2] in units of 200 pixels, float32.
+    """
+    x, y, w, h = np.moveaxis(np.asarray(box, np.float64), -1, 0)
+    aspect = input_size[1] / input_size[0]
+    center = np.stack([x + w / 2, y + h / 2], -1)
+    size = np.stack([np.maximum(w, aspect * h), np.maximum(h, w / aspect)], -1)
+    scale = size / PIXEL_STD * padding
+    return center.astype(np.float32), scale.astype(np.float32)
+
+
+def affine(
+    center: Any, scale: Any, rotation: float, output_size: tuple[int, int]
+) -> np.ndarray:
+    """Matrix [2, 3] (float64) that takes image points to the crop.
+
+    With k = W / (200 * scale[0]) and the rotation t,
+    p' = k [[cos t, sin t], [-sin t, cos t]] (p - center) + (W / 2, H / 2).
+
+    Args:
+      center: (x, y) in image pixels; lands on (W / 2, H / 2).
+      scale: (x, y) in units of 200 pixels; only x is used.
+      rotation: degrees, in the sense of HRNet's augmentation (positive turns the crop's content
+        from the y axis to the x axis).
+      output_size: (H, W) of the crop.
+    """
+    center = np.asarray(center, np.float64)
+    height, width = output_size
+    zoom = width / (PIXEL_STD * float(np.asarray(scale, np.float64)[0]))
+    angle = np.deg2rad(float(rotation))
+    sin, cos = np.sin(angle), np.cos(angle)
+    linear = zoom * np.array([[cos, sin], [-sin, cos]])
+    offset = np.array([width / 2, height / 2]) - linear @ center
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def invert_affine(matrix: Any) -> np.ndarray:
+    """The matrix [2, 3] that undoes `matrix`. Raises ValueError when it cannot be undone."""
+    matrix = np.asarray(matrix, np.float64)
+    if not abs(np.linalg.det(matrix[:, :2])) > 0:
+        raise ValueError(f"affine matrix {matrix.tolist()} has no inverse")
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([linear, -linear @ matrix[:, 2:]], axis=1)
+
+
+def transform(points: Any, matrix: Any) -> Any:
+    """Points [..., 2] moved by a matrix [2, 3]; numpy in, numpy out; jax in, jax out."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def clip_box(
+    box: Any, image_size: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
+    """The box (x, y, w, h) cut to the image, or None when nothing of it is left.
+
+    As the public code for COCO does it: x1 = max(0, x), y1 = max(0, y),
+    x2 = min(W - 1, x1 + max(0, w - 1)), y2 likewise; the clean box is (x1, y1, x2 - x1, y2 - y1).
+
+    Args:
+      box: (x, y, w, h) in pixels.
+      image_size: (H, W) of the image.
+    """
+    x, y, w, h = (float(value) for value in box)
+    height, width = image_size
+    x1, y1 = max(0.0, x), max(0.0, y)
+    x2 = min(width - 1.0, x1 + max(0.0, w - 1))
+    y2 = min(height - 1.0, y1 + max(0.0, h - 1))
+    if not (x2 > x1 and y2 > y1):
+        return None
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def crop(image: np.ndarray, matrix: Any, output_size: tuple[int, int]) -> np.ndarray:
+    """The image [H, W, C] seen through `matrix` (image -> output), bilinear, zero outside.
+
+    Output pixel (i, j) samples the image at the inverse of the integer point (i, j).
+
+    Args:
+      image: uint8 or float32 [H, W, C].
+      matrix: [2, 3] from `affine`.
+      output_size: (H, W) of the result.
+    """
+    import cv2
+
+    height, width = output_size
+    matrix = np.asarray(matrix, np.float64)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def heatmap_to_image(
+    points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int]
+) -> Any:
+    """Points of the heatmap's grid in image pixels: the inverse of the unrotated crop.
+
+    p = (q - (w / 2, h / 2)) * (200 * scale_x / w) + center. Works on numpy and jax arrays.
+
+    Args:
+      points: [..., K, 2] (x, y) on the heatmap's grid.
+      center: [..., 2] of the crop, in image pixels.
+      scale: [..., 2] of the crop; only x is used.
+      heatmap_size: (h, w).
+    """
+    height, width = heatmap_size
+    middle = np.array([width / 2, height / 2], np.float32)
+    zoom = scale[..., None, :1] * (PIXEL_STD / width)
+    return (points - middle) * zoom + center[..., None, :]

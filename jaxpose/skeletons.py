@@ -1,0 +1,263 @@
+"""Joint sets: names, limbs, OKS sigmas, and what follows from the names.
+
+A skeleton is the list of joint names in the order of the annotation file. Everything that depends
+on the meaning of a joint is derived from its name in this one place: which joints swap under a
+mirror, which belong to the upper and the lower body, which two span the torso.
+
+The sigmas of COCO are those of its evaluation code (pycocotools, `Params.setKpParams`), the sigmas
+of CrowdPose those of the CrowdPose API.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# OKS sigma by joint name without its side. The first eight are COCO's; head and neck joints have
+# the value that CrowdPose gives to its head and neck, the pelvis that of a hip.
+_SIGMA_BY_PART = {
+    "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072,
+    "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089,
+    "head": 0.079, "head_top": 0.079, "top_head": 0.079, "neck": 0.079, "upper_neck": 0.079,
+    "thorax": 0.079, "pelvis": 0.107,
+}  # fmt: skip
+# A joint of any other name: the median of COCO's seventeen sigmas.
+DEFAULT_SIGMA = 0.072
+
+_LOWER_PARTS = frozenset({
+    "pelvis", "hip", "knee", "ankle", "foot", "heel", "toe", "big_toe", "small_toe",
+})  # fmt: skip
+
+_SIDE_PATTERNS = (
+    re.compile(r"(?P<side>left|right)[_\- ]?(?P<part>.+)", re.IGNORECASE),
+    re.compile(r"(?P<side>l|r)[_\- ](?P<part>.+)", re.IGNORECASE),
+    re.compile(r"(?P<side>L|R)(?P<part>[A-Z].*)"),
+    re.compile(r"(?P<part>.+)[_\- ](?P<side>left|right|l|r)", re.IGNORECASE),
+)
+
+
+def split_side(name: str) -> tuple[str | None, str]:
+    """`left_knee` -> ("left", "knee"), `nose` -> (None, "nose"); the part is in lower case.
+
+    Sides are read from `left_knee`, `l_knee`, `leftKnee`, `LKnee`, `knee_left` and the like.
+    """
+    for pattern in _SIDE_PATTERNS:
+        match = pattern.fullmatch(name)
+        if match:
+            side = "left" if match["side"][0] in "lL" else "right"
+            return side, _plain(match["part"])
+    return None, _plain(name)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """The joints of one dataset, in the order of its files.
+
+    Args:
+      name: name of the joint set.
+      joints: joint names, unique; a sided joint has the other side too (`left_hip`, `right_hip`).
+      limbs: pairs of 0-based joint indexes, for drawing only.
+      sigmas: one OKS sigma per joint (relative to the root of the person's area).
+
+    Raises:
+      ValueError: a repeated or one-sided joint name, a limb outside the joints, sigmas of another
+        number than the joints or not positive.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "joints", tuple(str(joint) for joint in self.joints))
+        object.__setattr__(self, "limbs", tuple((int(a), int(b)) for a, b in self.limbs))
+        object.__setattr__(self, "sigmas", tuple(float(sigma) for sigma in self.sigmas))
+        where = f"skeleton {self.name!r}"
+        if not self.joints:
+            raise ValueError(f"{where} has no joints")
+        repeated = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
+        if repeated:
+            raise ValueError(f"{where} names a joint twice: {', '.join(repeated)}")
+        for limb in self.limbs:
+            if not all(0 <= index < len(self.joints) for index in limb):
+                raise ValueError(
+                    f"{where}: limb {limb} is outside the joints 0..{len(self.joints) - 1}"
+                )
+        if len(self.sigmas) != len(self.joints):
+            raise ValueError(
+                f"{where} has {len(self.joints)} joints and {len(self.sigmas)} sigmas"
+            )
+        if not all(0 < sigma < float("inf") for sigma in self.sigmas):
+            raise ValueError(f"{where}: sigmas must be positive numbers, got {self.sigmas}")
+        _ = self.flip_pairs  # checks the names
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @functools.cached_property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Joints that swap when the image is mirrored: ((left, right), ...) in joint order, with
+        the smaller index first. Derived from the names; a joint without its other half is refused,
+        so that the pairs always form an involution."""
+        sides: dict[str, dict[str, int]] = {}
+        for index, joint in enumerate(self.joints):
+            side, part = split_side(joint)
+            if side is None:
+                continue
+            other = sides.setdefault(part, {})
+            if side in other:
+                raise ValueError(
+                    f"skeleton {self.name!r}: {joint!r} and {self.joints[other[side]]!r} are both "
+                    f"the {side} {part}"
+                )
+            other[side] = index
+        pairs = []
+        for part, found in sides.items():
+            if len(found) != 2:
+                side, index = next(iter(found.items()))
+                missing = "right" if side == "left" else "left"
+                raise ValueError(
+                    f"skeleton {self.name!r}: {self.joints[index]!r} has no {missing} {part}"
+                )
+            pairs.append(tuple(sorted(found.values())))
+        return tuple(sorted(pairs))
+
+    @functools.cached_property
+    def flip_indices(self) -> np.ndarray:
+        """Permutation [K]: joint k of the mirrored person is joint flip_indices[k]."""
+        indices = np.arange(self.num_joints)
+        for first, second in self.flip_pairs:
+            indices[first], indices[second] = second, first
+        indices.setflags(write=False)
+        return indices
+
+    @functools.cached_property
+    def lower_body(self) -> tuple[int, ...]:
+        """Indexes of pelvis, hips, knees, ankles and feet."""
+        return tuple(
+            index
+            for index, joint in enumerate(self.joints)
+            if split_side(joint)[1] in _LOWER_PARTS
+        )
+
+    @functools.cached_property
+    def upper_body(self) -> tuple[int, ...]:
+        """Indexes of all joints that are not of the lower body."""
+        return tuple(index for index in range(self.num_joints) if index not in self.lower_body)
+
+    @functools.cached_property
+    def torso(self) -> tuple[int, int] | None:
+        """Indexes of (left hip, right shoulder), or None when the skeleton lacks one of them."""
+        index = {split_side(joint): number for number, joint in enumerate(self.joints)}
+        hip, shoulder = index.get(("left", "hip")), index.get(("right", "shoulder"))
+        return None if hip is None or shoulder is None else (hip, shoulder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form that json can write; `from_dict` reads it."""
+        return {
+            "name": self.name,
+            "joints": list(self.joints),
+            "limbs": [list(limb) for limb in self.limbs],
+            "sigmas": list(self.sigmas),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Skeleton:
+        """The skeleton that `to_dict` wrote. Raises ValueError on a missing key."""
+        missing = [f.name for f in dataclasses.fields(cls) if f.name not in values]
+        if missing:
+            raise ValueError(f"skeleton lacks {', '.join(missing)}")
+        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls)})
+
+
+def default_sigma(joint: str) -> float:
+    """OKS sigma of a joint whose file gives none.
+
+    COCO's value for a joint of that name (either side); 0.079 for head and neck joints, as in
+    CrowdPose; 0.107 for the pelvis, as for a hip; otherwise `DEFAULT_SIGMA`, COCO's median.
+    """
+    return _SIGMA_BY_PART.get(split_side(joint)[1], DEFAULT_SIGMA)
+
+
+def _skeleton(name: str, joints: str, limbs: str) -> Skeleton:
+    names = tuple(joints.split())
+    pairs = (limb.split("-") for limb in limbs.split())
+    return Skeleton(
+        name=name,
+        joints=names,
+        limbs=tuple((int(a), int(b)) for a, b in pairs),
+        sigmas=tuple(default_sigma(joint) for joint in names),
+    )
+
+
+COCO = _skeleton(
+    "coco",
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
+    " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle",
+    "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 5-7 6-8 7-9 8-10 1-2 0-1 0-2 1-3 2-4 3-5 4-6",
+)
+MPII = _skeleton(
+    "mpii",
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck"
+    " head_top right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
+    "0-1 1-2 2-6 6-3 3-4 4-5 6-7 7-8 8-9 10-11 11-12 12-7 7-13 13-14 14-15",
+)
+CROWDPOSE = _skeleton(
+    "crowdpose",
+    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip"
+    " left_knee right_knee left_ankle right_ankle head neck",
+    "10-8 8-6 11-9 9-7 6-7 0-6 1-7 0-1 0-2 1-3 2-4 3-5 12-13 13-0 13-1",
+)
+_BUILT_IN = {skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE)}
+
+
+def get(name: str) -> Skeleton:
+    """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name."""
+    if name not in _BUILT_IN:
+        near = difflib.get_close_matches(name, _BUILT_IN, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown skeleton {name!r} (known: {', '.join(_BUILT_IN)}){hint}")
+    return _BUILT_IN[name]
+
+
+def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
+    """The skeleton of one entry of `categories` in a COCO-format annotation file.
+
+    `keypoints` are the joint names; `skeleton` the limbs (1-based indexes, may be absent);
+    `sigmas` the OKS sigmas (not part of COCO's format, may be absent: then `default_sigma` of each
+    name). Files whose joint names are those of a built-in skeleton get its name and its limbs: the
+    official CrowdPose files carry COCO's limbs, which do not fit their fourteen joints.
+
+    Raises:
+      ValueError: no `keypoints`, or what `Skeleton` refuses.
+    """
+    name = str(category.get("name", "person"))
+    joints = category.get("keypoints")
+    if not isinstance(joints, list | tuple) or not joints:
+        raise ValueError(f"category {name!r} has no list of joint names under 'keypoints'")
+    joints = tuple(str(joint) for joint in joints)
+    sigmas = category.get("sigmas")
+    if sigmas is None:
+        sigmas = [default_sigma(joint) for joint in joints]
+    for known in _BUILT_IN.values():
+        if known.joints == joints:
+            return dataclasses.replace(known, sigmas=tuple(sigmas))
+    try:
+        limbs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"category {name!r}: 'skeleton' must be a list of pairs of joint numbers"
+        ) from None
+    return Skeleton(name=name, joints=joints, limbs=limbs, sigmas=tuple(sigmas))

@@ -1,0 +1,243 @@
+"""Convolutions and transposed convolutions. NHWC images, HWIO kernels, PyTorch's symmetric padding.
+
+Native forms are ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
+convolutions tens of times slower than a sum of shifted products, hence the fast forms
+(`jaxpose.ops.taps`). Products are summed in float32 whatever the dtype; the result has the dtype
+of ``x``.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxpose.ops import taps
+from jaxpose.ops.named import call, with_gradient
+
+Size = int | tuple[int, int]
+
+
+def pair(size: Size) -> list[int]:
+    """An int or (h, w) as a list [h, w]."""
+    return [size, size] if isinstance(size, int) else [int(n) for n in size]
+
+
+def _check(op: str, x: jax.Array, w: jax.Array, expected: tuple[int | None, int | None]) -> None:
+    """``expected``: the kernel's last two sizes, None where any will do."""
+    if x.ndim != 4 or w.ndim != 4:
+        raise ValueError(
+            f"{op}: x must be [B,H,W,C] and w [kh,kw,I,O], got {x.shape} and {w.shape}"
+        )
+    if any(e is not None and e != n for e, n in zip(expected, w.shape[2:], strict=True)):
+        raise ValueError(f"{op}: kernel {w.shape} does not fit {x.shape[3]} input channels")
+
+
+def conv(x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0) -> jax.Array:
+    """Dense convolution.
+
+    out[b,i,j,o] = sum over u,v,c of x[b, i*s+u-p, j*s+v-p, c] * w[u,v,c,o], zero outside the image.
+
+    Args:
+      x: [B, H, W, Cin].
+      w: [kh, kw, Cin, Cout].
+      stride: int or (h, w).
+      padding: zeros on both sides, int or (h, w).
+
+    Returns:
+      [B, (H+2p-kh)//s+1, (W+2p-kw)//s+1, Cout]. PyTorch: ``F.conv2d(x, w, None, stride, padding)``.
+    """
+    _check("conv", x, w, (x.shape[-1], None))
+    return call(_conv, x, w, stride=pair(stride), padding=pair(padding))
+
+
+def depthwise_conv(x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0) -> jax.Array:
+    """Depthwise convolution: every channel has its own kernel.
+
+    out[b,i,j,c] = sum over u,v of x[b, i*s+u-p, j*s+v-p, c] * w[u,v,0,c].
+
+    Args:
+      x: [B, H, W, C].
+      w: [kh, kw, 1, C].
+      stride: int or (h, w).
+      padding: zeros on both sides, int or (h, w).
+
+    Returns:
+      [B, (H+2p-kh)//s+1, (W+2p-kw)//s+1, C]. PyTorch: ``F.conv2d(x, w, None, stride, padding,
+      groups=C)``.
+    """
+    _check("depthwise_conv", x, w, (1, x.shape[-1]))
+    return call(_depthwise_conv, x, w, stride=pair(stride), padding=pair(padding))
+
+
+def grouped_conv(
+    x: jax.Array, w: jax.Array, *, groups: int, stride: Size = 1, padding: Size = 0
+) -> jax.Array:
+    """Grouped convolution: group g maps its Cin/groups input channels to its Cout/groups outputs.
+
+    Args:
+      x: [B, H, W, Cin].
+      w: [kh, kw, Cin/groups, Cout], output channels of one group side by side.
+      groups: divides Cin and Cout.
+      stride: int or (h, w).
+      padding: zeros on both sides, int or (h, w).
+
+    Returns:
+      [B, (H+2p-kh)//s+1, (W+2p-kw)//s+1, Cout]. PyTorch: ``F.conv2d(..., groups=groups)``.
+    """
+    if x.shape[-1] % groups or w.shape[-1] % groups:
+        raise ValueError(
+            f"grouped_conv: {groups} groups do not divide {x.shape[-1]} or {w.shape[-1]} channels"
+        )
+    _check("grouped_conv", x, w, (x.shape[-1] // groups, None))
+    return call(_grouped_conv, x, w, groups=groups, stride=pair(stride), padding=pair(padding))
+
+
+def conv_transpose(x: jax.Array, w: jax.Array, *, stride: Size = 2, padding: Size = 1) -> jax.Array:
+    """Dense transposed convolution.
+
+    A convolution of ``x`` with stride-1 zeros inserted between its pixels, padded by k-1-p; ``w``
+    is oriented for that convolution: PyTorch's [in, out, kh, kw] kernel flipped in both spatial
+    axes and transposed.
+
+    Args:
+      x: [B, H, W, Cin].
+      w: [kh, kw, Cin, Cout].
+      stride: int or (h, w).
+      padding: PyTorch's ``padding`` of ConvTranspose2d, int or (h, w).
+
+    Returns:
+      [B, (H-1)*s-2p+kh, (W-1)*s-2p+kw, Cout]. PyTorch: ``F.conv_transpose2d(x, w', None, stride,
+      padding)``.
+    """
+    _check("conv_transpose", x, w, (x.shape[-1], None))
+    return call(_conv_transpose, x, w, stride=pair(stride), padding=pair(padding))
+
+
+def depthwise_conv_transpose(
+    x: jax.Array, w: jax.Array, *, stride: Size = 2, padding: Size = 1
+) -> jax.Array:
+    """Depthwise transposed convolution; orientation of ``w`` as in `conv_transpose`.
+
+    Args:
+      x: [B, H, W, C].
+      w: [kh, kw, 1, C].
+      stride: int or (h, w).
+      padding: PyTorch's ``padding`` of ConvTranspose2d, int or (h, w).
+
+    Returns:
+      [B, (H-1)*s-2p+kh, (W-1)*s-2p+kw, C]. PyTorch: ``F.conv_transpose2d(..., groups=C)``.
+    """
+    _check("depthwise_conv_transpose", x, w, (1, x.shape[-1]))
+    return call(_depthwise_conv_transpose, x, w, stride=pair(stride), padding=pair(padding))
+
+
+def _native(x, w, *, stride=(1, 1), padding, dilation=(1, 1), groups=1):
+    # On CPU and in float32 the accumulator is float32 anyway; a bfloat16 convolution accumulates in
+    # float32 on every accelerator, so asking for a float32 result would only cost memory.
+    return lax.conv_general_dilated(
+        x,
+        w.astype(x.dtype),
+        stride,
+        [(p, p) for p in padding],
+        lhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _conv(x, w, *, impl, stride, padding):
+    native = functools.partial(_native, stride=stride, padding=padding)
+    if w.shape[:2] != (1, 1) or any(padding):
+        return native(x, w)
+    stride, size = tuple(stride), x.shape[1:3]
+
+    def fast(x, w):
+        return taps.gather(x, w.astype(x.dtype), stride, (0, 0)).astype(x.dtype)
+
+    def vjp(x, w, g):
+        dx = taps.scatter(g, w.astype(x.dtype).swapaxes(2, 3), stride, (0, 0), size)
+        dw = taps.correlate(x, g, (1, 1), stride, (0, 0), dense=True)
+        return dx.astype(x.dtype), dw.astype(w.dtype)
+
+    return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _depthwise_conv(x, w, *, impl, stride, padding):
+    native = functools.partial(_native, stride=stride, padding=padding, groups=x.shape[-1])
+    stride, padding, size = tuple(stride), tuple(padding), x.shape[1:3]
+
+    def fast(x, w):
+        return taps.gather(x, w[:, :, 0], stride, padding).astype(x.dtype)
+
+    def vjp(x, w, g):
+        dx = taps.scatter(g, w[:, :, 0], stride, padding, size)
+        dw = taps.correlate(x, g, w.shape[:2], stride, padding, dense=False)
+        return dx.astype(x.dtype), dw[:, :, None].astype(w.dtype)
+
+    return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _grouped_conv(x, w, *, impl, groups, stride, padding):
+    native = functools.partial(_native, stride=stride, padding=padding, groups=groups)
+    stride, padding, size = tuple(stride), tuple(padding), x.shape[1:3]
+
+    def split(x, w, *more):
+        return zip(*(jnp.split(a, groups, -1) for a in (x, w.astype(x.dtype), *more)), strict=True)
+
+    def fast(x, w):
+        parts = [taps.gather(x, w, stride, padding) for x, w in split(x, w)]
+        return jnp.concatenate(parts, -1).astype(x.dtype)
+
+    def vjp(x, w, g):
+        dx = [
+            taps.scatter(g, w.swapaxes(2, 3), stride, padding, size) for _, w, g in split(x, w, g)
+        ]
+        dw = [
+            taps.correlate(x, g, w.shape[:2], stride, padding, dense=True)
+            for x, w, g in split(x, w, g)
+        ]
+        return jnp.concatenate(dx, -1).astype(x.dtype), jnp.concatenate(dw, -1).astype(w.dtype)
+
+    return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _transposed(x, w, impl, stride, padding, depthwise):
+    """Both transposed convolutions: the transpose of a convolution with the flipped kernel."""
+    kernel = w.shape[:2]
+    native = functools.partial(
+        _native,
+        padding=[k - 1 - p for k, p in zip(kernel, padding, strict=True)],
+        dilation=stride,
+        groups=x.shape[-1] if depthwise else 1,
+    )
+    stride, padding = tuple(stride), tuple(padding)
+    size = tuple(
+        (n - 1) * s - 2 * p + k
+        for n, s, p, k in zip(x.shape[1:3], stride, padding, kernel, strict=True)
+    )
+
+    def flipped(w, dtype):
+        w = w[::-1, ::-1]
+        return w[:, :, 0] if depthwise else w.astype(dtype)
+
+    def fast(x, w):
+        return taps.scatter(x, flipped(w, x.dtype), stride, padding, size).astype(x.dtype)
+
+    def vjp(x, w, g):
+        kernel_t = flipped(w, x.dtype)
+        kernel_t = kernel_t if depthwise else kernel_t.swapaxes(2, 3)
+        dx = taps.gather(g, kernel_t, stride, padding)
+        dw = taps.correlate(g, x, kernel, stride, padding, dense=not depthwise)
+        dw = dw[:, :, None] if depthwise else dw.swapaxes(2, 3)
+        return dx.astype(x.dtype), dw[::-1, ::-1].astype(w.dtype)
+
+    return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _conv_transpose(x, w, *, impl, stride, padding):
+    return _transposed(x, w, impl, stride, padding, depthwise=False)
+
+
+def _depthwise_conv_transpose(x, w, *, impl, stride, padding):
+    return _transposed(x, w, impl, stride, padding, depthwise=True)

@@ -1,0 +1,165 @@
+"""How an operator gets its name, and how its implementation is chosen.
+
+Every operator is traced under a ``jax.jit`` whose name is ``op:<name>|<static arguments as
+JSON>``. XLA inlines these calls and differentiation passes through them, so they cost nothing; a
+jaxpr of a model, however, is then a short list of recognisable equations, which is what summary
+and export read (`parse`).
+
+An operator may have two forms: the native one (XLA's own convolution, pooling, ...), right on
+accelerators, and a fast one for CPU. ``auto`` leaves the choice to the lowering
+(``lax.platform_dependent``); ``fast`` and ``lax`` force one form, for tests and comparisons.
+"""
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax import lax
+
+PREFIX = "op:"
+IMPLEMENTATIONS = ("auto", "fast", "lax")
+NAMES = (
+    "conv",
+    "depthwise_conv",
+    "grouped_conv",
+    "conv_transpose",
+    "depthwise_conv_transpose",
+    "batch_norm",
+    "batch_norm_train",
+    "activation",
+    "channel_shuffle",
+    "max_pool",
+    "avg_pool",
+    "adaptive_avg_pool",
+    "resize",
+    "global_avg_pool",
+    "global_max_pool",
+    "channel_mean",
+    "channel_max",
+    "channel_conv1d",
+)
+
+
+def _checked(name: str) -> str:
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"ops implementation {name!r}: choose one of {', '.join(IMPLEMENTATIONS)}")
+    return name
+
+
+_current = _checked(os.environ.get("JAXPOSE_OPS", "auto"))
+
+
+def set_implementation(name: str) -> None:
+    """Choose the form of every operator traced from now on: ``auto``, ``fast`` or ``lax``.
+
+    It is read when an operator is traced; a function that an outer ``jax.jit`` has already traced
+    keeps what it was traced with. The environment variable ``JAXPOSE_OPS`` gives the initial value.
+    """
+    global _current
+    _current = _checked(name)
+
+
+def get_implementation() -> str:
+    """The form that operators traced now get."""
+    return _current
+
+
+@contextlib.contextmanager
+def implementation(name: str) -> Iterator[None]:
+    """`set_implementation` for the body of a ``with`` statement."""
+    before = _current
+    set_implementation(name)
+    try:
+        yield
+    finally:
+        set_implementation(before)
+
+
+def parse(name: str) -> tuple[str, dict[str, Any]] | None:
+    """Decode the name of a jitted call: ``(operator, static arguments)``, None for any other
+    name."""
+    if not name.startswith(PREFIX):
+        return None
+    op, _, statics = name[len(PREFIX) :].partition("|")
+    if op not in NAMES:
+        return None
+    return op, json.loads(statics)
+
+
+@functools.cache
+def _jitted(body: Callable, name: str) -> Callable:
+    _, statics = parse(name)
+
+    def op(*arrays):
+        return body(*arrays, **statics)
+
+    op.__name__ = op.__qualname__ = name
+    return jax.jit(op)
+
+
+def call(body: Callable, *arrays: jax.Array, **statics: Any) -> Any:
+    """Trace ``body(*arrays, impl=..., **statics)`` under the name of its operator.
+
+    ``body`` is called ``_<operator>``; ``statics`` must survive JSON (numbers, strings, lists).
+    """
+    op = body.__name__.removeprefix("_")
+    statics["impl"] = _current
+    name = f"{PREFIX}{op}|{json.dumps(statics, sort_keys=True, separators=(',', ':'))}"
+    return _jitted(body, name)(*_same_mesh_axes(arrays))
+
+
+def _same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """Mark all arguments as varying over the union of the mesh axes that any of them varies over.
+
+    Inside ``jax.shard_map`` a replicated weight meets a sharded activation. JAX inserts this cast
+    by itself, except in front of a custom gradient; its transpose is the sum of the weight's
+    gradient over the devices.
+    """
+    arrays = [jax.numpy.asarray(a) for a in arrays]
+    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
+    union = frozenset().union(*varying)
+    return [
+        lax.pcast(a, tuple(union - own), to="varying") if union - own else a
+        for a, own in zip(arrays, varying, strict=True)
+    ]
+
+
+def select(impl: str, fast: Callable, native: Callable, *args: jax.Array) -> Any:
+    """Call ``fast`` or ``native``; for ``auto``, fast on CPU and native elsewhere."""
+    if impl == "lax":
+        return native(*args)
+    if impl == "fast":
+        return fast(*args)
+    return lax.platform_dependent(*args, cpu=fast, default=native)
+
+
+def with_gradient(impl: str, native: Callable, fast: Callable, fast_vjp: Callable) -> Callable:
+    """A function of arrays that is ``native`` or ``fast``, differentiable (in reverse) either way.
+
+    ``fast_vjp(*args, g)`` returns the gradients of ``args``. Only the arguments are kept for the
+    backward pass. The platform is chosen once forward and once backward, because a branch of
+    ``platform_dependent`` could not carry different residuals.
+    """
+    if impl == "lax":
+        return native
+
+    def native_vjp(*args_and_g):
+        *args, g = args_and_g
+        return jax.vjp(native, *args)[1](g)
+
+    @jax.custom_vjp
+    def op(*args):
+        return select(impl, fast, native, *args)
+
+    def forward(*args):
+        return op(*args), args
+
+    def backward(args, g):
+        return select(impl, fast_vjp, native_vjp, *args, g)
+
+    op.defvjp(forward, backward)
+    return op

@@ -1,0 +1,129 @@
+"""Batch normalisation, for inference and for training."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxpose.ops.named import call
+
+
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    *,
+    eps: float = 1e-5,
+) -> jax.Array:
+    """Batch normalisation with given statistics: (x - mean) / sqrt(var + eps) * scale + bias.
+
+    Args:
+      x: [..., C].
+      scale, bias, mean, var: [C] float32.
+      eps: added to the variance.
+
+    Returns:
+      The shape and dtype of ``x``. PyTorch: ``F.batch_norm(x, mean, var, scale, bias, eps=eps)``.
+    """
+    return call(_batch_norm, x, scale, bias, mean, var, eps=eps)
+
+
+def batch_norm_train(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    *,
+    eps: float = 1e-5,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Batch normalisation with the statistics of the batch itself, in float32.
+
+    Args:
+      x: [..., C], float32 or bfloat16.
+      scale, bias: [C] float32.
+      eps: added to the variance.
+      axis_name: mesh axis over which the statistics are shared (inside ``jax.shard_map``); None
+      keeps
+        them per device.
+
+    Returns:
+      (y like ``x``, mean [C], var [C]); ``var`` is biased (divided by the count n, not n - 1).
+      PyTorch: ``F.batch_norm(x, None, None, scale, bias, training=True, eps=eps)``; with
+      ``axis_name`` SyncBatchNorm.
+    """
+    return call(_batch_norm_train, x, scale, bias, eps=eps, axis_name=axis_name)
+
+
+def _batch_norm(x, scale, bias, mean, var, *, impl, eps):
+    factor = scale * lax.rsqrt(var + eps)
+    return (x.astype(jnp.float32) * factor + (bias - mean * factor)).astype(x.dtype)
+
+
+def _batch_norm_train(x, scale, bias, *, impl, eps, axis_name):
+    mean, var = _moments(x)
+    if axis_name is not None:
+        # Law of total variance; the difference of large squares would lose digits.
+        local = mean
+        mean = lax.pmean(local, axis_name)
+        var = lax.pmean(var + jnp.square(local - mean), axis_name)
+    return _normalize(x, mean, var, scale, bias, eps), mean, var
+
+
+def _sums(x: jax.Array) -> jax.Array:
+    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
+
+
+@jax.custom_vjp
+def _moments(x):
+    """Mean and biased variance over all axes but the last, [C] float32, in one pass.
+
+    The values are shifted by the first pixel, so that a mean far from zero costs no digits.
+    """
+    shift = lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
+    shifted = x.astype(jnp.float32) - shift
+    count = x.size // x.shape[-1]
+    first, second = _sums(shifted) / count, _sums(jnp.square(shifted)) / count
+    return first + shift, jnp.maximum(second - jnp.square(first), 0.0)
+
+
+def _moments_forward(x):
+    mean, var = _moments(x)
+    return (mean, var), (x, mean)
+
+
+def _moments_backward(residuals, g):
+    x, mean = residuals
+    d_mean, d_var = g
+    count = x.size // x.shape[-1]
+    slope = d_var * (2.0 / count)
+    return ((x.astype(jnp.float32) * slope + (d_mean / count - mean * slope)).astype(x.dtype),)
+
+
+_moments.defvjp(_moments_forward, _moments_backward)
+
+
+def _normalize(x, mean, var, scale, bias, eps):
+    """(x - mean) / sqrt(var + eps) * scale + bias; its gradient needs two sums and keeps only x."""
+
+    @jax.custom_vjp
+    def op(x, mean, var, scale, bias):
+        factor = scale * lax.rsqrt(var + eps)
+        return (x.astype(jnp.float32) * factor + (bias - mean * factor)).astype(x.dtype)
+
+    def forward(x, mean, var, scale, bias):
+        return op(x, mean, var, scale, bias), (x, mean, var, scale)
+
+    def backward(residuals, g):
+        x, mean, var, scale = residuals
+        rstd = lax.rsqrt(var + eps)
+        g32 = g.astype(jnp.float32)
+        total = _sums(g32)
+        moment = _sums(g32 * (x.astype(jnp.float32) - mean))
+        d_scale = moment * rstd
+        d_var = -0.5 * moment * scale * rstd**3
+        d_mean = -total * scale * rstd
+        return (g32 * (scale * rstd)).astype(x.dtype), d_mean, d_var, d_scale, total
+
+    op.defvjp(forward, backward)
+    return op(x, mean, var, scale, bias)

@@ -1,0 +1,92 @@
+"""Activations and operators along the channel axis."""
+
+import difflib
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.ops.named import call
+
+_ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "hard_swish": lambda x: x * (jnp.clip(x + 3, 0, 6) * (1 / 6)),
+    "hard_sigmoid": lambda x: jnp.clip(x + 3, 0, 6) * (1 / 6),
+    "hard_sigmoid_v1": lambda x: jnp.clip((x + 1) * 0.5, 0, 1),
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "elu": jax.nn.elu,
+}
+
+
+def activation(x: jax.Array, *, kind: str) -> jax.Array:
+    """Elementwise activation, any shape.
+
+    ``kind``: relu, relu6, hard_swish = x * clip(x+3, 0, 6) / 6, hard_sigmoid = clip((x+3)/6, 0, 1)
+    (``F.hardsigmoid``), hard_sigmoid_v1 = clip((x+1)/2, 0, 1) (mmcv before 1.4.4), sigmoid, silu,
+    gelu (exact, with erf), elu.
+    """
+    if kind not in _ACTIVATIONS:
+        near = difflib.get_close_matches(kind, _ACTIVATIONS, 1)
+        hint = (
+            f", did you mean {near[0]!r}?" if near else f": choose one of {', '.join(_ACTIVATIONS)}"
+        )
+        raise ValueError(f"unknown activation {kind!r}{hint}")
+    return call(_activation, x, kind=kind)
+
+
+def channel_shuffle(x: jax.Array, *, groups: int) -> jax.Array:
+    """Interleave ``groups`` blocks of channels: channel g*n + i moves to i*groups + g, n =
+    C/groups.
+
+    x: [..., C]. PyTorch: ``F.channel_shuffle(x, groups)``.
+    """
+    if x.shape[-1] % groups:
+        raise ValueError(f"channel_shuffle: {groups} groups do not divide {x.shape[-1]} channels")
+    return call(_channel_shuffle, x, groups=groups)
+
+
+def channel_mean(x: jax.Array) -> jax.Array:
+    """Mean over channels, [B, H, W, C] -> [B, H, W, 1]. PyTorch: ``x.mean(1, keepdim=True)``."""
+    return call(_channel_mean, x)
+
+
+def channel_max(x: jax.Array) -> jax.Array:
+    """Maximum over channels, [B, H, W, C] -> [B, H, W, 1]. PyTorch: ``x.amax(1, keepdim=True)``."""
+    return call(_channel_max, x)
+
+
+def channel_conv1d(x: jax.Array, w: jax.Array) -> jax.Array:
+    """One convolution along the channel axis of a pooled feature (ECA).
+
+    out[..., c] = sum over i of x[..., c + i - k//2] * w[i], zero outside. ``x``: [B, 1, 1, C];
+    ``w``: [k]. PyTorch: ``F.conv1d`` of x as [B, 1, C] with kernel [1, 1, k] and padding k//2 (k
+    odd).
+    """
+    if w.ndim != 1 or w.shape[0] % 2 == 0:
+        raise ValueError(f"channel_conv1d: w must be a vector of odd length, got {w.shape}")
+    return call(_channel_conv1d, x, w)
+
+
+def _activation(x, *, impl, kind):
+    return _ACTIVATIONS[kind](x)
+
+
+def _channel_shuffle(x, *, impl, groups):
+    blocks = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return blocks.swapaxes(-1, -2).reshape(x.shape)
+
+
+def _channel_mean(x, *, impl):
+    return jnp.mean(x, -1, keepdims=True, dtype=jnp.float32).astype(x.dtype)
+
+
+def _channel_max(x, *, impl):
+    return jnp.max(x, -1, keepdims=True)
+
+
+def _channel_conv1d(x, w, *, impl):
+    k, channels = w.shape[0], x.shape[-1]
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(k // 2, k // 2)]).astype(jnp.float32)
+    return sum(padded[..., i : i + channels] * w[i] for i in range(k)).astype(x.dtype)

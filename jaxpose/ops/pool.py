@@ -1,0 +1,189 @@
+"""Pooling and resizing. NHWC; PyTorch's rules for windows, bins and sample positions."""
+
+import difflib
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxpose.ops import taps
+from jaxpose.ops.conv import Size, pair
+from jaxpose.ops.named import call, with_gradient
+
+RESIZE_METHODS = ("bilinear", "bilinear_align_corners", "nearest")
+
+
+def max_pool(x: jax.Array, *, window: Size, stride: Size, padding: Size = 0) -> jax.Array:
+    """Maximum over windows; padding counts as minus infinity.
+
+    x: [B, H, W, C] -> [B, (H+2p-k)//s+1, (W+2p-k)//s+1, C]. PyTorch: ``F.max_pool2d(x, window,
+    stride, padding)``.
+    """
+    return call(_max_pool, x, window=pair(window), stride=pair(stride), padding=pair(padding))
+
+
+def avg_pool(
+    x: jax.Array, *, window: Size, stride: Size, padding: Size = 0, count_include_pad: bool = True
+) -> jax.Array:
+    """Mean over windows; ``count_include_pad`` says whether padded zeros count in the denominator.
+
+    x: [B, H, W, C] -> [B, (H+2p-k)//s+1, (W+2p-k)//s+1, C]. PyTorch: ``F.avg_pool2d``.
+    """
+    return call(
+        _avg_pool,
+        x,
+        window=pair(window),
+        stride=pair(stride),
+        padding=pair(padding),
+        count_include_pad=bool(count_include_pad),
+    )
+
+
+def adaptive_avg_pool(x: jax.Array, *, size: Size) -> jax.Array:
+    """Mean over ``size`` = (h, w) bins; bin i of n covers pixels floor(i*H/n) to ceil((i+1)*H/n).
+
+    x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.adaptive_avg_pool2d(x, size)``.
+    """
+    return call(_adaptive_avg_pool, x, size=pair(size))
+
+
+def resize(x: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Array:
+    """Resize to ``size`` = (h, w), without antialiasing.
+
+    bilinear: half-pixel centres, PyTorch's ``align_corners=False``; bilinear_align_corners: corner
+    pixels map to corner pixels; nearest: source index floor(i*H/h), PyTorch's ``nearest``.
+
+    x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.interpolate(x, size, mode=...)``.
+    """
+    if method not in RESIZE_METHODS:
+        near = difflib.get_close_matches(method, RESIZE_METHODS, 1)
+        hint = f", did you mean {near[0]!r}?" if near else f": one of {', '.join(RESIZE_METHODS)}"
+        raise ValueError(f"unknown resize method {method!r}{hint}")
+    return call(_resize, x, size=pair(size), method=method)
+
+
+def global_avg_pool(x: jax.Array) -> jax.Array:
+    """Mean over the image, [B, H, W, C] -> [B, 1, 1, C].
+
+    PyTorch: ``F.adaptive_avg_pool2d(x, 1)``.
+    """
+    return call(_global_avg_pool, x)
+
+
+def global_max_pool(x: jax.Array) -> jax.Array:
+    """Maximum over the image, [B, H, W, C] -> [B, 1, 1, C].
+
+    PyTorch: ``F.adaptive_max_pool2d(x, 1)``.
+    """
+    return call(_global_max_pool, x)
+
+
+def _max_pool(x, *, impl, window, stride, padding):
+    return lax.reduce_window(
+        x,
+        jnp.array(-jnp.inf, x.dtype),
+        lax.max,
+        (1, *window, 1),
+        (1, *stride, 1),
+        ((0, 0), *((p, p) for p in padding), (0, 0)),
+    )
+
+
+def _window_counts(size, window, stride, padding) -> np.ndarray:
+    """How many real pixels each window covers, [h, w, 1]."""
+    counts = []
+    for n, k, s, p in zip(size, window, stride, padding, strict=True):
+        starts = np.arange((n + 2 * p - k) // s + 1) * s - p
+        counts.append(np.minimum(starts + k, n) - np.maximum(starts, 0))
+    return np.outer(*counts).astype(np.float32)[:, :, None]
+
+
+def _avg_pool(x, *, impl, window, stride, padding, count_include_pad):
+    window, stride, padding, size = tuple(window), tuple(stride), tuple(padding), x.shape[1:3]
+    ones = np.ones((*window, x.shape[-1]), np.float32)
+    if count_include_pad:
+        share = np.float32(1 / (window[0] * window[1]))
+    else:
+        share = 1 / _window_counts(size, window, stride, padding)
+
+    def native(x):
+        sums = lax.reduce_window(
+            x.astype(jnp.float32),
+            np.float32(0),
+            lax.add,
+            (1, *window, 1),
+            (1, *stride, 1),
+            ((0, 0), *((p, p) for p in padding), (0, 0)),
+        )
+        return (sums * share).astype(x.dtype)
+
+    def fast(x):
+        return (taps.gather(x, ones, stride, padding) * share).astype(x.dtype)
+
+    def vjp(x, g):
+        g = g.astype(jnp.float32) * share
+        return (taps.scatter(g, ones, stride, padding, size).astype(x.dtype),)
+
+    return with_gradient(impl, native, fast, vjp)(x)
+
+
+def _separable(x, rows: np.ndarray, columns: np.ndarray):
+    """out[b,i,j,c] = sum over h, w of rows[i,h] * columns[j,w] * x[b,h,w,c]."""
+    x32 = x.astype(jnp.float32)
+    out = jnp.einsum("ih,bhwc,jw->bijc", rows, x32, columns, precision=lax.Precision.HIGHEST)
+    return out.astype(x.dtype)
+
+
+@functools.cache
+def _bins(n: int, bins: int) -> np.ndarray:
+    """Row i holds the weights of bin i of an adaptive average pool, [bins, n]."""
+    weights = np.zeros((bins, n), np.float32)
+    for i in range(bins):
+        start, stop = i * n // bins, -(-(i + 1) * n // bins)
+        weights[i, start:stop] = 1 / (stop - start)
+    return weights
+
+
+def _adaptive_avg_pool(x, *, impl, size):
+    b, h, w, c = x.shape
+    if h % size[0] == 0 and w % size[1] == 0:
+        blocks = x.reshape(b, size[0], h // size[0], size[1], w // size[1], c)
+        return jnp.mean(blocks, (2, 4), dtype=jnp.float32).astype(x.dtype)
+    return _separable(x, _bins(h, size[0]), _bins(w, size[1]))
+
+
+@functools.cache
+def _interpolation(n: int, out: int, align_corners: bool) -> np.ndarray:
+    """Row i holds the two weights of bilinear sample i, [out, n]."""
+    if align_corners:
+        at = np.arange(out) * ((n - 1) / max(out - 1, 1))
+    else:
+        at = np.maximum((np.arange(out) + 0.5) * (n / out) - 0.5, 0)
+    low = np.minimum(at.astype(int), n - 1)
+    high = np.minimum(low + 1, n - 1)
+    weights = np.zeros((out, n))
+    np.add.at(weights, (np.arange(out), low), 1 - (at - low))
+    np.add.at(weights, (np.arange(out), high), at - low)
+    return weights.astype(np.float32)
+
+
+def _resize(x, *, impl, size, method):
+    b, h, w, c = x.shape
+    if method != "nearest":
+        align = method == "bilinear_align_corners"
+        return _separable(x, _interpolation(h, size[0], align), _interpolation(w, size[1], align))
+    if size[0] % h == 0 and size[1] % w == 0:
+        up = (b, h, size[0] // h, w, size[1] // w, c)
+        return jnp.broadcast_to(x[:, :, None, :, None], up).reshape(b, *size, c)
+    rows, columns = np.arange(size[0]) * h // size[0], np.arange(size[1]) * w // size[1]
+    return x[:, rows][:, :, columns]
+
+
+def _global_avg_pool(x, *, impl):
+    return jnp.mean(x, (1, 2), keepdims=True, dtype=jnp.float32).astype(x.dtype)
+
+
+def _global_max_pool(x, *, impl):
+    return jnp.max(x, (1, 2), keepdims=True)

@@ -1,0 +1,132 @@
+"""Convolution as sums over kernel taps: the building blocks of the fast CPU forms.
+
+With stride s, padding p, kernel index k, an image index y and an output index o are tied by
+``y = o * s + k - p``. Each function sums over one of the three:
+
+    gather     out[o] = sum_k  x[o*s + k - p] * w[k]          convolution
+    scatter    out[y] = sum_ok g[o] * w[k], o*s + k - p = y   its transpose (also: transposed
+    convolution) correlate  dw[k]  = sum_o  x[o*s + k - p] * g[o]          gradient of the kernel
+
+All arrays are NHWC; the kernel is [kh, kw, C] (depthwise) or [kh, kw, Cin, Cout] (dense). Sums are
+float32.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pair = tuple[int, int]
+
+
+def _dot(x: jax.Array, w: jax.Array) -> jax.Array:
+    return lax.dot_general(
+        x, w, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+
+
+def _product(x: jax.Array, w: jax.Array) -> jax.Array:
+    """One tap: per channel for a vector, a matrix product for a matrix."""
+    if w.ndim == 2:
+        return _dot(x, w)
+    return x.astype(jnp.float32) * w.astype(jnp.float32)
+
+
+def _window(x: jax.Array, start: Pair, size: Pair, stride: Pair) -> jax.Array:
+    """x[:, start : start + size * stride : stride] along both image axes."""
+    (r, c), (h, w), (sh, sw) = start, size, stride
+    return lax.slice(
+        x,
+        (0, r, c, 0),
+        (x.shape[0], r + (h - 1) * sh + 1, c + (w - 1) * sw + 1, x.shape[3]),
+        (1, sh, sw, 1),
+    )
+
+
+def _pad(x: jax.Array, rows: Pair, columns: Pair) -> jax.Array:
+    if not any(rows + columns):
+        return x
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+
+
+def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """Image size after a convolution or pooling (PyTorch's floor rule)."""
+    return tuple(
+        (n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True)
+    )
+
+
+def gather(x: jax.Array, w: jax.Array, stride: Pair, padding: Pair) -> jax.Array:
+    """out[o] = sum_k x[o*s + k - p] * w[k], float32."""
+    kernel = w.shape[:2]
+    size = output_size(x.shape[1:3], kernel, stride, padding)
+    x = _pad(x, (padding[0],) * 2, (padding[1],) * 2)
+    return sum(
+        _product(_window(x, tap, size, stride), w[tap])
+        for tap in itertools.product(*map(range, kernel))
+    )
+
+
+def scatter(g: jax.Array, w: jax.Array, stride: Pair, padding: Pair, size: Pair) -> jax.Array:
+    """out[y] = sum of g[o] * w[k] over o*s + k - p = y, for image size ``size``; float32.
+
+    Image index y = a*s + r meets only the taps k = r + p modulo s, at o = a + (r + p - k)/s: each
+    of the s*s phases r is a small stride-1 sum, and no product with an inserted zero is ever made.
+    """
+    kernel = w.shape[:2]
+    phases = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
+    lows, highs, offsets = [], [], []
+    for axis in range(2):
+        k, s, p, n = kernel[axis], stride[axis], padding[axis], phases[axis]
+        table = [
+            [(t, (r + p - t) // s) for t in range(k) if (r + p - t) % s == 0] for r in range(s)
+        ]
+        reach = [d for taps in table for _, d in taps]
+        lows.append(max(0, -min(reach)))
+        highs.append(max(0, max(reach) + n - g.shape[1 + axis]))
+        offsets.append([[(t, d + lows[axis]) for t, d in taps] for taps in table])
+    g = _pad(g, (lows[0], highs[0]), (lows[1], highs[1]))
+
+    def phase(rows, columns):
+        terms = [
+            _product(_window(g, (dr, dc), phases, (1, 1)), w[tr, tc])
+            for (tr, dr), (tc, dc) in itertools.product(rows, columns)
+        ]
+        return sum(terms) if terms else jnp.zeros((g.shape[0], *phases, w.shape[-1]), jnp.float32)
+
+    if stride == (1, 1):
+        return phase(offsets[0][0], offsets[1][0])
+    parts = [
+        jnp.stack([phase(rows, columns) for columns in offsets[1]], axis=3) for rows in offsets[0]
+    ]
+    out = jnp.stack(parts, axis=2)  # [B, h, sh, w, sw, C]
+    out = out.reshape(g.shape[0], phases[0] * stride[0], phases[1] * stride[1], w.shape[-1])
+    return out[:, : size[0], : size[1]]
+
+
+def correlate(
+    x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair, padding: Pair, dense: bool
+) -> jax.Array:
+    """dw[k] = sum of x[o*s + k - p] * g[o] over batch and o, float32.
+
+    [kh, kw, C], or (dense) [kh, kw, Cin, Cout].
+    """
+    size = g.shape[1:3]
+    # Only rows and columns that some tap reads; x may be larger than the outputs reach.
+    reach = tuple(
+        (n - 1) * s + k - p for n, s, k, p in zip(size, stride, kernel, padding, strict=True)
+    )
+    extra = tuple(r - n for r, n in zip(reach, x.shape[1:3], strict=True))
+    x = _pad(x, (padding[0], extra[0]), (padding[1], extra[1]))
+
+    def one(tap):
+        a = _window(x, tap, size, stride)
+        if dense:
+            return lax.dot_general(
+                a, g, (((0, 1, 2), (0, 1, 2)), ((), ())), preferred_element_type=jnp.float32
+            )
+        return jnp.sum(a.astype(jnp.float32) * g.astype(jnp.float32), axis=(0, 1, 2))
+
+    rows, columns = kernel
+    return jnp.stack([jnp.stack([one((i, j)) for j in range(columns)]) for i in range(rows)])

@@ -1,0 +1,147 @@
+"""Convolution operators: fast and automatic forms against XLA's own convolution, value and
+gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose import ops
+
+BATCH, HEIGHT, WIDTH = 2, 9, 6
+
+# operator, kernel, stride, padding, input channels, output channels, extra static arguments
+CASES = [
+    ("conv", 1, 1, 0, 5, 7, {}),
+    ("conv", 1, 2, 0, 5, 7, {}),
+    ("conv", 3, 1, 1, 5, 7, {}),
+    ("conv", 3, 2, 1, 3, 8, {}),
+    ("conv", 7, 2, 3, 3, 4, {}),
+    ("conv", (3, 5), (2, 1), (1, 2), 3, 4, {}),
+    ("depthwise_conv", 3, 1, 1, 6, 6, {}),
+    ("depthwise_conv", 3, 2, 1, 6, 6, {}),
+    ("depthwise_conv", 5, 1, 2, 6, 6, {}),
+    ("depthwise_conv", 5, 2, 2, 6, 6, {}),
+    ("depthwise_conv", 7, 1, 3, 6, 6, {}),
+    ("depthwise_conv", 7, 2, 3, 6, 6, {}),
+    ("depthwise_conv", (5, 1), (2, 3), (1, 0), 6, 6, {}),
+    ("depthwise_conv", 1, 2, 0, 6, 6, {}),
+    ("grouped_conv", 1, 1, 0, 8, 8, {"groups": 4}),
+    ("grouped_conv", 3, 1, 1, 8, 4, {"groups": 4}),
+    ("grouped_conv", 5, 2, 2, 8, 16, {"groups": 2}),
+    ("conv_transpose", 4, 2, 1, 5, 6, {}),
+    ("conv_transpose", 2, 2, 0, 5, 6, {}),
+    ("conv_transpose", 3, 2, 1, 5, 6, {}),
+    ("conv_transpose", 3, 1, 1, 5, 6, {}),
+    ("depthwise_conv_transpose", 4, 2, 1, 6, 6, {}),
+    ("depthwise_conv_transpose", 2, 2, 0, 6, 6, {}),
+    ("depthwise_conv_transpose", 3, 2, 1, 6, 6, {}),
+    ("depthwise_conv_transpose", 3, 1, 1, 6, 6, {}),
+    ("depthwise_conv_transpose", (4, 3), (2, 1), (1, 1), 6, 6, {}),
+]
+
+
+def _pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _arguments(case, dtype=jnp.float32, size=(HEIGHT, WIDTH)):
+    name, kernel, stride, padding, channels, outputs, extra = case
+    if name.startswith("depthwise"):
+        shape = (*_pair(kernel), 1, channels)
+    else:
+        shape = (*_pair(kernel), channels // extra.get("groups", 1), outputs)
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = jax.random.normal(keys[0], (BATCH, *size, channels)).astype(dtype)
+    w = jax.random.normal(keys[1], shape)
+    return getattr(ops, name), x, w, {"stride": stride, "padding": padding, **extra}
+
+
+def _value_and_gradients(op, x, w, statics, implementation):
+    with ops.implementation(implementation):
+
+        def weighted(x, w):
+            y = op(x, w, **statics)
+            weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+            return jnp.sum(y.astype(jnp.float32) * weights), y
+
+        (_, y), grads = jax.jit(jax.value_and_grad(weighted, (0, 1), has_aux=True))(x, w)
+    return (y, *grads)
+
+
+@pytest.mark.parametrize("implementation", ["fast", "auto"])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(str(v) for v in c[:4]))
+def test_equals_the_native_convolution(case, implementation):
+    op, x, w, statics = _arguments(case)
+    expected = _value_and_gradients(op, x, w, statics, "lax")
+    actual = _value_and_gradients(op, x, w, statics, implementation)
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5 * float(jnp.abs(e).max()))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [CASES[i] for i in (0, 3, 7, 8, 14, 17, 21)],
+    ids=lambda c: "-".join(str(v) for v in c[:4]),
+)
+def test_bfloat16_is_the_rounded_float32_result(case):
+    op, x, w, statics = _arguments(case, jnp.bfloat16)
+    w = w.astype(jnp.bfloat16).astype(jnp.float32)
+    exact = _value_and_gradients(op, x.astype(jnp.float32), w, statics, "lax")
+    for implementation in ("fast", "lax"):
+        actual = _value_and_gradients(op, x, w, statics, implementation)
+        assert [a.dtype for a in actual] == [jnp.bfloat16, jnp.bfloat16, jnp.float32]
+        for a, e in zip(actual, exact, strict=True):
+            tolerance = 2e-2 * float(jnp.abs(e).max())
+            np.testing.assert_allclose(a.astype(jnp.float32), e, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["depthwise_conv", "depthwise_conv_transpose", "conv_transpose"])
+def test_automatic_choice_leaves_no_convolution_on_cpu_and_keeps_it_elsewhere(name):
+    case = next(c for c in CASES if c[0] == name)
+    op, x, w, statics = _arguments(case)
+
+    def loss(x, w):
+        return jnp.sum(jnp.sin(op(x, w, **statics)))
+
+    with ops.implementation("auto"):
+        traced = jax.jit(jax.grad(loss, (0, 1))).trace(x, w)
+    on_cpu = traced.lower(lowering_platforms=("cpu",)).as_text()
+    on_gpu = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "convolution" not in on_cpu
+    assert "stablehlo.convolution" in on_gpu
+
+
+def test_kernel_that_does_not_fit_is_refused():
+    x = jnp.zeros((1, 4, 4, 6))
+    with pytest.raises(ValueError, match="6 input channels"):
+        ops.conv(x, jnp.zeros((1, 1, 5, 3)))
+    with pytest.raises(ValueError, match="6 input channels"):
+        ops.depthwise_conv(x, jnp.zeros((3, 3, 1, 5)), padding=1)
+    with pytest.raises(ValueError, match="4 groups"):
+        ops.grouped_conv(x, jnp.zeros((1, 1, 2, 8)), groups=4)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in CASES if "transpose" in c[0] or c[0] == "grouped_conv"],
+    ids=lambda c: "-".join(str(v) for v in c[:4]),
+)
+def test_orientation_agrees_with_pytorch(case):
+    torch = pytest.importorskip("torch")
+    op, x, w, statics = _arguments(case)
+    image = torch.tensor(np.asarray(x)).permute(0, 3, 1, 2)
+    groups = statics.get("groups", x.shape[-1] if case[0].startswith("depthwise") else 1)
+    stride, padding = statics["stride"], statics["padding"]
+    if "transpose" in case[0]:
+        kernel = torch.tensor(np.asarray(w)[::-1, ::-1].copy())
+        kernel = kernel.permute(3, 2, 0, 1) if groups > 1 else kernel.permute(2, 3, 0, 1)
+        expected = torch.nn.functional.conv_transpose2d(
+            image, kernel, None, stride, padding, groups=groups
+        )
+    else:
+        kernel = torch.tensor(np.asarray(w)).permute(3, 2, 0, 1)
+        expected = torch.nn.functional.conv2d(image, kernel, None, stride, padding, groups=groups)
+    actual = op(x, w, **statics)
+    np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), rtol=1e-4, atol=1e-4)

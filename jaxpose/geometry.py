@@ -52,9 +52,7 @@ def box_to_center_scale(
     return center.astype(np.float32), scale.astype(np.float32)
 
 
-def affine(
-    center: Any, scale: Any, rotation: float, output_size: tuple[int, int]
-) -> np.ndarray:
+def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int]) -> np.ndarray:
     """Matrix [2, 3] (float64) that takes image points to the crop.
 
     With k = W / (200 * scale[0]) and the rotation t,
@@ -91,9 +89,7 @@ def transform(points: Any, matrix: Any) -> Any:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def clip_box(
-    box: Any, image_size: tuple[int, int]
-) -> tuple[float, float, float, float] | None:
+def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float, float] | None:
     """The box (x, y, w, h) cut to the image, or None when nothing of it is left.
 
     As the public code for COCO does it: x1 = max(0, x), y1 = max(0, y),
@@ -130,9 +126,7 @@ def crop(image: np.ndarray, matrix: Any, output_size: tuple[int, int]) -> np.nda
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
 
 
-def heatmap_to_image(
-    points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int]
-) -> Any:
+def heatmap_to_image(points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int]) -> Any:
     """Points of the heatmap's grid in image pixels: the inverse of the unrotated crop.
 
     p = (q - (w / 2, h / 2)) * (200 * scale_x / w) + center. Works on numpy and jax arrays.

@@ -95,9 +95,7 @@ class Skeleton:
                     f"{where}: limb {limb} is outside the joints 0..{len(self.joints) - 1}"
                 )
         if len(self.sigmas) != len(self.joints):
-            raise ValueError(
-                f"{where} has {len(self.joints)} joints and {len(self.sigmas)} sigmas"
-            )
+            raise ValueError(f"{where} has {len(self.joints)} joints and {len(self.sigmas)} sigmas")
         if not all(0 < sigma < float("inf") for sigma in self.sigmas):
             raise ValueError(f"{where}: sigmas must be positive numbers, got {self.sigmas}")
         _ = self.flip_pairs  # checks the names
@@ -108,9 +106,11 @@ class Skeleton:
 
     @functools.cached_property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Joints that swap when the image is mirrored: ((left, right), ...) in joint order, with
-        the smaller index first. Derived from the names; a joint without its other half is refused,
-        so that the pairs always form an involution."""
+        """Pairs of joints that swap when the image is mirrored, sorted, smaller index first.
+
+        Derived from the names; a joint without its other half is refused, so that the pairs
+        always form an involution.
+        """
         sides: dict[str, dict[str, int]] = {}
         for index, joint in enumerate(self.joints):
             side, part = split_side(joint)
@@ -147,9 +147,7 @@ class Skeleton:
     def lower_body(self) -> tuple[int, ...]:
         """Indexes of pelvis, hips, knees, ankles and feet."""
         return tuple(
-            index
-            for index, joint in enumerate(self.joints)
-            if split_side(joint)[1] in _LOWER_PARTS
+            index for index, joint in enumerate(self.joints) if split_side(joint)[1] in _LOWER_PARTS
         )
 
     @functools.cached_property

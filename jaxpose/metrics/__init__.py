@@ -1,0 +1,17 @@
+"""Scores: COCO AP/AR by OKS, MPII PCKh, PCK of the torso."""
+
+from jaxpose.metrics.coco import coco_keypoints, per_keypoint
+from jaxpose.metrics.mpii import mpii_pckh, pckh_per_joint
+from jaxpose.metrics.oks import assemble_results, oks_nms, rescore
+from jaxpose.metrics.pck import pck_torso
+
+__all__ = [
+    "assemble_results",
+    "coco_keypoints",
+    "mpii_pckh",
+    "oks_nms",
+    "pck_torso",
+    "pckh_per_joint",
+    "per_keypoint",
+    "rescore",
+]

@@ -1,0 +1,231 @@
+"""COCO keypoint evaluation by pycocotools: AP and AR, and the same matching joint by joint."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxpose import skeletons
+
+# In the order of COCOeval.stats for keypoints.
+COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+# Area of a person relative to its box where a file gives no area (as CrowdPose defines it).
+BOX_AREA = 0.53
+
+
+def coco_keypoints(
+    annotation_file: str | os.PathLike[str],
+    results: Iterable[Mapping[str, Any]],
+    sigmas: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """AP and AR by OKS, computed by pycocotools.
+
+    Every image of the annotation file takes part, also those without results; an empty list scores
+    0. Annotations that lack what COCO has are completed: `area` is 0.53 of the box, `iscrowd` 0,
+    `num_keypoints` counted.
+
+    Args:
+      annotation_file: JSON in COCO keypoint format. Its first category with joint names is scored.
+      results: [{image_id, category_id, keypoints (3K floats), score}], not changed.
+      sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; else, with 17 joints,
+        COCO's, as in pycocotools; else those that belong to the joint names
+        (`skeletons.default_sigma`).
+
+    Returns:
+      AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL as fractions; -1, as in pycocotools, where the file
+      has nobody of that size.
+
+    Raises:
+      ValueError: results of unknown images, of another category or another number of joints,
+        annotations that do not fit their category.
+    """
+    _, evaluation = _evaluate(annotation_file, results, sigmas)
+    with _quiet():
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {key: float(value) for key, value in zip(COCO_KEYS, evaluation.stats, strict=True)}
+
+
+def per_keypoint(
+    annotation_file: str | os.PathLike[str],
+    results: Iterable[Mapping[str, Any]],
+    sigmas: Sequence[float] | None = None,
+) -> dict[str, dict[str, float]]:
+    """How well each joint is placed on the people that were found.
+
+    Every ground-truth person is matched to the result that COCO's greedy matching gives it at OKS
+    0.50. Each labelled joint of a matched person then has the similarity
+    exp(-d^2 / (2 (2 sigma)^2 area)), the joint's own term of the OKS.
+
+    Args:
+      annotation_file, results, sigmas: as for `coco_keypoints`.
+
+    Returns:
+      joint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at
+      least 0.5, "count": labelled joints of matched people, "missed": labelled joints of people
+      without a match}; similarity and correct are NaN where count is 0.
+
+    Raises:
+      ValueError: as for `coco_keypoints`.
+    """
+    names, evaluation = _evaluate(annotation_file, results, sigmas, thresholds=[0.5])
+    variances = (2 * evaluation.params.kpt_oks_sigmas) ** 2
+    similarity = np.zeros(len(names))
+    correct, count, missed = (np.zeros(len(names), np.int64) for _ in range(3))
+    # The first block of evalImgs belongs to the first area range, which is "all".
+    for image in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
+        if image is None:
+            continue
+        people = zip(image["gtIds"], image["gtMatches"][0], image["gtIgnore"], strict=True)
+        for person_id, match, ignored in people:
+            if ignored:
+                continue
+            person = evaluation.cocoGt.anns[person_id]
+            truth = np.asarray(person["keypoints"], np.float64).reshape(-1, 3)
+            labelled = truth[:, 2] > 0
+            if not match:
+                missed += labelled
+                continue
+            found = np.asarray(evaluation.cocoDt.anns[int(match)]["keypoints"], np.float64)
+            squared = ((found.reshape(-1, 3)[:, :2] - truth[:, :2]) ** 2).sum(-1)
+            terms = np.exp(-squared / (2 * variances * (person["area"] + np.spacing(1))))
+            similarity += np.where(labelled, terms, 0)
+            correct += labelled & (terms >= 0.5)
+            count += labelled
+    return {
+        name: {
+            "similarity": float(similarity[k] / count[k]) if count[k] else float("nan"),
+            "correct": float(correct[k] / count[k]) if count[k] else float("nan"),
+            "count": int(count[k]),
+            "missed": int(missed[k]),
+        }
+        for k, name in enumerate(names)
+    }
+
+
+def _evaluate(
+    annotation_file: str | os.PathLike[str],
+    results: Iterable[Mapping[str, Any]],
+    sigmas: Sequence[float] | None,
+    thresholds: Sequence[float] | None = None,
+) -> tuple[list[str], Any]:
+    """Joint names and a COCOeval on which `evaluate` has run."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with open(annotation_file, encoding="utf-8") as stream:
+        dataset = json.load(stream)
+    category, people = _people(dataset, str(annotation_file))
+    truth = COCO()
+    truth.dataset = {
+        "info": {}, "images": dataset["images"], "categories": [category], "annotations": people
+    }  # fmt: skip
+    joints = _num_joints(category, people)
+    names = [str(name) for name in category.get("keypoints") or range(joints)]
+    if sigmas is None:
+        sigmas = category.get("sigmas")
+    if sigmas is None and joints == skeletons.COCO.num_joints:
+        sigmas = skeletons.COCO.sigmas
+    if sigmas is None:
+        sigmas = [skeletons.default_sigma(name) for name in names]
+    if len(sigmas) != joints:
+        raise ValueError(f"{annotation_file}: {joints} joints but {len(sigmas)} sigmas")
+    results = _checked_results(results, dataset["images"], category["id"], joints)
+    with _quiet():
+        truth.createIndex()
+        if results:
+            found = truth.loadRes(results)
+        else:  # loadRes cannot take an empty list
+            found = COCO()
+            found.dataset = {**truth.dataset, "annotations": []}
+            found.createIndex()
+        evaluation = COCOeval(truth, found, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        if thresholds is not None:
+            evaluation.params.iouThrs = np.asarray(thresholds)
+        evaluation.evaluate()
+    return names, evaluation
+
+
+def _people(dataset: Mapping[str, Any], file: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The scored category and its annotations, complete and numbered from 1.
+
+    COCOeval marks "no match" by id 0, so a file whose ids start at 0 would lose a person.
+    """
+    categories = dataset.get("categories") or []
+    if not categories or "images" not in dataset or "annotations" not in dataset:
+        raise ValueError(f"{file}: needs 'images', 'annotations' and 'categories'")
+    category = next((entry for entry in categories if entry.get("keypoints")), categories[0])
+    chosen = [a for a in dataset["annotations"] if a.get("category_id") == category["id"]]
+    joints = _num_joints(category, chosen)
+    people = []
+    for number, annotation in enumerate(chosen, start=1):
+        person = {"iscrowd": 0, "keypoints": [0] * (3 * joints), **annotation, "id": number}
+        where = f"{file}: annotation {annotation.get('id')}"
+        if len(person["keypoints"]) != 3 * joints:
+            raise ValueError(
+                f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
+            )
+        if len(person.get("bbox", ())) != 4:
+            raise ValueError(f"{where} has no 'bbox' of four numbers")
+        person.setdefault("area", BOX_AREA * person["bbox"][2] * person["bbox"][3])
+        person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
+        people.append(person)
+    return category, people
+
+
+def _num_joints(category: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> int:
+    if category.get("keypoints"):
+        return len(category["keypoints"])
+    lengths = (len(person["keypoints"]) for person in people if person.get("keypoints"))
+    return next(lengths, 3 * skeletons.COCO.num_joints) // 3
+
+
+def _checked_results(
+    results: Iterable[Mapping[str, Any]],
+    images: Sequence[Mapping[str, Any]],
+    category_id: int,
+    joints: int,
+) -> list[dict[str, Any]]:
+    """Copies of the four keys (loadRes writes into what it is given)."""
+    known = {image["id"] for image in images}
+    checked = []
+    for number, result in enumerate(results):
+        missing = [k for k in ("image_id", "category_id", "keypoints", "score") if k not in result]
+        if missing:
+            raise ValueError(f"result {number} lacks {', '.join(missing)}")
+        if result["image_id"] not in known:
+            raise ValueError(
+                f"result {number} is for image {result['image_id']}, which the annotation file "
+                "does not have"
+            )
+        if len(result["keypoints"]) != 3 * joints:
+            raise ValueError(
+                f"result {number} has {len(result['keypoints'])} keypoint values, expected "
+                f"{3 * joints} ({joints} joints)"
+            )
+        checked.append(
+            {
+                "image_id": result["image_id"],
+                "category_id": result["category_id"],
+                "keypoints": list(result["keypoints"]),
+                "score": float(result["score"]),
+            }
+        )
+    if checked and all(result["category_id"] != category_id for result in checked):
+        raise ValueError(
+            f"results are of category {checked[0]['category_id']}, the annotation file's people "
+            f"of category {category_id}"
+        )
+    return checked
+
+
+def _quiet() -> contextlib.AbstractContextManager[Any]:
+    """pycocotools prints its progress; callers print their own."""
+    return contextlib.redirect_stdout(io.StringIO())

@@ -1,0 +1,151 @@
+"""Object keypoint similarity, and from predictions to a COCO results list.
+
+Rescoring and suppression are those of the public HRNet and mmpose 0.x code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxpose import geometry
+
+
+def oks(
+    first: ArrayLike,
+    second: ArrayLike,
+    first_area: ArrayLike,
+    second_area: ArrayLike,
+    sigmas: ArrayLike,
+) -> np.ndarray:
+    """Object keypoint similarity of predictions, over all joints.
+
+    mean_k exp(-d_k^2 / (2 (2 sigma_k)^2 A)), A the mean of the two areas.
+
+    Args:
+      first, second: [..., K, 2] (x, y) in image pixels; leading axes broadcast.
+      first_area, second_area: [...] square pixels.
+      sigmas: [K] OKS sigmas of the skeleton.
+
+    Returns:
+      [...] float64 in 0..1.
+    """
+    squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
+    area = (np.asarray(first_area, np.float64) + second_area) / 2 + np.spacing(1)
+    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
+    return np.exp(-squared / (2 * variances * area[..., None])).mean(-1)
+
+
+def oks_nms(
+    keypoints: ArrayLike,
+    scores: ArrayLike,
+    areas: ArrayLike,
+    sigmas: ArrayLike,
+    threshold: float = 0.9,
+) -> list[int]:
+    """Which predictions of one image to keep.
+
+    Greedy by score: a prediction is dropped when its OKS to a better one that is kept is above
+    `threshold`.
+
+    Args:
+      keypoints: [N, K, 2] (x, y); a third column is not looked at.
+      scores: [N]; equal scores keep their order.
+      areas: [N] square pixels, of the padded crops (200 scale_x * 200 scale_y).
+      sigmas: [K] OKS sigmas.
+      threshold: largest OKS that is not suppressed.
+
+    Returns:
+      Indexes of the kept predictions, best first.
+    """
+    points = np.asarray(keypoints, np.float64)[..., :2]
+    areas = np.asarray(areas, np.float64)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    kept: list[int] = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        similar = oks(points[best], points[rest], areas[best], areas[rest], sigmas)
+        order = rest[similar <= threshold]
+    return kept
+
+
+def rescore(
+    box_scores: ArrayLike, keypoint_scores: ArrayLike, threshold: float = 0.2
+) -> np.ndarray:
+    """Scores of people: box score times the mean of the keypoint scores above `threshold`.
+
+    Args:
+      box_scores: [N].
+      keypoint_scores: [N, K].
+      threshold: keypoints with this score or less do not count; without any the result is 0.
+
+    Returns:
+      [N] float64.
+    """
+    keypoint_scores = np.asarray(keypoint_scores, np.float64)
+    good = keypoint_scores > threshold
+    total = np.where(good, keypoint_scores, 0).sum(axis=-1)
+    return np.asarray(box_scores, np.float64) * total / np.maximum(good.sum(axis=-1), 1)
+
+
+def assemble_results(
+    image_id: ArrayLike,
+    keypoints: ArrayLike,
+    scores: ArrayLike,
+    box_score: ArrayLike,
+    scale: ArrayLike,
+    *,
+    sigmas: ArrayLike,
+    annotation_id: ArrayLike | None = None,
+    category_id: int = 1,
+    rescore_threshold: float = 0.2,
+    oks_nms_threshold: float = 0.9,
+) -> list[dict[str, Any]]:
+    """Predictions of a whole data set as a COCO results list.
+
+    Per image: sort by box id, drop repeated ids, rescore, OKS-NMS. The order of the rows does not
+    matter when ids are given.
+
+    Args:
+      image_id: [N] integers.
+      keypoints: [N, K, 2] (x, y) in image pixels.
+      scores: [N, K] keypoint scores.
+      box_score: [N] scores of the boxes (1 for ground-truth boxes).
+      scale: [N, 2] of the crops, in units of 200 pixels; their product is the area of the OKS-NMS.
+      sigmas: [K] OKS sigmas.
+      annotation_id: [N] integers that name the boxes within their image; None keeps every row.
+      category_id: written into the results.
+      rescore_threshold: see `rescore`.
+      oks_nms_threshold: see `oks_nms`; 1 or more switches the suppression off.
+
+    Returns:
+      [{image_id, category_id, keypoints (3K floats: x, y, score), score}], by image id, best first.
+    """
+    image_id = np.asarray(image_id, np.int64)
+    keypoints = np.asarray(keypoints, np.float64)
+    scores = np.asarray(scores, np.float64)
+    ids = np.arange(len(image_id)) if annotation_id is None else np.asarray(annotation_id)
+    people = rescore(box_score, scores, rescore_threshold)
+    areas = np.prod(np.asarray(scale, np.float64) * geometry.PIXEL_STD, axis=-1)
+    groups: dict[int, dict[int, int]] = {}  # image -> box id -> first row
+    for row in np.lexsort((ids, image_id)).tolist():
+        groups.setdefault(int(image_id[row]), {}).setdefault(int(ids[row]), row)
+
+    results = []
+    for image, boxes in groups.items():
+        rows = np.array(list(boxes.values()))
+        kept = oks_nms(keypoints[rows], people[rows], areas[rows], sigmas, oks_nms_threshold)
+        for row in rows[kept].tolist():
+            values = np.concatenate([keypoints[row], scores[row][:, None]], axis=1)
+            results.append(
+                {
+                    "image_id": image,
+                    "category_id": category_id,
+                    "keypoints": values.ravel().tolist(),
+                    "score": float(people[row]),
+                }
+            )
+    return results

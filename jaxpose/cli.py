@@ -1,4 +1,4 @@
-"""The `jaxpose` command: each verb is a module with `add_arguments(parser)` and `run(args) -> int`."""
+"""The `jaxpose` command: a verb is a module with `add_arguments(parser)` and `run(args) -> int`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Skeletons drawn on pictures, left and right in hues of their own: a swap of sides is seen at once."""
+"""Skeletons drawn on pictures, left and right in their own hues: a swap of sides shows at once."""
 
 from __future__ import annotations
 

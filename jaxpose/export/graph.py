@@ -1,0 +1,184 @@
+"""The small graph between a model's jaxpr and the files written from it.
+
+A graph is a list of nodes in the order in which they run. A node reads tensors and constants and
+writes tensors. Rank-4 tensors and constants are NCHW; convolution kernels are OIHW and transposed
+ones IOHW, as ONNX and PyTorch have them. The first axis of every tensor is the batch; the number
+in its shape is only the size that was traced, and builders leave it open.
+
+Operators and their attributes (sizes are (height, width)):
+
+    conv, conv_transpose     inputs x, kernel[, bias]; stride, padding, groups (conv: dilation)
+    batch_norm               inputs x, scale, bias, mean, variance; eps
+    activation               kind, one of those of `jaxpose.ops.activation`
+    channel_shuffle          groups
+    max_pool, avg_pool       window, stride, padding (avg_pool: count_include_pad)
+    adaptive_avg_pool        size
+    resize                   size, method
+    global_avg_pool, global_max_pool, channel_mean, channel_max
+    channel_conv1d           inputs x [B,C,1,1], kernel [1,1,k]
+    binary                   kind: add sub mul div max min
+    unary                    kind: neg exp log sqrt abs tanh erf
+    reduce                   kind: sum max min; axes (the axes stay, with length 1)
+    concat axis | split axis, sizes | slice starts, stops, steps
+    reshape, expand shape | transpose perm
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+class ExportError(NotImplementedError, ValueError):
+    """The model, or the wanted target, is outside what the exporter can write."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value computed from the image. `shape` is in the target's layout (rank 4: NCHW)."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A value known at export time; `path` is the Flax leaf it came from, () if it has none."""
+
+    array: np.ndarray
+    path: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+
+@dataclass
+class Node:
+    """One operation; `module` is the path of the Flax module it stands in."""
+
+    op: str
+    inputs: tuple[Tensor | Const, ...]
+    outputs: tuple[Tensor, ...]
+    attrs: dict = field(default_factory=dict)
+    module: str = ""
+
+
+@dataclass
+class Graph:
+    """A whole network; `outputs` are (name, tensor) pairs."""
+
+    input: Tensor
+    outputs: list[tuple[str, Tensor]]
+    nodes: list[Node]
+
+
+def _users(graph: Graph) -> Counter:
+    count = Counter(x.name for node in graph.nodes for x in node.inputs if isinstance(x, Tensor))
+    count.update(tensor.name for _, tensor in graph.outputs)
+    return count
+
+
+def drop_unused(graph: Graph) -> Graph:
+    """The graph without nodes whose results nobody reads."""
+    needed = {tensor.name for _, tensor in graph.outputs}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(out.name in needed for out in node.outputs):
+            needed.update(x.name for x in node.inputs if isinstance(x, Tensor))
+            kept.append(node)
+    return Graph(graph.input, graph.outputs, kept[::-1])
+
+
+def share_constants(graph: Graph) -> Graph:
+    """Equal constants from the same Flax leaf become one object: a shared module stays shared."""
+    seen: dict[tuple, list[Const]] = {}
+
+    def shared(value: Tensor | Const) -> Tensor | Const:
+        if isinstance(value, Tensor) or not value.path:
+            return value
+        others = seen.setdefault((value.path, value.shape), [])
+        for other in others:
+            if np.array_equal(other.array, value.array):
+                return other
+        others.append(value)
+        return value
+
+    nodes = [replace(node, inputs=tuple(map(shared, node.inputs))) for node in graph.nodes]
+    return Graph(graph.input, graph.outputs, nodes)
+
+
+def _per_channel(const: Const, channels: int) -> np.ndarray | None:
+    """The constant as [channels], or None when it varies over positions."""
+    shape = const.shape
+    if shape == () or shape == (1, channels, 1, 1):
+        return np.broadcast_to(const.array.reshape(-1), (channels,))
+    return None
+
+
+def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
+    """Inputs of `conv` with the constant added by `node` as its bias; None if it does not fit."""
+    const = node.inputs[1]
+    if node.op != "binary" or node.attrs["kind"] != "add" or not isinstance(const, Const):
+        return None
+    channels = conv.outputs[0].shape[1]
+    added = _per_channel(const, channels)
+    if added is None:
+        return None
+    x, kernel, *bias = conv.inputs
+    own = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
+    if not fold_bn and (bias or not own):
+        return None  # a parameter of another module stays one: the module is to be trained
+    total = added + (bias[0].array if bias else 0)
+    path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
+    return x, kernel, Const(np.asarray(total, np.float32), path)
+
+
+def _fold_norm(conv: Node, node: Node) -> tuple | None:
+    """Inputs of `conv` with the batch norm `node` multiplied into its kernel and bias."""
+    if node.op != "batch_norm":
+        return None
+    scale, shift, mean, variance = (c.array.astype(np.float64) for c in node.inputs[1:])
+    x, kernel, *bias = conv.inputs
+    factor = scale / np.sqrt(variance + node.attrs["eps"])
+    weight = kernel.array.astype(np.float64)
+    if conv.op == "conv":
+        weight = weight * factor[:, None, None, None]
+    else:  # kernel [I, O/g, kh, kw]: input channel i belongs to group i // (I/g)
+        groups = conv.attrs["groups"]
+        by_group = factor.reshape(groups, 1, -1)
+        weight = weight.reshape(groups, -1, *weight.shape[1:]) * by_group[..., None, None]
+        weight = weight.reshape(kernel.shape)
+    offset = shift + ((bias[0].array if bias else 0) - mean) * factor
+    path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
+    return (x, Const(weight.astype(np.float32), kernel.path),
+            Const(offset.astype(np.float32), path))
+
+
+def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
+    """Moves bias additions and, unless `fold_bn` is False, batch norms into the convolution before.
+
+    Only where the convolution's result has no other reader. With `fold_bn=False` a bias is moved
+    only into the convolution of the same Flax module, so that every parameter stays one.
+    """
+    users = _users(graph)
+    producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        source = node.inputs[0]
+        conv = producer.get(source.name) if isinstance(source, Tensor) else None
+        if conv is not None and users[source.name] == 1 and len(node.inputs) > 1:
+            inputs = _add_bias(conv, node, fold_bn)
+            if inputs is None and fold_bn:
+                inputs = _fold_norm(conv, node)
+            if inputs is not None:
+                merged = replace(conv, inputs=inputs, outputs=node.outputs)
+                nodes[[n is conv for n in nodes].index(True)] = merged
+                producer[node.outputs[0].name] = merged
+                continue
+        nodes.append(node)
+        if node.op in ("conv", "conv_transpose"):
+            producer[node.outputs[0].name] = node
+    return share_constants(Graph(graph.input, graph.outputs, nodes))

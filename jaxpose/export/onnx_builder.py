@@ -1,0 +1,245 @@
+"""The export graph as an ONNX model, written with the `onnx` package alone (no torch).
+
+Opset 18, IR version 8: what ONNX Runtime 1.14 and later, and most converters, read. Layout NCHW,
+float32, the batch dimension symbolic. Initializers carry the Flax paths as names.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
+
+OPSET, IR_VERSION = 18, 8
+
+_BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
+_UNARY = {"neg": "Neg", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "tanh": "Tanh",
+          "erf": "Erf"}
+_ACTIVATION = {
+    "relu": ("Relu", {}),
+    "hard_swish": ("HardSwish", {}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "hard_sigmoid_v1": ("HardSigmoid", {"alpha": 0.5, "beta": 0.5}),
+    "sigmoid": ("Sigmoid", {}),
+    "elu": ("Elu", {"alpha": 1.0}),
+}
+_RESIZE = {
+    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    "bilinear_align_corners": {"mode": "linear",
+                               "coordinate_transformation_mode": "align_corners"},
+    "nearest": {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
+                "nearest_mode": "floor"},
+}
+
+
+def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
+    """An `onnx.ModelProto` of the graph; `metadata` is stored as JSON values in metadata_props.
+
+    Raises ExportError when an operation has no ONNX form, or when the checker refuses the model.
+    """
+    import onnx
+    from onnx import helper
+
+    writer = _Writer()
+    for node in graph.nodes:
+        writer.write(node)
+    batch = "batch" if dynamic_batch else graph.input.shape[0]
+    info = [helper.make_tensor_value_info(
+                name, onnx.TensorProto.FLOAT, [batch, *tensor.shape[1:]])
+            for name, tensor in [("image", graph.input), *graph.outputs]]
+    # The outputs carry their public names: rename the tensors where they are written and read.
+    public = {graph.input.name: "image"} | {tensor.name: name for name, tensor in graph.outputs}
+    for proto in writer.nodes:
+        for names in (proto.input, proto.output):
+            names[:] = [public.get(name, name) for name in names]
+    body = helper.make_graph(writer.nodes, str(metadata.get("model", "jaxpose")), info[:1],
+                             info[1:], writer.initializers)
+    model = helper.make_model(body, producer_name="jaxpose",
+                              producer_version=str(metadata.get("jaxpose", "")),
+                              opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR_VERSION
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"the ONNX checker refuses the model: {error}") from error
+    return model
+
+
+class _Writer:
+    """Collects node protos and initializers. A constant used twice is stored once."""
+
+    def __init__(self):
+        self.nodes: list = []
+        self.initializers: list = []
+        self._stored: dict[int, str] = {}
+        self._taken: set[str] = set()
+        self._alive: list[np.ndarray] = []  # keeps ids of temporary arrays unique
+
+    def constant(self, array: np.ndarray, name: str) -> str:
+        from onnx import numpy_helper
+
+        if id(array) in self._stored:
+            return self._stored[id(array)]
+        unique, n = name, 1
+        while unique in self._taken:
+            n += 1
+            unique = f"{name}_{n}"
+        self._taken.add(unique)
+        self._stored[id(array)] = unique
+        self._alive.append(array)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), unique))
+        return unique
+
+    def read(self, value: Tensor | Const, node: Node, i: int) -> str:
+        if isinstance(value, Tensor):
+            return value.name
+        path = "/".join(value.path[1:]) or f"{node.outputs[0].name}/constant_{i}"
+        return self.constant(value.array.astype(np.float32, copy=False), path)
+
+    def add(self, op: str, inputs: list[str], outputs: list[str], **attrs) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attrs))
+
+    def write(self, node: Node) -> None:
+        inputs = [self.read(x, node, i) for i, x in enumerate(node.inputs)]
+        outputs = [out.name for out in node.outputs]
+        getattr(self, f"_{node.op}")(node, inputs, outputs, node.attrs)
+
+    def _ints(self, values, out: str, what: str) -> str:
+        return self.constant(np.asarray(values, np.int64), f"{out}/{what}")
+
+    # One method per graph operation: (node, input names, output names, attributes).
+
+    def _conv(self, node, x, y, a):
+        self.add("Conv", x, y, kernel_shape=node.inputs[1].shape[2:], strides=a["stride"],
+                 pads=a["padding"] * 2, dilations=a["dilation"], group=a["groups"])
+
+    def _conv_transpose(self, node, x, y, a):
+        self.add("ConvTranspose", x, y, kernel_shape=node.inputs[1].shape[2:],
+                 strides=a["stride"], pads=a["padding"] * 2, group=a["groups"])
+
+    def _batch_norm(self, node, x, y, a):
+        self.add("BatchNormalization", x, y, epsilon=a["eps"])
+
+    def _activation(self, node, x, y, a):
+        kind, out = a["kind"], y[0]
+        if kind in _ACTIVATION:
+            op, attrs = _ACTIVATION[kind]
+            self.add(op, x, y, **attrs)
+        elif kind == "relu6":
+            low, high = (self.constant(np.float32(v).reshape(()), f"{out}/{w}")
+                         for v, w in ((0, "low"), (6, "high")))
+            self.add("Clip", [*x, low, high], y)
+        elif kind == "silu":
+            self.add("Sigmoid", x, [f"{out}/gate"])
+            self.add("Mul", [*x, f"{out}/gate"], y)
+        elif kind == "gelu":  # 0.5 x (1 + erf(x / sqrt 2)); the native node came with opset 20
+            half, one, root = (self.constant(np.float32(v).reshape(()), f"{out}/{w}") for v, w in
+                               ((0.5, "half"), (1, "one"), (np.sqrt(2), "root")))
+            self.add("Div", [*x, root], [f"{out}/scaled"])
+            self.add("Erf", [f"{out}/scaled"], [f"{out}/erf"])
+            self.add("Add", [f"{out}/erf", one], [f"{out}/shifted"])
+            self.add("Mul", [*x, f"{out}/shifted"], [f"{out}/doubled"])
+            self.add("Mul", [f"{out}/doubled", half], y)
+        else:
+            raise ExportError(f"{node.module}: activation {kind!r} has no ONNX form here")
+
+    def _channel_shuffle(self, node, x, y, a):
+        _, c, h, w = node.outputs[0].shape
+        g, out = a["groups"], y[0]
+        split = self._ints([0, g, c // g, h, w], out, "split")  # 0: keep the batch
+        join = self._ints([0, c, h, w], out, "join")
+        self.add("Reshape", [*x, split], [f"{out}/blocks"])
+        self.add("Transpose", [f"{out}/blocks"], [f"{out}/swapped"], perm=[0, 2, 1, 3, 4])
+        self.add("Reshape", [f"{out}/swapped", join], y)
+
+    def _max_pool(self, node, x, y, a):
+        self.add("MaxPool", x, y, kernel_shape=a["window"], strides=a["stride"],
+                 pads=a["padding"] * 2)
+
+    def _avg_pool(self, node, x, y, a):
+        self.add("AveragePool", x, y, kernel_shape=a["window"], strides=a["stride"],
+                 pads=a["padding"] * 2, count_include_pad=int(a["count_include_pad"]))
+
+    def _adaptive_avg_pool(self, node, x, y, a):
+        size, out = node.inputs[0].shape[2:], y[0]
+        if all(n % bins == 0 for n, bins in zip(size, a["size"], strict=True)):
+            window = [n // bins for n, bins in zip(size, a["size"], strict=True)]
+            self.add("AveragePool", x, y, kernel_shape=window, strides=window)
+            return
+        # ONNX has no adaptive pool; with fixed sizes it is one matrix for each direction.
+        rows, columns = (_bins(n, bins) for n, bins in zip(size, a["size"], strict=True))
+        right = self.constant(np.ascontiguousarray(columns.T), f"{out}/columns")
+        self.add("MatMul", [*x, right], [f"{out}/narrow"])
+        self.add("MatMul", [self.constant(rows, f"{out}/rows"), f"{out}/narrow"], y)
+
+    def _resize(self, node, x, y, a):
+        sizes = self._ints(a["size"], y[0], "size")
+        self.add("Resize", [*x, "", "", sizes], y, axes=[2, 3], **_RESIZE[a["method"]])
+
+    def _global_avg_pool(self, node, x, y, a):
+        self.add("GlobalAveragePool", x, y)
+
+    def _global_max_pool(self, node, x, y, a):
+        self.add("GlobalMaxPool", x, y)
+
+    def _channel_mean(self, node, x, y, a):
+        self.add("ReduceMean", [*x, self._ints([1], y[0], "axes")], y, keepdims=1)
+
+    def _channel_max(self, node, x, y, a):
+        self.add("ReduceMax", [*x, self._ints([1], y[0], "axes")], y, keepdims=1)
+
+    def _channel_conv1d(self, node, x, y, a):
+        channels, k, out = node.inputs[0].shape[1], node.inputs[1].shape[2], y[0]
+        row = self._ints([0, 1, channels], out, "row")
+        back = self._ints([0, channels, 1, 1], out, "back")
+        self.add("Reshape", [x[0], row], [f"{out}/channels"])
+        self.add("Conv", [f"{out}/channels", x[1]], [f"{out}/mixed"], kernel_shape=[k],
+                 pads=[k // 2, k // 2])
+        self.add("Reshape", [f"{out}/mixed", back], y)
+
+    def _binary(self, node, x, y, a):
+        self.add(_BINARY[a["kind"]], x, y)
+
+    def _unary(self, node, x, y, a):
+        self.add(_UNARY[a["kind"]], x, y)
+
+    def _reduce(self, node, x, y, a):
+        op = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}[a["kind"]]
+        self.add(op, [*x, self._ints(a["axes"], y[0], "axes")], y, keepdims=1)
+
+    def _concat(self, node, x, y, a):
+        self.add("Concat", x, y, axis=a["axis"])
+
+    def _split(self, node, x, y, a):
+        self.add("Split", [*x, self._ints(a["sizes"], y[0], "sizes")], y, axis=a["axis"])
+
+    def _slice(self, node, x, y, a):
+        axes = [i for i, n in enumerate(node.inputs[0].shape)
+                if i and (a["starts"][i], a["stops"][i], a["steps"][i]) != (0, n, 1)]
+        parts = [self._ints([a[key][i] for i in axes], y[0], key)
+                 for key in ("starts", "stops")]
+        steps = self._ints([a["steps"][i] for i in axes], y[0], "steps")
+        self.add("Slice", [*x, *parts, self._ints(axes, y[0], "axes"), steps], y)
+
+    def _reshape(self, node, x, y, a):
+        self.add("Reshape", [*x, self._ints([0, *a["shape"][1:]], y[0], "shape")], y)
+
+    def _expand(self, node, x, y, a):
+        self.add("Expand", [*x, self._ints([1, *a["shape"][1:]], y[0], "shape")], y)
+
+    def _transpose(self, node, x, y, a):
+        self.add("Transpose", x, y, perm=a["perm"])
+
+
+def _bins(n: int, bins: int) -> np.ndarray:
+    """Row i averages pixels floor(i*n/bins) to ceil((i+1)*n/bins): PyTorch's adaptive pooling."""
+    weights = np.zeros((bins, n), np.float32)
+    for i in range(bins):
+        start, stop = i * n // bins, -(-(i + 1) * n // bins)
+        weights[i, start:stop] = 1 / (stop - start)
+    return weights

@@ -1,0 +1,24 @@
+"""Blocks that the models share. Every layer takes and returns NHWC arrays.
+
+Models build `conv`, `norm` and `deconv` once as partials (dtype, batch-norm axis) and hand them to
+their blocks, so the numeric policy of a network is stated in one place.
+"""
+
+from jaxpose.layers import init
+from jaxpose.layers.attention import CBAM, ChannelGate
+from jaxpose.layers.checks import check_choice, check_images
+from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, ModuleDef
+from jaxpose.layers.norm import BatchNorm
+
+__all__ = [
+    "CBAM",
+    "BatchNorm",
+    "ChannelGate",
+    "Conv",
+    "ConvNormAct",
+    "ConvTranspose",
+    "ModuleDef",
+    "check_choice",
+    "check_images",
+    "init",
+]

@@ -1,0 +1,134 @@
+"""Convolutions on the named operators: NHWC, explicit symmetric padding, float32 parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxpose import ops
+from jaxpose.layers import init
+
+ModuleDef = Callable[..., nn.Module]
+Initializer = Callable[..., jax.Array]
+
+
+class Conv(nn.Module):
+    """2-D convolution: dense, grouped, or depthwise when groups = Cin = features.
+
+    Attributes:
+      features: output channels.
+      kernel_size, stride: square.
+      padding: on each side; None means kernel_size // 2, as the papers' PyTorch code has it.
+    """
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    padding: int | None = None
+    groups: int = 1
+    use_bias: bool = False
+    kernel_init: Initializer = init.kaiming_fan_out
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels, k = x.shape[-1], self.kernel_size
+        if channels % self.groups or self.features % self.groups:
+            raise ValueError(
+                f"{self.name}: {self.groups} groups divide {channels} -> {self.features} channels"
+                " unevenly"
+            )
+        shape = (k, k, channels // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        window = dict(stride=self.stride, padding=k // 2 if self.padding is None else self.padding)
+        x = x.astype(self.dtype)
+        if self.groups == 1:
+            x = ops.conv(x, kernel, **window)
+        elif self.groups == channels == self.features:
+            x = ops.depthwise_conv(x, kernel, **window)
+        else:
+            x = ops.grouped_conv(x, kernel, groups=self.groups, **window)
+        return _add_bias(self, x)
+
+
+class ConvTranspose(nn.Module):
+    """2-D transposed convolution, dense or depthwise; the size grows as PyTorch's layer has it.
+
+    The kernel [k,k,Cin or 1,features] is stored as the one of the equivalent convolution over the
+    zero-stuffed input, i.e. PyTorch's kernel mirrored in both spatial axes. It is named
+    `transposed_kernel` so that a checkpoint says which of its weights are stored that way.
+
+    Attributes:
+      depthwise: one filter per channel (features must equal the input channels).
+      padding: PyTorch's `padding`; output = (input - 1) * stride - 2 * padding + kernel_size.
+    """
+
+    features: int
+    kernel_size: int = 4
+    stride: int = 2
+    padding: int = 1
+    depthwise: bool = False
+    use_bias: bool = False
+    kernel_init: Initializer = init.normal_small
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels, k = x.shape[-1], self.kernel_size
+        if self.depthwise and channels != self.features:
+            raise ValueError(
+                f"{self.name}: a depthwise transposed convolution keeps its {channels} channels,"
+                f" features={self.features}"
+            )
+        shape = (k, k, 1 if self.depthwise else channels, self.features)
+        kernel = self.param("transposed_kernel", self.kernel_init, shape, jnp.float32)
+        op = ops.depthwise_conv_transpose if self.depthwise else ops.conv_transpose
+        x = op(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            padding=self.padding,
+        )
+        return _add_bias(self, x)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, then batch norm, then activation.
+
+    Without `norm` the convolution has a bias instead; without `act` the result stays linear.
+    """
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    groups: int = 1
+    act: str | None = "relu"
+    conv: ModuleDef = Conv
+    norm: ModuleDef | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = self.conv(
+            self.features,
+            self.kernel_size,
+            self.stride,
+            groups=self.groups,
+            use_bias=self.norm is None,
+            name="conv",
+        )(x)
+        if self.norm is not None:
+            x = self.norm(name="bn")(x, train)
+        return x if self.act is None else ops.activation(x, kind=self.act)
+
+
+def _add_bias(layer: Conv | ConvTranspose, x: jax.Array) -> jax.Array:
+    if not layer.use_bias:
+        return x
+    bias = layer.param("bias", layer.bias_init, (layer.features,), jnp.float32)
+    return x + bias.astype(x.dtype)

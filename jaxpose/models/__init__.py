@@ -1,0 +1,66 @@
+"""The model zoo: one plain table of constructors."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import flax.linen as nn
+
+from jaxpose.layers import check_choice
+from jaxpose.models.hwl import HWL
+from jaxpose.models.published import INFO, ModelInfo
+from jaxpose.models.simplebaseline import (
+    simplebaseline_mobilenetv2,
+    simplebaseline_mobilenetv3,
+    simplebaseline_resnet50,
+    simplebaseline_shufflenetv2,
+)
+
+_CONSTRUCTORS = {
+    "hwl_mobilenetv3": HWL,
+    "simplebaseline_mobilenetv2": simplebaseline_mobilenetv2,
+    "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,
+    "simplebaseline_shufflenetv2": simplebaseline_shufflenetv2,
+    "simplebaseline_resnet50": simplebaseline_resnet50,
+}
+
+
+def list_models() -> tuple[str, ...]:
+    """Names that `create_model` takes."""
+    return tuple(_CONSTRUCTORS)
+
+
+def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Module:
+    """Builds a network; without overrides it is the released one.
+
+    Args:
+      name: one of `list_models()`.
+      num_keypoints: joints K; heatmaps are [B,H/4,W/4,K].
+      **overrides: the constructor's own switches, plus `dtype` and `bn_axis`.
+
+    Returns:
+      A flax.linen Module called as `model.apply(variables, images, train=False)` with images float32
+      [B,H,W,3], normalised, H and W multiples of 32. Collections: `params` and `batch_stats`.
+
+    Raises:
+      ValueError: unknown name or override (the nearest one is named), or num_keypoints < 1.
+    """
+    check_choice("model", name, _CONSTRUCTORS)
+    constructor = _CONSTRUCTORS[name]
+    options = [o for o in inspect.signature(constructor).parameters if o not in _NOT_OPTIONS]
+    for option in overrides:
+        check_choice(f"{name}: option", option, options)
+    if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
+        raise ValueError(f"{name}: num_keypoints must be a positive integer, got {num_keypoints!r}")
+    return constructor(num_keypoints=num_keypoints, **overrides)
+
+
+# `num_keypoints` is an argument of its own; the others belong to flax.
+_NOT_OPTIONS = ("num_keypoints", "parent", "name")
+
+
+def info(name: str) -> ModelInfo:
+    """What the literature says about a model: paradigm, paper, input size, published rows."""
+    check_choice("model", name, INFO)
+    return INFO[name]

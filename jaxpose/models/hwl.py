@@ -1,0 +1,179 @@
+"""HWL-MobileNetV3: lightweight human pose estimation using heatmap-weighting loss (Li & Xiang 2022).
+
+image [B,H,W,3] -> MobileNetV3 (stride 32, 960 channels) -> 3 x light deconvolution (section III-A)
+-> attention (III-B) -> 1x1 convolution -> heatmaps [B,H/4,W/4,K].
+
+Trained with `jaxpose.losses.heatmap_weighting_loss` (section III-C, eq. 8). Where text and released
+code differ (a ReLU inside both attention branches, the squared error) this follows the code.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxpose import ops
+from jaxpose.layers import (
+    CBAM,
+    BatchNorm,
+    ChannelGate,
+    Conv,
+    ConvNormAct,
+    ConvTranspose,
+    ModuleDef,
+    check_choice,
+    check_images,
+    init,
+)
+from jaxpose.models.mobilenet_v3 import MobileNetV3
+
+BACKBONES = ("mobilenetv3", "mobilenetv3_large_std")
+ATTENTION = ("own", "se", "cbam", "none")
+HARD_SIGMOID = ("hard_sigmoid", "hard_sigmoid_v1")
+DECONV_INIT = ("paper", "kaiming")
+REDUCTION = 4  # r of eq. (5); not printed in the paper, from the released code
+
+
+class LightDeconv(nn.Module):
+    """Depthwise 4x4 transposed convolution (stride 2), then pointwise: [B,h,w,C] -> [B,2h,2w,256].
+
+    A plain deconvolution has D_K^2 C_in C_out weights a layer, eq. (1), applied at every pixel,
+    eq. (2). Split in two factors it has D_K^2 C_in + C_in C_out, eq. (3): for D_K = 4 and 256
+    channels 17/256, about 1/16, of the cost, eq. (4). Batch norm and ReLU follow either factor.
+    """
+
+    features: int
+    conv: ModuleDef
+    deconv: ModuleDef
+    norm: ModuleDef
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        x = self.deconv(channels, depthwise=True, name="depthwise")(x)
+        x = ops.activation(self.norm(name="bn1")(x, train), kind="relu")
+        x = self.conv(
+            self.features,
+            use_bias=True,
+            kernel_init=init.torch_default,
+            bias_init=init.torch_default_bias(channels),
+            name="pointwise",
+        )(x)
+        return ops.activation(self.norm(name="bn2")(x, train), kind="relu")
+
+
+class SpatialGate(nn.Module):
+    """The weights of eq. (6): sigma(F_1^{3x3}(ReLU(F_1^{1x1}(f)))), [B,H,W,C] -> [B,H,W,1]."""
+
+    gate: str
+    conv: ModuleDef
+
+    @nn.compact
+    def __call__(self, f: jax.Array) -> jax.Array:
+        s = ConvNormAct(1, 1, act="relu", conv=self.conv, name="conv1")(f)
+        return ConvNormAct(1, 3, act=self.gate, conv=self.conv, name="conv2")(s)
+
+
+class Attention(nn.Module):
+    """f_out = f_in + H_channel(f_in) + H_spatial(f_in), eq. (7): identity, channel and spatial."""
+
+    gate: str
+    conv: ModuleDef
+
+    @nn.compact
+    def __call__(self, f: jax.Array) -> jax.Array:
+        hidden = f.shape[-1] // REDUCTION
+        channel = f * ChannelGate(hidden, self.gate, self.conv, name="se")(f)  # eq. (5)
+        spatial = f * SpatialGate(self.gate, self.conv, name="sse")(f)  # eq. (6)
+        return f + channel + spatial
+
+
+class LightHead(nn.Module):
+    """Three light deconvolutions, attention after the last of them, and the heatmap layer."""
+
+    num_keypoints: int
+    attention: str
+    hard_sigmoid: str
+    deconv_init: str
+    dtype: Any
+    bn_axis: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        conv = partial(Conv, dtype=self.dtype, kernel_init=init.kaiming_fan_out)
+        norm = partial(BatchNorm, axis_name=self.bn_axis)
+        # N(0, 0.001) as released. With four terms an output it starts below batch norm's eps, so the
+        # normalised output has std 0.4 at first; "kaiming" starts at 1.
+        kernel = init.normal_small if self.deconv_init == "paper" else init.kaiming_transposed(2)
+        deconv = partial(ConvTranspose, kernel_init=kernel, dtype=self.dtype)
+
+        for number in (1, 2, 3):
+            x = LightDeconv(256, conv, deconv, norm, name=f"deconv{number}")(x, train)
+        gate = self.hard_sigmoid
+        if self.attention == "own":
+            x = Attention(gate, conv, name="attention")(x)
+        elif self.attention == "se":  # Table VI: channel branch alone, without identity
+            x = x * ChannelGate(x.shape[-1] // REDUCTION, gate, conv, name="attention")(x)
+        elif self.attention == "cbam":
+            # The released CBAM uses PyTorch's Hardsigmoid, whatever the rest of the network has.
+            block = CBAM(REDUCTION, "hard_sigmoid", spatial_bias=True, conv=conv, name="attention")
+            x = block(x)
+        return conv(
+            self.num_keypoints, use_bias=True, kernel_init=init.normal_small, name="final_layer"
+        )(x)
+
+
+class HWL(nn.Module):
+    """HWL-MobileNetV3: [B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+
+    Attributes:
+      num_keypoints: K.
+      attention: "own" (eq. 7), or the ablations of Table VI "se", "cbam", "none".
+      hard_sigmoid: every gate of backbone and attention, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
+        "hard_sigmoid_v1" = clip((x+1)/2, 0, 1) (mmcv before 1.4.4).
+      backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", which takes ImageNet weights
+        but is not the network of the paper's tables.
+      deconv_init: "paper" = N(0, 0.001) or "kaiming".
+      dtype: of the arithmetic; parameters stay float32.
+      bn_axis: mesh axis over which batch norm shares its statistics.
+    """
+
+    num_keypoints: int = 17
+    attention: str = "own"
+    hard_sigmoid: str = "hard_sigmoid"
+    backbone: str = "mobilenetv3"
+    deconv_init: str = "paper"
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    def __post_init__(self):
+        check_choice("hwl_mobilenetv3: attention", self.attention, ATTENTION)
+        check_choice("hwl_mobilenetv3: hard_sigmoid", self.hard_sigmoid, HARD_SIGMOID)
+        check_choice("hwl_mobilenetv3: backbone", self.backbone, BACKBONES)
+        check_choice("hwl_mobilenetv3: deconv_init", self.deconv_init, DECONV_INIT)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        check_images(x, 32, "hwl_mobilenetv3")
+        x = MobileNetV3(
+            textbook=self.backbone == "mobilenetv3_large_std",
+            hard_sigmoid=self.hard_sigmoid,
+            dtype=self.dtype,
+            bn_axis=self.bn_axis,
+            name="backbone",
+        )(x.astype(self.dtype), train)
+        x = LightHead(
+            self.num_keypoints,
+            self.attention,
+            self.hard_sigmoid,
+            self.deconv_init,
+            self.dtype,
+            self.bn_axis,
+            name="head",
+        )(x, train)
+        return x.astype(jnp.float32)

@@ -1,0 +1,103 @@
+"""What is known about each model before it is built: its paper and the numbers printed there.
+
+The numbers are cited, never measured here; `jaxpose models` prints them beside this library's counts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One published row. `params` in millions, `gflops` 1e9 by `convention`, scores in percent.
+
+    `metric` is "AP" on COCO val2017 (flip test, detector boxes with person AP 56.4) and "PCKh" at 0.5
+    on MPII val. `source` says who printed the row.
+    """
+
+    dataset: str
+    input_size: tuple[int, int]  # (H, W)
+    num_keypoints: int
+    params: float
+    gflops: float
+    metric: str
+    score: float
+    source: str
+    convention: str = "mmcv"
+
+
+class ModelInfo(NamedTuple):
+    """Facts about one model of the zoo."""
+
+    name: str
+    paradigm: str  # "topdown" or "bottomup"
+    paper: str
+    input_size: tuple[int, int]  # (H, W) of the paper's main row
+    published: tuple[Row, ...]
+
+
+def _rows(source: str, *rows: tuple) -> tuple[Row, ...]:
+    return tuple(Row(*row, source) for row in rows)
+
+
+_HWL = "Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022"
+_SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
+
+MODELS = (
+    ModelInfo(
+        "hwl_mobilenetv3",
+        "topdown",
+        _HWL,
+        (256, 192),
+        _rows(
+            "HWL paper",
+            ("coco", (256, 192), 17, 3.1, 0.58, "AP", 65.8),
+            ("coco", (384, 288), 17, 3.1, 1.30, "AP", 69.9),
+            ("mpii", (256, 256), 16, 3.1, 0.77, "PCKh", 85.9),
+        ),
+    ),
+    ModelInfo(
+        "simplebaseline_mobilenetv2",
+        "topdown",
+        _SIMPLE,
+        (256, 192),
+        _rows(
+            "HWL paper",
+            ("coco", (256, 192), 17, 9.6, 1.59, "AP", 64.6),
+            ("coco", (384, 288), 17, 9.6, 3.57, "AP", 67.3),
+            ("mpii", (256, 256), 16, 9.6, 2.12, "PCKh", 85.4),
+        ),
+    ),
+    ModelInfo(
+        "simplebaseline_mobilenetv3",
+        "topdown",
+        _SIMPLE,
+        (256, 192),
+        _rows("HWL paper", ("coco", (256, 192), 17, 8.7, 1.47, "AP", 65.9)),
+    ),
+    ModelInfo(
+        "simplebaseline_shufflenetv2",
+        "topdown",
+        _SIMPLE,
+        (256, 192),
+        _rows(
+            "HWL paper",
+            ("coco", (256, 192), 17, 7.6, 1.37, "AP", 59.9),
+            ("coco", (384, 288), 17, 7.6, 3.08, "AP", 63.6),
+            ("mpii", (256, 256), 16, 7.6, 1.83, "PCKh", 82.8),
+        ),
+    ),
+    ModelInfo(
+        "simplebaseline_resnet50",
+        "topdown",
+        _SIMPLE,
+        (256, 192),
+        _rows(
+            "mmpose documentation",
+            ("coco", (256, 192), 17, 34.0, 5.46, "AP", 71.8),
+            ("coco", (384, 288), 17, 34.0, 12.29, "AP", 73.1),
+        ),
+    ),
+)
+
+INFO = {model.name: model for model in MODELS}

@@ -1,0 +1,84 @@
+"""`jaxpose summary MODEL`: a table of stages, and the published numbers beside the total."""
+
+from __future__ import annotations
+
+import argparse
+
+from jaxpose import models
+from jaxpose.summary.counting import CONVENTIONS, Count, count
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `jaxpose summary`."""
+    parser.add_argument("model", metavar="MODEL", help="a name listed by `jaxpose models`")
+    parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
+    parser.add_argument("--keypoints", type=int, default=17, metavar="K", help="joints (17)")
+    parser.add_argument(
+        "--convention", default="true", metavar="|".join(CONVENTIONS), help="how to count (true)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table."""
+    print(report(args.model, parse_size(args.size), args.keypoints, args.convention))
+    return 0
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """(H, W) of "256x192"; None of None.
+
+    Raises:
+      ValueError: anything else.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"--size {text!r} is not HxW; write for example 256x192")
+    return int(parts[0]), int(parts[1])
+
+
+def report(
+    name: str, size: tuple[int, int] | None, num_keypoints: int, convention: str = "true"
+) -> str:
+    """The text that `jaxpose summary` prints."""
+    if convention not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise ValueError(f"--convention {convention!r} is unknown; choose from {known}")
+    info = models.info(name)
+    result = count(name, size or info.input_size, num_keypoints)
+    cost = "macs" if convention == "true" else "mmcv"
+    title = "MACs" if convention == "true" else "FLOPs (mmcv)"
+    rows = [("stage", "output", "params", title)]
+    for stage in result.stages:
+        shape = "x".join(map(str, stage.output))
+        rows.append((stage.name, shape, f"{stage.params:,}", f"{getattr(stage, cost):,}"))
+    rows.append(("total", "", f"{result.params:,}", f"{getattr(result, cost):,}"))
+    height, width = result.input_size
+    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", *align(rows)]
+    return "\n".join([*lines, *_published(info, result)])
+
+
+def align(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns padded to a common width; the first is flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _published(info: models.ModelInfo, result: Count) -> list[str]:
+    """One line per published row at this size and joint count."""
+    lines = []
+    for row in info.published:
+        if (row.input_size, row.num_keypoints) == (result.input_size, result.num_keypoints):
+            lines.append(
+                f"published: {row.params}M params, {row.gflops:.2f} G ({row.convention}), "
+                f"{row.dataset} {row.metric} {row.score} ({row.source}); "
+                f"here: {result.params / 1e6:.1f}M, {result.mmcv / 1e9:.2f} G"
+            )
+    return lines

@@ -1,0 +1,31 @@
+"""Pictures and annotations -> batches, with tf.data. The only part that imports TensorFlow.
+
+    data = input_pipeline.train_data(config)
+    for batch in data.batches(start_step): ...
+
+`input_pipeline.batch` describes the batches, `input_pipeline.order` their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from input_pipeline.evaluation import EvalData
+from input_pipeline.training import TrainData
+
+
+def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:
+    """Training examples of `config` (configs/common.py) for one of `host_count` hosts.
+
+    Raises:
+      ValueError: a setting that cannot be; its subclass AnnotationError for a bad annotation file.
+    """
+    return TrainData(config, host_id=host_id, host_count=host_count)
+
+
+def eval_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> EvalData:
+    """Evaluation examples of `config` for one of `host_count` hosts. Raises as `train_data`."""
+    return EvalData(config, host_id=host_id, host_count=host_count)
+
+
+__all__ = ["EvalData", "TrainData", "eval_data", "train_data"]

@@ -1,0 +1,58 @@
+"""From `config.data` to a checked dataset and a way to its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from input_pipeline import source
+from jaxpose import annotations
+
+FORMATS = ("coco", "mpii", "generated")
+STORAGES = ("files", "tfds")
+
+
+def _choice(value: str, key: str, known: tuple[str, ...]) -> str:
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"config.{key}={value!r} is not one of {', '.join(known)}{hint}")
+
+
+def load(config: Any, split: str) -> annotations.Dataset:
+    """The people of one split, "train" or "val".
+
+    With format "generated" the dataset is written first, unless it is there already.
+
+    Raises:
+      ValueError: unknown format.
+      AnnotationError: a missing or malformed annotation file.
+    """
+    data = config.data
+    kind = _choice(data.format, "data.format", FORMATS)
+    if kind == "generated":
+        from input_pipeline import generated
+
+        root = generated.ensure(data.root, **data.get("generated", {}))
+        path, folder = root / f"{split}.json", root / "images"
+    else:
+        path = Path(data.root) / data[f"{split}_annotations"]
+        folder = Path(data.root) / data[f"{split}_images"]
+    read = annotations.load_mpii if kind == "mpii" else annotations.load_coco
+    dataset = read(path, image_dir=folder)
+    if data.limit:
+        dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
+    return dataset
+
+
+def reader(config: Any, dataset: annotations.Dataset) -> Callable[[int], bytes]:
+    """Function image id -> bytes of the picture, from where `config.data.storage` says."""
+    if _choice(config.data.storage, "data.storage", STORAGES) == "files":
+        return source.read_files(dataset)
+    from input_pipeline import tfds_builders
+
+    return tfds_builders.reader(dataset, config.data.tfds_dir)

@@ -1,0 +1,64 @@
+"""Pictures of a dataset by image id, from files or from a prepared TFDS copy."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxpose import annotations, images
+
+# Decoded pictures held by `cache`, bytes; a dataset that does not fit is held in part.
+CACHE_BYTES = 2**30
+# Decoded pictures kept for the next people of the same picture (evaluation goes by picture).
+RECENT = 8
+
+
+def read_files(dataset: annotations.Dataset) -> Callable[[int], bytes]:
+    """Function image id -> bytes of the picture file; raises ImageError when it cannot be read."""
+
+    def read(image_id: int) -> bytes:
+        try:
+            return dataset.image_path(image_id).read_bytes()
+        except OSError as error:
+            raise images.ImageError(f"cannot be read ({error.strerror})") from None
+
+    return read
+
+
+class Pictures:
+    """Decoded pictures by image id; safe to use from several threads.
+
+    Args:
+      read: function image id -> bytes of the picture file.
+      cache: keep decoded pictures in memory, up to `CACHE_BYTES`.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], *, cache: bool = False) -> None:
+        self._read = read
+        self._budget = CACHE_BYTES if cache else 0
+        self._kept: dict[int, np.ndarray] = {}
+        self._recent: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, image_id: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3], read-only. Raises ImageError when the picture is unusable."""
+        with self._lock:
+            image = self._kept.get(image_id)
+            if image is None:
+                image = self._recent.get(image_id)
+        if image is not None:
+            return image
+        image = images.decode(self._read(image_id))
+        image.setflags(write=False)
+        with self._lock:
+            if image.nbytes <= self._budget and image_id not in self._kept:
+                self._budget -= image.nbytes
+                self._kept[image_id] = image
+            else:
+                self._recent[image_id] = image
+                while len(self._recent) > RECENT:
+                    self._recent.popitem(last=False)
+        return image

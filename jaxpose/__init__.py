@@ -5,8 +5,8 @@
     variables = model.init(key, images, train=False)
     heatmaps = model.apply(variables, images, train=False)
 
-Submodules (`jaxpose.losses`, `jaxpose.codecs.topdown`, `jaxpose.export`, ...) are imported when they
-are first touched, so `import jaxpose` stays quick and needs no optional package.
+Submodules (`jaxpose.losses`, `jaxpose.codecs.topdown`, `jaxpose.export`, ...) are imported when
+they are first touched, so `import jaxpose` stays quick and needs no optional package.
 """
 
 # No `from __future__ import annotations` here: its name would hide the submodule of that name.

@@ -9,7 +9,7 @@ import sys
 
 # verb -> (module, help). A module is imported when its verb is called: `jaxpose --help` is instant.
 VERBS = {
-    "models": ("jaxpose.models.command", "the zoo: parameters and MACs, published beside ours"),
+    "models": ("jaxpose.summary.zoo", "the zoo: parameters and MACs, published beside ours"),
     "summary": ("jaxpose.summary", "parameters and MACs per stage of one model"),
     "predict": ("jaxpose.predict", "draw the people of pictures, write COCO-format JSON"),
     "export": ("jaxpose.export.command", "write a verified ONNX or PyTorch file"),

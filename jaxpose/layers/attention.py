@@ -31,7 +31,7 @@ class ChannelGate(nn.Module):
 class CBAM(nn.Module):
     """Convolutional block attention module (Woo et al. 2018): channel gate, then spatial gate.
 
-    channel: gate(MLP(mean) + MLP(max)), the two 1x1 convolutions of the MLP shared and without bias.
+    channel: gate(MLP(mean) + MLP(max)); the MLP, two 1x1 convolutions without bias, is shared.
     spatial: gate(7x7 convolution of the two maps [channel mean, channel max]).
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Cheap checks that turn a wrong option or image size into one clear line before any compilation."""
+"""Checks that turn a wrong option or image size into one clear line before any compilation."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import jax
 from flax.linen import initializers
 
-# N(0, 2 / (kh * kw * Cout)): torch.nn.init.kaiming_normal_(mode="fan_out"). A depthwise layer counts
-# all its output channels, as there.
+# N(0, 2 / (kh * kw * Cout)): torch.nn.init.kaiming_normal_(mode="fan_out"). A depthwise layer
+# counts all its output channels, as there.
 kaiming_fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
 
 # N(0, 0.001): SimpleBaseline's transposed convolutions and final layers.
@@ -30,7 +30,7 @@ def torch_default_bias(fan_in: int) -> Callable[..., jax.Array]:
 
 
 def kaiming_transposed(stride: int) -> Callable[..., jax.Array]:
-    """N(0, 2 / terms) for a transposed convolution, whose every output sums k*k/stride^2 * Cin terms.
+    """N(0, 2 / terms) for a transposed convolution: an output sums k*k/stride^2 * Cin terms.
 
     Keeps the variance through the ReLU that follows (He et al. 2015), which N(0, 0.001) does not.
     """

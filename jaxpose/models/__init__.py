@@ -40,8 +40,9 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
       **overrides: the constructor's own switches, plus `dtype` and `bn_axis`.
 
     Returns:
-      A flax.linen Module called as `model.apply(variables, images, train=False)` with images float32
-      [B,H,W,3], normalised, H and W multiples of 32. Collections: `params` and `batch_stats`.
+      A flax.linen Module called as `model.apply(variables, images, train=False)` with images
+      float32 [B,H,W,3], normalised, H and W multiples of 32. Its collections are `params` and
+      `batch_stats`.
 
     Raises:
       ValueError: unknown name or override (the nearest one is named), or num_keypoints < 1.

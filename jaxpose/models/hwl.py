@@ -1,4 +1,4 @@
-"""HWL-MobileNetV3: lightweight human pose estimation using heatmap-weighting loss (Li & Xiang 2022).
+"""HWL-MobileNetV3: lightweight pose estimation using heatmap-weighting loss (Li & Xiang 2022).
 
 image [B,H,W,3] -> MobileNetV3 (stride 32, 960 channels) -> 3 x light deconvolution (section III-A)
 -> attention (III-B) -> 1x1 convolution -> heatmaps [B,H/4,W/4,K].
@@ -106,8 +106,8 @@ class LightHead(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         conv = partial(Conv, dtype=self.dtype, kernel_init=init.kaiming_fan_out)
         norm = partial(BatchNorm, axis_name=self.bn_axis)
-        # N(0, 0.001) as released. With four terms an output it starts below batch norm's eps, so the
-        # normalised output has std 0.4 at first; "kaiming" starts at 1.
+        # N(0, 0.001) as released. With four terms an output its variance starts below batch norm's
+        # eps, so the normalised output has std 0.4 at first; "kaiming" starts at 1.
         kernel = init.normal_small if self.deconv_init == "paper" else init.kaiming_transposed(2)
         deconv = partial(ConvTranspose, kernel_init=kernel, dtype=self.dtype)
 

@@ -36,7 +36,7 @@ class InvertedResidual(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         block = partial(ConvNormAct, act="relu6", conv=self.conv, norm=self.norm)
         mid = x.shape[-1] * self.expansion
-        # Public checkpoints number the convolutions of a block, so the first t=1 block counts from 0.
+        # Numbered as in public checkpoints, where a block without expansion starts at depthwise.
         n = int(self.expansion != 1)
         y = block(mid, name="conv_0")(x, train) if n else x
         y = block(mid, 3, self.stride, groups=mid, name=f"conv_{n}")(y, train)

@@ -23,9 +23,9 @@ class Row(NamedTuple):
     stride: int
 
 
-# mmpose's "big" table, as the HWL paper's code uses it. Against the textbook: the stride of the last
-# stage sits in layer14 (with 672 channels, not 960), layer1 keeps its 16 -> 16 expansion, and SE
-# squeezes to int(mid / 4) unrounded.
+# mmpose's "big" table, as the HWL paper's code uses it. Against the textbook: the stride of the
+# last stage sits in layer14 (with 672 channels, not 960), layer1 keeps its 16 -> 16 expansion, and
+# SE squeezes to int(mid / 4) unrounded.
 POSE = (
     Row(3, 16, 16, 0, "relu", 1),
     Row(3, 64, 24, 0, "relu", 2),
@@ -44,7 +44,7 @@ POSE = (
     Row(5, 960, 160, 240, "hard_swish", 1),
 )
 
-# Table 1 of the MobileNetV3 paper: SE widths rounded to multiples of 8, so that ImageNet weights fit.
+# Table 1 of the MobileNetV3 paper, SE widths rounded to multiples of 8: ImageNet weights fit it.
 TEXTBOOK = (
     *POSE[:3],
     Row(5, 72, 40, 24, "relu", 2),

@@ -1,6 +1,6 @@
 """What is known about each model before it is built: its paper and the numbers printed there.
 
-The numbers are cited, never measured here; `jaxpose models` prints them beside this library's counts.
+The numbers are cited, never measured here; `jaxpose models` prints them beside our counts.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 class Row(NamedTuple):
     """One published row. `params` in millions, `gflops` 1e9 by `convention`, scores in percent.
 
-    `metric` is "AP" on COCO val2017 (flip test, detector boxes with person AP 56.4) and "PCKh" at 0.5
-    on MPII val. `source` says who printed the row.
+    `metric` is "AP" on COCO val2017 (flip test, detector boxes with person AP 56.4) and "PCKh" at
+    0.5 on MPII val. `source` says who printed the row.
     """
 
     dataset: str

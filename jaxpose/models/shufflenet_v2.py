@@ -42,9 +42,7 @@ class ShuffleUnit(nn.Module):
             first, second = jnp.split(x, 2, axis=-1)
         else:
             channels = x.shape[-1]
-            depthwise = block(
-                channels, 3, self.stride, groups=channels, act=None, name="branch1_0"
-            )
+            depthwise = block(channels, 3, self.stride, groups=channels, act=None, name="branch1_0")
             first = block(half, name="branch1_1")(depthwise(x, train), train)
             second = x
         second = block(half, name="branch2_0")(second, train)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jaxpose import models
+from jaxpose.models.sizes import parse_size
 from jaxpose.summary.counting import CONVENTIONS, Count, count
 
 
@@ -20,22 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
-    print(report(args.model, parse_size(args.size), args.keypoints, args.convention))
+    size = parse_size(args.size) if args.size else None
+    print(report(args.model, size, args.keypoints, args.convention))
     return 0
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(H, W) of "256x192"; None of None.
-
-    Raises:
-      ValueError: anything else.
-    """
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"--size {text!r} is not HxW; write for example 256x192")
-    return int(parts[0]), int(parts[1])
 
 
 def report(

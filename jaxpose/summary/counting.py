@@ -1,11 +1,11 @@
 """Counting parameters and multiply-adds on a model's jaxpr.
 
 Two conventions:
-  true: multiply-adds of convolutions (1-D ones over channels included), a transposed convolution at
-    its input positions; nothing else. Exact integers.
-  mmcv: what mmcv's counter prints as "FLOPs", and so the pose papers as "GFLOPs": the above, plus one
-    per output element of a bias, two per element of a batch norm, one per element of ReLU and ReLU6,
-    one per input element of a pooling. Other activations and additions are free.
+  true: multiply-adds of convolutions (1-D ones over channels included), a transposed convolution
+    at its input positions; nothing else. Exact integers.
+  mmcv: what mmcv's counter prints as "FLOPs", and so the pose papers as "GFLOPs": the above, plus
+    one per output element of a bias, two per element of a batch norm, one per element of ReLU and
+    ReLU6, one per input element of a pooling. Other activations and additions are free.
 """
 
 from __future__ import annotations

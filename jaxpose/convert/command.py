@@ -1,0 +1,145 @@
+"""`jaxpose import MODEL FILE.pth -o DIR`: a public PyTorch checkpoint as a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import pathlib
+import pickle
+from typing import Any
+
+import numpy as np
+
+from jaxpose import models, skeletons
+from jaxpose.convert import names
+from jaxpose.convert.state_dict import from_torch
+from jaxpose.models.sizes import parse_size
+
+_BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `jaxpose import`."""
+    parser.add_argument("model", metavar="MODEL", help="a name listed by `jaxpose models`")
+    parser.add_argument("file", metavar="FILE.pth", type=pathlib.Path, help="PyTorch checkpoint")
+    parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path, required=True)
+    parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
+    parser.add_argument(
+        "--skeleton",
+        metavar="NAME|FILE.json",
+        help="coco, mpii, crowdpose or a COCO-format annotation file (default: by joint count)",
+    )
+    parser.add_argument(
+        "--option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a switch of the model, e.g. hard_sigmoid=hard_sigmoid_v1; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads, converts and writes; prints what was written."""
+    # Orbax takes a second to import, which a misspelt model name should not have to wait for.
+    info = models.info(args.model)
+    options = dict(parse_option(text) for text in args.option)
+    state_dict = read_checkpoint(args.file)
+    num_keypoints = count_keypoints(args.model, state_dict)
+    skeleton = choose_skeleton(args.skeleton, num_keypoints)
+    variables = from_torch(args.model, state_dict, num_keypoints, **options)
+    config = {
+        "model": args.model,
+        "model_options": options,
+        "input_size": parse_size(args.size) if args.size else info.input_size,
+        "dtype": "float32",
+        "ops": "auto",
+        "batch_norm": "device",
+        "init_from": str(args.file),
+    }
+    from jaxpose.training import checkpoint
+
+    checkpoint.write_run(args.output, config, skeleton, variables)
+    size = "x".join(map(str, config["input_size"]))
+    print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {size}")
+    return 0
+
+
+def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The state_dict in a .pth file, directly or under 'state_dict', as numpy arrays.
+
+    Nothing in the file is executed: only tensors and plain containers are read.
+
+    Raises:
+      ValueError: no such file, not a checkpoint, or objects beside tensors.
+      ImportError: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(
+            'reading a .pth file needs PyTorch: pip install "jaxpose[torch]"'
+        ) from None
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{path}: holds more than tensors or is damaged ({reason}); if you trust it, store its"
+            " state_dict alone with PyTorch and import that"
+        ) from None
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a PyTorch checkpoint ({error})") from None
+    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state_dict, dict) or not state_dict:
+        raise ValueError(f"{path}: holds no state_dict")
+    strange = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
+    if strange:
+        raise ValueError(f"{path}: {strange[0]!r} is not a tensor, so this is not a state_dict")
+    return {key: value.detach().float().numpy() for key, value in state_dict.items()}
+
+
+def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
+    """Joints of a checkpoint, read from its last layer."""
+    for key, value in state_dict.items():
+        if names.canonical(key) == names.FINAL_LAYER:
+            return int(value.shape[0])
+    raise ValueError(f"{name}: the checkpoint has no {names.FINAL_LAYER!r}; is it of this model?")
+
+
+def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleton:
+    """A built-in skeleton, that of an annotation file, or by default the one of so many joints."""
+    if choice is None:
+        if num_keypoints not in _BY_COUNT:
+            raise ValueError(
+                f"the checkpoint has {num_keypoints} keypoints and no built-in skeleton has; "
+                "name a COCO-format annotation file with --skeleton"
+            )
+        skeleton = _BY_COUNT[num_keypoints]
+    elif choice.endswith(".json"):
+        try:
+            category = json.loads(pathlib.Path(choice).read_text())["categories"][0]
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"{choice}: no COCO category can be read from it ({error})") from None
+        skeleton = skeletons.from_coco_category(category)
+    else:
+        skeleton = skeletons.get(choice)
+    if len(skeleton.joints) != num_keypoints:
+        raise ValueError(
+            f"skeleton {skeleton.name!r} has {len(skeleton.joints)} joints, "
+            f"the checkpoint {num_keypoints}"
+        )
+    return skeleton
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """("width", 0.5) of "width=0.5"; what is no Python literal stays a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--option {text!r} is not KEY=VALUE")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value

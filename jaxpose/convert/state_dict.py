@@ -1,0 +1,135 @@
+"""One generic conversion between a PyTorch state_dict and Flax variables.
+
+Kernels: convolution [out,in/g,kh,kw] <-> [kh,kw,in/g,out]; transposed convolution [in,out,kh,kw]
+<-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]. The rest is copied.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose import models
+from jaxpose.convert import names
+
+_LEAVES = {
+    "kernel": "weight",
+    "transposed_kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+def from_torch(
+    name: str, state_dict: Mapping[str, Any], num_keypoints: int = 17, **overrides: Any
+) -> dict:
+    """Variables of model `name` from a public checkpoint's state_dict.
+
+    Args:
+      name: one of `jaxpose.list_models()`.
+      state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
+        the head may be called `head.` or `keypoint_head.`.
+      num_keypoints: joints of the checkpoint.
+      **overrides: as for `jaxpose.create_model`.
+
+    Returns:
+      {"params": ..., "batch_stats": ...} of float32 numpy arrays, as `model.init` has them.
+
+    Raises:
+      ValueError: a key is missing, unexpected or twice there, or a shape differs; the message names
+        the key and the nearest one.
+    """
+    model = models.create_model(name, num_keypoints, **overrides)
+    # The weights do not depend on the size; 64 is valid for every model.
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(template)
+    wanted = [_torch_key(name, path) for path, _ in leaves]
+
+    given = {}
+    for key, value in state_dict.items():
+        short = names.canonical(key)
+        if short in given:
+            raise ValueError(f"{name}: the checkpoint holds {short!r} under two prefixes")
+        given[short] = value
+    _check_keys(name, wanted, given)
+    arrays = []
+    for key, (path, leaf) in zip(wanted, leaves, strict=True):
+        value = np.asarray(given[key])
+        shape = _torch_shape(path[-1].key, leaf.shape)
+        if value.shape != shape:
+            raise ValueError(
+                f"{name}: {key!r} has shape {list(value.shape)}, the model with num_keypoints="
+                f"{num_keypoints} needs {list(shape)}"
+            )
+        arrays.append(_from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
+    return jax.tree_util.tree_unflatten(tree, arrays)
+
+
+def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The way back: key -> array in PyTorch's layout, as `load_state_dict(strict=True)` takes it.
+
+    The head is called `head.`; every batch norm gets its `num_batches_tracked` (0).
+    """
+    if name not in names.RENAMES:
+        models.info(name)  # an unknown name is refused with the nearest one
+    result = {}
+    collections = {key: variables[key] for key in ("params", "batch_stats")}
+    for path, value in jax.tree_util.tree_leaves_with_path(collections):
+        key = _torch_key(name, path)
+        result[key] = _to_layout(path[-1].key, np.asarray(value))
+        if key.endswith("running_var"):
+            result[_tracked(key)] = np.zeros((), np.int64)
+    return result
+
+
+def _torch_key(name: str, path: tuple) -> str:
+    _, *modules, leaf = (key.key for key in path)
+    return f"{names.torch_module(name, tuple(modules))}.{_LEAVES[leaf]}"
+
+
+def _tracked(key: str) -> str:
+    return key.removesuffix("running_var") + "num_batches_tracked"
+
+
+def _check_keys(name: str, wanted: Iterable[str], given: Mapping[str, Any]) -> None:
+    optional = {_tracked(key) for key in wanted if key.endswith("running_var")}
+    missing = [key for key in wanted if key not in given]
+    extra = [key for key in given if key not in optional and key not in set(wanted)]
+    problems = []
+    for kind, keys, others in (("missing", missing, extra), ("unexpected", extra, missing)):
+        if keys:
+            near = difflib.get_close_matches(keys[0], others or list(wanted), n=1, cutoff=0)
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            problems.append(f"{kind} {keys[0]!r}{more} (nearest {near[0]!r})")
+    if problems:
+        raise ValueError(f"{name}: the checkpoint does not fit: {'; '.join(problems)}")
+
+
+def _torch_shape(leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return _to_layout(leaf, np.broadcast_to(np.float32(0), shape)).shape
+
+
+def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
+    if leaf == "kernel":
+        return value.transpose(3, 2, 0, 1)
+    if leaf == "transposed_kernel":
+        depthwise = value.shape[2] == 1
+        return value[::-1, ::-1].transpose((3, 2, 0, 1) if depthwise else (2, 3, 0, 1))
+    return value
+
+
+def _from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if leaf == "kernel":
+        return value.transpose(2, 3, 1, 0)
+    if leaf == "transposed_kernel":
+        depthwise = shape[2] == 1
+        return value.transpose((2, 3, 1, 0) if depthwise else (2, 3, 0, 1))[::-1, ::-1]
+    return value

@@ -1,0 +1,15 @@
+"""Image sizes as the command line writes them."""
+
+from __future__ import annotations
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(H, W) of "256x192".
+
+    Raises:
+      ValueError: anything else.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"size {text!r} is not HEIGHTxWIDTH in pixels, for example 256x192")
+    return int(parts[0]), int(parts[1])

@@ -130,11 +130,9 @@ def _evaluate(
     names = [str(name) for name in category.get("keypoints") or range(joints)]
     if sigmas is None:
         sigmas = category.get("sigmas")
-    if sigmas is None and joints == skeletons.COCO.num_joints:
-        sigmas = skeletons.COCO.sigmas
-    if sigmas is None:
+    if sigmas is None and joints != skeletons.COCO.num_joints:
         sigmas = [skeletons.default_sigma(name) for name in names]
-    if len(sigmas) != joints:
+    if sigmas is not None and len(sigmas) != joints:
         raise ValueError(f"{annotation_file}: {joints} joints but {len(sigmas)} sigmas")
     results = _checked_results(results, dataset["images"], category["id"], joints)
     with _quiet():
@@ -146,7 +144,8 @@ def _evaluate(
             found.dataset = {**truth.dataset, "annotations": []}
             found.createIndex()
         evaluation = COCOeval(truth, found, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        if sigmas is not None:  # otherwise pycocotools' own, COCO's
+            evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         if thresholds is not None:
             evaluation.params.iouThrs = np.asarray(thresholds)
         evaluation.evaluate()

@@ -1,0 +1,142 @@
+"""Crop geometry: worked examples, the three-point construction, and round trips."""
+
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose import geometry
+
+
+def test_box_example():
+    center, scale = geometry.box_to_center_scale((10, 20, 100, 300), (256, 192))
+    np.testing.assert_array_equal(center, [60, 170])
+    np.testing.assert_array_equal(scale, [1.40625, 1.875])
+
+
+def test_box_wide_and_batched():
+    boxes = np.array([[10, 20, 100, 300], [0, 0, 300, 100]])
+    center, scale = geometry.box_to_center_scale(boxes, (256, 192))
+    np.testing.assert_allclose(center, [[60, 170], [150, 50]])
+    np.testing.assert_allclose(scale, [[1.40625, 1.875], [1.875, 2.5]])
+    # Whatever the box, the crop has the aspect of the input.
+    np.testing.assert_allclose(scale[:, 0] / scale[:, 1], 192 / 256)
+
+
+def test_box_padding():
+    _, scale = geometry.box_to_center_scale((0, 0, 192, 256), (256, 192), padding=1.0)
+    np.testing.assert_allclose(scale, [0.96, 1.28], rtol=1e-6)
+
+
+def test_affine_example(golden):
+    case = json.loads((golden / "topdown_codec.json").read_text())["affine"]
+    matrix = geometry.affine(case["center"], case["scale"], case["rotation"], case["output"])
+    np.testing.assert_allclose(matrix, case["matrix"], atol=2e-5)
+    expected = [[0.92376, 0.53333, -149.2307], [-0.53333, 0.92376, 23.2479]]
+    np.testing.assert_allclose(matrix, expected, atol=1e-4)
+
+
+def _three_points(center, scale, rotation, output_size):
+    """The construction of the public code: center, a point above it, and their perpendicular."""
+    height, width = output_size
+    angle = math.pi * rotation / 180
+    up = scale[0] * 200 * -0.5
+    source = [np.array(center, float)]
+    source.append(source[0] + [-up * math.sin(angle), up * math.cos(angle)])
+    target = [np.array([width / 2, height / 2])]
+    target.append(target[0] + [0, width * -0.5])
+    for points in (source, target):
+        direction = points[0] - points[1]
+        points.append(points[1] + [-direction[1], direction[0]])
+    left = np.concatenate([np.array(source), np.ones((3, 1))], axis=1)
+    return np.linalg.solve(left, np.array(target)).T
+
+
+def test_affine_is_the_three_point_construction():
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        center, scale = random.uniform(-50, 700, 2), random.uniform(0.1, 4, 2)
+        rotation = random.uniform(-180, 180)
+        size = tuple(random.integers(32, 400, 2))
+        np.testing.assert_allclose(
+            geometry.affine(center, scale, rotation, size),
+            _three_points(center, scale, rotation, size),
+            atol=1e-8,
+        )
+
+
+def test_transform_and_inverse():
+    matrix = geometry.affine((150, 200), (0.9, 1.2), 30, (256, 192))
+    points = np.random.default_rng(1).uniform(0, 400, (5, 17, 2))
+    there = geometry.transform(points, matrix)
+    np.testing.assert_allclose(geometry.transform([[150.0, 200.0]], matrix), [[96, 128]])
+    np.testing.assert_allclose(
+        geometry.transform(there, geometry.invert_affine(matrix)), points, atol=1e-9
+    )
+    on_device = geometry.transform(jnp.asarray(points, jnp.float32), jnp.asarray(matrix))
+    np.testing.assert_allclose(on_device, there, atol=1e-3)
+    with pytest.raises(ValueError, match="no inverse"):
+        geometry.invert_affine(np.zeros((2, 3)))
+
+
+def test_heatmap_to_image_undoes_the_crop():
+    random = np.random.default_rng(2)
+    points = random.uniform(0, 500, (3, 17, 2))
+    center = random.uniform(100, 400, (3, 2))
+    scale = random.uniform(0.5, 3, (3, 1)) * [1, 4 / 3]
+    on_map = np.stack(
+        [
+            geometry.transform(p, geometry.affine(c, s, 0, (256, 192))) / 4
+            for p, c, s in zip(points, center, scale, strict=True)
+        ]
+    )
+    back = geometry.heatmap_to_image(on_map, center, scale, (64, 48))
+    np.testing.assert_allclose(back, points, atol=1e-9)
+    single = geometry.heatmap_to_image(on_map[0], center[0], scale[0], (64, 48))
+    np.testing.assert_allclose(single, points[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        ((10, 20, 30, 40), (10, 20, 29, 39)),
+        ((-5, -5, 30, 40), (0, 0, 29, 39)),
+        ((80, 50, 100, 100), (80, 50, 19, 9)),
+        ((120, 10, 20, 20), None),  # right of the image
+        ((10, 20, 1, 40), None),  # no width is left
+        ((10, 20, 0, 0), None),
+        ((10, 20, -3, 10), None),
+    ],
+)
+def test_clip_box(box, expected):
+    assert geometry.clip_box(box, (60, 100)) == expected
+
+
+def test_crop_moves_pixels_and_fills_with_zero():
+    image = np.random.default_rng(3).integers(1, 256, (20, 30, 3), np.uint8)
+    matrix = np.array([[1, 0, -4], [0, 1, 3]], float)
+    out = geometry.crop(image, matrix, (16, 24))
+    assert out.shape == (16, 24, 3) and out.dtype == np.uint8
+    np.testing.assert_array_equal(out[3:, :], image[:13, 4:28])
+    assert not out[:3].any()
+
+
+def test_crop_agrees_with_the_matrix():
+    rows, columns = np.mgrid[:100, :80]
+    blob = np.exp(-((columns - 30) ** 2 + (rows - 40) ** 2) / 18).astype(np.float32)
+    image = np.repeat(blob[..., None], 3, axis=2)
+    matrix = geometry.affine((35, 45), (0.25, 1 / 3), 25, (64, 48))
+    out = geometry.crop(image, matrix, (64, 48))[..., 0]
+    rows, columns = np.mgrid[:64, :48]
+    found = np.array([(columns * out).sum(), (rows * out).sum()]) / out.sum()
+    np.testing.assert_allclose(found, geometry.transform([30.0, 40.0], matrix), atol=0.01)
+
+
+def test_normalize():
+    images = np.full((1, 2, 3, 3), 255, np.uint8)
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    for out in (geometry.normalize(images), geometry.normalize(jnp.asarray(images))):
+        assert out.dtype == np.float32
+        np.testing.assert_allclose(out[0, 0, 0], expected, rtol=1e-5)

@@ -1,0 +1,141 @@
+"""Joint sets against the published lists, and what the names imply."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxpose import skeletons
+from jaxpose.skeletons import COCO, CROWDPOSE, MPII, Skeleton
+
+
+def _make(*joints: str, limbs=(), sigmas=None) -> Skeleton:
+    return Skeleton("test", joints, limbs, (0.05,) * len(joints) if sigmas is None else sigmas)
+
+
+def test_coco_facts():
+    assert COCO.num_joints == 17
+    assert COCO.flip_pairs == tuple((i, i + 1) for i in range(1, 17, 2))
+    assert COCO.upper_body == tuple(range(11))
+    assert COCO.lower_body == tuple(range(11, 17))
+    published = ".026 .025 .025 .035 .035 .079 .079 .072 .072 .062 .062 .107 .107 .087 .087 .089"
+    assert COCO.sigmas == tuple(map(float, published.split())) + (0.089,)
+    assert COCO.torso == (11, 6)
+    assert len(COCO.limbs) == 19
+
+
+def test_coco_sigmas_are_those_of_pycocotools():
+    from pycocotools.cocoeval import Params
+
+    np.testing.assert_allclose(COCO.sigmas, Params(iouType="keypoints").kpt_oks_sigmas, rtol=1e-12)
+
+
+def test_mpii_facts():
+    assert MPII.num_joints == 16
+    assert MPII.flip_pairs == ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
+    assert MPII.upper_body == tuple(range(7, 16))
+    assert MPII.lower_body == tuple(range(7))
+    assert MPII.joints[9] == "head_top"
+    assert MPII.torso == (3, 12)
+
+
+def test_crowdpose_facts():
+    assert CROWDPOSE.num_joints == 14
+    assert CROWDPOSE.flip_pairs == tuple((i, i + 1) for i in range(0, 12, 2))
+    published = ".079 .079 .072 .072 .062 .062 .107 .107 .087 .087 .089 .089 .079 .079"
+    assert CROWDPOSE.sigmas == tuple(map(float, published.split()))
+
+
+@pytest.mark.parametrize("skeleton", [COCO, MPII, CROWDPOSE], ids=lambda s: s.name)
+def test_flip_indices_are_an_involution_that_swaps_sides(skeleton):
+    order = skeleton.flip_indices
+    np.testing.assert_array_equal(order[order], np.arange(skeleton.num_joints))
+    for index, joint in enumerate(skeleton.joints):
+        swapped = joint.replace("left_", "*").replace("right_", "left_").replace("*", "right_")
+        assert skeleton.joints[order[index]] == swapped
+    assert sorted(skeleton.upper_body + skeleton.lower_body) == list(range(skeleton.num_joints))
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [("left_knee", "right_knee"), ("l_knee", "r_knee"), ("leftKnee", "rightKnee"),
+     ("LKnee", "RKnee"), ("knee_left", "knee_right"), ("Left Knee", "Right Knee")],
+)  # fmt: skip
+def test_sides_are_read_from_common_spellings(left, right):
+    skeleton = _make("nose", right, left)
+    assert skeleton.flip_pairs == ((1, 2),)
+    assert skeleton.lower_body == (1, 2)
+
+
+def test_names_that_only_begin_like_a_side_have_none():
+    assert _make("neck", "root", "lip", "rump").flip_pairs == ()
+
+
+@pytest.mark.parametrize(
+    "joints, message",
+    [
+        (("nose", "left_eye"), "'left_eye' has no right eye"),
+        (("left_eye", "right_eye", "l_eye"), "both the left eye"),
+        (("nose", "nose"), "twice: nose"),
+        ((), "no joints"),
+    ],
+)
+def test_bad_joint_names_are_refused(joints, message):
+    with pytest.raises(ValueError, match=message):
+        _make(*joints)
+
+
+def test_bad_limbs_and_sigmas_are_refused():
+    with pytest.raises(ValueError, match=r"limb \(0, 2\) is outside the joints 0..1"):
+        _make("nose", "neck", limbs=[(0, 2)])
+    with pytest.raises(ValueError, match="2 joints and 1 sigmas"):
+        _make("nose", "neck", sigmas=[0.1])
+    with pytest.raises(ValueError, match="positive"):
+        _make("nose", "neck", sigmas=[0.1, 0.0])
+
+
+def test_round_trip_through_json():
+    for skeleton in (COCO, MPII, CROWDPOSE):
+        assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
+    with pytest.raises(ValueError, match="lacks sigmas"):
+        Skeleton.from_dict({"name": "x", "joints": ["a"], "limbs": []})
+
+
+def test_get_names_the_nearest():
+    assert skeletons.get("coco") is COCO
+    with pytest.raises(ValueError, match="did you mean 'crowdpose'"):
+        skeletons.get("crowd_pose")
+
+
+def _category(skeleton: Skeleton, /, **extra) -> dict:
+    limbs = [[a + 1, b + 1] for a, b in skeleton.limbs]
+    return {"name": "person", "keypoints": list(skeleton.joints), "skeleton": limbs, **extra}
+
+
+def test_category_of_coco_and_crowdpose_give_the_built_in():
+    assert skeletons.from_coco_category(_category(COCO)) == COCO
+    # The official CrowdPose files carry COCO's limbs, up to joint 17 of 14.
+    official = _category(CROWDPOSE, skeleton=[[16, 14], [14, 12], [17, 15]])
+    assert skeletons.from_coco_category(official) == CROWDPOSE
+
+
+def test_category_with_a_skeleton_of_its_own():
+    category = {
+        "name": "climber",
+        "keypoints": ["head_top", "left_hip", "right_hip", "left_hand", "right_hand"],
+        "skeleton": [[1, 2], [2, 3]],
+    }
+    skeleton = skeletons.from_coco_category(category)
+    assert skeleton.name == "climber"
+    assert skeleton.limbs == ((0, 1), (1, 2))
+    assert skeleton.sigmas == (0.079, 0.107, 0.107, 0.072, 0.072)
+    assert skeleton.torso is None
+    given = skeletons.from_coco_category({**category, "sigmas": [0.1] * 5, "skeleton": []})
+    assert given.sigmas == (0.1,) * 5
+
+
+def test_category_without_joint_names_is_refused():
+    with pytest.raises(ValueError, match="'person' has no list of joint names"):
+        skeletons.from_coco_category({"name": "person"})
+    with pytest.raises(ValueError, match="list of pairs"):
+        skeletons.from_coco_category({"keypoints": ["nose"], "skeleton": [1, 2]})

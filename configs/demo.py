@@ -1,0 +1,25 @@
+"""HWL on generated people, for two CPU cores: what `make demo` trains.
+
+    python train.py --config=configs/demo.py --workdir=runs/demo --config.data.root=DATA
+
+Reproduces no paper: the people are drawn by a program (`input_pipeline/generated.py`), at 128x96.
+The data are written to DATA first when they are not there yet.
+"""
+
+from configs import common
+
+
+def get_config():
+    config = common.get_config()
+    config.input_size = (128, 96)
+    config.sigma = 1.5
+    config.batch_size = 32
+    config.epochs = 12.0
+    config.optimizer.learning_rate = 1e-3
+    config.schedule.name = "cosine"
+    config.schedule.warmup_steps = 100
+    config.data.format = "generated"
+    config.data.cache = True
+    config.eval_every = 4.0
+    config.log_every = 20
+    return config

@@ -1,0 +1,435 @@
+"""Checkpoints: whole or absent, checked when read, restored on any number of devices.
+
+A run folder holds
+
+    config.json          configuration, skeleton, versions: what is needed to use the weights
+    checkpoints/<step>/  model, ema and train (arrays, written by orbax) and manifest (shapes and
+                         CRC-32 of each array, the evaluation score)
+    damaged/<step>/      checkpoints that did not prove whole, moved out of the way
+
+Orbax writes in the background into a temporary folder and renames it when it is complete. Arrays
+are stored as plain host arrays, so they can be read on any topology; the checksums catch what a
+rename cannot: files truncated, lost or altered afterwards.
+"""
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import ml_collections
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import linen as nn
+from flax import traverse_util
+from jax.experimental import multihost_utils
+
+from jaxpose.skeletons import Skeleton
+from jaxpose.training import config as configuration
+from jaxpose.training.files import write_atomic
+from jaxpose.training.state import TrainState, Tree
+
+FOLDER = "checkpoints"
+_MODEL_ITEMS = ("model", "ema")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is absent, damaged, or of another model."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint that is not whole."""
+
+
+# --- config.json -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInfo:
+    """What config.json says."""
+
+    config: ml_collections.ConfigDict
+    skeleton: Skeleton
+    facts: dict[str, Any]  # numbers that a resumed run must find again, e.g. total steps
+
+
+def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
+    """Writes config.json: configuration, skeleton, versions and `facts`."""
+    values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    import jaxpose  # here, since the package may import this module
+
+    versions = {
+        "jaxpose": jaxpose.__version__,
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "orbax": ocp.__version__,
+    }
+    record = {
+        "config": values,
+        "skeleton": skeleton.to_dict(),
+        "facts": facts,
+        "versions": versions,
+    }
+    write_atomic(folder / "config.json", json.dumps(record, indent=2) + "\n")
+
+
+def read_info(folder: pathlib.Path) -> RunInfo:
+    """Reads config.json. Raises CheckpointError when it is absent or not what was written."""
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        config = ml_collections.ConfigDict(_tuples(record["config"]))
+        info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    config.lock()
+    if "model_options" in config:
+        config.model_options.unlock()
+    return info
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples: its lists become tuples again."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+# --- arrays of one checkpoint --------------------------------------------------------------------
+
+
+def _flat(tree: Tree) -> dict[str, Any]:
+    """{"params/final_layer/kernel": leaf, ...} of any tree."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+
+
+def _items(state: TrainState) -> dict[str, Tree]:
+    """The state cut into the parts that are stored side by side."""
+    items = {
+        "model": {"params": state.params, "batch_stats": state.batch_stats},
+        "train": {"step": state.step, "opt_state": state.opt_state, "window": state.window},
+    }
+    return items if state.ema is None else items | {"ema": state.ema}
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+def _describe(array: np.ndarray) -> list:
+    return [list(array.shape), str(array.dtype), _checksum(array)]
+
+
+def steps_in(folder: pathlib.Path) -> list[int]:
+    """Steps of the checkpoints in a folder, oldest first; unfinished ones are not listed."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(step) for step in ocp.path.step.checkpoint_steps(folder))
+
+
+def _read_manifest(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads((path / "manifest" / "metadata").read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"its manifest cannot be read ({_first_line(error)})") from None
+
+
+def _read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of some items, flat by path, each proven by its checksum."""
+    manifest = _read_manifest(path)
+    read = {}
+    for name in names:
+        expected = manifest["arrays"].get(name)
+        if expected is None:
+            continue
+        try:
+            with ocp.PyTreeCheckpointer() as reader:
+                tree = reader.restore(path / name)
+        except Exception as error:  # whatever the storage layers raise: the data is not there
+            raise DamagedError(f"{name} cannot be read ({_first_line(error)})") from None
+        arrays = {
+            key: np.asarray(x) for key, x in traverse_util.flatten_dict(tree, sep="/").items()
+        }
+        for key, (shape, dtype, checksum) in expected.items():
+            array = arrays.get(key)
+            if array is None or list(array.shape) != shape or str(array.dtype) != dtype:
+                raise DamagedError(f"{name}/{key} is missing or of another shape")
+            if _checksum(array) != checksum:
+                raise DamagedError(f"{name}/{key} does not match its checksum")
+        read[name] = {key: arrays[key] for key in expected}
+    return read
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:160]
+
+
+def _rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:
+    """The tree `like` with the arrays of a checkpoint; refuses other names or shapes."""
+    expected = _flat(like)
+    differences = [
+        f"{key} {_shape(arrays.get(key))} in the checkpoint, {_shape(expected.get(key))} here"
+        for key in sorted({*expected, *arrays}, key=lambda k: ("final" not in k, k))
+        if _shape(arrays.get(key)) != _shape(expected.get(key))
+    ]
+    if differences:
+        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
+        raise CheckpointError(
+            f"{where} is of another model or joint count: {'; '.join(differences[:3])}{more}"
+        )
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[key] for key in expected])
+
+
+def _shape(array: Any) -> str:
+    return "absent" if array is None else str(tuple(array.shape))
+
+
+# --- writing and resuming ------------------------------------------------------------------------
+
+
+class Checkpoints:
+    """The checkpoints of a run: the `keep` newest and the best.
+
+    Args:
+        folder: the run folder.
+        keep: newest checkpoints kept, beside the one of the highest score.
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int):
+        self.folder = folder / FOLDER
+        self._quarantine = folder / "damaged"
+        policies = ocp.checkpoint_managers
+        self._manager = ocp.CheckpointManager(
+            self.folder.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(max(keep, 1)),
+                        policies.BestN(
+                            get_metric_fn=lambda scores: scores["score"],
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def latest(self) -> int | None:
+        """Step of the newest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, score: float | None = None) -> None:
+        """Copies the state to the host and writes it in the background.
+
+        Raises whatever an earlier background write met (a full disk, a folder gone read-only).
+        """
+        # A copy: the next step overwrites the device buffers, which on CPU are host memory.
+        items = {
+            name: {key: np.array(value) for key, value in _flat(tree).items()}
+            for name, tree in _items(state).items()
+        }
+        manifest = {
+            "step": int(state.step),
+            "score": score,
+            "arrays": {
+                name: {key: _describe(array) for key, array in arrays.items()}
+                for name, arrays in items.items()
+            },
+        }
+        arguments = {
+            name: ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/"))
+            for name, arrays in items.items()
+        }
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(**arguments, manifest=ocp.args.JsonSave(manifest)),
+            metrics=None if score is None else {"score": float(score)},
+            force=True,
+        )
+
+    def wait(self) -> None:
+        """Waits for the background write; raises when it failed."""
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
+        """The newest whole checkpoint, in the form of `like` (arrays or their shapes).
+
+        Damaged checkpoints that are newer are moved to `damaged/`.
+
+        Returns:
+            (state of numpy arrays, or None when there are no checkpoints; one line per damaged
+            checkpoint, naming it and the one used instead).
+
+        Raises:
+            CheckpointError: no checkpoint is whole, or it is of another model.
+        """
+        steps = steps_in(self.folder)
+        damaged: list[tuple[int, str]] = []
+        for step in reversed(steps):
+            path = self.folder / str(step)
+            try:
+                read = _read_items(path, ("model", "train", "ema"))
+            except DamagedError as error:
+                damaged.append((step, str(error)))
+                continue
+            if "train" not in read:
+                raise CheckpointError(
+                    f"{path} holds weights only and cannot be resumed; start a new run folder with "
+                    f"--config.init_from={self.folder.parent}"
+                )
+            expected = _items(like)
+            parts = {
+                name: _rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
+                for name in {*expected, *read}
+            }
+            self._remove(damaged)
+            lines = [
+                f"checkpoint {self.folder / str(bad)} is damaged: {why}; resuming from {path}"
+                for bad, why in damaged
+            ]
+            state = TrainState(
+                **parts["model"], **parts["train"], ema=parts.get("ema") if "ema" in read else None
+            )
+            return state, lines
+        if damaged:
+            step, why = damaged[0]
+            raise CheckpointError(
+                f"no whole checkpoint in {self.folder} ({len(damaged)} damaged; {step}: {why}); "
+                "remove the folder to train from the start"
+            )
+        return None, []
+
+    def _remove(self, damaged: list[tuple[int, str]]) -> None:
+        if not damaged:
+            return
+        if jax.process_index() == 0:
+            self._quarantine.mkdir(exist_ok=True)
+            for step, _ in damaged:
+                target = self._quarantine / str(step)
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.move(self.folder / str(step), target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("jaxpose: damaged checkpoints moved")
+        self._manager.reload()
+
+
+# --- weights for eval, predict, export -----------------------------------------------------------
+
+
+def load_run(
+    folder: str | pathlib.Path, *, step: int | str | None = None, fit: Tree | None = None
+) -> tuple[ml_collections.ConfigDict, nn.Module, dict[str, Tree], Skeleton]:
+    """Everything that a run folder says about its network.
+
+    Args:
+        folder: a run folder, its `checkpoints`, or one checkpoint in it.
+        step: a step, "best" (highest evaluation score; the newest when none was scored), or None
+            for the newest whole one.
+        fit: variables of another network; the weights must have their names and shapes instead of
+            those of the run's own model.
+
+    Returns:
+        (config, model, variables, skeleton); variables are {"params", "batch_stats"}, the moving
+        averages when the run kept them.
+
+    Raises:
+        CheckpointError: no such run, no whole checkpoint, or weights that do not fit the model.
+    """
+    config, model, arrays, skeleton, where = _read_run(pathlib.Path(folder), step)
+    if fit is None:
+        image = np.zeros((1, *config.input_size, 3), np.float32)
+        fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
+    fit = {"params": fit["params"], "batch_stats": fit.get("batch_stats", {})}
+    variables = _rebuild(fit, arrays, where)
+    return config, model, jax.tree.map(jax.numpy.asarray, variables), skeleton
+
+
+def _read_run(folder: pathlib.Path, step: int | str | None):
+    if folder.parent.name == FOLDER and folder.name.isdigit():
+        folder, step = folder.parent, int(folder.name)
+    if folder.name == FOLDER:
+        folder = folder.parent
+    info = read_info(folder)
+    steps = steps_in(folder / FOLDER)
+    if not steps:
+        raise CheckpointError(f"{folder} holds no checkpoint")
+    if isinstance(step, int) and step not in steps:
+        raise CheckpointError(f"{folder} holds no checkpoint of step {step}; it has {steps}")
+    if step == "best":
+        candidates = sorted(steps, key=lambda s: (_score(folder / FOLDER / str(s)), s))
+    else:
+        candidates = [step] if isinstance(step, int) else steps
+    problems = []
+    for candidate in reversed(candidates):
+        path = folder / FOLDER / str(candidate)
+        try:
+            read = _read_items(path, _MODEL_ITEMS)
+        except DamagedError as error:
+            problems.append(f"checkpoint {path} is damaged: {error}")
+            continue
+        for problem in problems:
+            print(f"{problem}; using {path}", flush=True)
+        model = configuration.create_model(info.config, info.skeleton.num_joints)
+        return info.config, model, read.get("ema", read["model"]), info.skeleton, str(path)
+    raise CheckpointError("; ".join(problems))
+
+
+def _score(path: pathlib.Path) -> float:
+    try:
+        score = _read_manifest(path)["score"]
+    except DamagedError:
+        return float("-inf")
+    return float("-inf") if score is None else score
+
+
+def write_run(
+    folder: str | pathlib.Path, config: Mapping, skeleton: Skeleton, variables: Mapping[str, Tree]
+) -> None:
+    """Writes weights from elsewhere as a run folder that `load_run` reads (at step 0).
+
+    Args:
+        folder: new or empty folder.
+        config: all settings, e.g. `configs.common.get_config().to_dict()` or those of a run.
+        skeleton: its joints are the model's channels.
+        variables: {"params", "batch_stats"}.
+
+    Raises:
+        CheckpointError: the folder holds a checkpoint already.
+    """
+    folder = pathlib.Path(folder)
+    if steps_in(folder / FOLDER):
+        raise CheckpointError(f"{folder} holds checkpoints already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_info(folder, config, skeleton)
+    tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+    arrays = {key: np.asarray(value) for key, value in _flat(tree).items()}
+    manifest = {
+        "step": 0,
+        "score": None,
+        "arrays": {"model": {key: _describe(array) for key, array in arrays.items()}},
+    }
+    with ocp.CheckpointManager((folder / FOLDER).absolute()) as manager:
+        manager.save(
+            0,
+            args=ocp.args.Composite(
+                model=ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/")),
+                manifest=ocp.args.JsonSave(manifest),
+            ),
+            force=True,
+        )
+        manager.wait_until_finished()

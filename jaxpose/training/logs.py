@@ -1,0 +1,160 @@
+"""What a run writes while it goes: metrics.jsonl, timing.jsonl, TensorBoard events, the console.
+
+metrics.jsonl holds only values that are a function of the configuration and the data: a run that
+was killed and resumed leaves the same bytes as one that was not. Everything that depends on the
+clock or on the machine goes to timing.jsonl.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+
+from jaxpose.training import tensorboard
+from jaxpose.training.files import write_atomic
+
+
+class RunLog:
+    """Appends to the logs of a run folder; made after a resume it first cuts them back.
+
+    Args:
+        folder: the run folder.
+        step: step that the run goes on from; later lines of metrics.jsonl are removed.
+    """
+
+    def __init__(self, folder: pathlib.Path, step: int):
+        self._metrics_path = folder / "metrics.jsonl"
+        cut_back(self._metrics_path, step)
+        self._metrics = open(self._metrics_path, "a", encoding="utf-8")
+        self._timing = open(folder / "timing.jsonl", "a", encoding="utf-8")
+        self._events = tensorboard.EventWriter(folder / "tensorboard", purge_from=step + 1)
+
+    def metrics(self, step: int, values: dict[str, Any]) -> None:
+        """One line of values that a repeated run gives again."""
+        _append(self._metrics, {"step": step, **values})
+        self._events.scalars(step, values)
+
+    def timing(self, step: int, values: dict[str, Any]) -> None:
+        """One line of values that depend on the machine."""
+        _append(self._timing, {"step": step, **values})
+        self._events.scalars(step, values)
+
+    def sync(self) -> None:
+        """Makes the lines so far outlive the machine; called before a checkpoint is written."""
+        os.fsync(self._metrics.fileno())
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._timing.close()
+        self._events.close()
+
+
+def _append(file, values: dict[str, Any]) -> None:
+    # One write per line: a kill leaves whole lines, or one torn line that cut_back removes.
+    file.write(json.dumps(values) + "\n")
+    file.flush()
+
+
+def cut_back(path: pathlib.Path, step: int) -> None:
+    """Removes the lines of a jsonl file that are later than `step`, and a torn last line."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    kept = []
+    for line in text.splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] > step or not line.endswith("\n"):
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line)
+    if len("".join(kept)) != len(text):
+        write_atomic(path, "".join(kept))
+
+
+class Clock:
+    """Time spent in the loop since the last `lap`, and the share of it spent waiting for input."""
+
+    def __init__(self, step: int, last: int, batch_size: int):
+        self._last, self._batch_size = last, batch_size
+        self._step, self._start, self._waited, self._paused = step, time.perf_counter(), 0.0, 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Counts seconds during which the loop waited for a batch."""
+        self._waited += seconds
+
+    def paused(self, seconds: float) -> None:
+        """Takes seconds of evaluation or saving out of the training speed."""
+        self._paused += seconds
+
+    def lap(self, step: int) -> dict[str, float]:
+        """Speed since the last lap: examples_per_second, input_wait (0..1), eta_seconds."""
+        now = time.perf_counter()
+        busy = max(now - self._start - self._paused, 1e-9)
+        steps = step - self._step
+        values = {
+            "examples_per_second": round(steps * self._batch_size / busy, 2),
+            "step_seconds": round(busy / max(steps, 1), 5),
+            "input_wait": round(min(self._waited / busy, 1.0), 4),
+            "eta_seconds": round((self._last - step) * busy / max(steps, 1), 1),
+        }
+        self._step, self._start, self._waited, self._paused = step, now, 0.0, 0.0
+        return values
+
+
+def say(text: str) -> None:
+    """Prints a line on the first host only."""
+    if jax.process_index() == 0:
+        print(text, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """`75` -> `1:15`, `7300` -> `2:01:40`."""
+    minutes, rest = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def progress_line(step: int, last: int, values: dict[str, Any], speed: dict[str, float]) -> str:
+    """The line of the console: where the run stands, how it goes, how long it takes."""
+    return (
+        f"step {step}/{last}  epoch {values['epoch']:.2f}  loss {values['loss']:.4e}"
+        f"  lr {values['lr']:.1e}  |g| {values['grad_norm']:.2e}"
+        f"  {speed['examples_per_second']:.1f} examples/s"
+        f"  input wait {100 * speed['input_wait']:.0f}%  ETA {duration(speed['eta_seconds'])}"
+    )
+
+
+class CompileCounter:
+    """Counts the programs that XLA compiled (or took from its cache on disk) in this process."""
+
+    def __init__(self):
+        self.programs, self.seconds, self.from_cache = 0, 0.0, 0
+        jax.monitoring.register_event_duration_secs_listener(self._duration)
+        jax.monitoring.register_event_listener(self._event)
+
+    def _duration(self, event: str, seconds: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.programs += 1
+            self.seconds += seconds
+
+    def _event(self, event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            self.from_cache += 1
+
+
+class NoLog:
+    """The log of every host but the first."""
+
+    def metrics(self, step: int, values: dict[str, Any]) -> None:
+        del step, values
+
+    timing = metrics
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...

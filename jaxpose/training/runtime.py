@@ -1,0 +1,186 @@
+"""What a run needs around its loop: devices, compilation cache, run folder, stopping."""
+
+import json
+import os
+import pathlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from jaxpose.skeletons import Skeleton
+from jaxpose.training import checkpoint, logs
+from jaxpose.training import config as configuration
+from jaxpose.training.files import write_atomic
+from jaxpose.training.state import TrainState, from_variables
+
+CACHE = pathlib.Path("~/.cache/jaxpose/xla")
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or the gradient stopped being a number."""
+
+
+def start(config: ConfigDict) -> None:
+    """Sets up determinism, the compilation cache and, only when told to, several hosts.
+
+    Call it before anything else touches JAX's devices.
+
+    Raises:
+        ConfigError: other hosts than `distributed.hosts` came together, or none did in time.
+    """
+    if config.deterministic:
+        flag = "--xla_gpu_deterministic_ops=true"
+        if flag not in os.environ.get("XLA_FLAGS", ""):
+            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if config.compilation_cache:
+        use_compilation_cache()
+    if config.distributed.initialize:
+        join_hosts(config.distributed)
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs on disk; JAX_COMPILATION_CACHE_DIR names another folder."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(CACHE.expanduser()))
+    if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def join_hosts(config: ConfigDict) -> None:
+    """`jax.distributed.initialize`, with the number of hosts expected and seen."""
+    expected = config.hosts or "all"
+    print(f"waiting up to {config.timeout} s for {expected} hosts", flush=True)
+    options = {
+        "coordinator_address": config.coordinator or None,
+        "num_processes": config.hosts or None,
+        "process_id": None if config.host_id < 0 else config.host_id,
+    }
+    try:
+        jax.distributed.initialize(**options, initialization_timeout=config.timeout)
+    except (RuntimeError, ValueError) as error:
+        raise configuration.ConfigError(
+            f"{expected} hosts did not come together in {config.timeout} s; start the same command "
+            f"on each of them ({str(error).splitlines()[0]})"
+        ) from None
+    seen = jax.process_count()
+    print(f"hosts expected {expected}, seen {seen}; this is host {jax.process_index()}", flush=True)
+    if config.hosts and seen != config.hosts:
+        raise configuration.ConfigError(f"config.distributed.hosts={config.hosts}, but {seen} came")
+
+
+def open_run(
+    folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
+) -> None:
+    """Makes the run folder, or checks that it is of the same run.
+
+    Raises:
+        ValueError: the folder cannot be written, or its run had other settings or other data.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "config.json").exists():
+            _check_same_run(folder, config, skeleton, facts)
+        elif checkpoint.steps_in(folder / checkpoint.FOLDER):
+            raise checkpoint.CheckpointError(f"{folder} has checkpoints but no config.json")
+        if jax.process_index() == 0:
+            checkpoint.write_info(folder, config, skeleton, **facts)
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={folder} cannot be written: {error.strerror or error}"
+        ) from None
+
+
+def _check_same_run(
+    folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
+) -> None:
+    if not checkpoint.steps_in(folder / checkpoint.FOLDER):
+        return  # it stopped before its first checkpoint: this is a new start
+    info = checkpoint.read_info(folder)
+    found = configuration.differences(info.config, config)
+    if info.skeleton.joints != skeleton.joints:
+        found.append(f"joints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")
+    found += [
+        f"{key}: {info.facts[key]} -> {value}"
+        for key, value in facts.items()
+        if key in info.facts and info.facts[key] != value
+    ]
+    if found:
+        raise configuration.ConfigError(
+            f"{folder} was started with other settings; give those or another --workdir: "
+            + "; ".join(found)
+        )
+
+
+def initial_state(
+    config: ConfigDict,
+    create: Callable[[], TrainState],
+    optimizer: optax.GradientTransformation,
+) -> TrainState:
+    """Random weights, or those of the run that `config.init_from` names."""
+    fresh = jax.jit(create)()
+    if not config.init_from:
+        return fresh
+    _, _, weights, _ = checkpoint.load_run(config.init_from, fit=fresh.variables)
+    logs.say(f"weights from {config.init_from}")
+    return from_variables(weights, optimizer, ema=fresh.ema is not None)
+
+
+def head_boxes(config: ConfigDict) -> pathlib.Path | None:
+    """Path of mpii_gt_val.mat, when the configuration names it."""
+    if not config.data.head_boxes:
+        return None
+    return pathlib.Path(config.data.root) / config.data.head_boxes
+
+
+def write_bad_step(
+    folder: pathlib.Path,
+    step: int,
+    metrics: dict[str, float],
+    batch: dict[str, np.ndarray],
+    last_good: int | None,
+) -> str:
+    """Writes bad_step.json (what was in the batch) and returns the line that says what happened.
+
+    With several hosts each writes its own part of the batch.
+    """
+    host = f".{jax.process_index()}" if jax.process_count() > 1 else ""
+    path = folder / f"bad_step{host}.json"
+    record = {
+        "step": step,
+        # Window means; strings, since JSON has no NaN.
+        **{key: repr(value) for key, value in metrics.items()},
+        "image_ids": batch["image_id"].tolist(),
+        "annotation_ids": batch["annotation_id"].tolist(),
+        "last_good_checkpoint": last_good,
+    }
+    write_atomic(path, json.dumps(record, indent=2) + "\n")
+    kept = "no checkpoint was written yet" if last_good is None else f"checkpoint {last_good} kept"
+    return f"loss or gradient is not finite at step {step}; {kept}; its pictures are in {path}"
+
+
+class StopSignal:
+    """Turns SIGTERM and SIGINT into a checkpoint and an orderly end.
+
+    A second signal ends the process at once.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, _frame: Any) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def requested(self, step: int) -> bool:
+        """Whether to stop after this step; the same answer on every host."""
+        if jax.process_count() == 1:
+            return self.signal is not None
+        return multihost_utils.reached_preemption_sync_point(step)

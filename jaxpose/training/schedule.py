@@ -1,0 +1,94 @@
+"""Learning rate, optimiser and the intervals of a run, all functions of the step.
+
+Nothing here remembers anything: a resumed run computes the same values from the step number in
+its checkpoint. Steps count from 0 for the update to come, so the first update is made with
+`schedule(0)`. An epoch is `examples / batch_size` steps, which need not be whole: batches run
+across its end.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
+
+
+def total_steps(epochs: float, examples: int, batch_size: int) -> int:
+    """Steps of a run that sees `examples` people `epochs` times (the last batch is kept)."""
+    return max(1, math.ceil(round(epochs * examples / batch_size, 6)))
+
+
+def epoch_of(step: int, examples: int, batch_size: int) -> float:
+    """Epochs seen after `step` steps."""
+    return step * batch_size / examples
+
+
+def due(step: int, every: float, last: int) -> bool:
+    """Whether something done each `every` steps (maybe a fraction) is due after step `step`.
+
+    Always due after the last step; `every` = 0 means only then.
+    """
+    if step == last:
+        return True
+    if every <= 0:
+        return False
+    # The small number keeps an interval such as 0.1 epochs from slipping by one step.
+    return math.floor(step / every + 1e-9) > math.floor((step - 1) / every + 1e-9)
+
+
+def make_schedule(
+    config: ConfigDict, learning_rate: float, steps_per_epoch: float, steps: int
+) -> Schedule:
+    """Learning rate as a function of the step.
+
+    Args:
+        config: `schedule` of the configuration.
+        learning_rate: peak value.
+        steps_per_epoch: need not be whole.
+        steps: length of the run (the cosine ends there, at 0).
+
+    Returns:
+        step -> float32 scalar. Warm-up is lr * (1 - (1 - i/N) * (1 - factor)) for i < N = warmup
+        steps, times the decay. `step` multiplies by gamma from the first step whose 0-based epoch
+        index has reached a milestone.
+    """
+    boundaries = [math.ceil(round(m * steps_per_epoch, 6)) for m in config.milestones]
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        rate = jnp.float32(learning_rate)
+        if config.name == "step":
+            passed = sum((step >= b).astype(jnp.float32) for b in boundaries)
+            rate = rate * jnp.float32(config.gamma) ** passed
+        elif config.name == "cosine":
+            rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
+        if config.warmup_steps > 0:
+            left = jnp.clip(1 - step / config.warmup_steps, 0, 1)
+            rate = rate * (1 - left * (1 - config.warmup_factor))
+        return rate
+
+    return schedule
+
+
+def make_optimizer(config: ConfigDict, schedule: Schedule) -> optax.GradientTransformation:
+    """Adam or AdamW from `optimizer` of the configuration, clipping first when asked.
+
+    AdamW decays kernels only: one-dimensional parameters (biases, BN) are left alone.
+    """
+    moments = {"b1": config.b1, "b2": config.b2, "eps": config.eps}
+    if config.name == "adamw":
+        optimizer = optax.adamw(
+            schedule,
+            **moments,
+            weight_decay=config.weight_decay,
+            mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+        )
+    else:
+        optimizer = optax.adam(schedule, **moments)
+    if config.clip_norm > 0:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    return optimizer

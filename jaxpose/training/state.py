@@ -1,0 +1,73 @@
+"""Everything a run needs to go on from where it stood, as one tree of arrays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+Tree = Any
+
+
+@struct.dataclass
+class Window:
+    """Sums since the last log line; in the state so that a resumed run logs the same means."""
+
+    steps: jax.Array  # float32
+    loss: jax.Array
+    grad_norm: jax.Array
+
+
+@struct.dataclass
+class TrainState:
+    """State after `step` updates; the position in the data is `step` too.
+
+    `ema` is the moving average of {"params", "batch_stats"}, or None when it is off.
+    """
+
+    step: jax.Array  # int32
+    params: Tree
+    batch_stats: Tree
+    opt_state: Tree
+    ema: Tree | None
+    window: Window
+
+    @property
+    def variables(self) -> dict[str, Tree]:
+        """What to evaluate and export: the moving average when there is one."""
+        if self.ema is not None:
+            return self.ema
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    input_size: tuple[int, int],
+    *,
+    seed: int = 0,
+    ema: bool = False,
+) -> TrainState:
+    """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`."""
+    image = jnp.zeros((1, *input_size, 3), jnp.float32)
+    variables = model.init(jax.random.key(seed), image, train=False)
+    return from_variables(variables, optimizer, ema=ema)
+
+
+def from_variables(
+    variables: dict[str, Tree], optimizer: optax.GradientTransformation, *, ema: bool = False
+) -> TrainState:
+    """State at step 0 that starts from given weights."""
+    params, stats = variables["params"], variables.get("batch_stats", {})
+    zero = jnp.zeros((), jnp.float32)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=stats,
+        opt_state=optimizer.init(params),
+        # A copy: the step donates the state, and one buffer cannot be donated twice.
+        ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats}) if ema else None,
+        window=Window(steps=zero, loss=zero, grad_norm=zero),
+    )

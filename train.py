@@ -1,0 +1,229 @@
+"""Trains a pose network.
+
+    python train.py --config=configs/hwl_coco_256x192.py --workdir=runs/hwl \
+        --config.data.root=/data/coco
+
+Run the same command again to go on after a stop of any kind. The run folder then holds config.json,
+checkpoints/, metrics.jsonl, timing.jsonl, tensorboard/ and is all that eval.py, `jaxpose predict`
+and `jaxpose export` need.
+"""
+
+import time
+
+START = time.perf_counter()
+
+import functools  # noqa: E402
+import pathlib  # noqa: E402
+import sys  # noqa: E402
+
+import jax  # noqa: E402
+from absl import app, flags  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
+
+import input_pipeline  # noqa: E402
+from jaxpose import evaluation, ops  # noqa: E402
+from jaxpose.training import checkpoint, logs, mesh, programs, runtime, schedule, state, step  # noqa: E402
+from jaxpose.training import config as configuration  # noqa: E402
+
+IMPORTED = time.perf_counter()
+
+FLAGS = flags.FLAGS
+
+
+def main(config: ConfigDict, workdir: str) -> int:
+    """Trains as `config` says into the folder `workdir`; returns the exit status.
+
+    Raises:
+        ValueError: a setting, the data or the run folder cannot be used (nothing was trained).
+        runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
+    """
+    say = logs.say
+    # ------------------------------------------------------------------ devices and compilation
+    runtime.start(config)
+    devices, hosts = jax.device_count(), jax.process_count()
+    configuration.validate(config, devices=devices, hosts=hosts)
+    ops.set_implementation(config.ops)
+    compiled = logs.CompileCounter()
+    grid = mesh.make_mesh()
+    say(f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}")
+
+    # ------------------------------------------------------------------ data
+    where = {"host_id": jax.process_index(), "host_count": hosts}
+    train_data = input_pipeline.train_data(config, **where)
+    eval_data = input_pipeline.eval_data(config, **where)
+    skeleton, examples = train_data.skeleton, train_data.num_examples
+    if eval_data.skeleton.joints != skeleton.joints:
+        raise ValueError(
+            f"training and validation differ in their joints: {', '.join(skeleton.joints)} and "
+            f"{', '.join(eval_data.skeleton.joints)}"
+        )
+    total = schedule.total_steps(config.epochs, examples, config.batch_size)
+    steps_per_epoch = examples / config.batch_size
+    say(
+        f"{examples} people to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
+        f"joints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"
+    )
+
+    # ------------------------------------------------------------------ model, optimiser, state
+    model = configuration.create_model(config, skeleton.num_joints)
+    rate = schedule.make_schedule(
+        config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
+    )
+    optimizer = schedule.make_optimizer(config.optimizer, rate)
+    create = functools.partial(
+        state.create_state,
+        model,
+        optimizer,
+        tuple(config.input_size),
+        seed=config.seed,
+        ema=config.ema_decay > 0,
+    )
+    shapes = jax.eval_shape(create)
+    parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
+    say(f"{config.model}: {parameters:,} parameters, input {tuple(config.input_size)}")
+
+    # ------------------------------------------------------------------ run folder: new or resumed
+    folder = pathlib.Path(workdir)
+    facts = {"train_examples": examples, "total_steps": total}
+    runtime.open_run(folder, config, skeleton, facts)
+    checkpoints = checkpoint.Checkpoints(folder, config.keep)
+    restored, lines = checkpoints.restore(shapes)
+    for line in lines:
+        say(line)
+    if restored is not None:
+        train_state = mesh.replicate(restored, grid)
+        say(f"resuming {folder} from step {int(restored.step)}")
+    else:
+        train_state = mesh.replicate(runtime.initial_state(config, create, optimizer), grid)
+    start = int(train_state.step)
+    log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
+
+    # ------------------------------------------------------------------ the step, compiled once
+    train_step = step.make_train_step(
+        step.make_loss(model, config),
+        optimizer,
+        rate,
+        grid,
+        accumulate=config.accumulate,
+        ema_decay=config.ema_decay,
+        log_every=config.log_every,
+    )
+    predict = evaluation.make_predict(
+        model, skeleton, grid, flip=config.eval.flip, decode=config.eval.decode
+    )
+
+    def place(batch):
+        return mesh.shard_batch({key: batch[key] for key in ("image", "keypoints")}, grid)
+
+    def report(done: int, metrics, batch) -> None:
+        """Reads the metrics of a step; stops the run when they are not finite."""
+        metrics = {key: value.item() for key, value in jax.device_get(metrics).items()}
+        if not metrics.pop("finite"):
+            last_good = checkpoints.latest()
+            raise runtime.NonFiniteError(
+                runtime.write_bad_step(folder, done, metrics, batch, last_good)
+            )
+        if done % config.log_every == 0 or done == total:
+            epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
+            values = {"epoch": epoch, **metrics}
+            speed = clock.lap(done)
+            log.metrics(done, values)
+            log.timing(done, {**speed, "bad_files": train_data.bad_files.count})
+            say(logs.progress_line(done, total, values, speed))
+
+    def validate(done: int) -> float:
+        """Scores the current weights (their moving average when there is one)."""
+        found = evaluation.evaluate(
+            functools.partial(predict, train_state.variables),
+            eval_data.batches(),
+            eval_data.dataset,
+            config,
+            head_boxes=runtime.head_boxes(config),
+        )
+        epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
+        log.metrics(done, {"epoch": epoch, **{f"eval/{k}": v for k, v in found.metrics.items()}})
+        say(f"step {done}: " + "  ".join(f"{k} {v:.4f}" for k, v in found.metrics.items()))
+        return found.score
+
+    # ------------------------------------------------------------------ the loop
+    eval_steps = config.eval_every * steps_per_epoch
+    checkpoint_steps = config.checkpoint_every or steps_per_epoch
+    clock = logs.Clock(start, total, config.batch_size)
+    ready = time.perf_counter()
+    batches = train_data.batches(start_step=start) if start < total else iter(())
+    stop = runtime.StopSignal()
+    pending = None
+    for done in range(start + 1, total + 1):
+        asked = time.perf_counter()
+        batch = next(batches)
+        clock.waited(time.perf_counter() - asked)
+        placed = place(batch)
+        if done == start + 1:
+            fetched = time.perf_counter()
+            train_step = train_step.lower(train_state, placed).compile()
+            built = time.perf_counter()
+        train_state, metrics = train_step(train_state, placed)
+        if done == start + 1:
+            jax.block_until_ready(metrics)
+            now = time.perf_counter()
+            say(
+                f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, set-up "
+                f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
+                f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
+                f"{now - built:.1f}"
+            )
+            log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
+            clock = logs.Clock(done, total, config.batch_size)
+
+        # Metrics are read one step late, while the device already works on the next one.
+        if pending is not None:
+            report(*pending)
+        pending = (done, metrics, batch)
+
+        evaluate_now = schedule.due(done, eval_steps, total)
+        stopping = stop.requested(done)
+        if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
+            report(*pending)  # nothing is saved before its step is known to be finite
+            pending, paused = None, time.perf_counter()
+            score = validate(done) if evaluate_now else None
+            log.sync()
+            checkpoints.save(train_state, score)
+            clock.paused(time.perf_counter() - paused)
+        if stopping:
+            break
+
+    # ------------------------------------------------------------------ the end
+    checkpoints.wait()  # a save that failed must not look like one that did not
+    checkpoints.close()
+    log.close()
+    if train_data.bad_files.count:
+        names = ", ".join(train_data.bad_files.names[:5])
+        say(f"{train_data.bad_files.count} pictures could not be decoded: {names}")
+    say(
+        f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
+        f"({compiled.from_cache} from the cache); run folder {folder}"
+    )
+    if stop.signal:
+        say(f"stopped by signal {stop.signal} after step {done}; run again to go on")
+        return 128 + stop.signal
+    return 0
+
+
+def run(argv: list[str]) -> int:
+    """Runs `main` with the flags; what a user can put right is one line and status 2."""
+    del argv
+    try:
+        return main(FLAGS.config, FLAGS.workdir)
+    except runtime.NonFiniteError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 3
+    except ValueError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    programs.define_config_file("Recipe, e.g. configs/demo.py.")
+    flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(run, flags_parser=programs.parse_flags)

@@ -12,15 +12,15 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxpose import geometry
+from jaxpose import __version__, geometry
 from jaxpose.export.files import read_metadata, require, run_file, save_torch
 from jaxpose.export.graph import ExportError, Graph, fold
-from jaxpose.export.verify import Agreement, MismatchError, verify, write_verified
+from jaxpose.export.verify import Agreement, MismatchError, sample_crops, verify, write_verified
 from jaxpose.export.walker import trace
 from jaxpose.skeletons import Skeleton
 
 __all__ = ["Agreement", "ExportError", "MismatchError", "describe", "graph", "read_metadata",
-           "run_file", "save_torch", "to_onnx", "to_torch", "verify", "write_verified"]
+           "run_file", "sample_crops", "save_torch", "to_onnx", "to_torch", "verify", "write_verified"]
 
 
 def describe(model_name: str, skeleton: Skeleton, input_size: tuple[int, int], *,
@@ -30,10 +30,8 @@ def describe(model_name: str, skeleton: Skeleton, input_size: tuple[int, int], *
     JSON values only; sizes are [H, W]. Crops are taken as `jaxpose.geometry` does, with the box
     grown by `box_padding` after its aspect was fixed.
     """
-    import jaxpose
-
     return {
-        "jaxpose": jaxpose.__version__,
+        "jaxpose": __version__,
         "model": model_name,
         "paradigm": "topdown",
         "num_keypoints": skeleton.num_joints,

@@ -1,0 +1,101 @@
+"""`jaxpose export`: a run folder as ONNX and PyTorch files, each verified before it gets its name."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from jaxpose import export, geometry, images
+from jaxpose.export.files import SUFFIXES
+from jaxpose.export.source import Source, from_run, parse_size, untrained
+
+TARGETS = tuple(SUFFIXES)
+PRECISIONS = ("fp32",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT",
+                        help="run folder or one checkpoint in it; with --init random, a model name")
+    parser.add_argument("--to", default="onnx", metavar="TARGET[,TARGET]",
+                        help=f"any of {', '.join(TARGETS)} (default onnx)")
+    parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
+    parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
+    parser.add_argument("--step", help="a step, or best; default the newest checkpoint")
+    parser.add_argument("--init", choices=("random",),
+                        help="random weights instead of a checkpoint, to measure latency")
+    parser.add_argument("--pictures", nargs="+", metavar="FILE", default=(),
+                        help="photographs of one person each to verify on, besides drawn ones")
+    parser.add_argument("-o", "--output", metavar="DIR",
+                        help="default: RUN/export, or the current folder with --init random")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one verified file for each target and prints how well it agrees."""
+    targets = [_known("target", target, TARGETS) for target in args.to.split(",")]
+    _known("precision", args.precision, PRECISIONS)
+    size = parse_size(args.size) if args.size else None
+    if args.init == "random":
+        source, folder = untrained(args.checkpoint, size), Path(".")
+    else:
+        step = int(args.step) if args.step and args.step.isdigit() else args.step
+        source = from_run(args.checkpoint, size, step)
+        folder = Path(args.checkpoint) / "export"
+    folder = Path(args.output) if args.output else folder
+    crops = _crops(args.pictures, source.input_size)
+    for target in targets:
+        path, agreement = export_file(source, target, folder, crops)
+        print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
+    return 0
+
+
+def export_file(source: Source, target: str, folder: Path,
+                crops: np.ndarray | None = None) -> tuple[Path, export.Agreement]:
+    """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
+
+    Raises MismatchError, leaving no file, when it does not agree with the model.
+    """
+    size = source.input_size
+    path = folder / f"{source.name}_{size[0]}x{size[1]}{SUFFIXES[target]}"
+
+    def write(where: Path) -> None:
+        if target == "onnx":
+            export.to_onnx(source.model, source.variables, size, where, metadata=source.metadata())
+        else:
+            module = export.to_torch(source.model, source.variables, size)
+            export.save_torch(module, size, where, metadata=source.metadata())
+
+    def check(where: Path) -> export.Agreement:
+        return export.verify(source.model, source.variables, where, size, images=crops,
+                             decode=source.decode)
+
+    return path, export.write_verified(write, check, path)
+
+
+def _crops(pictures: Iterable[str], input_size: tuple[int, int]) -> np.ndarray | None:
+    """Each picture taken as one person's box, cropped as in evaluation; with the drawn crops."""
+    crops = []
+    for name in pictures:
+        try:
+            image = images.decode(Path(name).read_bytes())
+        except images.ImageError as error:
+            raise ValueError(f"{name}: {error}") from None
+        box = (0, 0, image.shape[1], image.shape[0])
+        center, scale = geometry.box_to_center_scale(box, input_size)
+        crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, input_size),
+                                   input_size))
+    if not crops:
+        return None
+    return np.concatenate([np.stack(crops), export.sample_crops(input_size)])
+
+
+def _known(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{what} {value!r} is not available; {hint}there is {', '.join(known)}")
+    return value

@@ -44,7 +44,8 @@ def heatmap_weighting_loss(
       fn: F, one of none (0), x (g), 2x (2 g), x2 (g^2), exp (e^g).
       valid: [B], False for the examples that only fill up a batch. The mean is then over the valid
         examples alone (0 when there is none); whatever stands in the others, NaN included, touches
-        neither the value nor the gradient.
+        neither the value nor the gradient. Under `shard_map` the mean is over the valid examples
+        of the shard: shards with different numbers of them need a weighted mean.
 
     Returns:
       A float32 scalar.

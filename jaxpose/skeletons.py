@@ -258,4 +258,10 @@ def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
         raise ValueError(
             f"category {name!r}: 'skeleton' must be a list of pairs of joint numbers"
         ) from None
+    for a, b in limbs:
+        if not (0 <= a < len(joints) and 0 <= b < len(joints)):
+            raise ValueError(
+                f"category {name!r}: limb [{a + 1}, {b + 1}] is outside the joints "
+                f"1..{len(joints)} (limbs in the file count from 1)"
+            )
     return Skeleton(name=name, joints=joints, limbs=limbs, sigmas=tuple(sigmas))

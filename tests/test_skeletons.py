@@ -139,3 +139,5 @@ def test_category_without_joint_names_is_refused():
         skeletons.from_coco_category({"name": "person"})
     with pytest.raises(ValueError, match="list of pairs"):
         skeletons.from_coco_category({"keypoints": ["nose"], "skeleton": [1, 2]})
+    with pytest.raises(ValueError, match=r"limb \[0, 1\] is outside the joints 1..2 .*from 1"):
+        skeletons.from_coco_category({"keypoints": ["nose", "neck"], "skeleton": [[0, 1]]})

@@ -196,7 +196,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--box-score", type=float, default=0.3, help="leave out detected boxes below it"
     )
-    parser.add_argument("--threshold", type=float, default=0.2, help="joints under it are not drawn")
+    parser.add_argument("--threshold", type=float, default=0.2, help="draw joints from it on")
     parser.add_argument("--step", help="checkpoint: a step or 'best' (default: the newest)")
     parser.add_argument("--no-flip", action="store_true", help="no averaging with the mirror image")
     parser.add_argument("--batch", type=int, default=8, help="people in one call of the network")

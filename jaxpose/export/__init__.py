@@ -1,8 +1,8 @@
 """Models as files for other runtimes: ONNX and PyTorch, through one walker over the jaxpr.
 
-    module = export.to_torch(model, variables, (256, 192))
-    export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=export.describe(...))
-    heatmaps = export.run_file("hwl.onnx")(images)
+module = export.to_torch(model, variables, (256, 192))
+export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=export.describe(...))
+heatmaps = export.run_file("hwl.onnx")(images)
 """
 
 from __future__ import annotations
@@ -19,12 +19,32 @@ from jaxpose.export.verify import Agreement, MismatchError, sample_crops, verify
 from jaxpose.export.walker import trace
 from jaxpose.skeletons import Skeleton
 
-__all__ = ["Agreement", "ExportError", "MismatchError", "describe", "graph", "read_metadata",
-           "run_file", "sample_crops", "save_torch", "to_onnx", "to_torch", "verify", "write_verified"]
+__all__ = [
+    "Agreement",
+    "ExportError",
+    "MismatchError",
+    "build_graph",
+    "describe",
+    "read_metadata",
+    "run_file",
+    "sample_crops",
+    "save_torch",
+    "to_onnx",
+    "to_torch",
+    "verify",
+    "write_verified",
+]
 
 
-def describe(model_name: str, skeleton: Skeleton, input_size: tuple[int, int], *,
-             decode: str = "quarter", sigma: float = 2.0, precision: str = "fp32") -> dict[str, Any]:
+def describe(
+    model_name: str,
+    skeleton: Skeleton,
+    input_size: tuple[int, int],
+    *,
+    decode: str = "quarter",
+    sigma: float = 2.0,
+    precision: str = "fp32",
+) -> dict[str, Any]:
     """The metadata of a top-down file: all that leads from a photograph and a box to joints.
 
     JSON values only; sizes are [H, W]. Crops are taken as `jaxpose.geometry` does, with the box
@@ -48,14 +68,22 @@ def describe(model_name: str, skeleton: Skeleton, input_size: tuple[int, int], *
     }
 
 
-def graph(model: nn.Module, variables: dict, input_size: tuple[int, int], *,
-          fold_bn: bool = True) -> Graph:
+def build_graph(
+    model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
+) -> Graph:
     """The network as the small graph both builders read."""
     return fold(trace(model, variables, tuple(input_size)), fold_bn=fold_bn)
 
 
-def to_onnx(model: nn.Module, variables: dict, input_size: tuple[int, int],
-            path: str | os.PathLike, *, metadata: dict, dynamic_batch: bool = True) -> None:
+def to_onnx(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    dynamic_batch: bool = True,
+) -> None:
     """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
     The image is normalised as `metadata` says. Needs the `onnx` package only. The file is not
@@ -68,12 +96,13 @@ def to_onnx(model: nn.Module, variables: dict, input_size: tuple[int, int],
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
 
-    network = graph(model, variables, input_size)
+    network = build_graph(model, variables, input_size)
     onnx.save(onnx_builder.build(network, metadata, dynamic_batch=dynamic_batch), os.fspath(path))
 
 
-def to_torch(model: nn.Module, variables: dict, input_size: tuple[int, int], *,
-             fold_bn: bool = True) -> Any:
+def to_torch(
+    model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
+) -> Any:
     """The network as a `torch.fx.GraphModule` in eval mode, NCHW in and out.
 
     state_dict keys follow the Flax paths (`backbone/layer1/conv/kernel` ->
@@ -85,4 +114,4 @@ def to_torch(model: nn.Module, variables: dict, input_size: tuple[int, int], *,
     require("torch", "torch")
     from jaxpose.export import torch_builder
 
-    return torch_builder.build(graph(model, variables, input_size, fold_bn=fold_bn))
+    return torch_builder.build(build_graph(model, variables, input_size, fold_bn=fold_bn))

@@ -1,4 +1,4 @@
-"""`jaxpose export`: a run folder as ONNX and PyTorch files, each verified before it gets its name."""
+"""`jaxpose export`: a run folder as ONNX and PyTorch files, verified before they get a name."""
 
 from __future__ import annotations
 
@@ -19,19 +19,38 @@ PRECISIONS = ("fp32",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT",
-                        help="run folder or one checkpoint in it; with --init random, a model name")
-    parser.add_argument("--to", default="onnx", metavar="TARGET[,TARGET]",
-                        help=f"any of {', '.join(TARGETS)} (default onnx)")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="run folder or one checkpoint in it; with --init random, a model name",
+    )
+    parser.add_argument(
+        "--to",
+        default="onnx",
+        metavar="TARGET[,TARGET]",
+        help=f"any of {', '.join(TARGETS)} (default onnx)",
+    )
     parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
     parser.add_argument("--step", help="a step, or best; default the newest checkpoint")
-    parser.add_argument("--init", choices=("random",),
-                        help="random weights instead of a checkpoint, to measure latency")
-    parser.add_argument("--pictures", nargs="+", metavar="FILE", default=(),
-                        help="photographs of one person each to verify on, besides drawn ones")
-    parser.add_argument("-o", "--output", metavar="DIR",
-                        help="default: RUN/export, or the current folder with --init random")
+    parser.add_argument(
+        "--init",
+        choices=("random",),
+        help="random weights instead of a checkpoint, to measure latency",
+    )
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        metavar="FILE",
+        default=(),
+        help="photographs of one person each to verify on, besides drawn ones",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="default: RUN/export, or the current folder with --init random",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,8 +72,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def export_file(source: Source, target: str, folder: Path,
-                crops: np.ndarray | None = None) -> tuple[Path, export.Agreement]:
+def export_file(
+    source: Source, target: str, folder: Path, crops: np.ndarray | None = None
+) -> tuple[Path, export.Agreement]:
     """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
 
     Raises MismatchError, leaving no file, when it does not agree with the model.
@@ -70,8 +90,9 @@ def export_file(source: Source, target: str, folder: Path,
             export.save_torch(module, size, where, metadata=source.metadata())
 
     def check(where: Path) -> export.Agreement:
-        return export.verify(source.model, source.variables, where, size, images=crops,
-                             decode=source.decode)
+        return export.verify(
+            source.model, source.variables, where, size, images=crops, decode=source.decode
+        )
 
     return path, export.write_verified(write, check, path)
 
@@ -86,8 +107,9 @@ def _crops(pictures: Iterable[str], input_size: tuple[int, int]) -> np.ndarray |
             raise ValueError(f"{name}: {error}") from None
         box = (0, 0, image.shape[1], image.shape[0])
         center, scale = geometry.box_to_center_scale(box, input_size)
-        crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, input_size),
-                                   input_size))
+        crops.append(
+            geometry.crop(image, geometry.affine(center, scale, 0.0, input_size), input_size)
+        )
     if not crops:
         return None
     return np.concatenate([np.stack(crops), export.sample_crops(input_size)])

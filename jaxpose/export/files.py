@@ -34,8 +34,14 @@ def require(package: str, extra: str = "export"):
         raise ImportError(f'{package} is not installed: pip install "jaxpose[{extra}]"') from error
 
 
-def save_torch(module, input_size: tuple[int, int], path: str | os.PathLike, *, metadata: dict,
-               dynamic_batch: bool = True) -> None:
+def save_torch(
+    module,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    dynamic_batch: bool = True,
+) -> None:
     """Writes a `torch.fx.GraphModule` made by `to_torch` as a .pt2 file."""
     torch = require("torch", "torch")
     # Traced with a batch of 2: torch.export would fix a batch of 1.

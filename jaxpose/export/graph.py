@@ -153,8 +153,11 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
         weight = weight.reshape(kernel.shape)
     offset = shift + ((bias[0].array if bias else 0) - mean) * factor
     path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
-    return (x, Const(weight.astype(np.float32), kernel.path),
-            Const(offset.astype(np.float32), path))
+    return (
+        x,
+        Const(weight.astype(np.float32), kernel.path),
+        Const(offset.astype(np.float32), path),
+    )
 
 
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:

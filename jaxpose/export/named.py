@@ -13,12 +13,26 @@ import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Tensor
 
-_SIMPLE = ("global_avg_pool", "global_max_pool", "channel_mean", "channel_max", "channel_shuffle",
-           "max_pool", "avg_pool", "adaptive_avg_pool", "resize")
+_SIMPLE = (
+    "global_avg_pool",
+    "global_max_pool",
+    "channel_mean",
+    "channel_max",
+    "channel_shuffle",
+    "max_pool",
+    "avg_pool",
+    "adaptive_avg_pool",
+    "resize",
+)
 
 
-def convert(emit: Callable[..., Tensor], named: tuple[str, dict], args: Sequence[Tensor | Const],
-            shape: Sequence[int], module: str) -> Tensor:
+def convert(
+    emit: Callable[..., Tensor],
+    named: tuple[str, dict],
+    args: Sequence[Tensor | Const],
+    shape: Sequence[int],
+    module: str,
+) -> Tensor:
     """Emits the node for one named operator.
 
     Args:
@@ -29,18 +43,23 @@ def convert(emit: Callable[..., Tensor], named: tuple[str, dict], args: Sequence
       module: path of the Flax module.
     """
     op, statics = named
-    attrs = {key: tuple(v) if isinstance(v, list) else v
-             for key, v in statics.items() if key != "impl"}
+    attrs = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in statics.items() if key != "impl"
+    }
     x, *rest = args
     if isinstance(x, Const) or any(isinstance(a, Tensor) for a in rest):
-        raise ExportError(f"cannot export operator {op!r} in module {module!r}: its weights are "
-                          "computed from the image")
+        raise ExportError(
+            f"cannot export operator {op!r} in module {module!r}: its weights are "
+            "computed from the image"
+        )
     target = (shape[0], shape[3], shape[1], shape[2]) if len(shape) == 4 else tuple(shape)
     if op == "activation":
         return emit("activation", [x], target, module, **attrs)
     if len(shape) != 4:
-        raise ExportError(f"cannot export operator {op!r} in module {module!r} on values of rank "
-                          f"{len(shape)}: only [B,H,W,C]")
+        raise ExportError(
+            f"cannot export operator {op!r} in module {module!r} on values of rank "
+            f"{len(shape)}: only [B,H,W,C]"
+        )
     if op in _SIMPLE:
         return emit(op, [x], target, module, **attrs)
     if op == "batch_norm":
@@ -53,15 +72,30 @@ def convert(emit: Callable[..., Tensor], named: tuple[str, dict], args: Sequence
     if op in ("conv", "depthwise_conv", "grouped_conv"):
         groups = {"conv": 1, "depthwise_conv": channels}.get(op) or attrs.pop("groups")
         kernel = rest[0].array.transpose(3, 2, 0, 1)
-        return emit("conv", [x, _float(kernel, rest[0])], target, module, groups=groups,
-                    dilation=(1, 1), **attrs)
+        return emit(
+            "conv",
+            [x, _float(kernel, rest[0])],
+            target,
+            module,
+            groups=groups,
+            dilation=(1, 1),
+            **attrs,
+        )
     if op in ("conv_transpose", "depthwise_conv_transpose"):
         dense = op == "conv_transpose"
         kernel = rest[0].array[::-1, ::-1].transpose((2, 3, 0, 1) if dense else (3, 2, 0, 1))
-        return emit("conv_transpose", [x, _float(kernel, rest[0])], target, module,
-                    groups=1 if dense else channels, **attrs)
-    raise ExportError(f"cannot export operator {op!r} in module {module!r}: it is not part of "
-                      "inference, or jaxpose.export.named does not know it")
+        return emit(
+            "conv_transpose",
+            [x, _float(kernel, rest[0])],
+            target,
+            module,
+            groups=1 if dense else channels,
+            **attrs,
+        )
+    raise ExportError(
+        f"cannot export operator {op!r} in module {module!r}: it is not part of "
+        "inference, or jaxpose.export.named does not know it"
+    )
 
 
 def _float(array: np.ndarray, source: Const) -> Const:

@@ -15,8 +15,15 @@ from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
 OPSET, IR_VERSION = 18, 8
 
 _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
-_UNARY = {"neg": "Neg", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "tanh": "Tanh",
-          "erf": "Erf"}
+_UNARY = {
+    "neg": "Neg",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "abs": "Abs",
+    "tanh": "Tanh",
+    "erf": "Erf",
+}
 _ACTIVATION = {
     "relu": ("Relu", {}),
     "hard_swish": ("HardSwish", {}),
@@ -27,10 +34,12 @@ _ACTIVATION = {
 }
 _RESIZE = {
     "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
-    "bilinear_align_corners": {"mode": "linear",
-                               "coordinate_transformation_mode": "align_corners"},
-    "nearest": {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
-                "nearest_mode": "floor"},
+    "bilinear_align_corners": {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+    "nearest": {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    },
 }
 
 
@@ -46,19 +55,24 @@ def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
     for node in graph.nodes:
         writer.write(node)
     batch = "batch" if dynamic_batch else graph.input.shape[0]
-    info = [helper.make_tensor_value_info(
-                name, onnx.TensorProto.FLOAT, [batch, *tensor.shape[1:]])
-            for name, tensor in [("image", graph.input), *graph.outputs]]
+    info = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch, *tensor.shape[1:]])
+        for name, tensor in [("image", graph.input), *graph.outputs]
+    ]
     # The outputs carry their public names: rename the tensors where they are written and read.
     public = {graph.input.name: "image"} | {tensor.name: name for name, tensor in graph.outputs}
     for proto in writer.nodes:
         for names in (proto.input, proto.output):
             names[:] = [public.get(name, name) for name in names]
-    body = helper.make_graph(writer.nodes, str(metadata.get("model", "jaxpose")), info[:1],
-                             info[1:], writer.initializers)
-    model = helper.make_model(body, producer_name="jaxpose",
-                              producer_version=str(metadata.get("jaxpose", "")),
-                              opset_imports=[helper.make_opsetid("", OPSET)])
+    body = helper.make_graph(
+        writer.nodes, str(metadata.get("model", "jaxpose")), info[:1], info[1:], writer.initializers
+    )
+    model = helper.make_model(
+        body,
+        producer_name="jaxpose",
+        producer_version=str(metadata.get("jaxpose", "")),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
     model.ir_version = IR_VERSION
     helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     try:
@@ -115,12 +129,27 @@ class _Writer:
     # One method per graph operation: (node, input names, output names, attributes).
 
     def _conv(self, node, x, y, a):
-        self.add("Conv", x, y, kernel_shape=node.inputs[1].shape[2:], strides=a["stride"],
-                 pads=a["padding"] * 2, dilations=a["dilation"], group=a["groups"])
+        self.add(
+            "Conv",
+            x,
+            y,
+            kernel_shape=node.inputs[1].shape[2:],
+            strides=a["stride"],
+            pads=a["padding"] * 2,
+            dilations=a["dilation"],
+            group=a["groups"],
+        )
 
     def _conv_transpose(self, node, x, y, a):
-        self.add("ConvTranspose", x, y, kernel_shape=node.inputs[1].shape[2:],
-                 strides=a["stride"], pads=a["padding"] * 2, group=a["groups"])
+        self.add(
+            "ConvTranspose",
+            x,
+            y,
+            kernel_shape=node.inputs[1].shape[2:],
+            strides=a["stride"],
+            pads=a["padding"] * 2,
+            group=a["groups"],
+        )
 
     def _batch_norm(self, node, x, y, a):
         self.add("BatchNormalization", x, y, epsilon=a["eps"])
@@ -131,15 +160,19 @@ class _Writer:
             op, attrs = _ACTIVATION[kind]
             self.add(op, x, y, **attrs)
         elif kind == "relu6":
-            low, high = (self.constant(np.float32(v).reshape(()), f"{out}/{w}")
-                         for v, w in ((0, "low"), (6, "high")))
+            low, high = (
+                self.constant(np.float32(v).reshape(()), f"{out}/{w}")
+                for v, w in ((0, "low"), (6, "high"))
+            )
             self.add("Clip", [*x, low, high], y)
         elif kind == "silu":
             self.add("Sigmoid", x, [f"{out}/gate"])
             self.add("Mul", [*x, f"{out}/gate"], y)
         elif kind == "gelu":  # 0.5 x (1 + erf(x / sqrt 2)); the native node came with opset 20
-            half, one, root = (self.constant(np.float32(v).reshape(()), f"{out}/{w}") for v, w in
-                               ((0.5, "half"), (1, "one"), (np.sqrt(2), "root")))
+            half, one, root = (
+                self.constant(np.float32(v).reshape(()), f"{out}/{w}")
+                for v, w in ((0.5, "half"), (1, "one"), (np.sqrt(2), "root"))
+            )
             self.add("Div", [*x, root], [f"{out}/scaled"])
             self.add("Erf", [f"{out}/scaled"], [f"{out}/erf"])
             self.add("Add", [f"{out}/erf", one], [f"{out}/shifted"])
@@ -158,12 +191,20 @@ class _Writer:
         self.add("Reshape", [f"{out}/swapped", join], y)
 
     def _max_pool(self, node, x, y, a):
-        self.add("MaxPool", x, y, kernel_shape=a["window"], strides=a["stride"],
-                 pads=a["padding"] * 2)
+        self.add(
+            "MaxPool", x, y, kernel_shape=a["window"], strides=a["stride"], pads=a["padding"] * 2
+        )
 
     def _avg_pool(self, node, x, y, a):
-        self.add("AveragePool", x, y, kernel_shape=a["window"], strides=a["stride"],
-                 pads=a["padding"] * 2, count_include_pad=int(a["count_include_pad"]))
+        self.add(
+            "AveragePool",
+            x,
+            y,
+            kernel_shape=a["window"],
+            strides=a["stride"],
+            pads=a["padding"] * 2,
+            count_include_pad=int(a["count_include_pad"]),
+        )
 
     def _adaptive_avg_pool(self, node, x, y, a):
         size, out = node.inputs[0].shape[2:], y[0]
@@ -198,8 +239,13 @@ class _Writer:
         row = self._ints([0, 1, channels], out, "row")
         back = self._ints([0, channels, 1, 1], out, "back")
         self.add("Reshape", [x[0], row], [f"{out}/channels"])
-        self.add("Conv", [f"{out}/channels", x[1]], [f"{out}/mixed"], kernel_shape=[k],
-                 pads=[k // 2, k // 2])
+        self.add(
+            "Conv",
+            [f"{out}/channels", x[1]],
+            [f"{out}/mixed"],
+            kernel_shape=[k],
+            pads=[k // 2, k // 2],
+        )
         self.add("Reshape", [f"{out}/mixed", back], y)
 
     def _binary(self, node, x, y, a):
@@ -219,10 +265,12 @@ class _Writer:
         self.add("Split", [*x, self._ints(a["sizes"], y[0], "sizes")], y, axis=a["axis"])
 
     def _slice(self, node, x, y, a):
-        axes = [i for i, n in enumerate(node.inputs[0].shape)
-                if i and (a["starts"][i], a["stops"][i], a["steps"][i]) != (0, n, 1)]
-        parts = [self._ints([a[key][i] for i in axes], y[0], key)
-                 for key in ("starts", "stops")]
+        axes = [
+            i
+            for i, n in enumerate(node.inputs[0].shape)
+            if i and (a["starts"][i], a["stops"][i], a["steps"][i]) != (0, n, 1)
+        ]
+        parts = [self._ints([a[key][i] for i in axes], y[0], key) for key in ("starts", "stops")]
         steps = self._ints([a["steps"][i] for i in axes], y[0], "steps")
         self.add("Slice", [*x, *parts, self._ints(axes, y[0], "axes"), steps], y)
 

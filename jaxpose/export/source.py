@@ -29,12 +29,16 @@ class Source:
 
     def metadata(self) -> dict[str, Any]:
         """See `jaxpose.export.describe`."""
-        return export.describe(self.name, self.skeleton, self.input_size, decode=self.decode,
-                               sigma=self.sigma)
+        return export.describe(
+            self.name, self.skeleton, self.input_size, decode=self.decode, sigma=self.sigma
+        )
 
 
-def from_run(folder: str | os.PathLike, input_size: tuple[int, int] | None = None,
-             step: int | str | None = None) -> Source:
+def from_run(
+    folder: str | os.PathLike,
+    input_size: tuple[int, int] | None = None,
+    step: int | str | None = None,
+) -> Source:
     """The network of a run folder or of one of its checkpoints; see `checkpoint.load_run`."""
     from jaxpose.training.checkpoint import load_run
 
@@ -56,7 +60,7 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """"256x192" -> (256, 192), height first. For argparse."""
+    """ "256x192" -> (256, 192), height first. For argparse."""
     try:
         height, width = (int(part) for part in text.lower().split("x"))
     except ValueError:

@@ -114,15 +114,36 @@ class _Builder:
 
     def _conv(self, node, x, a):
         kernel = node.inputs[1].shape
-        return self._module(node, self.torch.nn.Conv2d(
-            kernel[1] * a["groups"], kernel[0], kernel[2:], a["stride"], a["padding"],
-            a["dilation"], a["groups"], bias=len(node.inputs) == 3), x)
+        return self._module(
+            node,
+            self.torch.nn.Conv2d(
+                kernel[1] * a["groups"],
+                kernel[0],
+                kernel[2:],
+                a["stride"],
+                a["padding"],
+                a["dilation"],
+                a["groups"],
+                bias=len(node.inputs) == 3,
+            ),
+            x,
+        )
 
     def _conv_transpose(self, node, x, a):
         kernel = node.inputs[1].shape
-        return self._module(node, self.torch.nn.ConvTranspose2d(
-            kernel[0], kernel[1] * a["groups"], kernel[2:], a["stride"], a["padding"],
-            groups=a["groups"], bias=len(node.inputs) == 3), x)
+        return self._module(
+            node,
+            self.torch.nn.ConvTranspose2d(
+                kernel[0],
+                kernel[1] * a["groups"],
+                kernel[2:],
+                a["stride"],
+                a["padding"],
+                groups=a["groups"],
+                bias=len(node.inputs) == 3,
+            ),
+            x,
+        )
 
     def _batch_norm(self, node, x, a):
         channels = node.outputs[0].shape[1]
@@ -130,9 +151,16 @@ class _Builder:
 
     def _activation(self, node, x, a):
         kind = a["kind"]
-        functions = {"relu": self.F.relu, "relu6": self.F.relu6, "hard_swish": self.F.hardswish,
-                     "hard_sigmoid": self.F.hardsigmoid, "sigmoid": self.torch.sigmoid,
-                     "silu": self.F.silu, "gelu": self.F.gelu, "elu": self.F.elu}
+        functions = {
+            "relu": self.F.relu,
+            "relu6": self.F.relu6,
+            "hard_swish": self.F.hardswish,
+            "hard_sigmoid": self.F.hardsigmoid,
+            "sigmoid": self.torch.sigmoid,
+            "silu": self.F.silu,
+            "gelu": self.F.gelu,
+            "elu": self.F.elu,
+        }
         if kind in functions:
             return self._call(functions[kind], x)
         if kind == "hard_sigmoid_v1":
@@ -149,8 +177,14 @@ class _Builder:
         return self._call(self.F.max_pool2d, x, a["window"], a["stride"], a["padding"])
 
     def _avg_pool(self, node, x, a):
-        return self._call(self.F.avg_pool2d, x, a["window"], a["stride"], a["padding"],
-                          count_include_pad=a["count_include_pad"])
+        return self._call(
+            self.F.avg_pool2d,
+            x,
+            a["window"],
+            a["stride"],
+            a["padding"],
+            count_include_pad=a["count_include_pad"],
+        )
 
     def _adaptive_avg_pool(self, node, x, a):
         return self._call(self.F.adaptive_avg_pool2d, x, a["size"])
@@ -158,8 +192,13 @@ class _Builder:
     def _resize(self, node, x, a):
         if a["method"] == "nearest":
             return self._call(self.F.interpolate, x, a["size"], mode="nearest")
-        return self._call(self.F.interpolate, x, a["size"], mode="bilinear",
-                          align_corners=a["method"] == "bilinear_align_corners")
+        return self._call(
+            self.F.interpolate,
+            x,
+            a["size"],
+            mode="bilinear",
+            align_corners=a["method"] == "bilinear_align_corners",
+        )
 
     def _global_avg_pool(self, node, x, a):
         return self._call(self.F.adaptive_avg_pool2d, x, (1, 1))
@@ -184,8 +223,14 @@ class _Builder:
         kind = a["kind"]
         if kind in ("max", "min") and isinstance(right, float):
             return self._call(self.torch.clamp, left, **{"min" if kind == "max" else "max": right})
-        functions = {"add": self.torch.add, "sub": self.torch.sub, "mul": self.torch.mul,
-                     "div": self.torch.div, "max": self.torch.maximum, "min": self.torch.minimum}
+        functions = {
+            "add": self.torch.add,
+            "sub": self.torch.sub,
+            "mul": self.torch.mul,
+            "div": self.torch.div,
+            "max": self.torch.maximum,
+            "min": self.torch.minimum,
+        }
         if isinstance(left, float):  # only sub and div keep a number on the left
             if kind == "sub":
                 return self._call(self.torch.rsub, right, left)
@@ -200,8 +245,7 @@ class _Builder:
         return self._call(function[a["kind"]], x, list(a["axes"]), True)
 
     def _concat(self, node, x, a):
-        return self._call(self.torch.cat, [self._operand(v, node) for v in node.inputs],
-                          a["axis"])
+        return self._call(self.torch.cat, [self._operand(v, node) for v in node.inputs], a["axis"])
 
     def _split(self, node, x, a):
         import operator
@@ -212,8 +256,10 @@ class _Builder:
     def _slice(self, node, x, a):
         import operator
 
-        index = tuple(slice(None) if i == 0 else slice(*bounds) for i, bounds in
-                      enumerate(zip(a["starts"], a["stops"], a["steps"], strict=True)))
+        index = tuple(
+            slice(None) if i == 0 else slice(*bounds)
+            for i, bounds in enumerate(zip(a["starts"], a["stops"], a["steps"], strict=True))
+        )
         return self._call(operator.getitem, x, index)
 
     def _reshape(self, node, x, a):

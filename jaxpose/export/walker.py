@@ -18,18 +18,40 @@ import numpy as np
 
 from jaxpose import ops
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor, drop_unused
+from jaxpose.export.layout import BATCH, TO_NCHW, TO_NHWC, from_target, to_target
 from jaxpose.export.named import convert
+from jaxpose.export.primitives import PRIMITIVES
 
-BATCH = 2  # traced batch size; not 1, so that batch axes and broadcast axes look different
-_TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-
-_BINARY = {"add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply,
-           "div": np.divide, "max": np.maximum, "min": np.minimum}
+_BINARY = {
+    "add": np.add,
+    "add_any": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+}
 _UNARY = ("neg", "exp", "log", "sqrt", "abs", "tanh", "erf")
-_CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
-          "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint")
-_PASS = ("copy", "copy_p", "stop_gradient", "optimization_barrier", "reduce_precision",
-         "sharding_constraint")
+_CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+    "remat",
+    "remat2",
+    "checkpoint",
+)
+_PASS = (
+    "copy",
+    "copy_p",
+    "stop_gradient",
+    "optimization_barrier",
+    "reduce_precision",
+    "sharding_constraint",
+)
 
 Value = Tensor | Const
 
@@ -66,16 +88,6 @@ def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Gra
     return drop_unused(Graph(source, outputs, walker.nodes))
 
 
-def _to_target(shape: Sequence[int]) -> tuple[int, ...]:
-    """A jaxpr shape in the target's axis order."""
-    return tuple(int(shape[a]) for a in _TO_NCHW) if len(shape) == 4 else tuple(map(int, shape))
-
-
-def _axis(axis: int, rank: int) -> int:
-    """A jaxpr axis in the target's axis order."""
-    return _TO_NCHW.index(axis) if rank == 4 else int(axis)
-
-
 class _Walker:
     """Holds the nodes made so far; `walk` evaluates a jaxpr over constants and tensors."""
 
@@ -103,7 +115,7 @@ class _Walker:
 
     def full(self, x: Tensor, shape: Sequence[int], module: str) -> Tensor:
         """`x` with its lazy broadcast carried out, if it has one. `shape` is a jaxpr shape."""
-        target = _to_target(shape)
+        target = to_target(shape)
         return x if x.shape == target else self.emit("expand", [x], target, module, shape=target)
 
     def reshape(self, x: Tensor, shape: tuple[int, ...], module: str) -> Tensor:
@@ -123,10 +135,10 @@ class _Walker:
 
     def relayout(self, x: Tensor, perm: Sequence[int], new_shape, module: str) -> Tensor:
         """transpose(perm), then reshape(new_shape), both in the jaxpr's axis order."""
-        order = _TO_NHWC if len(x.shape) == 4 else tuple(range(len(x.shape)))
+        order = TO_NHWC if len(x.shape) == 4 else tuple(range(len(x.shape)))
         y = self.transpose(x, [order[p] for p in perm], module)
         y = self.reshape(y, tuple(map(int, new_shape)), module)
-        return self.transpose(y, _TO_NCHW, module) if len(new_shape) == 4 else y
+        return self.transpose(y, TO_NCHW, module) if len(new_shape) == 4 else y
 
     # -- walking -----------------------------------------------------------------------------
 
@@ -156,15 +168,18 @@ class _Walker:
             return [self._broadcast(eqn, args[0], module)]
         constant = all(isinstance(a, Const) for a in args)
         if name in _CALLS:
-            inner = next(eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr")
-                         if key in eqn.params)
+            inner = next(
+                eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params
+            )
             jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
             named = ops.parse(eqn.params.get("name", ""))
             if named is None:
                 return self.walk(jaxpr, consts, args, module)
             if not constant:
-                full = [self.full(a, s, module) if isinstance(a, Tensor) else a
-                        for a, s in zip(args, shapes, strict=True)]
+                full = [
+                    self.full(a, s, module) if isinstance(a, Tensor) else a
+                    for a, s in zip(args, shapes, strict=True)
+                ]
                 return [convert(self.emit, named, full, eqn.outvars[0].aval.shape, module)]
         if constant:
             return _evaluate(eqn, args)
@@ -172,22 +187,28 @@ class _Walker:
             return [self._elementwise(eqn, name, args, module)]
         if name == "convert_element_type":
             if not jnp.issubdtype(eqn.params["new_dtype"], jnp.floating):
-                raise ExportError(f"{module}: conversion of a tensor to "
-                                  f"{eqn.params['new_dtype']} cannot be exported")
+                raise ExportError(
+                    f"{module}: conversion of a tensor to "
+                    f"{eqn.params['new_dtype']} cannot be exported"
+                )
             return args
-        handler = getattr(self, f"_do_{name}", None)
+        handler = PRIMITIVES.get(name)
         if handler is None:
-            raise ExportError(f"cannot export primitive {name!r} in module "
-                              f"{module or self._model_name!r}: write the model with jaxpose.ops, "
-                              "or teach jaxpose.export.walker this primitive")
-        full = [self.full(a, s, module) if isinstance(a, Tensor) else a
-                for a, s in zip(args, shapes, strict=True)]
-        results = handler(eqn, full, module)
+            raise ExportError(
+                f"cannot export primitive {name!r} in module "
+                f"{module or self._model_name!r}: write the model with jaxpose.ops, "
+                "or teach jaxpose.export.walker this primitive"
+            )
+        full = [
+            self.full(a, s, module) if isinstance(a, Tensor) else a
+            for a, s in zip(args, shapes, strict=True)
+        ]
+        results = handler(self, eqn, full, module)
         return results if isinstance(results, list) else [results]
 
     def _broadcast(self, eqn, x: Value, module: str) -> Value:
         shape, where = eqn.params["shape"], eqn.params["broadcast_dimensions"]
-        have = x.shape if isinstance(x, Const) else _from_target(x.shape)
+        have = x.shape if isinstance(x, Const) else from_target(x.shape)
         small = [1] * len(shape)
         for i, axis in enumerate(where):
             small[axis] = have[i]
@@ -205,7 +226,7 @@ class _Walker:
             if isinstance(a, Const):
                 array = a.array.astype(np.float32)
                 array = array.reshape(()) if array.size == 1 else array
-                array = array.transpose(_TO_NCHW) if array.ndim == 4 else array
+                array = array.transpose(TO_NCHW) if array.ndim == 4 else array
                 a = Const(array, a.path)
             inputs.append(a)
         kind = name.removesuffix("_any")
@@ -216,102 +237,6 @@ class _Walker:
         if kind == "max" and isinstance(other, Const) and other.shape == () and other.array == 0:
             return self.emit("activation", inputs[:1], shape, module, kind="relu")
         return self.emit("binary", inputs, shape, module, kind=kind)
-
-    # -- primitives with a handler of their own ----------------------------------------------
-
-    def _do_square(self, eqn, args, module):
-        return self.emit("binary", [args[0]] * 2, args[0].shape, module, kind="mul")
-
-    def _do_integer_pow(self, eqn, args, module):
-        if eqn.params["y"] != 2:
-            raise ExportError(f"{module}: x**{eqn.params['y']} cannot be exported, only x**2")
-        return self._do_square(eqn, args, module)
-
-    def _do_logistic(self, eqn, args, module):
-        return self.emit("activation", args, args[0].shape, module, kind="sigmoid")
-
-    def _do_concatenate(self, eqn, args, module):
-        if any(isinstance(a, Const) for a in args):
-            raise ExportError(f"{module}: concatenation of a tensor and a constant")
-        shape = eqn.outvars[0].aval.shape
-        axis = _axis(eqn.params["dimension"], len(shape))
-        if axis == 0:
-            raise ExportError(f"{module}: concatenation along the batch")
-        return self.emit("concat", args, _to_target(shape), module, axis=axis)
-
-    def _do_split(self, eqn, args, module):
-        rank = len(args[0].shape)
-        shapes = [_to_target(var.aval.shape) for var in eqn.outvars]
-        sizes = tuple(int(s) for s in eqn.params["sizes"])  # may be numpy integers
-        return self.emit_many("split", args, shapes, module,
-                              axis=_axis(eqn.params["axis"], rank), sizes=sizes)
-
-    def _do_slice(self, eqn, args, module):
-        starts, stops = eqn.params["start_indices"], eqn.params["limit_indices"]
-        steps = eqn.params["strides"] or (1,) * len(starts)
-        shape = eqn.outvars[0].aval.shape
-        if shape[0] != BATCH:
-            raise ExportError(f"{module}: a slice takes part of the batch")
-        return self.emit("slice", args, _to_target(shape), module, starts=_to_target(starts),
-                         stops=_to_target(stops), steps=_to_target(steps))
-
-    def _do_reshape(self, eqn, args, module):
-        shape = eqn.outvars[0].aval.shape
-        if not shape or shape[0] != BATCH:
-            raise ExportError(f"{module}: a reshape to {tuple(shape)} mixes the batch axis with "
-                              "others")
-        return self.relayout(args[0], range(len(args[0].shape)), shape, module)
-
-    _do_squeeze = _do_expand_dims = _do_reshape
-
-    def _do_transpose(self, eqn, args, module):
-        if eqn.params["permutation"][0] != 0:
-            raise ExportError(f"{module}: a transpose moves the batch axis")
-        return self.relayout(args[0], eqn.params["permutation"], eqn.outvars[0].aval.shape, module)
-
-    def _reduce(self, eqn, args, module):
-        rank = len(args[0].shape)
-        axes = tuple(sorted(_axis(a, rank) for a in eqn.params["axes"]))
-        if 0 in axes:
-            raise ExportError(f"{module}: {eqn.primitive.name} over the batch")
-        shape = [1 if i in axes else n for i, n in enumerate(args[0].shape)]
-        kept = self.emit("reduce", args, shape, module, axes=axes,
-                         kind=eqn.primitive.name.removeprefix("reduce_"))
-        return self.relayout(kept, range(rank), eqn.outvars[0].aval.shape, module)
-
-    _do_reduce_sum = _do_reduce_max = _do_reduce_min = _reduce
-
-    def _do_dot_general(self, eqn, args, module):
-        x, w = args
-        contract, batch = eqn.params["dimension_numbers"]
-        rank = len(x.shape)
-        if (isinstance(x, Const) or not isinstance(w, Const) or batch != ((), ()) or rank != 4
-                or tuple(contract[0]) != (3,) or w.array.ndim != 2):
-            raise ExportError(f"cannot export primitive 'dot_general' in module {module!r}: only "
-                              "[B,H,W,C] times a constant [C,D] matrix is known")
-        matrix = w.array if contract[1][0] == 0 else w.array.T
-        kernel = Const(matrix.T[:, :, None, None].astype(np.float32), w.path)
-        return self.emit("conv", [x, kernel], _to_target(eqn.outvars[0].aval.shape), module,
-                         stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
-
-    def _do_conv_general_dilated(self, eqn, args, module):
-        p = eqn.params
-        spec, pads = p["dimension_numbers"], p["padding"]
-        layout = (tuple(spec.lhs_spec), tuple(spec.rhs_spec), tuple(spec.out_spec))
-        nhwc = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-        if (layout != nhwc or not isinstance(args[1], Const) or set(p["lhs_dilation"]) != {1}
-                or p["batch_group_count"] != 1 or any(low != high for low, high in pads)):
-            raise ExportError(f"cannot export primitive 'conv_general_dilated' in module "
-                              f"{module!r}: only a plain NHWC convolution with a constant kernel "
-                              "and symmetric padding is known")
-        kernel = Const(args[1].array.astype(np.float32).transpose(3, 2, 0, 1), args[1].path)
-        return self.emit("conv", [args[0], kernel], _to_target(eqn.outvars[0].aval.shape), module,
-                         stride=tuple(p["window_strides"]), padding=tuple(low for low, _ in pads),
-                         dilation=tuple(p["rhs_dilation"]), groups=p["feature_group_count"])
-
-
-def _from_target(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(shape[a] for a in _TO_NHWC) if len(shape) == 4 else tuple(shape)
 
 
 def _evaluate(eqn, args: list[Const]) -> list[Const]:
@@ -326,8 +251,9 @@ def _evaluate(eqn, args: list[Const]) -> list[Const]:
     if name in _UNARY or name in ("rsqrt", "logistic", "integer_pow", "convert_element_type"):
         arrays = [a.array for a in args]
     else:
-        arrays = [np.broadcast_to(a.array, v.aval.shape)
-                  for a, v in zip(args, eqn.invars, strict=True)]
+        arrays = [
+            np.broadcast_to(a.array, v.aval.shape) for a, v in zip(args, eqn.invars, strict=True)
+        ]
     functions, params = eqn.primitive.get_bind_params(eqn.params)
     out = eqn.primitive.bind(*functions, *map(jnp.asarray, arrays), **params)
     outs = out if eqn.primitive.multiple_results else [out]

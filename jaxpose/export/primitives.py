@@ -1,0 +1,171 @@
+"""Primitives of a jaxpr that are more than elementwise, as nodes of the export graph.
+
+Every handler takes (walker, eqn, args, module): `args` are tensors in the target's layout with
+their broadcasts carried out, or constants in the jaxpr's; it returns one tensor or a list.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxpose.export.graph import Const, ExportError
+from jaxpose.export.layout import BATCH, target_axis, to_target
+
+
+def _square(walker, eqn, args, module):
+    return walker.emit("binary", [args[0]] * 2, args[0].shape, module, kind="mul")
+
+
+def _integer_pow(walker, eqn, args, module):
+    if eqn.params["y"] != 2:
+        raise ExportError(f"{module}: x**{eqn.params['y']} cannot be exported, only x**2")
+    return _square(walker, eqn, args, module)
+
+
+def _logistic(walker, eqn, args, module):
+    return walker.emit("activation", args, args[0].shape, module, kind="sigmoid")
+
+
+def _concatenate(walker, eqn, args, module):
+    if any(isinstance(a, Const) for a in args):
+        raise ExportError(f"{module}: concatenation of a tensor and a constant")
+    shape = eqn.outvars[0].aval.shape
+    axis = target_axis(eqn.params["dimension"], len(shape))
+    if axis == 0:
+        raise ExportError(f"{module}: concatenation along the batch")
+    return walker.emit("concat", args, to_target(shape), module, axis=axis)
+
+
+def _split(walker, eqn, args, module):
+    rank = len(args[0].shape)
+    shapes = [to_target(var.aval.shape) for var in eqn.outvars]
+    sizes = tuple(int(s) for s in eqn.params["sizes"])  # may be numpy integers
+    return walker.emit_many(
+        "split", args, shapes, module, axis=target_axis(eqn.params["axis"], rank), sizes=sizes
+    )
+
+
+def _slice(walker, eqn, args, module):
+    starts, stops = eqn.params["start_indices"], eqn.params["limit_indices"]
+    steps = eqn.params["strides"] or (1,) * len(starts)
+    shape = eqn.outvars[0].aval.shape
+    if shape[0] != BATCH:
+        raise ExportError(f"{module}: a slice takes part of the batch")
+    return walker.emit(
+        "slice",
+        args,
+        to_target(shape),
+        module,
+        starts=to_target(starts),
+        stops=to_target(stops),
+        steps=to_target(steps),
+    )
+
+
+def _reshape(walker, eqn, args, module):
+    shape = eqn.outvars[0].aval.shape
+    if not shape or shape[0] != BATCH:
+        raise ExportError(f"{module}: a reshape to {tuple(shape)} mixes the batch axis with others")
+    return walker.relayout(args[0], range(len(args[0].shape)), shape, module)
+
+
+def _transpose(walker, eqn, args, module):
+    if eqn.params["permutation"][0] != 0:
+        raise ExportError(f"{module}: a transpose moves the batch axis")
+    return walker.relayout(args[0], eqn.params["permutation"], eqn.outvars[0].aval.shape, module)
+
+
+def _reduce(walker, eqn, args, module):
+    rank = len(args[0].shape)
+    axes = tuple(sorted(target_axis(a, rank) for a in eqn.params["axes"]))
+    if 0 in axes:
+        raise ExportError(f"{module}: {eqn.primitive.name} over the batch")
+    shape = [1 if i in axes else n for i, n in enumerate(args[0].shape)]
+    kept = walker.emit(
+        "reduce",
+        args,
+        shape,
+        module,
+        axes=axes,
+        kind=eqn.primitive.name.removeprefix("reduce_"),
+    )
+    return walker.relayout(kept, range(rank), eqn.outvars[0].aval.shape, module)
+
+
+def _dot_general(walker, eqn, args, module):
+    x, w = args
+    contract, batch = eqn.params["dimension_numbers"]
+    rank = len(x.shape)
+    if (
+        isinstance(x, Const)
+        or not isinstance(w, Const)
+        or batch != ((), ())
+        or rank != 4
+        or tuple(contract[0]) != (3,)
+        or w.array.ndim != 2
+    ):
+        raise ExportError(
+            f"cannot export primitive 'dot_general' in module {module!r}: only "
+            "[B,H,W,C] times a constant [C,D] matrix is known"
+        )
+    matrix = w.array if contract[1][0] == 0 else w.array.T
+    kernel = Const(matrix.T[:, :, None, None].astype(np.float32), w.path)
+    return walker.emit(
+        "conv",
+        [x, kernel],
+        to_target(eqn.outvars[0].aval.shape),
+        module,
+        stride=(1, 1),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+    )
+
+
+def _conv_general_dilated(walker, eqn, args, module):
+    p = eqn.params
+    spec, pads = p["dimension_numbers"], p["padding"]
+    layout = (tuple(spec.lhs_spec), tuple(spec.rhs_spec), tuple(spec.out_spec))
+    nhwc = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+    if (
+        layout != nhwc
+        or not isinstance(args[1], Const)
+        or set(p["lhs_dilation"]) != {1}
+        or p["batch_group_count"] != 1
+        or any(low != high for low, high in pads)
+    ):
+        raise ExportError(
+            f"cannot export primitive 'conv_general_dilated' in module "
+            f"{module!r}: only a plain NHWC convolution with a constant kernel "
+            "and symmetric padding is known"
+        )
+    kernel = Const(args[1].array.astype(np.float32).transpose(3, 2, 0, 1), args[1].path)
+    return walker.emit(
+        "conv",
+        [args[0], kernel],
+        to_target(eqn.outvars[0].aval.shape),
+        module,
+        stride=tuple(p["window_strides"]),
+        padding=tuple(low for low, _ in pads),
+        dilation=tuple(p["rhs_dilation"]),
+        groups=p["feature_group_count"],
+    )
+
+
+PRIMITIVES = {
+    "square": _square,
+    "integer_pow": _integer_pow,
+    "logistic": _logistic,
+    "concatenate": _concatenate,
+    "split": _split,
+    "slice": _slice,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "dot_general": _dot_general,
+    "conv_general_dilated": _conv_general_dilated,
+    "squeeze": _reshape,
+    "expand_dims": _reshape,
+    "reduce_sum": _reduce,
+    "reduce_max": _reduce,
+    "reduce_min": _reduce,
+}

@@ -1,0 +1,40 @@
+"""Drawing: what is drawn where, and what is left alone."""
+
+import numpy as np
+import pytest
+
+from jaxpose import draw, skeletons
+
+PAIR = skeletons.Skeleton("pair", ("left_hand", "right_hand"), ((0, 1),), (0.05, 0.05))
+
+
+def test_joints_have_the_colour_of_their_side():
+    image = np.zeros((40, 60, 3), np.uint8)
+    canvas = draw.draw_pose(image, np.array([[10, 20], [50, 20]]), None, PAIR)
+    assert tuple(canvas[20, 10]) == draw.LEFT
+    assert tuple(canvas[20, 50]) == draw.RIGHT
+    assert canvas[20, 30].argmax() == np.argmax(draw.MIDDLE)  # a thin, smoothed line
+    assert not image.any()
+
+
+def test_joints_below_the_threshold_and_their_limbs_are_left_out():
+    image = np.zeros((40, 60, 3), np.uint8)
+    canvas = draw.draw_pose(image, np.array([[10, 20], [50, 20]]), np.array([0.9, 0.1]), PAIR, 0.2)
+    assert canvas[20, 10].any() and not canvas[20, 30].any() and not canvas[20, 50].any()
+
+
+def test_joints_outside_the_picture_and_not_finite_ones_do_not_break_it():
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert draw.draw_pose(image, np.array([[-1e9, 5], [np.nan, 1]]), None, PAIR).shape == image.shape
+
+
+def test_wrong_joint_count_is_named():
+    with pytest.raises(ValueError, match=r"\(3, 2\) do not fit skeleton 'pair' with 2 joints"):
+        draw.draw_pose(np.zeros((4, 4, 3), np.uint8), np.zeros((3, 2)), None, PAIR)
+
+
+def test_contact_sheet_keeps_every_picture():
+    pictures = [np.full((20 + 10 * i, 30, 3), 40 * i + 20, np.uint8) for i in range(5)]
+    sheet = draw.contact_sheet(pictures, [str(i) for i in range(5)], columns=3, height=50)
+    colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)}
+    assert {(40 * i + 20,) * 3 for i in range(5)} <= colours

@@ -98,9 +98,8 @@ def stages(
     return _count(model, tuple(input_size), num_keypoints, depth).stages
 
 
-def operators(model: nn.Module, input_size: tuple[int, int]) -> list[Operator]:
+def _operators(model: nn.Module, variables: Any, input_size: tuple[int, int]) -> list[Operator]:
     """The named operators of `model.apply(variables, images, train=False)`, batch 1, in order."""
-    variables, _ = _shapes(model, input_size)
 
     def forward(variables, images):
         return model.apply(variables, images, train=False)
@@ -120,7 +119,7 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         row[0] += math.prod(leaf.shape)
     shape = {_row(path, depth): output for path, output in outputs.items() if len(path) == depth}
     order = {}
-    for operator in operators(model, input_size):
+    for operator in _operators(model, variables, input_size):
         row_name = _row(operator.path, depth)
         order[row_name] = shape.get(row_name, operator.output[1:])
         row = rows.setdefault(row_name, [0, 0, 0])

@@ -331,9 +331,32 @@ class Checkpoints:
 # --- weights for eval, predict, export -----------------------------------------------------------
 
 
-def load_run(
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A network as a run folder holds it.
+
+    `variables` are {"params", "batch_stats"}, the moving averages when the run kept them; `path`
+    is the checkpoint that they come from.
+    """
+
+    config: ml_collections.ConfigDict
+    model: nn.Module
+    variables: dict[str, Tree]
+    skeleton: Skeleton
+    path: pathlib.Path
+
+
+def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
+    """The run folder that a run folder, its `checkpoints`, or one checkpoint in it belongs to."""
+    folder = pathlib.Path(folder)
+    if folder.parent.name == FOLDER and folder.name.isdigit():
+        return folder.parent.parent
+    return folder.parent if folder.name == FOLDER else folder
+
+
+def read_run(
     folder: str | pathlib.Path, *, step: int | str | None = None, fit: Tree | None = None
-) -> tuple[ml_collections.ConfigDict, nn.Module, dict[str, Tree], Skeleton]:
+) -> Run:
     """Everything that a run folder says about its network.
 
     Args:
@@ -343,39 +366,51 @@ def load_run(
         fit: variables of another network; the weights must have their names and shapes instead of
             those of the run's own model.
 
-    Returns:
-        (config, model, variables, skeleton); variables are {"params", "batch_stats"}, the moving
-        averages when the run kept them.
-
     Raises:
         CheckpointError: no such run, no whole checkpoint, or weights that do not fit the model.
     """
-    config, model, arrays, skeleton, where = _read_run(pathlib.Path(folder), step)
+    named, folder = pathlib.Path(folder), run_folder(folder)
+    if named.name.isdigit() and named.parent != folder.parent:
+        step = int(named.name)
+    info = read_info(folder)
+    path, arrays = _read_newest(folder, _candidates(folder, step))
+    model = configuration.create_model(info.config, info.skeleton.num_joints)
     if fit is None:
-        image = np.zeros((1, *config.input_size, 3), np.float32)
+        image = np.zeros((1, *info.config.input_size, 3), np.float32)
         fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     fit = {"params": fit["params"], "batch_stats": fit.get("batch_stats", {})}
-    variables = _rebuild(fit, arrays, where)
-    return config, model, jax.tree.map(jax.numpy.asarray, variables), skeleton
+    variables = jax.tree.map(jax.numpy.asarray, _rebuild(fit, arrays, str(path)))
+    return Run(info.config, model, variables, info.skeleton, path)
 
 
-def _read_run(folder: pathlib.Path, step: int | str | None):
-    if folder.parent.name == FOLDER and folder.name.isdigit():
-        folder, step = folder.parent, int(folder.name)
-    if folder.name == FOLDER:
-        folder = folder.parent
-    info = read_info(folder)
+def load_run(
+    folder: str | pathlib.Path, *, step: int | str | None = None
+) -> tuple[ml_collections.ConfigDict, nn.Module, dict[str, Tree], Skeleton]:
+    """(config, model, variables, skeleton) of a run; arguments and errors as for `read_run`."""
+    run = read_run(folder, step=step)
+    return run.config, run.model, run.variables, run.skeleton
+
+
+def _candidates(folder: pathlib.Path, step: int | str | None) -> list[int]:
+    """Steps to try, the wanted one first."""
     steps = steps_in(folder / FOLDER)
     if not steps:
         raise CheckpointError(f"{folder} holds no checkpoint")
-    if isinstance(step, int) and step not in steps:
-        raise CheckpointError(f"{folder} holds no checkpoint of step {step}; it has {steps}")
     if step == "best":
-        candidates = sorted(steps, key=lambda s: (_score(folder / FOLDER / str(s)), s))
-    else:
-        candidates = [step] if isinstance(step, int) else steps
+        return sorted(steps, key=lambda s: (_score(folder / FOLDER / str(s)), s), reverse=True)
+    if step is None:
+        return steps[::-1]
+    if step not in steps:
+        raise CheckpointError(f"{folder} holds no checkpoint of step {step}; it has {steps}")
+    return [step]
+
+
+def _read_newest(
+    folder: pathlib.Path, candidates: list[int]
+) -> tuple[pathlib.Path, dict[str, np.ndarray]]:
+    """The first candidate that proves whole, and its weights; says which ones did not."""
     problems = []
-    for candidate in reversed(candidates):
+    for candidate in candidates:
         path = folder / FOLDER / str(candidate)
         try:
             read = _read_items(path, _MODEL_ITEMS)
@@ -384,8 +419,7 @@ def _read_run(folder: pathlib.Path, step: int | str | None):
             continue
         for problem in problems:
             print(f"{problem}; using {path}", flush=True)
-        model = configuration.create_model(info.config, info.skeleton.num_joints)
-        return info.config, model, read.get("ema", read["model"]), info.skeleton, str(path)
+        return path, read.get("ema", read["model"])
     raise CheckpointError("; ".join(problems))
 
 

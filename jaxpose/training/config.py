@@ -62,8 +62,11 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
-def validate(config: ConfigDict, *, devices: int, hosts: int = 1) -> None:
+def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool = True) -> None:
     """Checks all settings of a run on `devices` devices of `hosts` hosts.
+
+    Args:
+        training: False leaves out the size of the training batch, for evaluation elsewhere.
 
     Raises:
         ConfigError: naming the first setting that cannot work.
@@ -84,7 +87,8 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1) -> None:
     if not flat["ema_decay"] < 1:
         raise ConfigError("config.ema_decay=1 would never move; use less, e.g. 0.999, or 0 for off")
     _check_size(config.input_size)
-    _check_batch("batch_size", config.batch_size, devices, config.accumulate)
+    if training:
+        _check_batch("batch_size", config.batch_size, devices, config.accumulate)
     _check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
     if devices % hosts:
         raise ConfigError(f"{devices} devices cannot be shared evenly by {hosts} hosts")
@@ -113,8 +117,8 @@ def create_model(config: ConfigDict, num_keypoints: int) -> nn.Module:
     taken = {"dtype", "bn_axis", "num_keypoints"} & set(options)
     if taken:
         raise ConfigError(
-            f"config.model_options.{min(taken)} is set elsewhere: dtype and bn_axis by config.dtype "
-            "and config.batch_norm, num_keypoints by the dataset"
+            f"config.model_options.{min(taken)} is set elsewhere: dtype by config.dtype, "
+            "bn_axis by config.batch_norm, num_keypoints by the dataset"
         )
     return models.create_model(
         config.model,

@@ -126,9 +126,9 @@ def initial_state(
     fresh = jax.jit(create)()
     if not config.init_from:
         return fresh
-    _, _, weights, _ = checkpoint.load_run(config.init_from, fit=fresh.variables)
-    logs.say(f"weights from {config.init_from}")
-    return from_variables(weights, optimizer, ema=fresh.ema is not None)
+    run = checkpoint.read_run(config.init_from, fit=fresh.variables)
+    logs.say(f"weights from {run.path}")
+    return from_variables(run.variables, optimizer, ema=fresh.ema is not None)
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:

@@ -95,7 +95,7 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must grow")
-    if not config.data.root:
+    if not config.data.root and config.data.format != "generated":
         raise ConfigError("config.data.root is empty: give the dataset, --config.data.root=FOLDER")
     if config.data.storage == "tfds" and not config.data.tfds_dir:
         raise ConfigError("config.data.storage=tfds needs config.data.tfds_dir, a folder")

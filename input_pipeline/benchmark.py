@@ -1,0 +1,95 @@
+"""Images per second of the input pipeline alone, stage by stage.
+
+    python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N]
+
+read, decode and augment run in one thread, each on pictures that the stage before has prepared;
+the last line is the whole tf.data graph with `config.data.workers` threads, as training runs it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import input_pipeline
+from input_pipeline import augment, order
+from input_pipeline import dataset as datasets
+from jaxpose import images
+
+
+def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
+    """Items per second, and the results (None where a picture is unusable)."""
+    results = []
+    start = time.perf_counter()
+    for item in items:
+        try:
+            results.append(work(item))
+        except images.ImageError:
+            results.append(None)
+    return len(results) / (time.perf_counter() - start), results
+
+
+def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, float]:
+    """Images per second by stage: read, decode, augment, one thread, graph.
+
+    Args:
+      config: as for `train_data`.
+      examples: people timed in the single-thread stages.
+      steps: batches timed in the last stage.
+    """
+    data = input_pipeline.train_data(config)
+    seed, total = int(config.seed), data.num_examples
+    indexes = [order.example(n, seed, total)[1] for n in range(min(examples, total))]
+    ids = [int(data.dataset.people.image_id[index]) for index in indexes]
+    rates: dict[str, float] = {}
+    rates["read"], files = _rate(datasets.reader(config, data.dataset), ids)
+    rates["decode"], pictures = _rate(images.decode, [file for file in files if file])
+    center, scale = data.dataset.people.center_scale(tuple(config.input_size))
+    options = augment.Options.from_config(config.augment)
+
+    def crop(item: tuple[int, Any]) -> Any:
+        index, picture = item
+        people = data.dataset.people
+        view = augment.augment(
+            augment.View(people.keypoints[index], center[index], scale[index]),
+            box_size=people.box[index, 2:],
+            image_width=picture.shape[1],
+            draws=augment.draw(seed, 0, index),
+            options=options,
+            skeleton=data.skeleton,
+            input_size=tuple(config.input_size),
+        )
+        return augment.render(picture, view, tuple(config.input_size))
+
+    readable = [index for index, file in zip(indexes, files, strict=True) if file]
+    pairs = [(i, p) for i, p in zip(readable, pictures, strict=True) if p is not None]
+    rates["augment"], _ = _rate(crop, pairs)
+    rates["one thread"], _ = _rate(data.example, range(len(indexes)))
+    batches = data.batches()
+    next(batches)  # the graph is built and its buffers fill
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(batches)
+    rates["graph"] = steps * int(config.batch_size) / (time.perf_counter() - start)
+    batches.close()
+    return rates
+
+
+def main(_: Any = None) -> None:
+    config = _CONFIG.value
+    workers = f"graph, {config.data.workers} workers"
+    print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
+          f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
+    for stage, rate in measure(config, steps=_STEPS.value).items():
+        name = workers if stage == "graph" else stage
+        print(f"{name:<20}{rate:>10,.0f} images/s")
+
+
+if __name__ == "__main__":
+    from absl import app, flags
+    from ml_collections import config_flags
+
+    _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file of configs/.")
+    _STEPS = flags.DEFINE_integer("steps", 30, "Batches timed in the last stage.")
+    app.run(main)

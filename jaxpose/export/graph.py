@@ -20,7 +20,7 @@ Operators and their attributes (sizes are (height, width)):
     unary                    kind: neg exp log sqrt abs tanh erf
     reduce                   kind: sum max min; axes (the axes stay, with length 1)
     concat axis | split axis, sizes | slice starts, stops, steps
-    reshape, expand shape | transpose perm
+    reshape, expand (to the output's shape) | transpose perm
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Axis orders: NHWC in a jaxpr, NCHW in the target, for values of rank 4; others stay as they are."""
+"""Axis orders: NHWC in a jaxpr, NCHW in the target, for rank 4; other ranks stay as they are."""
 
 from __future__ import annotations
 

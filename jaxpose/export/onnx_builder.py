@@ -275,10 +275,10 @@ class _Writer:
         self.add("Slice", [*x, *parts, self._ints(axes, y[0], "axes"), steps], y)
 
     def _reshape(self, node, x, y, a):
-        self.add("Reshape", [*x, self._ints([0, *a["shape"][1:]], y[0], "shape")], y)
+        self.add("Reshape", [*x, self._ints([0, *node.outputs[0].shape[1:]], y[0], "shape")], y)
 
     def _expand(self, node, x, y, a):
-        self.add("Expand", [*x, self._ints([1, *a["shape"][1:]], y[0], "shape")], y)
+        self.add("Expand", [*x, self._ints([1, *node.outputs[0].shape[1:]], y[0], "shape")], y)
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])

@@ -263,10 +263,10 @@ class _Builder:
         return self._call(operator.getitem, x, index)
 
     def _reshape(self, node, x, a):
-        return self._method("reshape", x, -1, *a["shape"][1:])
+        return self._method("reshape", x, -1, *node.outputs[0].shape[1:])
 
     def _expand(self, node, x, a):
-        return self._method("expand", x, -1, *a["shape"][1:])
+        return self._method("expand", x, -1, *node.outputs[0].shape[1:])
 
     def _transpose(self, node, x, a):
         return self._method("permute", x, *a["perm"])

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from jaxpose import ops
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor, drop_unused
@@ -116,14 +117,14 @@ class _Walker:
     def full(self, x: Tensor, shape: Sequence[int], module: str) -> Tensor:
         """`x` with its lazy broadcast carried out, if it has one. `shape` is a jaxpr shape."""
         target = to_target(shape)
-        return x if x.shape == target else self.emit("expand", [x], target, module, shape=target)
+        return x if x.shape == target else self.emit("expand", [x], target, module)
 
     def reshape(self, x: Tensor, shape: tuple[int, ...], module: str) -> Tensor:
         """Reshape in the target's own order, merged with a reshape directly before."""
         before = self._producer.get(x.name)
         if before is not None and before.op == "reshape":
             x = before.inputs[0]
-        return x if x.shape == shape else self.emit("reshape", [x], shape, module, shape=shape)
+        return x if x.shape == shape else self.emit("reshape", [x], shape, module)
 
     def transpose(self, x: Tensor, perm: Sequence[int], module: str) -> Tensor:
         """Transpose in the target's order; a reshape when only axes of length 1 move."""
@@ -254,7 +255,10 @@ def _evaluate(eqn, args: list[Const]) -> list[Const]:
         arrays = [
             np.broadcast_to(a.array, v.aval.shape) for a, v in zip(args, eqn.invars, strict=True)
         ]
-    functions, params = eqn.primitive.get_bind_params(eqn.params)
-    out = eqn.primitive.bind(*functions, *map(jnp.asarray, arrays), **params)
-    outs = out if eqn.primitive.multiple_results else [out]
+    arrays = [jnp.asarray(a) for a in arrays]
+    if name in _CALLS:  # a named operator on constants
+        outs = jaxpr_as_fun(eqn.params["jaxpr"])(*arrays)
+    else:
+        out = eqn.primitive.bind(*arrays, **eqn.params)
+        outs = out if eqn.primitive.multiple_results else [out]
     return [Const(np.asarray(o), path) for o in outs]

@@ -1,0 +1,91 @@
+"""Small networks, random weights and both runtimes, for the tests of the exporter."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose import export, ops
+
+
+class Function(nn.Module):
+    """A network that is one function of the image; `self.param` for its weights."""
+
+    body: object
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return self.body(self, x)
+
+
+class ConvNorm(nn.Module):
+    """A convolution with bias, and a batch norm."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
+        bias = self.param("bias", nn.initializers.normal(1.0), (self.features,))
+        x = ops.conv(x, kernel, padding=1) + bias
+        return norm(self, x)
+
+
+def weight(module, name, shape, scale=0.5):
+    """A random parameter."""
+    return module.param(name, nn.initializers.normal(scale), shape)
+
+
+def norm(module, x, name="bn"):
+    """Batch norm with parameters of its own in `module`."""
+    channels = (x.shape[-1],)
+    scale = module.param(f"{name}_scale", nn.initializers.ones, channels)
+    bias = module.param(f"{name}_bias", nn.initializers.zeros, channels)
+    mean = module.variable("batch_stats", f"{name}_mean", jnp.zeros, channels)
+    var = module.variable("batch_stats", f"{name}_var", jnp.ones, channels)
+    return ops.batch_norm(x, scale, bias, mean.value, var.value)
+
+
+def randomized(variables, seed=0):
+    """The variables with batch norms (and biases) that do something."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(path, array):
+        name = path[-1].key.rsplit("_", 1)[-1]
+        if name in ("var", "scale"):
+            return rng.uniform(0.7, 1.4, array.shape).astype(np.float32)
+        if name in ("mean", "bias"):
+            return rng.normal(0, 0.1, array.shape).astype(np.float32)
+        return np.asarray(array)
+
+    return jax.tree_util.tree_map_with_path(leaf, variables)
+
+
+def initialized(model, size, seed=0):
+    image = jnp.zeros((1, *size, 3))
+    init = jax.jit(lambda key: model.init(key, image, train=False))
+    return randomized(init(jax.random.key(seed)), seed)
+
+
+def images(size, batch=2, seed=1):
+    return np.random.default_rng(seed).normal(size=(batch, *size, 3)).astype(np.float32)
+
+
+def run_jax(model, variables, x):
+    return jax.jit(lambda x: model.apply(variables, x, train=False))(x)
+
+
+def run_onnx(model, variables, x, path, metadata=None):
+    export.to_onnx(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+    return export.run_file(path)(x)
+
+
+def run_torch(model, variables, x, **options):
+    import torch
+
+    module = export.to_torch(model, variables, x.shape[1:3], **options)
+    with torch.inference_mode():
+        out = module(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    outs = out if isinstance(out, tuple) else (out,)
+    outs = [np.asarray(o).transpose(0, 2, 3, 1) for o in outs]
+    return outs[0] if len(outs) == 1 else tuple(outs)

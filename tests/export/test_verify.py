@@ -1,0 +1,144 @@
+"""Verification: a file that disagrees is refused and leaves nothing behind."""
+
+import argparse
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpose import export, ops, skeletons
+from jaxpose.export import command
+from jaxpose.export.source import Source
+from jaxpose.export.verify import compare
+from tests.export.networks import Function, initialized, weight
+
+SIZE = (64, 48)
+MAPS = (16, 12)
+
+
+def body(m, x):
+    x = ops.conv(x, weight(m, "stem", (4, 4, 3, 8)), stride=4)
+    return ops.conv(ops.activation(x, kind="relu"), weight(m, "final", (1, 1, 8, 17)))
+
+
+def source():
+    model = Function(body)
+    return Source("tiny", model, initialized(model, SIZE), skeletons.COCO, SIZE)
+
+
+def peaks(places, height=1.0):
+    """Heatmaps [1,h,w,K] with one smooth peak a joint at (x, y)."""
+    y, x = np.mgrid[: MAPS[0], : MAPS[1]]
+    maps = [height * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8) for px, py in places]
+    return np.stack(maps, -1)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize("target", ["onnx", "torch"])
+def test_an_agreeing_file_gets_its_name(target, tmp_path):
+    pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
+    path, agreement = command.export_file(source(), target, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert agreement.heatmap <= 1e-4 * agreement.scale
+    assert agreement.keypoint <= 0.05
+    stored = export.read_metadata(path)
+    assert skeletons.Skeleton.from_dict(stored["skeleton"]) == skeletons.COCO
+    assert stored["box_padding"] == 1.25 and stored["color_order"] == "RGB"
+    assert stored["input_size"] == list(SIZE) and stored["codec"]["name"] == "topdown"
+
+
+def test_a_disagreeing_file_leaves_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    mine = source()
+    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.01), mine.variables)
+    to_onnx = export.to_onnx
+    monkeypatch.setattr(
+        export, "to_onnx", lambda model, _, *rest, **kw: to_onnx(model, wrong, *rest, **kw)
+    )
+    with pytest.raises(export.MismatchError, match=r"differ by at most \d"):
+        command.export_file(mine, "onnx", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_stays_when_the_new_one_disagrees(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_text("old")
+
+    def check(_):
+        raise export.MismatchError("no")
+
+    with pytest.raises(export.MismatchError):
+        export.write_verified(lambda p: p.write_text("new"), check, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_moved_peak_is_measured_in_input_pixels():
+    left = peaks([(4, 5), (8, 9)])
+    right = peaks([(4, 5), (7, 9)])
+    agreement = compare(left, right, SIZE)
+    assert agreement.keypoint == pytest.approx(4, abs=1e-3)  # one heatmap cell
+
+
+def test_ties_are_counted_not_compared():
+    left = peaks([(4, 5)])
+    left[0, 5, 9, 0] = left[0, 5, 4, 0]
+    right = left.copy()
+    right[0, 5, 9, 0] += 1e-6
+    agreement = compare(left, right, SIZE)
+    assert agreement.ties == 1 and agreement.keypoint == 0
+
+
+def test_nan_is_a_disagreement(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    mine = source()
+    broken = jax.tree.map(lambda a: np.full_like(a, np.nan), mine.variables)
+    path = tmp_path / "m.onnx"
+    export.to_onnx(mine.model, broken, SIZE, path, metadata=mine.metadata())
+    with pytest.raises(export.MismatchError):
+        export.verify(mine.model, mine.variables, path, SIZE)
+
+
+def test_foreign_and_absent_files(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    with pytest.raises(FileNotFoundError, match="absent.onnx"):
+        export.run_file(tmp_path / "absent.onnx")
+    with pytest.raises(ValueError, match=".pt2"):
+        export.run_file(tmp_path / "model.tflite")
+    graph = onnx.helper.make_graph([], "g", [], [])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
+    with pytest.raises(ValueError, match="not written by"):
+        export.read_metadata(tmp_path / "foreign.onnx")
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
+        (("hwl_mobilenetv3", "--init", "random", "--to", "ncnn"), "onnx, torch"),
+        (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
+        (("hwl_mobilenetv3", "--init", "random", "--size", "x"), "HxW"),
+        (("nowhere",), "nowhere"),
+    ],
+)
+def test_the_command_refuses_in_one_line(words, message):
+    with pytest.raises(ValueError, match=message) as error:
+        command.run(arguments(*words))
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_are_cropped_like_people(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    picture = tmp_path / "p.png"
+    cv2.imwrite(str(picture), np.full((50, 30, 3), 90, np.uint8))
+    crops = command._crops([str(picture)], SIZE)
+    assert crops.shape[1:] == (*SIZE, 3) and crops.dtype == np.uint8
+    assert (crops[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
+    picture.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="p.png"):
+        command._crops([str(picture)], SIZE)

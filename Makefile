@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint
 demo: $(READY)
-	$(VENV)/bin/python -m jaxpose.demo --python $(VENV)/bin/python
+	$(VENV)/bin/python -m jaxpose.demo
 
 test: $(READY)
 	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest $(PYTEST_ARGS)

@@ -1,0 +1,93 @@
+"""Every kind of picture file that people have: decoded to RGB, or refused with a reason."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from jaxpose import images
+
+RAMP = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (20, 1, 3))
+RED = np.zeros((24, 32, 3), np.uint8)
+RED[..., 2] = 200  # cv2 writes BGR
+
+
+def encode(image, kind=".png", options=()):
+    return cv2.imencode(kind, image, list(options))[1].tobytes()
+
+
+def cmyk_jpeg(components):
+    """A JPEG of 8x8 pixels with four flat components (0..255), written bit by bit: each block is
+    one DC difference of a one-entry-a-size Huffman table, then end-of-block."""
+    quantization = b"\xff\xdb" + struct.pack(">HB", 67, 0) + b"\x01" * 64
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 8 + 12, 8, 8, 8, 4)
+    frame += b"".join(bytes([k + 1, 0x11, 0]) for k in range(4))
+    sizes = bytes([0, 0, 0, 12] + [0] * 12)  # twelve codes of four bits
+    dc = b"\xff\xc4" + struct.pack(">HB", 2 + 1 + 16 + 12, 0x00) + sizes + bytes(range(12))
+    ac = b"\xff\xc4" + struct.pack(">HB", 2 + 1 + 16 + 1, 0x10) + bytes([1] + [0] * 15) + b"\x00"
+    scan = b"\xff\xda" + struct.pack(">HB", 6 + 8, 4)
+    scan += b"".join(bytes([k + 1, 0]) for k in range(4)) + b"\x00\x3f\x00"
+    bits = ""
+    for value in components:
+        level = (value - 128) * 8
+        size = abs(level).bit_length()
+        bits += format(size, "04b")
+        if size:
+            bits += format(level if level > 0 else level + (1 << size) - 1, f"0{size}b")
+        bits += "0"  # end of block
+    bits += "1" * (-len(bits) % 8)
+    data = bytes(int(bits[k : k + 8], 2) for k in range(0, len(bits), 8))
+    data = data.replace(b"\xff", b"\xff\x00")
+    adobe = b"\xff\xee" + struct.pack(">H", 14) + b"Adobe" + struct.pack(">HHHB", 100, 0, 0, 0)
+    return b"\xff\xd8" + adobe + quantization + frame + dc + ac + scan + data + b"\xff\xd9"
+
+
+def test_colors_are_rgb():
+    assert images.decode(encode(RED))[0, 0].tolist() == [200, 0, 0]
+    r, g, b = images.decode(encode(RED, ".jpg"))[0, 0].astype(int)
+    assert r > 190 and g < 10 and b < 10
+
+
+def test_grey_and_sixteen_bit():
+    np.testing.assert_array_equal(images.decode(encode(RAMP[..., 0])), RAMP)
+    np.testing.assert_array_equal(images.decode(encode(RAMP.astype(np.uint16) * 257)), RAMP)
+
+
+def test_transparent_and_one_pixel():
+    transparent = np.dstack([RED, np.zeros(RED.shape[:2], np.uint8)])
+    assert images.decode(encode(transparent)).shape == (24, 32, 3)
+    assert images.decode(encode(RED[:1, :1], ".jpg")).shape == (1, 1, 3)
+
+
+def test_cmyk():
+    # Adobe files hold inverted ink: 255 is no ink.
+    white = images.decode(cmyk_jpeg([255, 255, 255, 255]))
+    assert white.shape == (8, 8, 3) and white.min() > 240
+    assert images.decode(cmyk_jpeg([255, 255, 255, 5])).max() < 15
+    red = images.decode(cmyk_jpeg([255, 5, 5, 255]))[0, 0]
+    assert red[0] > 240 and red[1:].max() < 15
+
+
+def test_exif_orientation_is_ignored():
+    plain = encode(RAMP, ".jpg")
+    tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", 6, 0))  # rotated by 90 degrees
+    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + tag + b"\x00" * 4
+    exif = b"Exif\x00\x00" + tiff
+    rotated = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
+    np.testing.assert_array_equal(images.decode(rotated), images.decode(plain))
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("cut", [1, 40, 0.5])
+def test_truncated(kind, cut):
+    data = encode(np.repeat(np.repeat(RAMP, 4, 0), 4, 1), kind)
+    keep = int(len(data) * cut) if cut < 1 else len(data) - cut
+    with pytest.raises(images.ImageError):
+        images.decode(data[:keep])
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"{}" * 500, b"\x00" * 100])
+def test_not_a_picture(data):
+    with pytest.raises(images.ImageError):
+        images.decode(data)

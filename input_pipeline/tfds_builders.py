@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ class _PictureBuilder(tfds.core.GeneratorBasedBuilder):
     """Pictures of one annotation file: encoded bytes, image id and file name."""
 
     VERSION = tfds.core.Version("1.0.0")
+    # Stated, because finding it makes TFDS 4.9 import a package that it does not depend on.
+    code_path = pathlib.Path(__file__)
 
     def __init__(self, *, dataset: annotations.Dataset, **kwargs: Any) -> None:
         self._dataset = dataset

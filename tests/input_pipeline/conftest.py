@@ -1,0 +1,92 @@
+"""A dataset of a few small pictures with a coloured dot at every joint, and its configuration."""
+
+import json
+import types
+
+import cv2
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from jaxpose import skeletons
+
+JOINTS = ("left_shoulder", "right_shoulder", "neck", "left_hip", "right_hip")
+COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
+POINTS = np.array([[70, 30], [40, 30], [55, 20], [66, 80], [45, 82]])
+
+
+def draw(index, height, width):
+    """A picture whose five joints, moved by the picture's number, are dots of five colours."""
+    image = np.full((height, width, 3), 60, np.uint8)
+    points = POINTS + index
+    for (x, y), color in zip(points.tolist(), COLORS, strict=True):
+        cv2.circle(image, (x, y), 4, color, -1)
+    return image, points
+
+
+def write_dataset(root, count=11, name="train"):
+    """Writes `count` pictures (PNG, so that colours are exact) and `<name>.json`."""
+    folder = root / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, people = [], []
+    for index in range(count):
+        height, width = 120 + index, 130 + 2 * index
+        image, points = draw(index, height, width)
+        file_name = f"{name}{index:02d}.png"
+        cv2.imwrite(str(folder / file_name), image[..., ::-1])
+        pictures.append(
+            {"id": 10 * index + 3, "file_name": file_name, "height": height, "width": width}
+        )
+        keypoints = np.concatenate([points, np.full((5, 1), 2)], axis=1)
+        people.append(
+            {
+                "id": 100 + index, "image_id": 10 * index + 3, "category_id": 1, "iscrowd": 0,
+                "bbox": [30 + index, 10 + index, 51, 81], "area": 4000,
+                "keypoints": keypoints.ravel().tolist(),
+            }
+        )  # fmt: skip
+    category = {"id": 1, "name": "dots", "keypoints": list(JOINTS)}
+    path = root / f"{name}.json"
+    path.write_text(
+        json.dumps({"images": pictures, "annotations": people, "categories": [category]})
+    )
+    return path
+
+
+def make_config(root):
+    return ConfigDict(
+        {
+            "seed": 0,
+            "batch_size": 4,
+            "input_size": (64, 48),
+            "max_bad_fraction": 0.001,
+            "augment": {
+                "flip": 0.5, "half_body_prob": 0.3, "half_body_min": 3, "scale": 0.5,
+                "rotation": 40.0, "rotation_prob": 0.6, "shift": 0.2, "shift_prob": 0.3,
+            },
+            "data": {
+                "format": "coco", "root": str(root), "train_annotations": "train.json",
+                "val_annotations": "train.json", "train_images": "images", "val_images": "images",
+                "detections": "", "storage": "files", "tfds_dir": str(root / "tfds"),
+                "workers": 2, "prefetch": 2, "limit": 0, "cache": False,
+            },
+            "eval": {"batch_size": 4},
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_dataset(tmp_path)
+    return make_config(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def dots():
+    """What is in the pictures: `draw`, `points`, `colors`, `skeleton`."""
+    return types.SimpleNamespace(
+        draw=draw,
+        points=POINTS,
+        colors=np.array(COLORS),
+        skeleton=skeletons.Skeleton("dots", JOINTS, (), (0.1,) * 5),
+    )

@@ -1,0 +1,169 @@
+"""Each augmentation against numbers worked by hand, and joints against the picture's content."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from input_pipeline import augment
+from jaxpose import skeletons
+
+OPTIONS = augment.Options(
+    flip=0.5, half_body_prob=0.3, half_body_min=8, scale=0.5, rotation=40.0, rotation_prob=0.6,
+    shift=0.2, shift_prob=0.3,
+)  # fmt: skip
+NOTHING = augment.Draws(
+    shift=0.9, shift_x=0.5, shift_y=0.5, flip=0.9, half_body=0.9, rotate=0.9, half_choice=0.0,
+    scale=0.0, angle=0.0,
+)  # fmt: skip
+
+
+def draws(**changes):
+    return dataclasses.replace(NOTHING, **changes)
+
+
+def view(keypoints=None, center=(60.0, 170.0), scale=(1.5, 2.0)):
+    keypoints = np.zeros((17, 3)) if keypoints is None else np.asarray(keypoints, np.float64)
+    return augment.View(keypoints, np.array(center), np.array(scale))
+
+
+def test_shift_is_a_share_of_the_box():
+    size = np.array([100.0, 300.0])
+    moved = augment.shift_center(
+        view(), size, draws(shift=0.29, shift_x=1.0, shift_y=0.25), OPTIONS
+    )
+    np.testing.assert_allclose(moved.center, [60 + 0.2 * 100, 170 - 0.1 * 300])
+    same = augment.shift_center(view(), size, draws(shift=0.3, shift_x=1.0), OPTIONS)
+    np.testing.assert_array_equal(same.center, [60, 170])
+
+
+def test_mirror_moves_center_and_swaps_sides():
+    skeleton = skeletons.COCO
+    keypoints = np.zeros((17, 3))
+    keypoints[0] = [10, 20, 1]
+    keypoints[5] = [30, 40, 1]  # left shoulder; the right one is not labelled
+    mirrored = augment.mirror(view(keypoints), 100, skeleton.flip_indices)
+    np.testing.assert_array_equal(mirrored.center, [39, 170])
+    np.testing.assert_array_equal(mirrored.keypoints[0], [89, 20, 1])
+    np.testing.assert_array_equal(mirrored.keypoints[6], [69, 40, 1])
+    np.testing.assert_array_equal(mirrored.keypoints[5], [0, 0, 0])
+    assert mirrored.flip
+    back = augment.mirror(mirrored, 100, skeleton.flip_indices)
+    np.testing.assert_array_equal(back.keypoints, keypoints)
+    assert not back.flip and back.center[0] == 60
+
+
+def labelled(count):
+    """The first `count` COCO joints at (k, 2 k); unlabelled ones at (1000, 1000)."""
+    keypoints = np.array([[k, 2.0 * k, 1] for k in range(17)])
+    keypoints[count:] = [1000, 1000, 0]
+    return keypoints
+
+
+def test_half_body_takes_the_upper_joints():
+    size = (256, 192)
+    half = draws(half_body=0.2, half_choice=0.49)
+    result = augment.half_body(view(labelled(17)), half, OPTIONS, skeletons.COCO, size)
+    # Upper joints 0..10: mean (5, 10), extent (10, 20); 20 * 192/256 = 15 > 10.
+    np.testing.assert_allclose(result.center, [5, 10])
+    np.testing.assert_allclose(result.scale, [15 / 200 * 1.5, 20 / 200 * 1.5], rtol=1e-6)
+    lower = augment.half_body(
+        view(labelled(17)), draws(half_body=0.2, half_choice=0.5), OPTIONS, skeletons.COCO, size
+    )
+    np.testing.assert_allclose(lower.center, [13.5, 27])  # joints 11..16
+
+
+def test_half_body_conditions():
+    def center(count, **changes):
+        chosen = draws(half_body=0.2) if not changes else draws(**changes)
+        result = augment.half_body(
+            view(labelled(count)), chosen, OPTIONS, skeletons.COCO, (256, 192)
+        )
+        return result.center.tolist()
+
+    assert center(8) == [60, 170]  # more than eight labelled joints are needed
+    assert center(9) == [4, 8]
+    assert center(17, half_body=0.3) == [60, 170]
+    # Two lower joints are not enough: upper, whatever was drawn.
+    assert center(13, half_body=0.2, half_choice=3.0) == [5, 10]
+    # Two upper joints are not enough either.
+    few = np.zeros((17, 3))
+    few[[9, 10]] = [5, 5, 1]
+    few[11:] = [[k, 2.0 * k, 1] for k in range(6)]
+    options = dataclasses.replace(OPTIONS, half_body_min=7)
+    result = augment.half_body(view(few), draws(half_body=0.2), options, skeletons.COCO, (256, 192))
+    np.testing.assert_allclose(result.center, [2.5, 5])
+
+
+def test_half_body_leaves_joints_in_one_place_alone():
+    keypoints = np.tile([50.0, 60.0, 1.0], (17, 1))
+    same = augment.half_body(
+        view(keypoints), draws(half_body=0), OPTIONS, skeletons.COCO, (256, 192)
+    )
+    np.testing.assert_array_equal(same.scale, [1.5, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("normal", "factor"), [(0.0, 1.0), (0.5, 1.25), (2.0, 1.5), (-0.4, 0.8), (-9, 0.5)]
+)
+def test_scale_is_clipped(normal, factor):
+    result = augment.rescale(view(), draws(scale=normal), OPTIONS)
+    np.testing.assert_allclose(result.scale, [1.5 * factor, 2.0 * factor])
+
+
+@pytest.mark.parametrize(("normal", "angle"), [(0.5, 20), (-1, -40), (3, 80), (-2.5, -80)])
+def test_rotation_is_clipped(normal, angle):
+    assert augment.rotate(view(), draws(rotate=0.59, angle=normal), OPTIONS).rotation == angle
+    assert augment.rotate(view(), draws(rotate=0.6, angle=normal), OPTIONS).rotation == 0
+
+
+def test_half_body_replaces_the_shifted_center():
+    result = augment.augment(
+        view(labelled(17)),
+        box_size=np.array([100.0, 300.0]),
+        image_width=101,
+        draws=draws(shift=0, shift_x=0.9, flip=0.1, half_body=0, scale=0.5, rotate=0, angle=0.5),
+        options=OPTIONS,
+        skeleton=skeletons.COCO,
+        input_size=(256, 192),
+    )
+    np.testing.assert_allclose(result.center, [95, 10])  # mirrored mean of the upper joints
+    np.testing.assert_allclose(result.scale, 1.25 * 1.5 / 200 * np.array([15, 20]), rtol=1e-6)
+    assert result.flip and result.rotation == 20
+
+
+def test_joints_stay_on_their_dots(dots):
+    """Whatever is drawn, the crop shows the colour of a joint (of its mirror twin when mirrored,
+    as the dots do not change colour) where the joint is said to be."""
+    image, points = dots.draw(0, 120, 130)
+    keypoints = np.concatenate([points, np.ones((5, 1))], axis=1).astype(np.float64)
+    options = dataclasses.replace(OPTIONS, half_body_min=3)
+    start = augment.View(keypoints, np.array([55.0, 50.0]), np.array([0.45, 0.6]))
+    compared = mirrored = 0
+    for index in range(60):
+        seen = augment.augment(
+            start,
+            box_size=np.array([50.0, 80.0]),
+            image_width=130,
+            draws=augment.draw(0, 0, index),
+            options=options,
+            skeleton=dots.skeleton,
+            input_size=(128, 96),
+        )
+        crop, joints = augment.render(image, seen, (128, 96))
+        mirrored += seen.flip
+        colors = dots.colors[dots.skeleton.flip_indices] if seen.flip else dots.colors
+        for (x, y, flag), color in zip(joints, colors, strict=True):
+            assert flag == 1
+            if 0 <= round(x) < 96 and 0 <= round(y) < 128:
+                pixel = crop[round(y), round(x)].astype(int)
+                assert np.abs(pixel - color).max() < 30, (index, pixel, color)
+                compared += 1
+    assert compared > 150 and 15 < mirrored < 45
+
+
+def test_unlabelled_joints_are_zero_in_the_crop():
+    keypoints = labelled(3)
+    _, joints = augment.render(np.zeros((50, 50, 3), np.uint8), view(keypoints), (64, 48))
+    assert joints[:3, 2].tolist() == [1, 1, 1] and joints[:3].any(axis=1).all()
+    assert not joints[3:].any() and joints.dtype == np.float32

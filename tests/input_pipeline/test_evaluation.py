@@ -1,0 +1,95 @@
+"""Evaluation visits every person exactly once, unaugmented."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import input_pipeline
+from jaxpose import geometry, skeletons
+
+
+def passes(config, host_count):
+    found = []
+    for host in range(host_count):
+        data = input_pipeline.eval_data(config, host_id=host, host_count=host_count)
+        batches = list(data.batches())
+        assert len(batches) == data.num_batches
+        found += batches
+    return found
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+@pytest.mark.parametrize("per_host", [1, 2, 5, 20])
+def test_every_person_once(config, hosts, per_host):
+    config.eval.batch_size = hosts * per_host
+    found = passes(config, hosts)
+    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in found])
+    assert sorted(ids) == list(range(100, 111))
+    for batch in found:
+        assert (batch["annotation_id"][~batch["valid"]] == -1).all()
+        assert not batch["image"][~batch["valid"]].any()
+
+
+def test_crops_lead_back_to_the_picture(config, dots):
+    for batch in passes(config, 1):
+        points = geometry.heatmap_to_image(
+            batch["keypoints"][..., :2], batch["center"], batch["scale"], (64, 48)
+        )
+        for slot in np.flatnonzero(batch["valid"]):
+            index = batch["annotation_id"][slot] - 100
+            np.testing.assert_allclose(points[slot], dots.points + index, atol=1e-3)
+            for (x, y, _), color in zip(batch["keypoints"][slot], dots.colors, strict=True):
+                pixel = batch["image"][slot, round(float(y)), round(float(x))].astype(int)
+                assert np.abs(pixel - color).max() < 60
+
+
+def test_damaged_picture_is_not_valid(config):
+    path = pathlib.Path(config.data.root) / "images" / "train03.png"
+    path.write_bytes(b"")
+    config.max_bad_fraction = 0.2
+    data = input_pipeline.eval_data(config)
+    found = list(data.batches())
+    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in found])
+    assert sorted(ids) == [i for i in range(100, 111) if i != 103]
+    assert data.bad_files.reasons == {"train03.png": "the file is empty"}
+
+
+def test_detected_boxes(config):
+    root = pathlib.Path(config.data.root)
+    boxes = [
+        {"image_id": 13, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5},
+        {"image_id": 3, "category_id": 1, "bbox": [-9, 2, 30, 40], "score": 0.25},
+        {"image_id": 13, "category_id": 1, "bbox": [5, 5, 30, 40], "score": 0.75},
+    ]
+    (root / "boxes.json").write_text(json.dumps(boxes))
+    config.data.detections = "boxes.json"
+    data = input_pipeline.eval_data(config)
+    (batch,) = data.batches()
+    assert data.num_examples == 3 and batch["valid"].tolist() == [True] * 3 + [False]
+    # People of one picture stand together, pictures in the order of the file.
+    assert batch["image_id"].tolist() == [3, 13, 13, -1]
+    assert batch["box_score"].tolist()[:3] == [0.25, 0.5, 0.75]
+    assert not batch["keypoints"].any()
+    assert data.annotation_file == root / "train.json"
+    np.testing.assert_allclose(batch["center"][0], [6, 22])
+
+
+def test_mpii(config):
+    root = pathlib.Path(config.data.root)
+    record = {
+        "image": "train00.png", "center": [56.0, 50.0], "scale": 0.4,
+        "joints": [[60.0, 50.0]] * 16, "joints_vis": [1] * 16,
+    }  # fmt: skip
+    rows = [record, record | {"image": "train04.png"}, record]
+    (root / "train.json").write_text(json.dumps(rows))
+    config.data.format = "mpii"
+    config.input_size = (64, 64)
+    data = input_pipeline.eval_data(config)
+    (batch,) = data.batches()
+    assert data.annotation_file is None and data.skeleton == skeletons.MPII
+    assert batch["annotation_id"].tolist() == [0, 1, 2, -1]
+    np.testing.assert_allclose(batch["center"][0], [55, 55])
+    # (59, 49) in the picture; 64 / (200 * 0.5) crop pixels a pixel, the center at (32, 32).
+    np.testing.assert_allclose(batch["keypoints"][0, 0], [34.56, 28.16, 1], atol=1e-4)

@@ -1,0 +1,78 @@
+"""The prepared copy gives the same batches as the files, and is never stale."""
+
+import itertools
+import json
+import pathlib
+
+import numpy as np
+
+import input_pipeline
+from input_pipeline import dataset as datasets
+from input_pipeline import tfds_builders
+
+
+def take(config, count=4):
+    iterator = input_pipeline.train_data(config).batches()
+    found = list(itertools.islice(iterator, count))
+    iterator.close()
+    return found
+
+
+def assert_equal(first, second):
+    for a, b in zip(first, second, strict=True):
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+def test_same_batches_as_files_even_without_them(config):
+    files = take(config)
+    evaluated = list(input_pipeline.eval_data(config).batches())
+    config.data.storage = "tfds"
+    tfds_builders.prepare(config)
+    for path in (pathlib.Path(config.data.root) / "images").iterdir():
+        path.unlink()
+    assert_equal(take(config), files)
+    assert_equal(list(input_pipeline.eval_data(config).batches()), evaluated)
+
+
+def test_records_follow_the_annotation_file(config):
+    dataset = datasets.load(config, "train")
+    folder = pathlib.Path(config.data.root) / "images"
+    (folder / "train04.png").unlink()
+    builder = tfds_builders.prepare_dataset(dataset, config.data.tfds_dir)
+    records = builder.as_data_source(split=tfds_builders.SPLIT)
+    assert len(records) == 11
+    for record, info in zip(records, dataset.images.values(), strict=True):
+        assert int(record["image_id"]) == info.id
+        assert record["file_name"].decode() == info.file_name
+        path = folder / info.file_name
+        assert bytes(record["image"]) == (path.read_bytes() if path.exists() else b"")
+
+
+def test_changed_annotations_are_prepared_anew(config):
+    config.data.storage = "tfds"
+    before = tfds_builders.fingerprint(datasets.load(config, "train"))
+    take(config, 1)
+    path = pathlib.Path(config.data.root) / "train.json"
+    data = json.loads(path.read_text())
+    data["images"].reverse()
+    path.write_text(json.dumps(data))
+    assert tfds_builders.fingerprint(datasets.load(config, "train")) != before
+    config_files = config.copy_and_resolve_references()
+    config_files.data.storage = "files"
+    assert_equal(take(config), take(config_files))
+
+
+def test_mpii_has_a_builder_of_its_own(config):
+    record = {
+        "image": "train00.png", "center": [56.0, 50.0], "scale": 0.4,
+        "joints": [[60.0, 50.0]] * 16, "joints_vis": [1] * 16,
+    }  # fmt: skip
+    path = pathlib.Path(config.data.root) / "train.json"
+    path.write_text(json.dumps([record, record | {"image": "train01.png"}]))
+    config.data.format = "mpii"
+    files = take(config, 2)
+    config.data.storage = "tfds"
+    assert_equal(take(config, 2), files)
+    dataset = datasets.load(config, "train")
+    assert tfds_builders.prepare_dataset(dataset, config.data.tfds_dir).name == "mpii_keypoints"

@@ -1,0 +1,203 @@
+"""The stream of training batches: determinism, restart, hosts, damaged pictures, clean exit."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import input_pipeline
+from input_pipeline import batch as batches
+from input_pipeline import order
+from input_pipeline.bad_files import BadFiles, BadFilesError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def take(config, count, start=0, **hosts):
+    iterator = input_pipeline.train_data(config, **hosts).batches(start)
+    found = list(itertools.islice(iterator, count))
+    iterator.close()
+    return found
+
+
+def assert_equal(first, second):
+    for a, b in zip(first, second, strict=True):
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+def test_batches_follow_the_schema_and_the_order(config):
+    data = input_pipeline.train_data(config)
+    found = take(config, 6)
+    for batch in found:
+        batches.check(batch, 4, (64, 48), 5)
+        assert batch["valid"].all()
+    ids = np.concatenate([batch["annotation_id"] for batch in found])
+    expected = [100 + order.example(n, 0, 11)[1] for n in range(24)]
+    assert ids.tolist() == expected and data.num_examples == 11
+    assert sorted(ids[:11]) == list(range(100, 111)) == sorted(ids[11:22])
+
+
+def test_restart_at_every_step_gives_the_same_tail(config):
+    whole = take(config, 7)
+    for start in range(7):
+        assert_equal(take(config, 7 - start, start), whole[start:])
+
+
+def test_workers_cache_and_order_of_reading_do_not_matter(config):
+    whole = take(config, 4)
+    config.data.workers, config.data.cache, config.data.prefetch = 1, True, 1
+    assert_equal(take(config, 4), whole)
+
+
+def test_hosts_share_the_same_batches(config):
+    whole = take(config, 4)
+    hosts = [take(config, 4, host_id=host, host_count=2) for host in range(2)]
+    joined = [
+        {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*hosts, strict=True)
+    ]
+    assert_equal(joined, whole)
+
+
+def test_epochs_differ_in_augmentation(config):
+    found = take(config, 11)  # four epochs
+    images = {}
+    for batch in found:
+        for identity, image in zip(batch["annotation_id"].tolist(), batch["image"], strict=True):
+            images.setdefault(identity, []).append(image)
+    seen = images[100]
+    assert len(seen) == 4 and not all(np.array_equal(seen[0], other) for other in seen[1:])
+
+
+def test_limit_takes_the_first_people(config):
+    config.data.limit = 3
+    data = input_pipeline.train_data(config)
+    assert data.num_examples == 3
+    assert set(take(config, 3)[0]["annotation_id"].tolist()) <= {100, 101, 102}
+
+
+def test_indivisible_batch_is_refused(config):
+    with pytest.raises(ValueError, match="batch_size=4 does not divide over 3 hosts"):
+        input_pipeline.train_data(config, host_id=0, host_count=3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("format", "coc", "did you mean 'coco'"), ("storage", "tfd", "did you mean 'tfds'")],
+)
+def test_unknown_choices_are_refused(config, key, value, message):
+    config.data[key] = value
+    with pytest.raises(ValueError, match=message):
+        input_pipeline.train_data(config)
+
+
+def damage(config, *numbers, how="truncate"):
+    names = []
+    for number in numbers:
+        path = pathlib.Path(config.data.root) / "images" / f"train{number:02d}.png"
+        if how == "truncate":
+            path.write_bytes(path.read_bytes()[:100])
+        else:
+            path.unlink()
+        names.append(path.name)
+    return names
+
+
+@pytest.mark.parametrize("how", ["truncate", "remove"])
+def test_damaged_picture_is_replaced_counted_and_named(config, how):
+    names = damage(config, 2, 5, how=how)
+    config.max_bad_fraction = 0.5
+    data = input_pipeline.train_data(config)
+    iterator = data.batches()
+    found = [next(iterator) for _ in range(6)]
+    iterator.close()
+    assert data.bad_files.names == names and data.bad_files.count == 2
+    wanted = [order.example(n, 0, 11)[1] for n in range(40)]
+    expected = [next(i for i in wanted[n:] if i not in (2, 5)) + 100 for n in range(24)]
+    assert np.concatenate([b["annotation_id"] for b in found]).tolist() == expected
+    assert_equal(take(config, 3, 3), found[3:])
+
+
+def test_too_many_damaged_pictures_stop_the_run_in_one_line(config):
+    damage(config, 2)
+    with pytest.raises(BadFilesError) as error:
+        take(config, 6)
+    message = str(error.value)
+    assert "1 of 11 pictures" in message and "train02.png" in message and "\n" not in message
+    assert isinstance(error.value, ValueError)
+
+
+def test_damaged_files_are_never_changed(config):
+    (name,) = damage(config, 2)
+    path = pathlib.Path(config.data.root) / "images" / name
+    before = path.read_bytes()
+    config.max_bad_fraction = 0.5
+    take(config, 6)
+    assert path.read_bytes() == before
+
+
+def test_nothing_but_damaged_pictures(config):
+    damage(config, *range(11))
+    config.max_bad_fraction = 1.0
+    with pytest.raises(ValueError, match="no picture of .*train.json can be decoded"):
+        take(config, 1)
+
+
+def test_bad_files_counts_a_picture_once():
+    bad = BadFiles(1000, 0.001)
+    bad.add("a.jpg", "broken")
+    bad.add("a.jpg", "broken")
+    assert bad.count == 1 and bad.reasons == {"a.jpg": "broken"}
+    with pytest.raises(BadFilesError, match="2 of 1000 pictures"):
+        bad.add("b.jpg", "broken")
+
+
+def test_schema_check_names_the_difference():
+    good = batches.empty(4, (64, 48), 5)
+    batches.check(good, 4, (64, 48), 5)
+    assert not good["valid"].any() and (good["image_id"] == batches.PADDING_ID).all()
+    with pytest.raises(ValueError, match=r"'keypoints'.*expected float32\[4, 6, 3\]"):
+        batches.check(good, 4, (64, 48), 6)
+    with pytest.raises(ValueError, match="batch has keys"):
+        batches.check({"image": good["image"]}, 4, (64, 48), 5)
+
+
+def test_tensorflow_sees_no_accelerator():
+    from input_pipeline import graph
+
+    tf = graph.tensorflow()
+    assert tf.config.get_visible_devices("GPU") == tf.config.get_visible_devices("TPU") == []
+    assert {d.device_type for d in tf.config.get_visible_devices()} == {"CPU"}
+
+
+def test_process_ends_cleanly_while_threads_work(config):
+    """A thread of TensorFlow inside Python at exit would abort the process."""
+    shutil.copy(pathlib.Path(__file__).with_name("conftest.py"), config.data.root)
+    program = (
+        "import sys, pathlib; sys.path.insert(0, '.'); sys.path.insert(0, sys.argv[1])\n"
+        "import conftest, input_pipeline\n"
+        "config = conftest.make_config(pathlib.Path(sys.argv[1]))\n"
+        "batches = input_pipeline.train_data(config).batches()\n"
+        "for _ in range(20): next(batches)\n"
+        "print('done')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, config.data.root],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "done\n" and result.stderr == ""
+
+
+def test_importing_the_package_does_not_import_tensorflow():
+    program = "import sys, input_pipeline; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)

@@ -36,6 +36,7 @@ def main(config: ConfigDict, workdir: str) -> int:
     Raises:
         ValueError: a setting, the data or the run folder cannot be used (nothing was trained).
         runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
+        checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
     """
     say = logs.say
     # ------------------------------------------------------------------ devices and compilation
@@ -119,6 +120,7 @@ def main(config: ConfigDict, workdir: str) -> int:
         """Reads the metrics of a step; stops the run when they are not finite."""
         metrics = {key: value.item() for key, value in jax.device_get(metrics).items()}
         if not metrics.pop("finite"):
+            checkpoints.wait()
             last_good = checkpoints.latest()
             raise runtime.NonFiniteError(
                 runtime.write_bad_step(folder, done, metrics, batch, last_good)
@@ -151,46 +153,46 @@ def main(config: ConfigDict, workdir: str) -> int:
     clock = logs.Clock(start, total, config.batch_size)
     ready = time.perf_counter()
     batches = train_data.batches(start_step=start) if start < total else iter(())
-    stop = runtime.StopSignal()
     pending = None
-    for done in range(start + 1, total + 1):
-        asked = time.perf_counter()
-        batch = next(batches)
-        clock.waited(time.perf_counter() - asked)
-        placed = place(batch)
-        if done == start + 1:
-            fetched = time.perf_counter()
-            train_step = train_step.lower(train_state, placed).compile()
-            built = time.perf_counter()
-        train_state, metrics = train_step(train_state, placed)
-        if done == start + 1:
-            jax.block_until_ready(metrics)
-            now = time.perf_counter()
-            say(
-                f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, set-up "
-                f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
-                f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
-                f"{now - built:.1f}"
-            )
-            log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
-            clock = logs.Clock(done, total, config.batch_size)
+    with runtime.StopSignal() as stop:
+        for done in range(start + 1, total + 1):
+            asked = time.perf_counter()
+            batch = next(batches)
+            clock.waited(time.perf_counter() - asked)
+            placed = place(batch)
+            if done == start + 1:
+                fetched = time.perf_counter()
+                train_step = train_step.lower(train_state, placed).compile()
+                built = time.perf_counter()
+            train_state, metrics = train_step(train_state, placed)
+            if done == start + 1:
+                jax.block_until_ready(metrics)
+                now = time.perf_counter()
+                say(
+                    f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, set-up "
+                    f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
+                    f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
+                    f"{now - built:.1f}"
+                )
+                log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
+                clock = logs.Clock(done, total, config.batch_size)
 
-        # Metrics are read one step late, while the device already works on the next one.
-        if pending is not None:
-            report(*pending)
-        pending = (done, metrics, batch)
+            # Metrics are read one step late, while the device already works on the next one.
+            if pending is not None:
+                report(*pending)
+            pending = (done, metrics, batch)
 
-        evaluate_now = schedule.due(done, eval_steps, total)
-        stopping = stop.requested(done)
-        if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
-            report(*pending)  # nothing is saved before its step is known to be finite
-            pending, paused = None, time.perf_counter()
-            score = validate(done) if evaluate_now else None
-            log.sync()
-            checkpoints.save(train_state, score)
-            clock.paused(time.perf_counter() - paused)
-        if stopping:
-            break
+            evaluate_now = schedule.due(done, eval_steps, total)
+            stopping = stop.requested(done)
+            if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
+                report(*pending)  # nothing is saved before its step is known to be finite
+                pending, paused = None, time.perf_counter()
+                score = validate(done) if evaluate_now else None
+                log.sync()
+                checkpoints.save(train_state, score)
+                clock.paused(time.perf_counter() - paused)
+            if stopping:
+                break
 
     # ------------------------------------------------------------------ the end
     checkpoints.wait()  # a save that failed must not look like one that did not
@@ -217,6 +219,9 @@ def run(argv: list[str]) -> int:
     except runtime.NonFiniteError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 3
+    except (checkpoint.SaveError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 4
     except ValueError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

@@ -12,13 +12,14 @@ are stored as plain host arrays, so they can be read on any topology; the checks
 rename cannot: files truncated, lost or altered afterwards.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import re
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax
@@ -45,6 +46,10 @@ class CheckpointError(ValueError):
 
 class DamagedError(CheckpointError):
     """A checkpoint that is not whole."""
+
+
+class SaveError(RuntimeError):
+    """A checkpoint could not be written; those before it are untouched."""
 
 
 # --- config.json -------------------------------------------------------------------------------
@@ -232,7 +237,8 @@ class Checkpoints:
     def save(self, state: TrainState, score: float | None = None) -> None:
         """Copies the state to the host and writes it in the background.
 
-        Raises whatever an earlier background write met (a full disk, a folder gone read-only).
+        Raises:
+            SaveError: this write, or the one before it in the background, failed.
         """
         # A copy: the next step overwrites the device buffers, which on CPU are host memory.
         items = {
@@ -251,17 +257,30 @@ class Checkpoints:
             name: ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/"))
             for name, arrays in items.items()
         }
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(**arguments, manifest=ocp.args.JsonSave(manifest)),
-            metrics=None if score is None else {"score": float(score)},
-            force=True,
-        )
+        with self._told():
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.Composite(**arguments, manifest=ocp.args.JsonSave(manifest)),
+                metrics=None if score is None else {"score": float(score)},
+                force=True,
+            )
 
     def wait(self) -> None:
-        """Waits for the background write; raises when it failed."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Waits for the background write. Raises SaveError when it failed."""
+        with self._told():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each storage layer has its own kind
+            whole = steps_in(self.folder)
+            kept = f"the last whole one is {whole[-1]}" if whole else "none was written before"
+            raise SaveError(
+                f"a checkpoint could not be written to {self.folder} ({_first_line(error)}); {kept}"
+            ) from error
 
     def close(self) -> None:
         self._manager.close()
@@ -295,7 +314,8 @@ class Checkpoints:
             expected = _items(like)
             parts = {
                 name: _rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
-                for name in {*expected, *read}
+                for name in ("model", "ema", "train")
+                if name in expected or name in read
             }
             self._remove(damaged)
             lines = [

@@ -165,15 +165,23 @@ def write_bad_step(
 
 
 class StopSignal:
-    """Turns SIGTERM and SIGINT into a checkpoint and an orderly end.
+    """While entered, turns SIGTERM and SIGINT into a checkpoint and an orderly end.
 
     A second signal ends the process at once.
     """
 
     def __init__(self):
         self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignal":
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._received)
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _received(self, number: int, _frame: Any) -> None:
         self.signal = number

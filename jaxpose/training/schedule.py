@@ -67,8 +67,9 @@ def make_schedule(
         elif config.name == "cosine":
             rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
         if config.warmup_steps > 0:
-            left = jnp.clip(1 - step / config.warmup_steps, 0, 1)
-            rate = rate * (1 - left * (1 - config.warmup_factor))
+            done = jnp.clip(step / config.warmup_steps, 0, 1)
+            # The formula above multiplied out: no small difference of large numbers.
+            rate = rate * (config.warmup_factor + done * (1 - config.warmup_factor))
         return rate
 
     return schedule

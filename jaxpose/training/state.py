@@ -61,13 +61,12 @@ def from_variables(
 ) -> TrainState:
     """State at step 0 that starts from given weights."""
     params, stats = variables["params"], variables.get("batch_stats", {})
-    zero = jnp.zeros((), jnp.float32)
+    # No buffer may stand in the state twice: the step donates it.
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=stats,
         opt_state=optimizer.init(params),
-        # A copy: the step donates the state, and one buffer cannot be donated twice.
         ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats}) if ema else None,
-        window=Window(steps=zero, loss=zero, grad_norm=zero),
+        window=Window(*(jnp.zeros((), jnp.float32) for _ in range(3))),
     )

@@ -101,7 +101,7 @@ def make_train_step(
 
     def device_step(state: TrainState, batch: dict[str, jax.Array]):
         loss, stats, grads = lax.pmean(gradients(state, batch), AXIS)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema

@@ -1,0 +1,92 @@
+"""A dataset of a dozen people and a configuration that trains on it within seconds."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+from configs import common
+from jaxpose import skeletons
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def write_people(folder: pathlib.Path, people: int = 12) -> pathlib.Path:
+    """One person a picture: coloured discs at the joints, in COCO keypoint format."""
+    random = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(people):
+        picture = random.integers(0, 80, (96, 80, 3), np.uint8)
+        joints = random.uniform((15, 15), (65, 80), (17, 2))
+        for k, (x, y) in enumerate(joints):
+            colour = (80 + 10 * k, 250 - 10 * k, 60 * (k % 4))
+            cv2.circle(picture, (round(x), round(y)), 3, colour, -1)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), picture)
+        images.append({"id": number, "file_name": f"{number}.png", "height": 96, "width": 80})
+        keypoints = np.concatenate([joints, np.full((17, 1), 2)], axis=1).ravel().tolist()
+        annotations.append({
+            "id": 100 + number, "image_id": number, "category_id": 1, "bbox": [10, 10, 60, 75],
+            "area": 3000, "iscrowd": 0, "num_keypoints": 17, "keypoints": keypoints,
+        })  # fmt: skip
+    category = {
+        "id": 1, "name": "person", "keypoints": list(skeletons.COCO.joints),
+        "skeleton": [[a + 1, b + 1] for a, b in skeletons.COCO.limbs],
+    }  # fmt: skip
+    content = {"images": images, "annotations": annotations, "categories": [category]}
+    (folder / "people.json").write_text(json.dumps(content))
+    return folder
+
+
+def config(data: pathlib.Path, **changes):
+    """Settings of a run of 6 steps: 12 people, batch 4, 2 epochs, 64x64 pixels."""
+    made = common.get_config()
+    made.update({
+        "input_size": (64, 64), "batch_size": 4, "epochs": 2.0, "log_every": 2, "eval_every": 1.0,
+        "max_bad_fraction": 0.1,
+    })  # fmt: skip
+    made.eval.batch_size = 4
+    made.schedule.warmup_steps = 2
+    made.data.root = str(data)
+    for split in ("train", "val"):
+        made.data[f"{split}_annotations"] = "people.json"
+        made.data[f"{split}_images"] = "images"
+    made.update_from_flattened_dict(changes)
+    return made
+
+
+def flags(config) -> list[str]:
+    """The command-line form of what `config` changes in the defaults."""
+    from jaxpose.training.config import flatten
+
+    before = flatten(common.get_config())
+    return [
+        f"--config.{key}={value}"
+        for key, value in flatten(config).items()
+        if key != "model_options" and value != before[key]
+    ]
+
+
+def command(program: str, *arguments: str) -> list[str]:
+    """Command line of train.py or eval.py."""
+    return [sys.executable, str(ROOT / program), *arguments]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """Environment with so many simulated CPU devices."""
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+
+
+def run(*arguments: str, program: str = "train.py", devices: int = 1, **options):
+    """Runs a program to its end; output is captured as text."""
+    return subprocess.run(
+        command(program, *arguments), env=environment(devices), cwd=ROOT, capture_output=True,
+        text=True, timeout=600, **options,
+    )  # fmt: skip

@@ -1,0 +1,259 @@
+"""Checkpoints: written whole, proven when read, refused when they are of something else."""
+
+import json
+import pathlib
+import resource
+import shutil
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxpose
+from configs import common
+from jaxpose import skeletons
+from jaxpose.training import checkpoint, state
+
+OPTIMIZER = optax.adam(1e-3)
+
+
+class Tiny(nn.Module):
+    features: int = 3
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        return nn.Conv(self.features, (1, 1), name="final_layer")(
+            nn.BatchNorm(use_running_average=not train)(x)
+        )
+
+
+def make_state(number=0, features=3, ema=False):
+    made = state.create_state(Tiny(features), OPTIMIZER, (4, 4), seed=number, ema=ema)
+    return made.replace(step=jnp.int32(number))
+
+
+def save(folder, *saves, keep=2, ema=False):
+    """Checkpoints of (step, score) pairs."""
+    checkpoints = checkpoint.Checkpoints(folder, keep)
+    for number, score in saves:
+        checkpoints.save(make_state(number, ema=ema), score)
+    checkpoints.wait()
+    checkpoints.close()
+
+
+def restore(folder, like=None):
+    checkpoints = checkpoint.Checkpoints(folder, 2)
+    try:
+        return checkpoints.restore(jax.eval_shape(lambda: like or make_state()))
+    finally:
+        checkpoints.close()
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def data_files(folder: pathlib.Path, step: int, item: str) -> list[pathlib.Path]:
+    """Files that hold the arrays."""
+    found = (folder / "checkpoints" / str(step) / item).rglob("d/*")
+    return [path for path in found if path.is_file()]
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_what_is_saved_comes_back(tmp_path, ema):
+    save(tmp_path, (7, None), ema=ema)
+    found, lines = restore(tmp_path, make_state(ema=ema))
+    assert_equal(found, jax.device_get(make_state(7, ema=ema)))
+    assert lines == []
+
+
+def test_nothing_to_restore(tmp_path):
+    assert restore(tmp_path) == (None, [])
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    save(tmp_path, (1, 0.2), (2, 0.9), (3, 0.1), (4, None), (5, 0.3), (6, None))
+    assert checkpoint.steps_in(tmp_path / "checkpoints") == [2, 5, 6]
+
+
+def test_saving_does_not_see_later_changes(tmp_path):
+    """The step overwrites its buffers while the background thread still writes."""
+    checkpoints = checkpoint.Checkpoints(tmp_path, 2)
+    step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+    current = make_state(1)
+    expected = jax.tree.map(np.array, current)
+    checkpoints.save(current)
+    for _ in range(20):
+        current = step(current)
+    jax.block_until_ready(current)
+    checkpoints.wait()
+    checkpoints.close()
+    assert_equal(restore(tmp_path)[0], expected)
+
+
+def truncate(folder):
+    for file in data_files(folder, 2, "model"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(folder):
+    for file in data_files(folder, 2, "train"):
+        file.write_bytes(b"")
+
+
+def remove(folder):
+    for file in data_files(folder, 2, "model"):
+        file.unlink()
+
+
+def alter(folder):
+    for file in data_files(folder, 2, "model"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+
+
+def remove_item(folder):
+    shutil.rmtree(folder / "checkpoints" / "2" / "train")
+
+
+def remove_manifest(folder):
+    (folder / "checkpoints" / "2" / "manifest" / "metadata").unlink()
+
+
+def spoil_manifest(folder):
+    (folder / "checkpoints" / "2" / "manifest" / "metadata").write_text('{"step": 2, "arr')
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, empty, remove, alter, remove_item, remove_manifest, spoil_manifest]
+)
+def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path, damage):
+    save(tmp_path, (1, None), (2, None))
+    damage(tmp_path)
+    found, (line,) = restore(tmp_path)
+    assert_equal(found, jax.device_get(make_state(1)))
+    assert "checkpoints/2 is damaged" in line and line.endswith(f"{tmp_path}/checkpoints/1")
+    assert "\n" not in line
+    # Out of the way, so that the run can write step 2 again; not deleted.
+    assert checkpoint.steps_in(tmp_path / "checkpoints") == [1]
+    assert (tmp_path / "damaged" / "2").is_dir()
+
+
+def test_no_whole_checkpoint_is_an_error(tmp_path):
+    save(tmp_path, (2, None))
+    truncate(tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="no whole checkpoint"):
+        restore(tmp_path)
+    assert checkpoint.steps_in(tmp_path / "checkpoints") == [2]
+
+
+def test_half_written_checkpoints_are_not_seen(tmp_path):
+    save(tmp_path, (1, None))
+    left = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "checkpoints" / "1", left)
+    found, lines = restore(tmp_path)
+    assert int(found.step) == 1 and lines == [] and not left.exists()
+
+
+def test_another_joint_count_is_refused_with_the_shapes(tmp_path):
+    save(tmp_path, (1, None))
+    with pytest.raises(checkpoint.CheckpointError) as error:
+        restore(tmp_path, make_state(features=5))
+    text = str(error.value)
+    assert "another model or joint count" in text and "\n" not in text
+    assert "params/final_layer/bias (3,) in the checkpoint, (5,) here" in text
+
+
+def test_a_missing_average_is_refused(tmp_path):
+    save(tmp_path, (1, None))
+    with pytest.raises(checkpoint.CheckpointError, match="absent in the checkpoint"):
+        restore(tmp_path, make_state(ema=True))
+
+
+def test_a_failed_write_is_told_and_leaves_the_last_one_whole(tmp_path):
+    save(tmp_path, (1, None))
+    checkpoints = checkpoint.Checkpoints(tmp_path, 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))  # bytes: as if the disk were full
+    try:
+        with pytest.raises(checkpoint.SaveError) as error:
+            checkpoints.save(make_state(2))
+            checkpoints.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "the last whole one is 1" in str(error.value) and "\n" not in str(error.value)
+    found, lines = restore(tmp_path)
+    assert int(found.step) == 1 and lines == []
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hwl():
+    """A configuration, and variables of the model that it names, without training."""
+    config = common.get_config()
+    config.input_size = (64, 64)
+    model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=16)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(x.dtype), shapes)
+    return config, variables
+
+
+def test_written_runs_are_read_back(tmp_path, hwl):
+    config, variables = hwl
+    checkpoint.write_run(tmp_path / "run", config, skeletons.MPII, variables)
+    for named in ("run", "run/checkpoints", "run/checkpoints/0"):
+        found, model, weights, skeleton = checkpoint.load_run(tmp_path / named)
+        assert_equal(weights, variables)
+        assert found.to_dict() == config.to_dict() and skeleton == skeletons.MPII
+        assert model.num_keypoints == 16
+    with pytest.raises(checkpoint.CheckpointError, match="holds checkpoints already"):
+        checkpoint.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
+    with pytest.raises(checkpoint.CheckpointError, match="init_from"):
+        restore(tmp_path / "run")
+
+
+def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):
+    config, variables = hwl
+    checkpoint.write_run(tmp_path / "run", config, skeletons.COCO, variables)
+    with pytest.raises(checkpoint.CheckpointError, match=r"16\) in the checkpoint, .*17\) here"):
+        checkpoint.load_run(tmp_path / "run")
+
+
+def test_what_is_no_run_is_refused(tmp_path, hwl):
+    with pytest.raises(checkpoint.CheckpointError, match="no config.json"):
+        checkpoint.load_run(tmp_path)
+    config, variables = hwl
+    checkpoint.write_run(tmp_path / "run", config, skeletons.MPII, variables)
+    with pytest.raises(checkpoint.CheckpointError, match=r"no checkpoint of step 9; it has \[0\]"):
+        checkpoint.load_run(tmp_path / "run", step=9)
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content)[:-40])
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+        checkpoint.load_run(tmp_path / "run")
+
+
+def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
+    config, variables = hwl
+    checkpoint.write_info(tmp_path, config, skeletons.MPII)
+    checkpoints = checkpoint.Checkpoints(tmp_path, 3)
+    for step, score in ((1, 0.1), (2, 0.9), (3, 0.5)):
+        made = state.from_variables(jax.tree.map(jnp.asarray, variables), OPTIMIZER)
+        checkpoints.save(made.replace(step=jnp.int32(step)), score)
+    checkpoints.wait()
+    checkpoints.close()
+    assert checkpoint.read_run(tmp_path, step="best").path.name == "2"
+    assert checkpoint.read_run(tmp_path).path.name == "3"
+    for file in data_files(tmp_path, 3, "model"):
+        file.write_bytes(b"")
+    assert checkpoint.read_run(tmp_path).path.name == "2"
+    assert "checkpoints/3 is damaged" in capsys.readouterr().out
+    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
+        checkpoint.read_run(tmp_path, step=3)

@@ -1,0 +1,87 @@
+"""Every setting that cannot work is refused in one line that names what would."""
+
+import pytest
+
+from configs import common
+from jaxpose.training import config as configuration
+
+
+def make(**changes):
+    config = common.get_config()
+    config.data.root = "somewhere"
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_the_defaults_are_valid():
+    configuration.validate(make(), devices=8)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"model": "hwl_mobilenet3"}, "hwl_mobilenetv3"),
+        ({"dtype": "bfloat"}, "did you mean 'bfloat16'"),
+        ({"optimizer.name": "adamww"}, "did you mean 'adamw'"),
+        ({"loss.name": "heatmap"}, "heatmap_weighting"),
+        ({"loss.fn": "x3"}, "choose from none, x, 2x, x2, exp"),
+        ({"schedule.name": "steps"}, "did you mean 'step'"),
+        ({"data.format": "cocoo"}, "did you mean 'coco'"),
+        ({"eval.decode": "quater"}, "did you mean 'quarter'"),
+        ({"batch_norm": "sync"}, "choose from device, global"),
+        ({"input_size": (250, 192)}, "the nearest is (256, 192)"),
+        ({"input_size": (256,)}, "(height, width)"),
+        ({"batch_size": 30}, "the nearest is 32"),
+        ({"batch_size": 64, "accumulate": 3}, "8 devices x 3 micro-batches; the nearest is 72"),
+        ({"eval.batch_size": 4}, "the nearest is 8"),
+        ({"batch_size": 0}, "greater than 0"),
+        ({"optimizer.learning_rate": -1.0}, "greater than 0"),
+        ({"epochs": 0.0}, "greater than 0"),
+        ({"augment.flip": 1.5}, "between 0 and 1"),
+        ({"ema_decay": 1.0}, "0.999"),
+        ({"data.limit": -1}, "negative"),
+        ({"schedule.milestones": (200.0, 170.0)}, "must grow"),
+        ({"data.root": ""}, "--config.data.root=FOLDER"),
+        ({"data.storage": "tfds"}, "config.data.tfds_dir"),
+    ],
+)
+def test_refused(changes, said):
+    with pytest.raises(ValueError) as error:
+        configuration.validate(make(**changes), devices=8)
+    text = str(error.value)
+    assert said in text and "\n" not in text
+    key = next(iter(changes))
+    if key != "model":
+        assert f"config.{key}" in text or "config." in text
+
+
+def test_model_options_are_checked_by_name():
+    config = make()
+    config.model_options.atention = "se"
+    with pytest.raises(ValueError, match="attention"):
+        configuration.validate(config, devices=1)
+    config = make()
+    config.model_options.bn_axis = "data"
+    with pytest.raises(ValueError, match="config.batch_norm"):
+        configuration.validate(config, devices=1)
+
+
+def test_training_batch_does_not_matter_for_evaluation():
+    configuration.validate(make(batch_size=30), devices=8, training=False)
+
+
+def test_differences_name_what_matters():
+    old = make()
+    new = make(**{"seed": 3, "optimizer.learning_rate": 1e-3, "keep": 9, "data.workers": 7})
+    assert configuration.differences(old, new) == [
+        "optimizer.learning_rate: 0.0005 -> 0.001",
+        "seed: 0 -> 3",
+    ]
+    new = make()
+    new.model_options.attention = "se"
+    assert configuration.differences(old, new) == ["model_options: {} -> {'attention': 'se'}"]
+
+
+def test_the_free_settings_exist():
+    assert set(configuration.flatten(make())) >= configuration.FREE
+    assert set(configuration.flatten(make())) >= set(configuration.CHOICES)

@@ -1,0 +1,77 @@
+"""The run's logs: cutting back, TensorBoard events, the console line."""
+
+import json
+
+import pytest
+
+from jaxpose.training import logs, tensorboard
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_resumed_log_is_cut_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2, "loss": 1}\n{"step": 4, "loss": 2}\n{"step": 6, "lo')
+    log = logs.RunLog(tmp_path, step=4)
+    log.metrics(6, {"loss": 0.5})
+    log.close()
+    assert lines(path) == [{"step": 2, "loss": 1}, {"step": 4, "loss": 2}, {"step": 6, "loss": 0.5}]
+
+
+def test_a_log_that_needs_no_cut_is_left_alone(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2}\n')
+    before = path.stat().st_ino
+    logs.cut_back(path, 2)
+    assert path.stat().st_ino == before
+
+
+def test_a_last_line_without_its_end_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}')
+    logs.cut_back(path, 10)
+    assert path.read_text() == '{"step": 2}\n'
+
+
+def test_events_are_what_tensorboard_reads(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    from tensorflow.core.util import event_pb2
+
+    writer = tensorboard.EventWriter(tmp_path, purge_from=5)
+    writer.scalars(300, {"loss": 0.25, "eval/AP": 1, "name": "not a number"})
+    writer.close()
+    (file,) = tmp_path.iterdir()
+    # The reader checks both checksums of every record.
+    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    events = [event_pb2.Event.FromString(record) for record in records]
+    assert events[0].file_version == "brain.Event:2"
+    assert events[1].step == 5 and events[1].session_log.status == event_pb2.SessionLog.START
+    assert events[2].step == 300
+    values = {v.tag: v.simple_value for v in events[2].summary.value}
+    assert values == {"loss": 0.25, "eval/AP": 1.0}
+
+
+def test_progress_line():
+    line = logs.progress_line(
+        50,
+        200,
+        {"epoch": 1.5, "loss": 1.25e-3, "lr": 5e-4, "grad_norm": 0.02},
+        {"examples_per_second": 92.04, "input_wait": 0.031, "eta_seconds": 3725},
+    )
+    assert line == (
+        "step 50/200  epoch 1.50  loss 1.2500e-03  lr 5.0e-04  |g| 2.00e-02  92.0 examples/s"
+        "  input wait 3%  ETA 1:02:05"
+    )
+
+
+def test_clock_leaves_pauses_out():
+    clock = logs.Clock(step=10, last=30, batch_size=8)
+    clock._start -= 6.0  # as if six seconds had passed, one in evaluation, half a second waiting
+    clock.paused(1.0)
+    clock.waited(0.5)
+    speed = clock.lap(20)
+    assert speed["examples_per_second"] == pytest.approx(16, rel=0.05)
+    assert speed["input_wait"] == pytest.approx(0.1, rel=0.05)
+    assert speed["eta_seconds"] == pytest.approx(5, rel=0.05)

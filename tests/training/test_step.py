@@ -1,0 +1,166 @@
+"""The training step on a network of two layers: averaging, accumulation, EMA, the NaN guard."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxpose.training import mesh, state, step
+
+
+class Tiny(nn.Module):
+    """Dense, batch norm, dense."""
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.Dense(4)(x.reshape(x.shape[0], -1))
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        return nn.Dense(1)(x)
+
+
+MODEL = Tiny()
+
+
+def loss_fn(params, batch_stats, batch):
+    variables = {"params": params, "batch_stats": batch_stats}
+    out, updated = MODEL.apply(variables, batch["x"], train=True, mutable=["batch_stats"])
+    return jnp.mean((out - batch["y"]) ** 2), updated["batch_stats"]
+
+
+def loss_without_statistics(params, batch_stats, batch):
+    """Normalises by the running statistics: then micro-batches do not see each other at all."""
+    variables = {"params": params, "batch_stats": batch_stats}
+    out = MODEL.apply(variables, batch["x"], train=False)
+    return jnp.mean((out - batch["y"]) ** 2), batch_stats
+
+
+def batch(seed=0, size=8):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(size, 2, 3)).astype(np.float32)
+    return {"x": x, "y": x.sum((1, 2))[:, None]}
+
+
+def make(optimizer=None, loss=loss_fn, **options):
+    optimizer = optimizer or optax.adam(1e-2)
+    variables = MODEL.init(jax.random.key(0), batch()["x"], train=False)
+    start = state.from_variables(variables, optimizer, ema=options.get("ema_decay", 0) > 0)
+    grid = mesh.make_mesh(jax.devices()[:1])
+    train_step = step.make_train_step(loss, optimizer, lambda s: 1e-2 * (s + 1), grid, **options)
+    return mesh.replicate(start, grid), train_step, grid
+
+
+def advance(train_state, train_step, grid, steps, first=0, poison=()):
+    metrics = []
+    for number in range(first, first + steps):
+        values = batch(number)
+        if number in poison:
+            values["x"][0, 0, 0] = np.nan
+        train_state, found = train_step(train_state, mesh.shard_batch(values, grid))
+        metrics.append(jax.device_get(found))
+    return train_state, metrics
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def test_it_learns_and_counts():
+    end, metrics = advance(*make(optax.adam(3e-2), log_every=1), 60)
+    assert int(end.step) == 60
+    assert metrics[-1]["loss"] < 0.3 * metrics[0]["loss"]
+    np.testing.assert_allclose([m["lr"] for m in metrics[:2]], [1e-2, 2e-2], rtol=1e-6)
+
+
+def test_it_is_traced_once():
+    traces = []
+
+    def counted(*arguments):
+        traces.append(1)
+        return loss_fn(*arguments)
+
+    train_state, train_step, grid = make(loss=counted)
+    advance(train_state, train_step, grid, 3)
+    assert len(traces) == 1 and train_step._cache_size() == 1
+
+
+def test_metrics_are_means_since_the_last_line():
+    start, train_step, grid = make(log_every=3)
+    _, every = advance(start, train_step, grid, 6)
+    start, train_step, grid = make(log_every=1)
+    _, single = advance(start, train_step, grid, 6)
+    for key in ("loss", "grad_norm"):
+        values = [m[key] for m in single]
+        np.testing.assert_allclose(every[2][key], np.mean(values[:3]), rtol=1e-6)
+        np.testing.assert_allclose(every[4][key], np.mean(values[3:5]), rtol=1e-6)
+
+
+def test_accumulation_gives_the_gradient_of_the_whole_batch():
+    whole, _ = advance(*make(optax.sgd(0.1), loss_without_statistics), 3)
+    parts, _ = advance(*make(optax.sgd(0.1), loss_without_statistics, accumulate=4), 3)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        jax.device_get(whole.params),
+        jax.device_get(parts.params),
+    )
+
+
+def test_accumulation_updates_the_statistics_once_per_micro_batch():
+    values = batch()
+    start, train_step, grid = make(accumulate=2)
+    expected = jax.device_get(start.batch_stats)
+    for half in (slice(0, 4), slice(4, 8)):
+        part = {key: value[half] for key, value in values.items()}
+        _, expected = loss_fn(start.params, expected, part)
+    expected = jax.device_get(expected)
+    end, _ = train_step(start, mesh.shard_batch(values, grid))
+    found = jax.device_get(end.batch_stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+
+
+def test_moving_average_covers_parameters_and_statistics():
+    start, train_step, grid = make(ema_decay=0.9)
+    before = jax.device_get(start.ema)
+    end, _ = train_step(start, mesh.shard_batch(batch(), grid))
+    fresh = {"params": end.params, "batch_stats": end.batch_stats}
+    jax.tree.map(
+        lambda old, new, mean: np.testing.assert_allclose(
+            mean, 0.9 * old + 0.1 * new, rtol=1e-5, atol=1e-7
+        ),
+        before,
+        jax.device_get(fresh),
+        jax.device_get(end.ema),
+    )
+    assert end.variables is end.ema
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_nothing_of_a_bad_step_is_applied(accumulate):
+    start, train_step, grid = make(accumulate=accumulate, ema_decay=0.9)
+    good, metrics = advance(start, train_step, grid, 2)
+    assert all(m["finite"] for m in metrics)
+    before = jax.device_get(good)
+    bad, metrics = advance(good, train_step, grid, 1, first=2, poison=[2])
+    assert not metrics[0]["finite"]
+    assert_equal(bad, before)
+
+
+def test_overflowing_parameters_are_refused():
+    start, train_step, grid = make(optax.sgd(1e38))
+    before = jax.device_get(start)
+    values = batch()
+    values["y"] *= 1e6
+    end, metrics = train_step(start, mesh.shard_batch(values, grid))
+    assert not metrics["finite"]
+    assert_equal(end, before)
+
+
+def test_same_seed_same_weights():
+    optimizer = optax.adam(1e-3)
+    first, second, other = (
+        state.create_state(MODEL, optimizer, (8, 8), seed=seed) for seed in (1, 1, 2)
+    )
+    assert_equal(first, second)
+    kernels = [s.params["Dense_0"]["kernel"] for s in (first, other)]
+    assert not np.array_equal(*kernels)

@@ -1,0 +1,152 @@
+"""`jaxpose data`: what it prints, its exit status, and that it draws."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from jaxpose import cli, datacheck
+
+JOINTS = ["left_hand", "right_hand", "head"]
+
+
+def write(folder, count=4, images="images", name="train.json"):
+    """`count` pictures of 60 x 50 with one person each."""
+    (folder / images).mkdir(parents=True, exist_ok=True)
+    infos, people = [], []
+    for k in range(count):
+        picture = np.full((50, 60, 3), 5 * k, np.uint8)
+        cv2.imwrite(str(folder / images / f"{k}.png"), picture)
+        infos.append({"id": k, "file_name": f"{k}.png", "height": 50, "width": 60})
+        people.append(
+            {
+                "id": k, "image_id": k, "category_id": 2, "bbox": [5, 5, 40, 40], "area": 900,
+                "keypoints": [10, 10, 2, 40, 10, 1, 25, 40, 2],
+            }
+        )  # fmt: skip
+    category = {"id": 2, "name": "thing", "keypoints": JOINTS, "skeleton": [[1, 3], [2, 3]]}
+    data = {"images": infos, "annotations": people, "categories": [category]}
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(data))
+    return data
+
+
+def check(folder, *arguments):
+    parser = argparse.ArgumentParser()
+    datacheck.add_arguments(parser)
+    return datacheck.run(parser.parse_args([str(folder), *arguments]))
+
+
+def test_good_dataset(tmp_path, capsys):
+    write(tmp_path)
+    (tmp_path / "boxes.json").write_text("[]")
+    sheet = tmp_path / "out" / "sheet.png"
+    assert check(tmp_path, "-o", str(sheet)) == 0
+    text = capsys.readouterr().out
+    assert "4 pictures, 4 people to use; left out: nobody" in text
+    assert "skeleton 'thing': 3 joints, 2 limbs" in text
+    assert "pairs that a mirror swaps: left_hand-right_hand" in text
+    assert "joints without a side: head" in text
+    assert "4 of 4 decoded, 0 unusable, 0 of another size" in text
+    assert "boxes.json" not in text
+    drawn = cv2.imread(str(sheet))
+    assert drawn.shape[1] > 4 * 192 and drawn.std() > 10
+
+
+def test_all_problems_are_printed_and_status_is_one(tmp_path, capsys):
+    data = write(tmp_path)
+    data["annotations"][0]["keypoints"] = [1, 2]
+    data["annotations"][1]["image_id"] = 77
+    data["annotations"][2]["keypoints"] = [0] * 9
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "-o", "") == 1
+    text = capsys.readouterr().out
+    assert "train.json: annotation 0: keypoints must be 9 numbers" in text
+    assert "train.json: annotation 1: unknown image id 77" in text
+    assert "train.json: annotation 2: no visible joints (skipped)" in text
+
+
+def test_many_like_problems_are_shortened(tmp_path, capsys):
+    data = write(tmp_path, count=30)
+    for record in data["annotations"]:
+        record["image_id"] += 1000
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "-o", "") == 1
+    text = capsys.readouterr().out
+    assert text.count("unknown image id") == 10 and "and 20 more like these" in text
+    assert check(tmp_path, "--all", "-o", "") == 1
+    assert capsys.readouterr().out.count("unknown image id") == 30
+
+
+def test_damaged_and_missing_pictures(tmp_path, capsys):
+    write(tmp_path)
+    (tmp_path / "images" / "0.png").write_bytes(b"nothing")
+    (tmp_path / "images" / "1.png").unlink()
+    cv2.imwrite(str(tmp_path / "images" / "2.png"), np.zeros((60, 50, 3), np.uint8))
+    assert check(tmp_path, "-o", "") == 1
+    text = capsys.readouterr().out
+    assert "2 unusable, 1 of another size" in text
+    assert "0.png: not a picture" in text and "1.png: cannot be read (No such file" in text
+    assert "2.png: is 50 x 60, annotated as 60 x 50" in text
+
+
+def test_official_layout_and_several_files(tmp_path, capsys):
+    write(tmp_path, images="train2017", name="annotations/person_keypoints_train2017.json")
+    write(tmp_path, count=2, images="val2017", name="annotations/person_keypoints_val2017.json")
+    captions = {"images": [], "annotations": []}
+    (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(captions))
+    assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
+    text = capsys.readouterr().out
+    assert f"pictures in {tmp_path / 'train2017'}: 4 of 4" in text and "captions" not in text
+    assert f"pictures in {tmp_path / 'val2017'}: 2 of 2" in text
+    assert (tmp_path / "s_person_keypoints_val2017.png").is_file()
+
+
+def test_nothing_to_check(tmp_path, capsys):
+    assert cli.main(["data", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert cli.main(["data", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "no annotation file" in error and error.count("\n") == 1
+    write(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="name theirs with --images"):
+        check(tmp_path)
+
+
+def test_damaged_annotation_file_is_reported(tmp_path, capsys):
+    write(tmp_path)
+    (tmp_path / "val.json").write_text('{"images": [], "annotations": [{"keypoints": [1, ')
+    assert check(tmp_path, "-o", "") == 1
+    assert "val.json: file: not JSON" in capsys.readouterr().out
+
+
+def test_detections_are_checked(tmp_path, capsys):
+    write(tmp_path)
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps([{"image_id": 9, "category_id": 2, "bbox": [1] * 4, "score": 1}]))
+    assert check(tmp_path, "--detections", str(boxes), "-o", "") == 1
+    assert "boxes.json: detection number 0: unknown image id 9" in capsys.readouterr().out
+
+
+def test_does_not_import_tensorflow(tmp_path):
+    write(tmp_path)
+    program = (
+        "import sys; from jaxpose import cli\n"
+        "assert cli.main(['data', sys.argv[1], '-o', '']) == 0\n"
+        "assert 'tensorflow' not in sys.modules and 'input_pipeline' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=300)
+
+
+def test_real_folders(real_data, capsys, tmp_path):
+    for name in ("coco", "crowdpose", "mpii", "lspet"):
+        assert check(real_data / name, "-o", str(tmp_path / f"{name}.png")) == 0
+    text = capsys.readouterr().out
+    assert "12 people to use; left out: 2 without visible joints" in text
+    assert "mpii format: 5 pictures, 5 people" in text

@@ -1,0 +1,173 @@
+"""COCO keypoint format: official COCO, or any file with its own skeleton."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import numpy as np
+
+from jaxpose import geometry, skeletons
+from jaxpose.annotations.records import (
+    ImageInfo,
+    People,
+    Problem,
+    as_numbers,
+    is_int,
+    is_number,
+    label,
+    missing_keys,
+    numbers,
+)
+
+
+def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+    found: list[Problem] = []
+    rule = missing_keys(data, ("images", "annotations", "categories"))
+    if rule:
+        return None, [Problem(path, "file", rule)]
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data[key], list):
+            found.append(Problem(path, key, "must be a list"))
+    if found:
+        return None, found
+    category = next(
+        (c for c in data["categories"] if isinstance(c, dict) and c.get("keypoints")), None
+    )
+    if category is None:
+        return None, [Problem(path, "categories", "none has joint names under 'keypoints'")]
+    if not is_int(category.get("id")):
+        return None, [Problem(path, "categories", "the person category lacks an integer 'id'")]
+    try:
+        skeleton = skeletons.from_coco_category(category)
+    except ValueError as error:
+        return None, [Problem(path, f"category {category['id']}", str(error))]
+
+    images = _parse_images(path, data["images"], found)
+    people, skipped = _parse_people(
+        path, data["annotations"], category["id"], skeleton.num_joints, images, found
+    )
+    fields = {
+        "format": "coco",
+        "skeleton": skeleton,
+        "category_id": category["id"],
+        "images": images,
+        "people": people,
+        "skipped": skipped,
+    }
+    return fields, found
+
+
+def _parse_images(path: str, records: list[Any], found: list[Problem]) -> dict[int, ImageInfo]:
+    images: dict[int, ImageInfo] = {}
+    for index, record in enumerate(records):
+        rule = missing_keys(record, ("id", "file_name", "height", "width"))
+        if rule is None:
+            identity, name = record["id"], record["file_name"]
+            size = record["height"], record["width"]
+            if not is_int(identity):
+                rule = f"'id' must be an integer, not {identity!r}"
+            elif identity in images:
+                rule = f"duplicate id (already {images[identity].file_name!r})"
+            elif not isinstance(name, str) or not name:
+                rule = "'file_name' must be a name"
+            elif not all(is_number(side) and side >= 1 for side in size):
+                rule = f"height and width must be positive numbers, not {size[0]!r} and {size[1]!r}"
+            else:
+                images[identity] = ImageInfo(identity, name, int(size[0]), int(size[1]))
+        if rule:
+            found.append(Problem(path, label("image", index, record), rule))
+    return images
+
+
+def _parse_people(
+    path: str,
+    records: list[Any],
+    category_id: int,
+    num_joints: int,
+    images: dict[int, ImageInfo],
+    found: list[Problem],
+) -> tuple[People, dict[str, int]]:
+    skipped: collections.Counter[str] = collections.Counter()
+    seen: set[int] = set()
+    kept: list[dict[str, Any]] = []
+    for index, record in enumerate(records):
+        rule = missing_keys(record, ("id", "image_id", "category_id"))
+        if rule is None and record["category_id"] != category_id:
+            skipped["of another category"] += 1
+            continue
+        if rule is None:
+            if not is_int(record["id"]):
+                rule = f"'id' must be an integer, not {record['id']!r}"
+            elif record["id"] in seen:
+                rule = "duplicate id"
+            elif not is_int(record["image_id"]) or record["image_id"] not in images:
+                rule = f"unknown image id {record['image_id']!r}"
+            else:
+                seen.add(record["id"])
+        if rule is None:
+            if record.get("iscrowd"):
+                skipped["crowd regions"] += 1
+                continue
+            rule = missing_keys(record, ("keypoints", "bbox")) or _malformed(record, num_joints)
+        if rule:
+            found.append(Problem(path, label("annotation", index, record), rule))
+        else:
+            kept.append(record)
+
+    # One conversion for all people: a COCO file has 150 thousand of them.
+    keypoints = as_numbers([record["keypoints"] for record in kept], 3 * num_joints)
+    keypoints = keypoints.reshape(len(kept), num_joints, 3)
+    finite = np.isfinite(keypoints).all(axis=(1, 2))
+    flags = np.isin(keypoints[..., 2], (0, 1, 2)).all(axis=1)
+    keypoints[..., 2] = np.minimum(keypoints[..., 2], 1)
+    keypoints[keypoints[..., 2] <= 0] = 0
+    labelled = keypoints[..., 2].any(axis=1)
+    boxes = np.zeros((len(kept), 4))
+    usable = np.zeros(len(kept), bool)
+    for row, record in enumerate(kept):
+        rule = reason = None
+        if not finite[row]:
+            rule = "keypoints must be finite numbers"
+        elif not flags[row]:
+            rule = "visibility flags must be 0, 1 or 2"
+        elif not labelled[row] or record.get("num_keypoints") == 0:
+            rule, reason = "no visible joints", "without visible joints"
+        else:
+            info = images[record["image_id"]]
+            box = geometry.clip_box(record["bbox"], (info.height, info.width))
+            if box is None or not record.get("area", 1) > 0:
+                size = f"{info.width} x {info.height}"
+                rule = f"box {record['bbox']} is empty or outside the picture ({size})"
+                reason = "with an empty box"
+            else:
+                boxes[row], usable[row] = box, True
+        if rule:
+            found.append(Problem(path, f"annotation {record['id']}", rule, fatal=reason is None))
+        if reason:
+            skipped[reason] += 1
+    people = People(
+        annotation_id=np.array([record["id"] for record in kept], np.int64),
+        image_id=np.array([record["image_id"] for record in kept], np.int64),
+        box=boxes,
+        keypoints=keypoints.astype(np.float32),
+        box_score=np.ones(len(kept), np.float32),
+    )
+    return people.select(usable), dict(skipped)
+
+
+def _malformed(record: dict[str, Any], num_joints: int) -> str | None:
+    """What is wrong with the form of box, area and keypoints; numbers inside keypoints are only
+    counted here (their values are checked for all people at once)."""
+    keypoints = record["keypoints"]
+    if not isinstance(keypoints, list) or len(keypoints) != 3 * num_joints:
+        size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)
+        return (
+            f"keypoints must be {3 * num_joints} numbers (x, y, flag of {num_joints} joints), "
+            f"not {size}"
+        )
+    if not numbers(record["bbox"], 4):
+        return f"bbox must be 4 finite numbers (x, y, w, h), not {record['bbox']!r}"
+    if not is_number(record.get("area", 1)):
+        return f"area must be a finite number, not {record['area']!r}"
+    return None

@@ -1,0 +1,93 @@
+"""MPII in the json form of the HRNet project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jaxpose import geometry, skeletons
+from jaxpose.annotations.records import (
+    ImageInfo,
+    People,
+    Problem,
+    is_number,
+    missing_keys,
+    numbers,
+)
+
+
+def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+    found: list[Problem] = []
+    skeleton = skeletons.MPII
+    if not isinstance(data, list):
+        return None, [Problem(path, "file", "must be a list of MPII records")]
+    images: dict[str, ImageInfo] = {}
+    rows: list[tuple[Any, ...]] = []
+    for index, record in enumerate(data):
+        rule = missing_keys(record, ("image", "center", "scale", "joints", "joints_vis"))
+        if rule is None:
+            rule = _malformed_mpii(record, skeleton.num_joints)
+        if rule:
+            found.append(Problem(path, f"record {index}", rule))
+            continue
+        info = images.setdefault(
+            record["image"], ImageInfo(len(images), record["image"], None, None)
+        )
+        rows.append(
+            (index, info.id, record["center"], record["scale"], record["joints"],
+             record["joints_vis"])
+        )  # fmt: skip
+    index, image_id, center, scale, joints, labelled = (
+        zip(*rows, strict=True) if rows else ((),) * 6
+    )
+    given = np.concatenate(
+        [np.reshape(np.array(center, np.float64), (-1, 2)), np.reshape(scale, (-1, 1))], axis=1
+    )
+    located = given[:, 0] != -1
+    given[located, 1] += 15 * given[located, 2]
+    given[located, 2] *= 1.25
+    given[:, :2] -= 1  # the file counts pixels from 1
+    keypoints = np.zeros((len(rows), skeleton.num_joints, 3))
+    keypoints[..., :2] = np.reshape(np.array(joints, np.float64), (-1, skeleton.num_joints, 2)) - 1
+    keypoints[..., 2] = np.reshape(np.array(labelled, np.float64), (-1, skeleton.num_joints))
+    keypoints[keypoints[..., 2] <= 0] = 0
+    side = geometry.PIXEL_STD * given[:, 2:]
+    people = People(
+        annotation_id=np.array(index, np.int64),
+        image_id=np.array(image_id, np.int64),
+        box=np.concatenate([given[:, :2] - side / 2, side, side], axis=1),
+        keypoints=keypoints.astype(np.float32),
+        box_score=np.ones(len(rows), np.float32),
+        given=given.astype(np.float32),
+    )
+    fields = {
+        "format": "mpii",
+        "skeleton": skeleton,
+        "category_id": 1,
+        "images": {info.id: info for info in images.values()},
+        "people": people,
+        "skipped": {},
+    }
+    return fields, found
+
+
+def _malformed_mpii(record: dict[str, Any], num_joints: int) -> str | None:
+    joints, flags = record["joints"], record["joints_vis"]
+    if not isinstance(record["image"], str) or not record["image"]:
+        return "'image' must be a file name"
+    if not numbers(record["center"], 2):
+        return f"center must be 2 finite numbers, not {record['center']!r}"
+    if not is_number(record["scale"]) or record["scale"] <= 0:
+        return f"scale must be a positive number, not {record['scale']!r}"
+    if not isinstance(joints, list) or len(joints) != num_joints:
+        size = len(joints) if isinstance(joints, list) else repr(joints)
+        return f"joints must be {num_joints} points, not {size}"
+    if not all(numbers(point, 2) for point in joints):
+        return "joints must be pairs of finite numbers"
+    if not isinstance(flags, list) or len(flags) != num_joints:
+        size = len(flags) if isinstance(flags, list) else repr(flags)
+        return f"joints_vis must be {num_joints} flags, not {size}"
+    if not all(flag in (0, 1) for flag in flags):
+        return "joints_vis must be 0 or 1"
+    return None

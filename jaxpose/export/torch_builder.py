@@ -11,7 +11,13 @@ import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
 
-_LEAF_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+_LEAF_NAMES = {
+    "kernel": "weight",
+    "transposed_kernel": "weight",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
 
 
 def build(graph: Graph):

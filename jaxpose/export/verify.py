@@ -103,8 +103,8 @@ def verify(
         )
     if hasattr(model, "dtype"):
         model = model.clone(dtype=jnp.float32)
-    apply = jax.jit(lambda x: model.apply(variables, geometry.normalize(x), train=False))
-    expected = apply(crops)
+    apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
+    expected = apply(variables, crops)
     actual = run_file(path)(geometry.normalize(crops))
     if isinstance(expected, tuple):
         raise ExportError(

@@ -1,5 +1,7 @@
 """Small networks, random weights and both runtimes, for the tests of the exporter."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -47,7 +49,7 @@ def norm(module, x, name="bn"):
 
 
 def randomized(variables, seed=0):
-    """The variables with batch norms (and biases) that do something."""
+    """The variables with moderate batch norms and biases."""
     rng = np.random.default_rng(seed)
 
     def leaf(path, array):
@@ -62,9 +64,18 @@ def randomized(variables, seed=0):
 
 
 def initialized(model, size, seed=0):
-    image = jnp.zeros((1, *size, 3))
-    init = jax.jit(lambda key: model.init(key, image, train=False))
-    return randomized(init(jax.random.key(seed)), seed)
+    """Random variables of the model's shapes: He-normal kernels. No compilation."""
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    shapes = jax.eval_shape(
+        lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
+    )
+    rng = np.random.default_rng(seed)
+
+    def kernel(leaf):
+        fan_in = max(np.prod(leaf.shape[:-1]), 1)
+        return rng.normal(0, np.sqrt(2 / fan_in), leaf.shape).astype(np.float32)
+
+    return randomized(jax.tree.map(kernel, shapes), seed)
 
 
 def images(size, batch=2, seed=1):
@@ -72,7 +83,12 @@ def images(size, batch=2, seed=1):
 
 
 def run_jax(model, variables, x):
-    return jax.jit(lambda x: model.apply(variables, x, train=False))(x)
+    return _forward(model)(variables, x)
+
+
+@functools.cache
+def _forward(model):
+    return jax.jit(lambda variables, x: model.apply(variables, x, train=False))
 
 
 def run_onnx(model, variables, x, path, metadata=None):

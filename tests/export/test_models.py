@@ -79,7 +79,13 @@ def test_torch_keys_follow_the_flax_paths(name):
     pytest.importorskip("torch")
     model, variables, _, _ = network(name)
     state = export.to_torch(model, variables, SIZE, fold_bn=False).state_dict()
-    leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+    leaves = {
+        "kernel": "weight",
+        "transposed_kernel": "weight",
+        "scale": "weight",
+        "mean": "running_mean",
+        "var": "running_var",
+    }
     expected = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         *module, last = [key.key for key in path[1:]]

@@ -1,0 +1,260 @@
+"""`jaxpose benchmark latency`: one forward pass on this machine's CPU, with all its terms.
+
+A run folder or the name of a model is measured three ways: JAX (compiled), ONNX Runtime on the
+exported file, and the exported torch module (eager, channels_last). A .onnx or .pt2 file is
+measured by its own runtime. A flip test, the crop and the decoding are not in the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose import export, geometry, models
+from jaxpose.benchmark import report
+from jaxpose.codecs import topdown
+from jaxpose.export.files import SUFFIXES, onnx_session, require
+from jaxpose.export.source import Source, from_run, parse_size, untrained
+
+COLUMNS = (
+    "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "
+    "p90_ms p99_ms std_ms file_kb"
+).split()
+
+
+@dataclass
+class Contestant:
+    """Something to time. `start` makes it ready and returns the call that is timed."""
+
+    facts: dict
+    size: tuple[int, int]
+    start: Callable[[], Callable[[], object]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the sub-verb."""
+    parser.add_argument(
+        "what", nargs="+", metavar="FILE|RUN|MODEL", help=".onnx, .pt2, run folder or model name"
+    )
+    parser.add_argument(
+        "--threads",
+        default="1,4",
+        help="numbers of threads, for ONNX Runtime and torch (default 1,4; capped at the cores)",
+    )
+    parser.add_argument("--size", metavar="HxW", help="input size of run folders and models")
+    parser.add_argument("--batch", type=int, default=1, help="images in a call (default 1)")
+    parser.add_argument("--warmup", type=int, default=10, help="calls before timing (default 10)")
+    parser.add_argument("--runs", type=int, default=50, help="timed calls at least (default 50)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="timed at least (default 1)")
+    parser.add_argument(
+        "--include-prepost",
+        action="store_true",
+        help="time the crop with normalisation and the decoding too, in rows of their own",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures everything in turns and prints one row each, and the terms."""
+    size = parse_size(args.size) if args.size else None
+    try:
+        wanted = sorted({min(int(t), report.cores()) for t in args.threads.split(",")})
+    except ValueError:
+        raise ValueError(f"--threads {args.threads!r}: numbers such as 1,4") from None
+    if min(wanted) < 1 or args.batch < 1 or args.runs < 1:
+        raise ValueError("--threads, --batch and --runs must be at least 1")
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = []
+        for i, what in enumerate(args.what):
+            place = Path(folder) / str(i)
+            place.mkdir()
+            contestants += contestants_of(what, wanted, size, args.batch, place)
+        if args.include_prepost:
+            contestants += _around(contestants)
+        rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
+    terms = describe_terms()
+    print(report.table(rows, COLUMNS))
+    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    return 0
+
+
+def describe_terms() -> dict[str, str | float]:
+    """What the figures rest on; call it after measuring."""
+    return {
+        "host": report.host_cpu(),
+        "times": "ms of wall clock for one call, all contestants in turns in one process",
+        "init": "loading the file or, for JAX, tracing and compiling; then `first` is one call",
+        "not included": "crop and normalisation, decoding, a second pass for the flip test",
+        "JAX threads": "XLA uses all cores given to the process; restrict it with taskset",
+        "runtimes": "stock builds, no tuning; ONNX Runtime and torch on the CPU, torch eager",
+        "peak RSS MB": round(report.peak_rss_mb(), 1),
+        "peak RSS": "of the one process that holds all contestants",
+        "device": "a result of this machine; it says nothing about a phone",
+    }
+
+
+def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: float) -> list[dict]:
+    """One row of facts and statistics for each contestant."""
+    calls, rows = [], []
+    for contestant in contestants:
+        ready: list = []
+        init = report.milliseconds(lambda c=contestant, r=ready: r.append(c.start()))
+        calls.append(ready[0])
+        first = report.milliseconds(ready[0])
+        rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
+    times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
+    return [
+        row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)
+    ]
+
+
+def contestants_of(
+    what: str,
+    threads: list[int],
+    size: tuple[int, int] | None,
+    batch: int,
+    folder: Path,
+) -> Iterator[Contestant]:
+    """Everything that is timed for one argument of the command line."""
+    path = Path(what)
+    if path.suffix in SUFFIXES.values():
+        size = tuple(export.read_metadata(path)["input_size"])
+        name = path.name
+        yield from _file(path, name, threads, size, batch)
+        return
+    if path.is_dir():
+        source = from_run(path, size)
+    elif what in models.list_models() or not path.exists():
+        source = untrained(what, size)
+    else:
+        raise ValueError(f"{what}: neither a model, a run folder nor a {'/'.join(SUFFIXES)} file")
+    path = folder / "model.onnx"
+    export.to_onnx(
+        source.model, source.variables, source.input_size, path, metadata=source.metadata()
+    )
+    yield _jax(source, batch)
+    yield from _file(path, source.name, threads, source.input_size, batch)
+    yield from _torch_module(source, threads, batch)
+
+
+def _images(size: tuple[int, int], batch: int) -> np.ndarray:
+    crops = export.sample_crops(size, batch)
+    return np.asarray(geometry.normalize(crops), np.float32)
+
+
+def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None = None) -> dict:
+    return {
+        "model": name,
+        "runtime": runtime,
+        "precision": "fp32",
+        "threads": threads,
+        "input": f"{batch}x3x{size[0]}x{size[1]}",
+        "file_kb": None if path is None else round(path.stat().st_size / 1024),
+    }
+
+
+def _jax(source: Source, batch: int) -> Contestant:
+    images = jnp.asarray(_images(source.input_size, batch))
+    variables = jax.device_put(source.variables)
+
+    def start():
+        function = jax.jit(lambda v, x: source.model.apply(v, x, train=False))
+        compiled = function.lower(variables, images).compile()
+        return lambda: compiled(variables, images).block_until_ready()
+
+    facts = _facts(
+        source.name,
+        f"jax {jax.__version__} ({jax.default_backend()})",
+        f"all {report.cores()}",
+        source.input_size,
+        batch,
+    )
+    height, width = source.input_size
+    facts["input"] = f"{batch}x{height}x{width}x3"
+    return Contestant(facts, source.input_size, start)
+
+
+def _file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
+    images = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
+    if path.suffix == SUFFIXES["onnx"]:
+        ort = require("onnxruntime")
+        for count in threads:
+
+            def start(count=count):
+                session = onnx_session(path, count)
+                return lambda: session.run(None, {"image": images})
+
+            facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
+            yield Contestant(facts, size, start)
+        return
+    torch = require("torch", "torch")
+
+    def load():
+        return torch.export.load(str(path)).module()
+
+    yield from _torch(load, name, f"torch {torch.__version__} (.pt2)", threads, size, batch, path)
+
+
+def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Contestant]:
+    try:
+        torch = require("torch", "torch")
+    except ImportError as error:
+        print(f"without torch: {error}")
+        return
+
+    def build():
+        return export.to_torch(source.model, source.variables, source.input_size)
+
+    runtime = f"torch {torch.__version__} (eager, channels_last)"
+    yield from _torch(build, source.name, runtime, threads, source.input_size, batch, None)
+
+
+def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contestant]:
+    import torch
+
+    images = torch.from_numpy(_images(size, batch)).permute(0, 3, 1, 2)  # channels_last in memory
+    for count in threads:
+
+        def start(count=count):
+            module = make().to(memory_format=torch.channels_last)
+
+            def call():
+                torch.set_num_threads(count)
+                with torch.inference_mode():
+                    return module(images)
+
+            return call
+
+        yield Contestant(_facts(name, runtime, count, size, batch, path), size, start)
+
+
+def _around(contestants: list[Contestant]) -> list[Contestant]:
+    """Crop with normalisation, and decoding, of the first contestant's size."""
+    size = contestants[0].size
+    photograph = export.sample_crops((480, 640), 1)[0]
+    box = (200, 40, 200, 400)
+    maps = jnp.asarray(np.random.default_rng(0).random((1, size[0] // 4, size[1] // 4, 17)))
+    center, scale = (jnp.asarray(a)[None] for a in geometry.box_to_center_scale(box, size))
+
+    def crop():
+        c, s = geometry.box_to_center_scale(box, size)
+        return geometry.normalize(geometry.crop(photograph, geometry.affine(c, s, 0.0, size), size))
+
+    def start_decode():
+        decode = jax.jit(topdown.decode)
+        return lambda: jax.block_until_ready(decode(maps, center, scale))
+
+    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": "1 person"}
+    before = {"model": "crop + normalise", "runtime": "numpy, OpenCV"} | rest
+    after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
+    return [Contestant(before, size, lambda: crop), Contestant(after, size, start_decode)]

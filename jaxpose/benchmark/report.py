@@ -1,0 +1,92 @@
+"""What the measurements share: timings in turns, statistics, the host, tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def host_cpu() -> str:
+    """The processor's name, with the number of cores this process may use."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{name}, {cores()} cores"
+
+
+def cores() -> int:
+    """Cores this process may use (what `taskset` left it)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def in_turns(
+    calls: Sequence[Callable[[], object]], *, warmup: int, runs: int, seconds: float
+) -> list[list[float]]:
+    """Times every call again and again, one after the other, in ms.
+
+    Each is called `warmup` times untimed, then in rounds until each has at least `runs` timings
+    that sum up to at least `seconds`.
+    """
+    for call in calls:
+        for _ in range(warmup):
+            call()
+    times: list[list[float]] = [[] for _ in calls]
+    while any(len(t) < runs or sum(t) < seconds * 1e3 for t in times):
+        for call, t in zip(calls, times, strict=True):
+            t.append(milliseconds(call))
+    return times
+
+
+def statistics(times: Sequence[float]) -> dict[str, float]:
+    """min, mean, median, p90, p99 and std in ms, under the names used in tables and JSON."""
+    t = np.asarray(times)
+    return {
+        "min_ms": float(t.min()),
+        "mean_ms": float(t.mean()),
+        "median_ms": float(np.median(t)),
+        "p90_ms": float(np.percentile(t, 90)),
+        "p99_ms": float(np.percentile(t, 99)),
+        "std_ms": float(t.std()),
+    }
+
+
+def table(rows: Sequence[dict], columns: Sequence[str]) -> str:
+    """Rows of dicts as aligned text; missing values are '-'."""
+
+    def text(value) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    cells = [[c.removesuffix("_ms") for c in columns]]
+    cells += [[text(row.get(c)) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(word.ljust(w) for word, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )

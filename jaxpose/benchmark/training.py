@@ -1,0 +1,262 @@
+"""`jaxpose benchmark train`: the real training step, alone or beside its rivals.
+
+`--vs lax` adds the same step with XLA's own convolutions instead of the fast forms; `--vs torch`
+adds the exported network (batch norms kept) trained by PyTorch: eager, channels_last, Adam, the
+same loss on the same targets. All take their steps in turns within one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+
+from jaxpose import export, geometry, models, ops
+from jaxpose.benchmark import report
+from jaxpose.codecs import topdown
+from jaxpose.export.files import require
+from jaxpose.export.source import parse_size
+from jaxpose.training.mesh import make_mesh, replicate, shard_batch
+from jaxpose.training.schedule import make_optimizer, make_schedule
+from jaxpose.training.state import create_state
+from jaxpose.training.step import make_loss, make_train_step
+
+RIVALS = ("lax", "torch")
+JOINTS = 17
+COLUMNS = (
+    "step first_step_s cached_first_s runs examples_per_s min_ms mean_ms median_ms p90_ms std_ms "
+    "program_mb"
+).split()
+
+
+@dataclass
+class Contestant:
+    """A training step to time; `call` takes one step and returns its loss."""
+
+    facts: dict
+    call: Callable[[], float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the sub-verb."""
+    parser.add_argument("model", metavar="MODEL", help="a name from `jaxpose models`")
+    parser.add_argument("--size", metavar="HxW", help="input size; default that of the paper")
+    parser.add_argument("--batch", type=int, default=8, help="people in a step (default 8)")
+    parser.add_argument(
+        "--vs", action="append", default=[], choices=RIVALS, help="also measure; may be repeated"
+    )
+    parser.add_argument("--runs", type=int, default=10, help="timed steps at least (default 10)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="timed at least (default 5)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints one row for each step, the ratios, and the terms."""
+    size = parse_size(args.size) if args.size else tuple(models.info(args.model).input_size)
+    if args.batch < 1 or args.runs < 1:
+        raise ValueError("--batch and --runs must be at least 1")
+    rows = measure(args.model, size, args.batch, vs=args.vs, runs=args.runs, seconds=args.seconds)
+    terms = describe_terms(args.model, size, args.batch)
+    print(report.table(rows, COLUMNS))
+    for row in rows[1:]:
+        print(
+            f"{row['step']} takes {row['ratio']:.2f} times as long as {rows[0]['step']} (medians)"
+        )
+    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    return 0
+
+
+def describe_terms(name: str, size: tuple[int, int], batch: int) -> dict[str, str | float]:
+    """What the figures rest on; call it after measuring."""
+    return {
+        "model": f"{name}, {size[0]}x{size[1]}, {JOINTS} joints, batch {batch}, float32, Adam",
+        "host": f"{report.host_cpu()}; JAX on {jax.devices()[0].device_kind}",
+        "times": "ms of wall clock for one step, all in turns in one process",
+        "first step": "model, weights, tracing, compiling and one step, with an empty compilation "
+        "cache and with a filled one; imports not included",
+        "jax": "the step of train.py: uint8 images normalised and targets drawn inside it",
+        "torch": "the exported network, eager, channels_last; normalised images and targets given",
+        "not included": "reading and decoding of pictures",
+        "program MB": "XLA's arguments and temporaries of the step",
+        "peak RSS MB": round(report.peak_rss_mb(), 1),
+        "peak RSS": "of the one process that holds all contestants",
+    }
+
+
+def measure(
+    name: str,
+    size: tuple[int, int],
+    batch_size: int,
+    *,
+    vs: list[str] | tuple[str, ...] = (),
+    runs: int = 10,
+    seconds: float = 5.0,
+) -> list[dict]:
+    """One row for the training step, then one for each rival of `vs`; `ratio` is to the first."""
+    batch = sample_batch(size, batch_size)
+    contestants = [jax_step(name, size, batch, ops.get_implementation())]
+    if "lax" in vs:
+        contestants.append(jax_step(name, size, batch, "lax"))
+    if "torch" in vs:
+        contestants.append(torch_step(name, size, batch))
+    calls = [contestant.call for contestant in contestants]
+    times = report.in_turns(calls, warmup=1, runs=runs, seconds=seconds)
+    rows = [
+        contestant.facts | {"runs": len(t)} | report.statistics(t)
+        for contestant, t in zip(contestants, times, strict=True)
+    ]
+    for row in rows:
+        row["examples_per_s"] = batch_size / row["median_ms"] * 1e3
+        row["ratio"] = row["median_ms"] / rows[0]["median_ms"]
+    return rows
+
+
+def sample_batch(size: tuple[int, int], count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Drawn uint8 images [B,H,W,3] and random visible joints [B,K,3] in pixels."""
+    rng = np.random.default_rng(seed)
+    joints = rng.uniform(0, (size[1], size[0]), (count, JOINTS, 2))
+    keypoints = np.concatenate([joints, np.ones((count, JOINTS, 1))], -1).astype(np.float32)
+    return {"image": export.sample_crops(size, count, seed), "keypoints": keypoints}
+
+
+def settings(size: tuple[int, int]) -> ConfigDict:
+    """The part of a training configuration that the step reads: the paper's loss, and Adam."""
+    return ConfigDict(
+        {
+            "input_size": size,
+            "sigma": 2.0,
+            "loss": {"name": "heatmap_weighting", "fn": "x"},
+            "optimizer": {
+                "name": "adam",
+                "learning_rate": 5e-4,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+                "clip_norm": 0.0,
+            },
+            "schedule": {"name": "constant", "warmup_steps": 0, "milestones": ()},
+        }
+    )
+
+
+def jax_step(
+    name: str, size: tuple[int, int], batch: dict[str, np.ndarray], implementation: str
+) -> Contestant:
+    """The step of train.py on one device, its operators in the given implementation."""
+    with tempfile.TemporaryDirectory() as folder, _cache(folder):
+        start = time.perf_counter()
+        step, state, device_batch = _compile(name, size, batch, implementation)
+        state, metrics = step(state, device_batch)
+        first_loss = float(metrics["loss"])
+        cold = time.perf_counter() - start
+        del step, state
+        jax.clear_caches()
+        start = time.perf_counter()
+        step, state, device_batch = _compile(name, size, batch, implementation)
+        state, metrics = step(state, device_batch)
+        jax.block_until_ready(metrics)
+        warm = time.perf_counter() - start
+    held = [state]
+
+    def call() -> float:
+        held[0], metrics = step(held[0], device_batch)
+        return float(jax.block_until_ready((held[0], metrics))[1]["loss"])
+
+    memory = step.memory_analysis()
+    program = memory and (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20
+    facts = {
+        "step": f"jax {jax.__version__} ({implementation})",
+        "first_step_s": cold,
+        "cached_first_s": warm,
+        "program_mb": program,
+        "first_loss": first_loss,
+    }
+    return Contestant(facts, call)
+
+
+def _compile(name, size, batch, implementation):
+    """Compiled step, fresh state and batch, on the first device."""
+    config = settings(size)
+    model = models.create_model(name, JOINTS)
+    schedule = make_schedule(config.schedule, config.optimizer.learning_rate, 1.0, 1)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    mesh = make_mesh(jax.devices()[:1])
+    with ops.implementation(implementation):
+        state = replicate(jax.jit(lambda: create_state(model, optimizer, size))(), mesh)
+        data = shard_batch(batch, mesh)
+        step = make_train_step(make_loss(model, config), optimizer, schedule, mesh, log_every=1)
+        return step.lower(state, data).compile(), state, data
+
+
+class _cache:
+    """While entered, compiled programs are kept in `folder` and nowhere else."""
+
+    def __init__(self, folder: str):
+        self._wanted = {
+            "jax_compilation_cache_dir": folder,
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+        }
+
+    def __enter__(self) -> None:
+        self._before = {key: getattr(jax.config, key) for key in self._wanted}
+        self._set(self._wanted)
+
+    def __exit__(self, *_) -> None:
+        self._set(self._before)
+
+    def _set(self, values: dict) -> None:
+        for key, value in values.items():
+            jax.config.update(key, value)
+        compilation_cache.reset_cache()  # the folder is read only once otherwise
+        jax.clear_caches()
+
+
+def torch_step(name: str, size: tuple[int, int], batch: dict[str, np.ndarray]) -> Contestant:
+    """The exported network's own training step: eager, channels_last, Adam, the same loss."""
+    torch = require("torch", "torch")
+    config = settings(size)
+    model = models.create_model(name, JOINTS)
+    image = jnp.zeros((1, *size, 3))
+    variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
+    module = export.to_torch(model, variables, size, fold_bn=False).train()
+    module = module.to(memory_format=torch.channels_last)
+    rates = config.optimizer
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=rates.learning_rate, betas=(rates.b1, rates.b2), eps=rates.eps
+    )
+    images = torch.from_numpy(geometry.normalize(batch["image"])).permute(0, 3, 1, 2)
+    heatmap_size = (size[0] // 4, size[1] // 4)
+    targets, weights = topdown.encode_batch(batch["keypoints"], size, heatmap_size, config.sigma)
+    target = torch.from_numpy(np.array(targets)).permute(0, 3, 1, 2)
+    weight = torch.from_numpy(np.array(weights))[:, :, None, None]
+
+    def call() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        error = (module(images) - target) * weight
+        loss = ((target + 1) * error.square()).mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    start = time.perf_counter()
+    first_loss = call()
+    facts = {
+        "step": f"torch {torch.__version__} (eager, channels_last)",
+        "first_step_s": time.perf_counter() - start,
+        "cached_first_s": None,
+        "program_mb": None,
+        "first_loss": first_loss,
+    }
+    return Contestant(facts, call)

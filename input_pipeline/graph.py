@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 
 from input_pipeline.batch import Batch
@@ -71,6 +72,7 @@ class Batches(Iterator[Batch]):
         prefetch: int,
     ) -> None:
         tf = tensorflow()
+        cv2.setNumThreads(1)  # the workers are the parallelism; OpenCV's threads would fight them
         self._tf, self._spec, self._batch_size = tf, spec, batch_size
         self._failures: list[Exception] = []
         failures = self._failures  # not self: the graph must not keep this object alive

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import generated, generated_pose, generated_scene
+from input_pipeline import generated, generated_drawing, generated_person, generated_pose
 from jaxpose import annotations, skeletons
 
 SMALL = {"num_train": 5, "num_val": 2, "min_side": 100, "max_side": 140}
@@ -92,18 +92,18 @@ def test_left_is_on_the_right_of_the_picture_for_who_faces_the_camera():
 def annotate(yaw, draw_over=None):
     """One person, 200 pixels high, in an empty picture, drawn and annotated."""
     rng = np.random.default_rng(4)
-    canvas = generated_scene.drawing.Canvas(
+    canvas = generated_drawing.Canvas(
         np.full((240, 160, 3), 200, np.float32),
         np.zeros((240, 160), np.int32),
         np.array([0.0, -0.6, 0.8]),
         0.5,
     )
-    look = generated_scene.random_look(rng)
-    person = generated_scene.Person(figure(yaw), look, np.array([80.0, 130.0]), 200.0)
-    generated_scene.draw_person(canvas, person, 1)
+    look = generated_person.random_look(rng)
+    person = generated_person.Person(figure(yaw), look, np.array([80.0, 130.0]), 200.0)
+    generated_person.draw_person(canvas, person, 1)
     if draw_over is not None:
-        canvas.owner[draw_over] = 99 * generated_scene.PERSON_STRIDE
-    return generated_scene.keypoints(canvas, person, 1)
+        canvas.owner[draw_over] = 99 * generated_person.PERSON_STRIDE
+    return generated_person.keypoints(canvas, person, 1)
 
 
 def test_flags_say_what_the_camera_sees():

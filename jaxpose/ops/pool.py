@@ -83,7 +83,8 @@ def global_max_pool(x: jax.Array) -> jax.Array:
 def _max_pool(x, *, impl, window, stride, padding):
     return lax.reduce_window(
         x,
-        jnp.array(-jnp.inf, x.dtype),
+        # A NumPy constant: JAX differentiates the maximum only when it sees where it starts.
+        np.array(-np.inf, x.dtype),
         lax.max,
         (1, *window, 1),
         (1, *stride, 1),

@@ -13,9 +13,11 @@ def check_choice(what: str, value: object, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value in choices:
         return
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"{what} {value!r} is unknown; {hint}choose from {', '.join(choices)}")
+    raise ValueError(
+        f"{what} {value!r} is unknown; {hint}choose from {', '.join(map(str, choices))}"
+    )
 
 
 def check_images(x: jax.Array, multiple: int, model: str) -> None:

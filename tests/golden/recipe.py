@@ -1,4 +1,4 @@
-"""Weights and images made from a formula, so that goldens need to store results alone (numpy only)."""
+"""Weights and images made from a formula, so that goldens store results alone (numpy only)."""
 
 import math
 import zlib

@@ -1,0 +1,153 @@
+"""One matrix over all models: construction, shapes, gradients; and clear errors."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxpose
+from jaxpose import models, ops
+from tests.golden import recipe
+
+NAMES = jaxpose.list_models()
+
+
+def shapes_of(model, height=64, width=64):
+    images = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
+    return jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=False), images
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_types_and_collections(name):
+    model = jaxpose.create_model(name, num_keypoints=5, dtype=jnp.bfloat16)
+    heatmaps, variables = shapes_of(model, 64, 96)
+    assert (heatmaps.shape, heatmaps.dtype) == ((2, 16, 24, 5), jnp.float32)
+    assert set(variables) == {"params", "batch_stats"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    info = models.info(name)
+    assert info.name == name and info.paradigm == "topdown"
+    assert shapes_of(model, *info.input_size)[0].shape[1:3] == (64, 48)
+
+
+# Their gradient is zero by the mathematics: batch norm takes a constant away again.
+CANCELLED = "pointwise/bias"
+
+
+def drawn(model, images):
+    """Variables from numpy (compiling an initialiser per shape takes longer than the network)."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name.endswith("kernel"):
+            std = (2 / np.prod(leaf.shape[:3])) ** 0.5
+            return rng.normal(0, std, leaf.shape).astype(np.float32)
+        constant = {"scale": 1.0, "bias": 0.1, "mean": 0.0, "var": 1.0}[name]
+        return np.full(leaf.shape, constant, np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_gets_a_gradient(name):
+    model = jaxpose.create_model(name)
+    images = recipe.images(2, 64, 64)
+    variables = drawn(model, images)
+    target = np.random.default_rng(0).normal(size=(2, 16, 16, 17)).astype(np.float32)
+
+    @jax.jit
+    def differentiate(variables):
+        def loss(params):
+            y, changes = model.apply(
+                variables | {"params": params}, images, train=True, mutable=["batch_stats"]
+            )
+            return jnp.mean((y - target) ** 2), (y, changes)
+
+        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+    # The native forms compile faster; the operators' own tests compare both.
+    with ops.implementation("lax"):
+        (loss, (y, changes)), gradient = differentiate(variables)
+    assert np.isfinite(loss) and np.isfinite(y).all()
+    for path, g in jax.tree_util.tree_leaves_with_path(gradient):
+        path = jax.tree_util.keystr(path, simple=True, separator="/")
+        assert np.isfinite(g).all(), path
+        # Batch norm takes the bias before it away again, so that gradient is rounding or zero.
+        assert np.abs(g).max() > 0 or path.endswith("pointwise/bias"), path
+    for before, after in zip(
+        jax.tree.leaves(variables["batch_stats"]),
+        jax.tree.leaves(changes["batch_stats"]),
+        strict=True,
+    ):
+        assert np.isfinite(after).all() and not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "build,message",
+    [
+        (lambda: jaxpose.create_model("hwl_mobilenet"), "did you mean 'hwl_mobilenetv3'"),
+        (
+            lambda: jaxpose.create_model("hwl_mobilenetv3", attenton="se"),
+            "option 'attenton' is unknown; did you mean 'attention'",
+        ),
+        (lambda: jaxpose.create_model("hwl_mobilenetv3", attention="cban"), "did you mean 'cbam'"),
+        (lambda: jaxpose.create_model("hwl_mobilenetv3", hard_sigmoid="v1"), "hard_sigmoid_v1"),
+        (lambda: jaxpose.create_model("hwl_mobilenetv3", backbone="resnet"), "mobilenetv3"),
+        (lambda: jaxpose.create_model("hwl_mobilenetv3", parent=None), "'parent' is unknown"),
+        (lambda: jaxpose.create_model("simplebaseline_resnet50", 0), "positive integer"),
+        (lambda: jaxpose.create_model("simplebaseline_resnet50", 17.0), "positive integer"),
+        (lambda: jaxpose.create_model("simplebaseline_resnet50", deconv_init="x"), "kaiming"),
+        (lambda: jaxpose.create_model("simplebaseline_shufflenetv2", width=0.7), "0.5, 1.0, 1.5"),
+        (lambda: models.info("resnet50"), "simplebaseline_resnet50"),
+    ],
+)
+def test_wrong_names_and_options_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "size,nearest",
+    [((250, 192), "256x192"), ((256, 200), "256x192"), ((10, 49), "32x64")],
+)
+def test_sizes_must_be_multiples_of_32(name, size, nearest):
+    with pytest.raises(ValueError, match=f"nearest valid size is {nearest}"):
+        shapes_of(jaxpose.create_model(name), *size)
+
+
+def test_images_must_have_three_channels():
+    model = jaxpose.create_model("hwl_mobilenetv3")
+    with pytest.raises(ValueError, match=r"\[B,H,W,3\]"):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 1))))
+
+
+@pytest.mark.parametrize("width,channels", [(0.5, 1024), (1.5, 1024), (2.0, 2048)])
+def test_shufflenet_widths(width, channels):
+    model = jaxpose.create_model("simplebaseline_shufflenetv2", width=width)
+    _, variables = shapes_of(model)
+    assert variables["params"]["backbone"]["layers3"]["conv"]["kernel"].shape[-1] == channels
+
+
+def test_import_is_light_and_submodules_are_reachable():
+    code = """
+import sys, jaxpose
+heavy = {"tensorflow", "torch", "onnx", "orbax.checkpoint", "cv2"} & set(sys.modules)
+assert not heavy, heavy
+jaxpose.summary.count, jaxpose.convert.from_torch, jaxpose.losses, jaxpose.geometry
+jaxpose.codecs.topdown, jaxpose.metrics
+try:
+    jaxpose.nothing
+except AttributeError:
+    print(jaxpose.__version__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == jaxpose.__version__

@@ -8,6 +8,7 @@ the last line is the whole tf.data graph with `config.data.workers` threads, as 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -81,7 +82,12 @@ def main(_: Any = None) -> None:
     workers = f"graph, {config.data.workers} workers"
     print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
           f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
-    for stage, rate in measure(config, steps=_STEPS.value).items():
+    try:
+        rates = measure(config, steps=_STEPS.value)
+    except ValueError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        sys.exit(2)
+    for stage, rate in rates.items():
         name = workers if stage == "graph" else stage
         print(f"{name:<20}{rate:>10,.0f} images/s")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,7 +141,11 @@ def reader(
 
 
 def main(_: Any = None) -> None:
-    prepare(_CONFIG.value)
+    try:
+        prepare(_CONFIG.value)
+    except ValueError as error:
+        print(f"tfds_builders: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

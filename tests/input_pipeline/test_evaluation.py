@@ -93,3 +93,20 @@ def test_mpii(config):
     np.testing.assert_allclose(batch["center"][0], [55, 55])
     # (59, 49) in the picture; 64 / (200 * 0.5) crop pixels a pixel, the center at (32, 32).
     np.testing.assert_allclose(batch["keypoints"][0, 0], [34.56, 28.16, 1], atol=1e-4)
+
+
+def test_real_pictures(config, real_data):
+    config.data.train_annotations = config.data.val_annotations = "annotations.json"
+    config.data.root = str(real_data / "coco")
+    config.data.detections = "person_detections.json"
+    config.eval.batch_size = 32
+    data = input_pipeline.eval_data(config)
+    assert sum(batch["valid"].sum() for batch in data.batches()) == len(data.samples) == 118
+    assert data.bad_files.count == 0
+    config.data.root, config.data.format, config.data.detections = (
+        str(real_data / "mpii"),
+        "mpii",
+        "",
+    )
+    (batch,) = input_pipeline.eval_data(config).batches()
+    assert batch["valid"].sum() == 5 and batch["image"][:5].any(axis=(1, 2, 3)).all()

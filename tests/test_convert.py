@@ -161,6 +161,7 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
 
     config, model, variables, skeleton = checkpoint.load_run(folder)
     assert (config.model, tuple(config.input_size)) == (name, (256, 256))
+    assert (config.eval.metric, config.eval.decode) == ("mpii", "quarter")
     assert (skeleton.name, model.num_keypoints) == ("mpii", 16)
     jax.tree.map(
         np.testing.assert_array_equal,

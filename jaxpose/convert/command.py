@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     num_keypoints = count_keypoints(args.model, state_dict)
     skeleton = choose_skeleton(args.skeleton, num_keypoints)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
+    # What is needed to use the weights. How they were trained, a .pth file does not tell.
     config = {
         "model": args.model,
         "model_options": options,
@@ -55,13 +56,22 @@ def run(args: argparse.Namespace) -> int:
         "dtype": "float32",
         "ops": "auto",
         "batch_norm": "device",
-        "init_from": str(args.file),
+        "sigma": 2.0,
+        "eval": {
+            "batch_size": 64,
+            "flip": True,
+            "decode": "quarter",
+            "rescore_threshold": 0.2,
+            "oks_nms": 0.9,
+            "metric": "mpii" if skeleton.joints == skeletons.MPII.joints else "coco",
+        },
     }
     from jaxpose.training import checkpoint
 
     checkpoint.write_run(args.output, config, skeleton, variables)
     size = "x".join(map(str, config["input_size"]))
     print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {size}")
+    print(f"score it with: python eval.py --workdir={args.output} --config=RECIPE")
     return 0
 
 

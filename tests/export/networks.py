@@ -64,7 +64,7 @@ def randomized(variables, seed=0):
 
 
 def initialized(model, size, seed=0):
-    """Random variables of the model's shapes: He-normal kernels. No compilation."""
+    """Random variables of the model's shapes, kernels of variance 1 / fan-in; nothing is compiled."""
     image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
@@ -73,7 +73,7 @@ def initialized(model, size, seed=0):
 
     def kernel(leaf):
         fan_in = max(np.prod(leaf.shape[:-1]), 1)
-        return rng.normal(0, np.sqrt(2 / fan_in), leaf.shape).astype(np.float32)
+        return rng.normal(0, np.sqrt(1 / fan_in), leaf.shape).astype(np.float32)
 
     return randomized(jax.tree.map(kernel, shapes), seed)
 

@@ -1,0 +1,156 @@
+"""The benchmarks: what is reported, and that rivals do the same work. No time is checked."""
+
+import argparse
+import json
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from jaxpose import benchmark, export, layers, models, skeletons
+from jaxpose.benchmark import latency, report, training
+from jaxpose.export import source
+
+SIZE = (32, 32)
+
+
+class Tiny(nn.Module):
+    """[B,H,W,3] -> [B,H/4,W/4,17], with every kind of thing that training touches."""
+
+    num_keypoints: int = 17
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        norm = layers.BatchNorm
+        x = layers.ConvNormAct(8, 3, 2, norm=norm, name="stem")(x, train)
+        x = layers.ConvNormAct(8, 3, 4, groups=8, norm=norm, name="depthwise")(x, train)
+        x = layers.ConvTranspose(8, depthwise=True, name="up")(x)
+        return layers.ConvNormAct(self.num_keypoints, act=None, name="final")(x)
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Benchmarks of `hwl_mobilenetv3` take the tiny network instead."""
+    monkeypatch.setattr(models, "create_model", lambda name, joints=17: Tiny(joints))
+
+
+def test_turns_are_taken_and_counted():
+    calls = []
+    times = report.in_turns(
+        [lambda: calls.append("a"), lambda: calls.append("b")], warmup=2, runs=3, seconds=0
+    )
+    assert calls == ["a"] * 2 + ["b"] * 2 + ["a", "b"] * 3
+    assert [len(t) for t in times] == [3, 3]
+
+
+def test_statistics():
+    result = report.statistics([1.0, 2.0, 3.0, 10.0])
+    assert result["min_ms"] == 1 and result["mean_ms"] == 4 and result["median_ms"] == 2.5
+    assert result["p90_ms"] == pytest.approx(7.9) and result["std_ms"] == pytest.approx(
+        3.5355, 1e-4
+    )
+
+
+def test_table_aligns_and_marks_what_is_missing():
+    lines = report.table([{"a": 1.234, "b": None}, {"a": "long text"}], ["a", "b"]).splitlines()
+    assert lines[1].split() == ["1.23", "-"]
+    assert len({line.rstrip().rfind(line.split()[-1]) for line in lines}) == 1
+
+
+def test_host():
+    assert report.cores() >= 1 and str(report.cores()) in report.host_cpu()
+    assert 10 < report.peak_rss_mb() < 1e6
+
+
+def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    words = "latency hwl_mobilenetv3 --size 32x32 --threads 1 --warmup 1 --runs 2 --seconds 0"
+    path = tmp_path / "latency.json"
+    args = parsed(*words.split(), "--include-prepost", "--json", str(path))
+    assert benchmark.run(args) == 0
+    printed = capsys.readouterr().out
+    for term in ("onnxruntime", "torch", "jax", "flip test", "decoding", "taskset", "peak RSS"):
+        assert term in printed
+    result = json.loads(path.read_text())
+    rows = result["rows"]
+    assert [row["runtime"].split()[0] for row in rows[:3]] == ["jax", "onnxruntime", "torch"]
+    assert [row["model"] for row in rows[3:]] == ["crop + normalise", "decode"]
+    wanted = set(latency.COLUMNS)
+    for row in rows:
+        assert wanted <= set(row)
+        assert row["runs"] >= 2 and row["warmup"] == 1
+    assert result["terms"]["host"] == report.host_cpu()
+
+
+def test_latency_of_files(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    model = Tiny()
+    variables = model.init(jax.random.key(0), np.zeros((1, *SIZE, 3), np.float32))
+    metadata = export.describe("tiny", skeletons.COCO, SIZE)
+    export.to_onnx(model, variables, SIZE, tmp_path / "a.onnx", metadata=metadata)
+    module = export.to_torch(model, variables, SIZE)
+    export.save_torch(module, SIZE, tmp_path / "a.pt2", metadata=metadata)
+    contestants = [
+        contestant
+        for name in ("a.onnx", "a.pt2")
+        for contestant in latency.contestants_of(str(tmp_path / name), [1], None, 3, tmp_path)
+    ]
+    rows = latency.measure(contestants, warmup=0, runs=1, seconds=0)
+    assert [row["model"] for row in rows] == ["a.onnx", "a.pt2"]
+    assert all(row["input"] == "3x3x32x32" and row["file_kb"] > 0 for row in rows)
+
+
+def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
+    pytest.importorskip("torch")
+    words = "train hwl_mobilenetv3 --size 32x32 --batch 2 --runs 1 --seconds 0 --vs torch --vs lax"
+    path = tmp_path / "train.json"
+    assert benchmark.run(parsed(*words.split(), "--json", str(path))) == 0
+    printed = capsys.readouterr().out
+    assert "times as long as" in printed and "channels_last" in printed
+    fast, lax, torch = json.loads(path.read_text())["rows"]
+    assert "auto" in fast["step"] and "lax" in lax["step"] and "torch" in torch["step"]
+    assert lax["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-5)
+    assert torch["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-4)
+    assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["program_mb"] > 0
+
+
+def test_several_steps_give_the_losses_of_torch(tiny):
+    pytest.importorskip("torch")
+    batch = training.sample_batch(SIZE, 4)
+    ours = training.jax_step("hwl_mobilenetv3", SIZE, batch, "auto")
+    theirs = training.torch_step("hwl_mobilenetv3", SIZE, batch)
+    left = [ours.call() for _ in range(5)]
+    right = [theirs.call() for _ in range(5)]
+    np.testing.assert_allclose(left, right, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("latency hwl_mobilnetv3", "hwl_mobilenetv3"),
+        ("latency missing.onnx", "missing.onnx"),
+        ("latency hwl_mobilenetv3 --threads 0", "at least 1"),
+        ("latency hwl_mobilenetv3 --threads many", "many"),
+        ("latency hwl_mobilenetv3 --size 7", "HxW"),
+        ("train hwl_mobilnetv3", "hwl_mobilenetv3"),
+        ("train hwl_mobilenetv3 --batch 0", "at least 1"),
+    ],
+)
+def test_bad_arguments_are_one_line(words, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        benchmark.run(parsed(*words.split()))
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_is_a_source(tmp_path):
+    with pytest.raises(ValueError, match="config.json"):
+        source.from_run(tmp_path)

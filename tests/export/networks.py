@@ -64,7 +64,7 @@ def randomized(variables, seed=0):
 
 
 def initialized(model, size, seed=0):
-    """Random variables of the model's shapes, kernels of variance 1 / fan-in; nothing is compiled."""
+    """Random variables of the model's shapes, kernels of variance 1 / fan-in; no compilation."""
     image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: model.init(key, x, train=False), jax.random.key(0), image

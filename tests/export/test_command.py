@@ -1,0 +1,42 @@
+"""`jaxpose export` on a run folder, up to a file that the rest of the library can use."""
+
+import numpy as np
+import pytest
+
+import jaxpose
+from configs import common
+from jaxpose import cli, export, skeletons
+from jaxpose.training import checkpoint
+from tests.export.networks import images, initialized, run_jax
+
+
+@pytest.mark.slow
+def test_a_run_folder_becomes_files(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    config = common.get_config()
+    config.input_size = (64, 32)
+    config.eval.decode = "dark"
+    model = jaxpose.create_model("hwl_mobilenetv3", 16)
+    variables = initialized(model, (64, 32))
+    run = tmp_path / "run"
+    checkpoint.write_run(run, config.to_dict(), skeletons.MPII, variables)
+
+    assert cli.main(["export", str(run), "--to", "onnx,torch"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("heatmaps differ by at most") == 2
+    x = images((64, 32))
+    expected = run_jax(model, variables, x)
+    for suffix in (".onnx", ".pt2"):
+        path = run / "export" / f"hwl_mobilenetv3_64x32{suffix}"
+        np.testing.assert_allclose(export.run_file(path)(x), expected, atol=1e-4)
+        told = export.read_metadata(path)
+        assert told["codec"]["decode"] == "dark" and told["num_keypoints"] == 16
+        assert skeletons.Skeleton.from_dict(told["skeleton"]) == skeletons.MPII
+
+
+def test_a_wrong_size_is_one_line(capsys):
+    words = ["export", "hwl_mobilenetv3", "--init", "random", "--size", "60x64"]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "64x64" in error

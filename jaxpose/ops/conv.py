@@ -10,6 +10,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxpose.ops import taps
@@ -181,25 +182,92 @@ def _depthwise_conv(x, w, *, impl, stride, padding):
 def _grouped_conv(x, w, *, impl, groups, stride, padding):
     native = functools.partial(_native, stride=stride, padding=padding, groups=groups)
     stride, padding, size = tuple(stride), tuple(padding), x.shape[1:3]
+    if w.shape[:2] == (1, 1):
+        fast, vjp = _grouped_pointwise(groups, stride, padding, size)
+    elif x.shape[-1] == w.shape[-1]:
+        fast, vjp = _grouped_by_rotation(groups, stride, padding, size)
+    else:
+        return native(x, w)
+    return with_gradient(impl, native, fast, vjp)(x, w)
 
-    def split(x, w, *more):
-        return zip(*(jnp.split(a, groups, -1) for a in (x, w.astype(x.dtype), *more)), strict=True)
+
+def _grouped_pointwise(groups, stride, padding, size):
+    """A matrix product for every group."""
+
+    def split(*arrays):
+        return zip(*(jnp.split(a, groups, -1) for a in arrays), strict=True)
 
     def fast(x, w):
-        parts = [taps.gather(x, w, stride, padding) for x, w in split(x, w)]
+        parts = [taps.gather(x, w, stride, padding) for x, w in split(x, w.astype(x.dtype))]
         return jnp.concatenate(parts, -1).astype(x.dtype)
 
     def vjp(x, w, g):
-        dx = [
-            taps.scatter(g, w.swapaxes(2, 3), stride, padding, size) for _, w, g in split(x, w, g)
-        ]
-        dw = [
-            taps.correlate(x, g, w.shape[:2], stride, padding, dense=True)
-            for x, w, g in split(x, w, g)
-        ]
+        dx, dw = [], []
+        for xi, wi, gi in split(x, w.astype(x.dtype), g):
+            dx.append(taps.scatter(gi, wi.swapaxes(2, 3), stride, padding, size))
+            dw.append(taps.correlate(xi, gi, (1, 1), stride, padding, dense=True))
         return jnp.concatenate(dx, -1).astype(x.dtype), jnp.concatenate(dw, -1).astype(w.dtype)
 
-    return with_gradient(impl, native, fast, vjp)(x, w)
+    return fast, vjp
+
+
+def _grouped_by_rotation(groups, stride, padding, size):
+    """A sum of depthwise convolutions, for groups of n channels to n channels (n small).
+
+    Output channel o of a group takes input (o + d) mod n from the d-th of them: rotate the channels
+    of every group by d, then convolve depthwise with the kernel entries that belong to (o + d, o).
+    """
+
+    def rotate(x, d):
+        n = x.shape[-1] // groups
+        blocks = x.reshape(*x.shape[:-1], groups, n)
+        twice = jnp.concatenate([blocks, blocks], -1)
+        return lax.dynamic_slice_in_dim(twice, d, n, -1).reshape(x.shape)
+
+    def fast(x, w):
+        def term(total, item):
+            d, kernel = item
+            return total + taps.gather(rotate(x, d), kernel, stride, padding), None
+
+        kernels = _rotated_kernels(w, groups)
+        first = taps.gather(x, kernels[0], stride, padding)
+        rest = (jnp.arange(1, len(kernels)), kernels[1:])
+        return lax.scan(term, first, rest)[0].astype(x.dtype)
+
+    def vjp(x, w, g):
+        n = x.shape[-1] // groups
+
+        def term(d, kernel):
+            dx = rotate(taps.scatter(g, kernel, stride, padding, size), (n - d) % n)
+            return dx, taps.correlate(rotate(x, d), g, w.shape[:2], stride, padding, dense=False)
+
+        def step(total, item):
+            dx, dw = term(*item)
+            return total + dx, dw
+
+        kernels = _rotated_kernels(w, groups)
+        dx, dw = term(0, kernels[0])
+        dx, rest = lax.scan(step, dx, (jnp.arange(1, n), kernels[1:]))
+        dw = _unrotated_kernel(jnp.concatenate([dw[None], rest]), groups)
+        return dx.astype(x.dtype), dw.astype(w.dtype)
+
+    return fast, vjp
+
+
+def _rotated_kernels(w: jax.Array, groups: int) -> jax.Array:
+    """[kh, kw, n, C] -> [n, kh, kw, C]; entry (d, .., o) is w's entry ((o + d) mod n, .., o)."""
+    kh, kw, n, channels = w.shape
+    d, o = np.arange(n)[:, None], np.arange(n)[None]
+    blocks = w.reshape(kh, kw, n, groups, n).transpose(2, 4, 0, 1, 3)[(o + d) % n, o]
+    return blocks.transpose(0, 2, 3, 4, 1).reshape(n, kh, kw, channels)
+
+
+def _unrotated_kernel(kernels: jax.Array, groups: int) -> jax.Array:
+    """The inverse of `_rotated_kernels`."""
+    n, kh, kw, channels = kernels.shape
+    a, o = np.arange(n)[:, None], np.arange(n)[None]
+    blocks = kernels.reshape(n, kh, kw, groups, n).transpose(0, 4, 1, 2, 3)[(a - o) % n, o]
+    return blocks.transpose(2, 3, 0, 4, 1).reshape(kh, kw, n, channels)
 
 
 def _transposed(x, w, impl, stride, padding, depthwise):

@@ -109,10 +109,10 @@ def call(body: Callable, *arrays: jax.Array, **statics: Any) -> Any:
     op = body.__name__.removeprefix("_")
     statics["impl"] = _current
     name = f"{PREFIX}{op}|{json.dumps(statics, sort_keys=True, separators=(',', ':'))}"
-    return _jitted(body, name)(*_same_mesh_axes(arrays))
+    return _jitted(body, name)(*same_mesh_axes(arrays))
 
 
-def _same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
+def same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
     """Mark all arguments as varying over the union of the mesh axes that any of them varies over.
 
     Inside ``jax.shard_map`` a replicated weight meets a sharded activation. JAX inserts this cast

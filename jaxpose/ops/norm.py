@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxpose.ops.named import call
+from jaxpose.ops.named import call, same_mesh_axes, select
 
 
 def batch_norm(
@@ -61,25 +61,22 @@ def _batch_norm(x, scale, bias, mean, var, *, impl, eps):
 
 
 def _batch_norm_train(x, scale, bias, *, impl, eps, axis_name):
-    mean, var = _moments(x)
+    mean, var = _moments(x, impl)
     if axis_name is not None:
         # Law of total variance; the difference of large squares would lose digits.
         local = mean
         mean = lax.pmean(local, axis_name)
         var = lax.pmean(var + jnp.square(local - mean), axis_name)
-    return _normalize(x, mean, var, scale, bias, eps), mean, var
+    return _normalize(*same_mesh_axes((x, mean, var, scale, bias)), eps), mean, var
 
 
 def _sums(x: jax.Array) -> jax.Array:
     return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
 
-@jax.custom_vjp
-def _moments(x):
-    """Mean and biased variance over all axes but the last, [C] float32, in one pass.
-
-    The values are shifted by the first pixel, so that a mean far from zero costs no digits.
-    """
+def _one_pass(x):
+    """Accelerators read x once for both sums; shifted by the first pixel, so that a mean far from
+    zero costs no digits."""
     shift = lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
     shifted = x.astype(jnp.float32) - shift
     count = x.size // x.shape[-1]
@@ -87,20 +84,34 @@ def _moments(x):
     return first + shift, jnp.maximum(second - jnp.square(first), 0.0)
 
 
-def _moments_forward(x):
-    mean, var = _moments(x)
-    return (mean, var), (x, mean)
-
-
-def _moments_backward(residuals, g):
-    x, mean = residuals
-    d_mean, d_var = g
+def _two_passes(x):
+    """XLA's CPU backend would write the shifted copy of x to memory; two sums are cheaper."""
+    x = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
-    slope = d_var * (2.0 / count)
-    return ((x.astype(jnp.float32) * slope + (d_mean / count - mean * slope)).astype(x.dtype),)
+    mean = _sums(x) / count
+    return mean, _sums(jnp.square(x - mean)) / count
 
 
-_moments.defvjp(_moments_forward, _moments_backward)
+def _moments(x, impl):
+    """Mean and biased variance of x over all axes but the last, [C] float32."""
+
+    @jax.custom_vjp
+    def op(x):
+        return select(impl, _two_passes, _one_pass, x)
+
+    def forward(x):
+        mean, var = op(x)
+        return (mean, var), (x, mean)
+
+    def backward(residuals, g):
+        x, mean = residuals
+        d_mean, d_var = g
+        count = x.size // x.shape[-1]
+        slope = d_var * (2.0 / count)
+        return ((x.astype(jnp.float32) * slope + (d_mean / count - mean * slope)).astype(x.dtype),)
+
+    op.defvjp(forward, backward)
+    return op(x)
 
 
 def _normalize(x, mean, var, scale, bias, eps):

@@ -9,7 +9,7 @@ from jaxpose.ops.named import call
 
 _ACTIVATIONS = {
     "relu": jax.nn.relu,
-    "relu6": jax.nn.relu6,
+    "relu6": lambda x: jnp.minimum(jax.nn.relu(x), 6),
     "hard_swish": lambda x: x * (jnp.clip(x + 3, 0, 6) * (1 / 6)),
     "hard_sigmoid": lambda x: jnp.clip(x + 3, 0, 6) * (1 / 6),
     "hard_sigmoid_v1": lambda x: jnp.clip((x + 1) * 0.5, 0, 1),

@@ -135,9 +135,8 @@ def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
 def _correlate_channels(x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair) -> jax.Array:
     """`correlate` per channel, of a padded x: [kh, kw, C].
 
-    A loop over the taps, because the unrolled sum holds kh*kw products of the size of g at once and
-    compiles five times slower. The sum over pixels is a matrix product with ones: unlike a
-    reduction on XLA's CPU backend it is vectorised and uses all threads.
+    A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. The sum
+    over pixels is a matrix product with ones, on CPU about 1.5 times faster here than a reduction.
     """
     b, h, w, c = g.shape
     (sh, sw), columns = stride, kernel[1]

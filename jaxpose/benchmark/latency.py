@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--threads {args.threads!r}: numbers such as 1,4") from None
     if min(wanted) < 1 or args.batch < 1 or args.runs < 1:
         raise ValueError("--threads, --batch and --runs must be at least 1")
+    load = report.load()
     with tempfile.TemporaryDirectory() as folder:
         contestants = []
         for i, what in enumerate(args.what):
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         if args.include_prepost:
             contestants += _around(contestants)
         rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
-    terms = describe_terms()
+    terms = describe_terms() | {"load average before": load}
     print(report.table(rows, COLUMNS))
     print("\n".join(f"{key}: {value}" for key, value in terms.items()))
     if args.json:

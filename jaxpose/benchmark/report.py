@@ -31,6 +31,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def load() -> str:
+    """Load average of the last minute, with a warning when others use the cores."""
+    if not hasattr(os, "getloadavg"):
+        return "unknown"
+    average = os.getloadavg()[0]
+    busy = average > cores() / 2
+    warning = "; the machine is busy, which hurts runtimes with several threads most"
+    return f"{average:.1f} on {cores()} cores{warning if busy else ''}"
+
+
 def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -49,16 +59,18 @@ def in_turns(
 ) -> list[list[float]]:
     """Times every call again and again, one after the other, in ms.
 
-    Each is called `warmup` times untimed, then in rounds until each has at least `runs` timings
-    that sum up to at least `seconds`.
+    Each is called `warmup` times untimed, then in rounds; one that has `runs` timings which sum up
+    to `seconds` takes no further part.
     """
     for call in calls:
         for _ in range(warmup):
             call()
     times: list[list[float]] = [[] for _ in calls]
-    while any(len(t) < runs or sum(t) < seconds * 1e3 for t in times):
-        for call, t in zip(calls, times, strict=True):
+    unfinished = list(zip(calls, times, strict=True))
+    while unfinished:
+        for call, t in unfinished:
             t.append(milliseconds(call))
+        unfinished = [(c, t) for c, t in unfinished if len(t) < runs or sum(t) < seconds * 1e3]
     return times
 
 

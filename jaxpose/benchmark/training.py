@@ -65,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size) if args.size else tuple(models.info(args.model).input_size)
     if args.batch < 1 or args.runs < 1:
         raise ValueError("--batch and --runs must be at least 1")
+    load = report.load()
     rows = measure(args.model, size, args.batch, vs=args.vs, runs=args.runs, seconds=args.seconds)
-    terms = describe_terms(args.model, size, args.batch)
+    terms = describe_terms(args.model, size, args.batch) | {"load average before": load}
     print(report.table(rows, COLUMNS))
     for row in rows[1:]:
         print(
@@ -108,7 +109,7 @@ def measure(
     batch = sample_batch(size, batch_size)
     contestants = [jax_step(name, size, batch, ops.get_implementation())]
     if "lax" in vs:
-        contestants.append(jax_step(name, size, batch, "lax"))
+        contestants.append(jax_step(name, size, batch, "lax", cached=False))
     if "torch" in vs:
         contestants.append(torch_step(name, size, batch))
     calls = [contestant.call for contestant in contestants]
@@ -152,22 +153,33 @@ def settings(size: tuple[int, int]) -> ConfigDict:
 
 
 def jax_step(
-    name: str, size: tuple[int, int], batch: dict[str, np.ndarray], implementation: str
+    name: str,
+    size: tuple[int, int],
+    batch: dict[str, np.ndarray],
+    implementation: str,
+    *,
+    cached: bool = True,
 ) -> Contestant:
-    """The step of train.py on one device, its operators in the given implementation."""
+    """The step of train.py on one device, its operators in the given implementation.
+
+    `cached` compiles a second time, to see what the compilation cache saves.
+    """
+
+    def first_step():
+        """(seconds, step, state, batch, loss) from nothing to the end of the first step."""
+        start = time.perf_counter()
+        step, state, data = _compile(name, size, batch, implementation)
+        state, metrics = step(state, data)
+        loss = float(jax.block_until_ready((state, metrics))[1]["loss"])
+        return time.perf_counter() - start, step, state, data, loss
+
+    warm = None
     with tempfile.TemporaryDirectory() as folder, _cache(folder):
-        start = time.perf_counter()
-        step, state, device_batch = _compile(name, size, batch, implementation)
-        state, metrics = step(state, device_batch)
-        first_loss = float(metrics["loss"])
-        cold = time.perf_counter() - start
-        del step, state
-        jax.clear_caches()
-        start = time.perf_counter()
-        step, state, device_batch = _compile(name, size, batch, implementation)
-        state, metrics = step(state, device_batch)
-        jax.block_until_ready(metrics)
-        warm = time.perf_counter() - start
+        cold, step, state, device_batch, first_loss = first_step()
+        if cached:
+            del step, state, device_batch
+            jax.clear_caches()
+            warm, step, state, device_batch, _ = first_step()
     held = [state]
 
     def call() -> float:

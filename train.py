@@ -12,6 +12,7 @@ import time
 
 START = time.perf_counter()
 
+import contextlib  # noqa: E402
 import functools  # noqa: E402
 import pathlib  # noqa: E402
 import sys  # noqa: E402
@@ -38,6 +39,11 @@ def main(config: ConfigDict, workdir: str) -> int:
         runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
         checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
     """
+    with contextlib.ExitStack() as cleanup:
+        return _main(config, pathlib.Path(workdir), cleanup)
+
+
+def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStack) -> int:
     say = logs.say
     # ------------------------------------------------------------------ devices and compilation
     runtime.start(config)
@@ -84,10 +90,10 @@ def main(config: ConfigDict, workdir: str) -> int:
     say(f"{config.model}: {parameters:,} parameters, input {tuple(config.input_size)}")
 
     # ------------------------------------------------------------------ run folder: new or resumed
-    folder = pathlib.Path(workdir)
     facts = {"train_examples": examples, "total_steps": total}
     runtime.open_run(folder, config, skeleton, facts)
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
+    cleanup.callback(checkpoints.close)
     restored, lines = checkpoints.restore(shapes)
     for line in lines:
         say(line)
@@ -98,6 +104,7 @@ def main(config: ConfigDict, workdir: str) -> int:
         train_state = mesh.replicate(runtime.initial_state(config, create, optimizer), grid)
     start = int(train_state.step)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
+    cleanup.callback(log.close)
 
     # ------------------------------------------------------------------ the step, compiled once
     train_step = step.make_train_step(
@@ -152,7 +159,8 @@ def main(config: ConfigDict, workdir: str) -> int:
     checkpoint_steps = config.checkpoint_every or steps_per_epoch
     clock = logs.Clock(start, total, config.batch_size)
     ready = time.perf_counter()
-    batches = train_data.batches(start_step=start) if start < total else iter(())
+    batches = train_data.batches(start_step=start)
+    cleanup.callback(batches.close)
     pending = None
     with runtime.StopSignal() as stop:
         for done in range(start + 1, total + 1):
@@ -196,8 +204,6 @@ def main(config: ConfigDict, workdir: str) -> int:
 
     # ------------------------------------------------------------------ the end
     checkpoints.wait()  # a save that failed must not look like one that did not
-    checkpoints.close()
-    log.close()
     if train_data.bad_files.count:
         names = ", ".join(train_data.bad_files.names[:5])
         say(f"{train_data.bad_files.count} pictures could not be decoded: {names}")

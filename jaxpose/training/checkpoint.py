@@ -283,7 +283,9 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
-        self._manager.close()
+        """Ends the background threads; whether all was written, `wait` tells."""
+        with contextlib.suppress(Exception):
+            self._manager.close()
 
     def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
         """The newest whole checkpoint, in the form of `like` (arrays or their shapes).

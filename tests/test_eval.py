@@ -1,0 +1,248 @@
+"""eval.py and the evaluation it shares with train.py."""
+
+import dataclasses
+import importlib
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+
+from configs import common
+from jaxpose import annotations, evaluation
+from jaxpose.evaluation import mpii
+from jaxpose.training import checkpoint, programs
+from tests import tiny_runs
+
+eval_program = importlib.import_module("eval")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="module")
+def run(people, tmp_path_factory):
+    """A run folder with the weights of one short training."""
+    train = importlib.import_module("train")
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert train.main(tiny_runs.config(people, epochs=1.0, ema_decay=0.5), str(folder)) == 0
+    return folder
+
+
+def source_of(folder, **changes):
+    """(settings, source) as the command line makes them from --workdir."""
+    found = checkpoint.read_run(folder)
+    config = found.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config, programs.Source(str(found.path), folder, run=found)
+
+
+def truth_batches(dataset, size=5, drop=()):
+    """Batches whose keypoints are those of the annotations; rows in `drop` are not valid."""
+    rows = list(range(len(dataset.people)))
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
+        padding = size - len(part)
+        center, scale = dataset.people.center_scale((64, 64))
+        part += [0] * padding
+        yield {
+            "image": np.zeros((size, 64, 64, 3), np.uint8),
+            "valid": np.array([r not in drop for r in part[: size - padding]] + [False] * padding),
+            "center": center[part],
+            "scale": scale[part],
+            "image_id": dataset.people.image_id[part],
+            "annotation_id": dataset.people.annotation_id[part],
+            "box_score": np.ones(size, np.float32),
+        }
+
+
+def oracle(dataset, shift=0.0):
+    """A prediction that knows the answer, moved by `shift` pixels along x."""
+    row_of = {int(i): row for row, i in enumerate(dataset.people.annotation_id)}
+
+    def predict(batch):
+        rows = [row_of[int(i)] for i in batch["annotation_id"]]
+        joints = dataset.people.keypoints[rows]
+        return joints[..., :2] + (shift, 0), joints[..., 2]
+
+    return predict
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def test_the_right_answer_scores_one(people):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    config = tiny_runs.config(people)
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    assert found.metrics["AP"] == found.score == 1.0
+    assert found.metrics["PCK@0.2"] == 100.0
+    assert len(found.results) == 12 and len(found.results[0]["keypoints"]) == 51
+    far = evaluation.evaluate(oracle(dataset, 500), truth_batches(dataset), dataset, config)
+    assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
+
+
+def test_invalid_rows_count_for_nothing(people):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    config = tiny_runs.config(people)
+    batches = truth_batches(dataset, drop=(3,))
+    found = evaluation.evaluate(oracle(dataset), batches, dataset, config)
+    assert len(found.results) == 11
+    assert found.metrics["AR"] == pytest.approx(11 / 12)
+
+
+def test_a_limited_list_is_scored_on_its_own_people(people):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(5)))
+    config = tiny_runs.config(people, **{"data.limit": 5})
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    assert found.metrics["AP"] == 1.0 and "data.limit=5" in found.notes[-1]
+
+
+@pytest.fixture
+def mpii_people(tmp_path):
+    """Three people in MPII's form, the last without a head."""
+    random = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    records = []
+    for number in range(3):
+        joints = random.uniform(20, 180, (16, 2)).round(2)
+        joints[8], joints[9] = (100, 60), (100, 20)  # neck and head top: 40 pixels apart
+        visible = [1] * 16 if number < 2 else [1] * 9 + [0] + [1] * 6
+        records.append({
+            "image": f"{number}.jpg", "center": [100.0, 100.0], "scale": 1.0,
+            "joints": joints.tolist(), "joints_vis": visible,
+        })  # fmt: skip
+    (tmp_path / "mpii.json").write_text(json.dumps(records))
+    return annotations.load_mpii(tmp_path / "mpii.json", image_dir=tmp_path / "images")
+
+
+def test_pckh_without_head_boxes_is_told_to_be_approximate(mpii_people):
+    config = common.mpii()
+    batches = list(truth_batches(mpii_people))
+    # The head is 40 pixels long: correct up to 20.
+    for shift, expected in ((19.9, 100.0), (20.1, 0.0)):
+        found = evaluation.evaluate(oracle(mpii_people, shift), batches, mpii_people, config)
+        assert found.metrics["Mean"] == found.score == expected
+    assert "approximate" in found.notes[0] and "1 of 3 people" in found.notes[0]
+
+
+def test_pckh_with_the_official_head_boxes(mpii_people, tmp_path):
+    keypoints = mpii_people.people.keypoints
+    boxes = np.zeros((2, 2, 3))
+    boxes[1] = [[30.0] * 3, [40.0] * 3]  # diagonal 50: the head counts as 30 pixels
+    scipy.io.savemat(tmp_path / "gt.mat", {
+        "jnt_missing": 1 - keypoints[..., 2].T, "headboxes_src": boxes,
+        "pos_gt_src": np.moveaxis(keypoints[..., :2], 0, -1) + 1,
+    })  # fmt: skip
+    batches = list(truth_batches(mpii_people))
+    for shift, expected in ((14.9, 100.0), (15.1, 0.0)):
+        found = evaluation.evaluate(
+            oracle(mpii_people, shift), batches, mpii_people, common.mpii(),
+            head_boxes=tmp_path / "gt.mat",
+        )  # fmt: skip
+        assert found.metrics["Mean"] == expected
+    assert "approximate" not in found.notes[0]
+    (tmp_path / "bad.mat").write_bytes(b"no matlab file")
+    with pytest.raises(ValueError, match="cannot be read as mpii_gt_val.mat"):
+        mpii.read_truth(tmp_path / "bad.mat")
+
+
+def test_pckh_needs_mpii_annotations(people):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    with pytest.raises(ValueError, match="needs an MPII file"):
+        evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, common.mpii())
+
+
+# --- the program --------------------------------------------------------------------------------
+
+
+def report(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_it_repeats_the_score_of_the_training_run(run, tmp_path, capsys):
+    config, source = source_of(run)
+    assert eval_program.main(config, source, tmp_path / "report", worst=3) == 0
+    scored = [line for line in (run / "metrics.jsonl").read_text().splitlines() if "eval/" in line]
+    in_training = {
+        key.removeprefix("eval/"): value
+        for key, value in json.loads(scored[-1]).items()
+        if key.startswith("eval/")
+    }
+    assert report(tmp_path / "report")["metrics"] == in_training
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"metrics.json", "results.json", "index.html"} | {
+        f"worst_0{n}.jpg" for n in (1, 2, 3)
+    }
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert {r["image_id"] for r in results} == set(range(12))
+    assert "left_shoulder" in capsys.readouterr().out
+    assert "worst_03.jpg" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_detected_boxes(run, people, tmp_path):
+    boxes = [
+        {"image_id": n, "category_id": 1, "bbox": [8, 9, 64, 78], "score": 0.5 + n / 30}
+        for n in range(12)
+    ]
+    (people / "boxes.json").write_text(json.dumps(boxes))
+    config, source = source_of(run, **{"data.detections": "boxes.json"})
+    assert eval_program.main(config, source, tmp_path, worst=3) == 0
+    assert "PCK@0.2" not in report(tmp_path)["metrics"]
+    assert "12 detected boxes" in report(tmp_path)["notes"][0]
+
+
+def test_weights_of_other_joints_are_refused(run, people, tmp_path):
+    content = json.loads((people / "people.json").read_text())
+    content["categories"][0]["keypoints"] = [f"joint{k}" for k in range(17)]
+    (people / "other.json").write_text(json.dumps(content))
+    config, source = source_of(run, **{"data.val_annotations": "other.json"})
+    with pytest.raises(ValueError, match="joint16"):
+        eval_program.main(config, source, tmp_path, worst=0)
+
+
+def test_an_exported_file_gives_the_same_poses(run, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from jaxpose import export
+
+    config, model, variables, skeleton = checkpoint.load_run(run)
+    file = tmp_path / "tiny.onnx"
+    told = export.describe("hwl_mobilenetv3", skeleton, (64, 64))
+    export.to_onnx(model, variables, (64, 64), file, metadata=told)
+    config, source = source_of(run)
+    eval_program.main(config, source, tmp_path / "jax", worst=0)
+    exported = programs.Source(str(file), tmp_path, exported=str(file))
+    eval_program.main(config, exported, tmp_path / "onnx", worst=0)
+    found = [json.loads((tmp_path / d / "results.json").read_text()) for d in ("jax", "onnx")]
+    ours, theirs = ({r["image_id"]: r["keypoints"] for r in results} for results in found)
+    difference = [np.subtract(ours[i], theirs[i]).reshape(-1, 3) for i in ours]
+    # A tie of two pixels may fall to either side; nearly all joints are at one place.
+    distance = np.linalg.norm(np.stack(difference)[..., :2], axis=-1)
+    assert np.mean(distance < 0.05) > 0.98
+    config.input_size = (128, 96)
+    with pytest.raises(ValueError, match="takes \\(64, 64\\) pixels"):
+        eval_program.main(config, exported, tmp_path / "onnx", worst=0)
+
+
+@pytest.mark.slow
+def test_command_line(run, tmp_path):
+    done = tiny_runs.run(
+        f"--checkpoint={run}/checkpoints/3", "--config.eval.flip=False", f"--report={tmp_path}",
+        "--worst=0", program="eval.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"network: {run}/checkpoints/3" in done.stdout
+    assert report(tmp_path)["config"]["eval"]["flip"] is False
+    for wrong, said in (
+        ([f"--workdir={run}", "--config.evl.flip=False"], "did you mean --config.eval.flip?"),
+        ([f"--workdir={tmp_path}"], "is not a run folder"),
+        ([], "say what to evaluate"),
+        ([f"--workdir={run}", "--step=newest"], "choose from last, best"),
+    ):
+        done = tiny_runs.run(*wrong, program="eval.py")
+        assert done.returncode == 2
+        assert said in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr

@@ -1,0 +1,326 @@
+"""train.py from its command line and from Python: resuming, stopping, failing, several devices."""
+
+import importlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpose import skeletons
+from jaxpose.training import checkpoint, logs, mesh, runtime
+from tests import tiny_runs
+
+train = importlib.import_module("train")
+ITEMS = ("model", "ema", "train")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Names of the functions lowered to XLA while the module's tests run."""
+    names = []
+
+    def listen(event, duration, fun_name="", **_):
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return names
+
+
+@pytest.fixture(scope="module")
+def finished(people, tmp_path_factory, compiled):
+    """A run from start to end: (its settings, its folder, what was compiled)."""
+    config = tiny_runs.config(people, ema_decay=0.5)
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    compiled.clear()
+    assert train.main(config, str(folder)) == 0
+    return config, folder, list(compiled)
+
+
+def lines(folder, name="metrics.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def arrays(folder, step=6):
+    """All arrays of a checkpoint as bytes."""
+    read = checkpoint._read_items(folder / "checkpoints" / str(step), ITEMS)
+    return {f"{i}/{k}": (v.dtype, v.shape, v.tobytes()) for i in read for k, v in read[i].items()}
+
+
+def assert_same_run(first, second):
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    ours, theirs = arrays(first), arrays(second)
+    assert [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)] == []
+
+
+# --- a whole run --------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_folder_that_describes_itself(finished):
+    config, folder, _ = finished
+    assert [line["step"] for line in lines(folder)] == [2, 3, 4, 6, 6]
+    scored = [line for line in lines(folder) if "eval/AP" in line]
+    assert [line["epoch"] for line in scored] == [1.0, 2.0]
+    assert all(np.isfinite(line["loss"]) for line in lines(folder) if "loss" in line)
+    assert lines(folder)[0]["lr"] == pytest.approx(5e-4 * (0.001 + 0.999 / 2))
+    assert checkpoint.steps_in(folder / "checkpoints") == [3, 6]
+    assert list((folder / "tensorboard").iterdir())
+    assert {"examples_per_second", "input_wait", "eta_seconds"} <= set(
+        lines(folder, "timing.jsonl")[-1]
+    )
+    found, model, variables, skeleton = checkpoint.load_run(folder)
+    assert found.to_dict() == config.to_dict() and skeleton.num_joints == 17
+    record = json.loads((folder / "config.json").read_text())
+    assert record["facts"] == {"train_examples": 12, "total_steps": 6}
+    assert set(record["versions"]) == {"jaxpose", "jax", "flax", "orbax"}
+    kernel = arrays(folder)["ema/params/head/final_layer/kernel"][2]
+    assert np.asarray(variables["params"]["head"]["final_layer"]["kernel"]).tobytes() == kernel
+
+
+def test_each_step_function_is_compiled_once(finished):
+    _, _, compiled = finished
+    assert [name for name in compiled if "train_step" in name] == ["jit(train_step)"]
+    assert [name for name in compiled if "predict_step" in name] == ["jit(predict_step)"]
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished):
+    config, folder, _ = finished
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert train.main(config, str(folder)) == 0
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_seed_is_another_run(finished, people, tmp_path):
+    assert train.main(tiny_runs.config(people, seed=1, ema_decay=0.5), str(tmp_path / "run")) == 0
+    assert lines(tmp_path / "run")[0]["loss"] != lines(finished[1])[0]["loss"]
+
+
+# --- stopping and going on ----------------------------------------------------------------------
+
+
+def test_sigterm_saves_and_the_rest_is_the_same_run(finished, tmp_path, monkeypatch):
+    config, whole, _ = finished
+    folder = tmp_path / "run"
+    line = logs.progress_line
+
+    def stop_at_two(step, *arguments):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return line(step, *arguments)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched:
+        patched.setattr(logs, "progress_line", stop_at_two)
+        assert train.main(config, str(folder)) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert checkpoint.steps_in(folder / "checkpoints") == [3]
+    assert train.main(config, str(folder)) == 0
+    assert_same_run(folder, whole)
+
+
+def test_other_settings_are_refused(finished, people):
+    _, folder, _ = finished
+    changed = tiny_runs.config(people, ema_decay=0.5, keep=7, **{"augment.rotation": 10.0})
+    with pytest.raises(ValueError) as error:
+        train.main(changed, str(folder))
+    assert "augment.rotation: 40.0 -> 10.0" in str(error.value)
+    assert "keep" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, capsys):
+    _, folder, _ = finished
+    config = tiny_runs.config(people, init_from=str(folder), ema_decay=0.5)
+    assert train.main(config, str(tmp_path / "run")) == 0
+    assert f"weights from {folder}/checkpoints/6" in capsys.readouterr().err
+    assert lines(tmp_path / "run")[0]["loss"] < lines(folder)[0]["loss"]
+
+
+@pytest.mark.slow
+def test_killed_three_times_it_ends_in_the_same_bytes(people, tmp_path):
+    # The same programs as those of `finished`, so that the cache has them.
+    config = tiny_runs.config(
+        people, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5
+    )
+    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
+    flags.append("--config.data.detections=")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = tiny_runs.run(*flags, f"--workdir={whole}")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    moments = random.Random()
+    log = killed / "metrics.jsonl"
+    waits = []
+    for _ in range(3):
+        process = subprocess.Popen(
+            tiny_runs.command("train.py", *flags, f"--workdir={killed}"),
+            env=tiny_runs.environment(), cwd=tiny_runs.ROOT, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        # At some line of the log (maybe none yet: during start-up), then somewhere within it.
+        seen = len(log.read_text().splitlines()) if log.exists() else 0
+        target, pause = seen + moments.randrange(0, 5), moments.uniform(0, 0.5)
+        waits.append((target, pause))
+        while process.poll() is None:
+            if log.exists() and len(log.read_text().splitlines()) >= target:
+                time.sleep(pause)
+                break
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    done = tiny_runs.run(*flags, f"--workdir={killed}")
+    assert done.returncode == 0, (waits, done.stderr[-2000:])
+    assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes(), waits
+    ours, theirs = arrays(whole, 24), arrays(killed, 24)
+    assert ours == theirs, waits
+
+
+# --- failing ------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch):
+    config, whole, _ = finished
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "checkpoints" / "6")
+    replicate = mesh.replicate
+
+    def poisoned(tree, grid):
+        kernel = tree.params["head"]["final_layer"]["kernel"]
+        kernel[0, 0, 0, 0] = np.inf
+        return replicate(tree, grid)
+
+    monkeypatch.setattr(mesh, "replicate", poisoned)
+    with pytest.raises(runtime.NonFiniteError) as error:
+        train.main(config, str(folder))
+    assert "not finite at step 4; checkpoint 3 kept" in str(error.value)
+    assert "\n" not in str(error.value)
+    record = json.loads((folder / "bad_step.json").read_text())
+    assert (record["step"], record["last_good_checkpoint"]) == (4, 3)
+    assert len(record["image_ids"]) == 4 and set(record["image_ids"]) <= set(range(12))
+    assert set(record["annotation_ids"]) <= set(range(100, 112))
+    assert checkpoint.steps_in(folder / "checkpoints") == [3]
+    # The checkpoint is as it was, and the run goes on from it.
+    monkeypatch.undo()
+    assert train.main(config, str(folder)) == 0
+    assert_same_run(folder, whole)
+
+
+def test_status_of_a_run_that_is_not_finite(monkeypatch, capsys):
+    def main(config, workdir):
+        raise runtime.NonFiniteError("loss or gradient is not finite at step 4")
+
+    monkeypatch.setattr(train, "main", main)
+    monkeypatch.setattr(train, "FLAGS", type("Flags", (), {"config": None, "workdir": ""}))
+    assert train.run([]) == 3
+    assert capsys.readouterr().err == "train.py: loss or gradient is not finite at step 4\n"
+
+
+def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypatch, capsys):
+    config = tiny_runs.config(people, ema_decay=0.5)
+    folder = tmp_path / "run"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save = checkpoint.Checkpoints.save
+
+    def full_disk_at_the_end(self, state, score=None):
+        if int(state.step) == 6:
+            self.wait()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        save(self, state, score)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", full_disk_at_the_end)
+    monkeypatch.setattr(train, "FLAGS", type("Flags", (), {"config": config, "workdir": folder}))
+    try:
+        assert train.run([]) == 4
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "could not be written" in told and "the last whole one is 3" in told
+    monkeypatch.undo()
+    assert train.main(config, str(folder)) == 0
+    assert_same_run(folder, finished[1])
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(people):
+    with pytest.raises(ValueError, match="--workdir=/proc/jaxpose cannot be written"):
+        train.main(tiny_runs.config(people), "/proc/jaxpose")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_told_before_training(people, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="cannot be written"):
+        train.main(tiny_runs.config(people), str(tmp_path / "run"))
+
+
+def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, people, tmp_path):
+    """The settings are those of the run, but somebody put other checkpoints into it."""
+    _, whole, _ = finished
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    other = tiny_runs.config(people, ema_decay=0.5)
+    other.model_options.attention = "none"
+    checkpoint.write_info(folder, other, skeletons.COCO)
+    with pytest.raises(ValueError) as error:
+        train.main(other, str(folder))
+    assert "another model or joint count" in str(error.value) and "absent here" in str(error.value)
+
+
+@pytest.mark.slow
+def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
+    config = ["--config=configs/check_topdown.py", f"--config.data.root={people}"]
+    for wrong, said in (
+        (["--config.batch_sise=3"], "did you mean --config.batch_size?"),
+        (["--config.batch_size=many"], "batch_size=many"),
+        (["--config.input_size=(100, 100)"], "the nearest is (96, 96)"),
+    ):
+        done = tiny_runs.run(*config, *wrong, f"--workdir={tmp_path / 'run'}")
+        assert done.returncode == 2
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("train.py: ") and said in last
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+# --- several devices ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_eight_devices_learn_what_one_does_and_hand_over(people, tmp_path):
+    config = tiny_runs.config(
+        people, batch_norm="global", batch_size=8, epochs=4.0, log_every=1, eval_every=0.0,
+        checkpoint_every=3, **{"eval.batch_size": 8},
+    )  # fmt: skip
+    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
+    flags.append("--config.data.detections=")
+    for devices in (1, 8):
+        folder = tmp_path / f"on{devices}"
+        done = tiny_runs.run(*flags, f"--workdir={folder}", devices=devices)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, eight = lines(tmp_path / "on1"), lines(tmp_path / "on8")
+    losses = [[line["loss"] for line in found if "loss" in line] for found in (one, eight)]
+    assert len(losses[0]) == 6
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+
+    # What eight devices wrote at step 3, one device takes up.
+    for step in checkpoint.steps_in(tmp_path / "on8" / "checkpoints"):
+        if step > 3:
+            for path in (tmp_path / "on8" / "checkpoints" / str(step)).rglob("*"):
+                if path.is_file():
+                    path.unlink()
+    done = tiny_runs.run(*flags, f"--workdir={tmp_path / 'on8'}", devices=1)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "from step 3" in done.stderr and "damaged" in done.stderr
+    handed = [line["loss"] for line in lines(tmp_path / "on8") if "loss" in line]
+    np.testing.assert_allclose(handed, losses[1], rtol=0, atol=1e-5)

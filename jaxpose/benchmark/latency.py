@@ -109,10 +109,12 @@ def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: f
     calls, rows = [], []
     for contestant in contestants:
         ready: list = []
+        report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
         init = report.milliseconds(lambda c=contestant, r=ready: r.append(c.start()))
         calls.append(ready[0])
         first = report.milliseconds(ready[0])
         rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
+    report.progress("timing all in turns")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
     return [
         row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,11 @@ def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def progress(text: str) -> None:
+    """What is being done now, on stderr: compiling a step can take a minute."""
+    print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def milliseconds(call: Callable[[], object]) -> float:

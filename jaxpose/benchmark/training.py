@@ -107,12 +107,16 @@ def measure(
 ) -> list[dict]:
     """One row for the training step, then one for each rival of `vs`; `ratio` is to the first."""
     batch = sample_batch(size, batch_size)
+    report.progress(f"compiling the step of {name}, {size[0]}x{size[1]}, batch {batch_size}")
     contestants = [jax_step(name, size, batch, ops.get_implementation())]
     if "lax" in vs:
+        report.progress("compiling it with XLA's own convolutions")
         contestants.append(jax_step(name, size, batch, "lax", cached=False))
     if "torch" in vs:
+        report.progress("building its torch twin")
         contestants.append(torch_step(name, size, batch))
     calls = [contestant.call for contestant in contestants]
+    report.progress("timing steps in turns")
     times = report.in_turns(calls, warmup=1, runs=runs, seconds=seconds)
     rows = [
         contestant.facts | {"runs": len(t)} | report.statistics(t)

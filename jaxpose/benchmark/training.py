@@ -210,7 +210,9 @@ def _compile(name, size, batch, implementation):
     optimizer = make_optimizer(config.optimizer, schedule)
     mesh = make_mesh(jax.devices()[:1])
     with ops.implementation(implementation):
-        state = replicate(jax.jit(lambda: create_state(model, optimizer, size))(), mesh)
+        state = replicate(
+            jax.jit(lambda: create_state(model, optimizer, size, seed=0, ema=False))(), mesh
+        )
         data = shard_batch(batch, mesh)
         step = make_train_step(make_loss(model, config), optimizer, schedule, mesh, log_every=1)
         return step.lower(state, data).compile(), state, data

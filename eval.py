@@ -61,8 +61,8 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
             weights = source.run.variables
         else:
             image = np.zeros((1, *config.input_size, 3), np.float32)
-            init = jax.jit(functools.partial(model.init, train=False))
-            weights = init(jax.random.key(config.seed), image)
+            init = functools.partial(model.init, train=False)
+            weights = runtime.run_once(init, jax.random.key(config.seed), image)
         grid = mesh.make_mesh()
         weights = mesh.replicate(weights, grid)
         step = evaluation.make_predict(model, data.skeleton, grid, **options)

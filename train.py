@@ -77,17 +77,11 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
     )
     optimizer = schedule.make_optimizer(config.optimizer, rate)
-    create = functools.partial(
-        state.create_state,
-        model,
-        optimizer,
-        tuple(config.input_size),
-        seed=config.seed,
-        ema=config.ema_decay > 0,
-    )
-    shapes = jax.eval_shape(create)
+    size = tuple(config.input_size)
+    create = functools.partial(state.create_state, model, optimizer, size, config.ema_decay > 0)
+    shapes = jax.eval_shape(create, config.seed)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
-    say(f"{config.model}: {parameters:,} parameters, input {tuple(config.input_size)}")
+    say(f"{config.model}: {parameters:,} parameters, input {size}")
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}

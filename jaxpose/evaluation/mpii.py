@@ -60,6 +60,6 @@ def read_truth(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         content = scipy.io.loadmat(path)
         missing, joints = content["jnt_missing"], content["pos_gt_src"]
         boxes = content["headboxes_src"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, scipy.io.matlab.MatReadError) as error:
         raise ValueError(f"{path} cannot be read as mpii_gt_val.mat: {error}") from None
     return np.moveaxis(joints, -1, 0), missing.T == 0, np.moveaxis(boxes, -1, 0)

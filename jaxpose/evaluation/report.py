@@ -79,7 +79,9 @@ def _by_joint(evaluation: Evaluation, truth: annotations.Dataset, config: Config
     for name, values in found.items():
         row = [name, f"{values['similarity']:.3f}", f"{100 * values['correct']:.1f}"]
         row += [str(values["count"] + values["missed"]), str(values["missed"])]
-        rows.append(row + [f"{pck[name]:.1f}"] * bool(pck))
+        if pck:
+            row.append(f"{pck[name]:.1f}")
+        rows.append(row)
     return rows
 
 

@@ -71,7 +71,10 @@ def _refuse(argv: list[str], error: Exception) -> None:
 
 def _unknown_setting(argv: list[str]) -> str | None:
     """One line about the first --config.key that the recipe or the run does not have."""
-    config = _base_config(argv)
+    try:
+        config = _base_config(argv)
+    except ValueError:  # no run there: that is the mistake to tell
+        return None
     known = list(configuration.flatten(config)) if config else []
     for argument in argv[1:]:
         match = re.match(r"--?(?:no)?config\.([^=]+)", argument)

@@ -46,9 +46,8 @@ def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     input_size: tuple[int, int],
-    *,
-    seed: int = 0,
-    ema: bool = False,
+    ema: bool,
+    seed: int,
 ) -> TrainState:
     """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`."""
     image = jnp.zeros((1, *input_size, 3), jnp.float32)

@@ -31,7 +31,7 @@ class Tiny(nn.Module):
 
 
 def make_state(number=0, features=3, ema=False):
-    made = state.create_state(Tiny(features), OPTIMIZER, (4, 4), seed=number, ema=ema)
+    made = state.create_state(Tiny(features), OPTIMIZER, (4, 4), ema, number)
     return made.replace(step=jnp.int32(number))
 
 

@@ -159,7 +159,7 @@ def test_overflowing_parameters_are_refused():
 def test_same_seed_same_weights():
     optimizer = optax.adam(1e-3)
     first, second, other = (
-        state.create_state(MODEL, optimizer, (8, 8), seed=seed) for seed in (1, 1, 2)
+        state.create_state(MODEL, optimizer, (8, 8), False, seed) for seed in (1, 1, 2)
     )
     assert_equal(first, second)
     kernels = [s.params["Dense_0"]["kernel"] for s in (first, other)]

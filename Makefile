@@ -16,6 +16,7 @@ test: $(READY)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 # requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two.
 $(READY): requirements.txt pyproject.toml

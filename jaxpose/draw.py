@@ -58,7 +58,7 @@ def draw_pose(
     thick = int(np.clip(round(extent / 60), 1, 6))
     # Sub-pixel drawing: OpenCV takes fixed-point coordinates with `shift` fractional bits.
     shift = 4
-    fixed = np.round(np.clip(keypoints, -4e4, 4e4) * (1 << shift)).astype(int)
+    fixed = np.round(np.clip(np.nan_to_num(keypoints), -4e4, 4e4) * (1 << shift)).astype(int)
 
     for width, outline in ((thick + 2, True), (thick, False)):
         for a, b in skeleton.limbs:

@@ -1,9 +1,9 @@
 """Poses of the people in pictures: four lines of Python, or `jaxpose predict`.
 
-    from jaxpose.predict import Pose
-    pose = Pose("runs/demo")                  # a run folder, a .onnx or a .pt2 file
-    people = pose(image, boxes)               # uint8 RGB [H, W, 3]; boxes (x, y, w, h)
-    people.keypoints, people.scores           # [N, K, 2] in pixels, [N, K]
+from jaxpose.predict import Pose
+pose = Pose("runs/demo")                  # a run folder, a .onnx or a .pt2 file
+people = pose(image, boxes)               # uint8 RGB [H, W, 3]; boxes (x, y, w, h)
+people.keypoints, people.scores           # [N, K, 2] in pixels, [N, K]
 """
 
 from __future__ import annotations

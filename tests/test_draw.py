@@ -25,7 +25,9 @@ def test_joints_below_the_threshold_and_their_limbs_are_left_out():
 
 def test_joints_outside_the_picture_and_not_finite_ones_do_not_break_it():
     image = np.zeros((40, 60, 3), np.uint8)
-    assert draw.draw_pose(image, np.array([[-1e9, 5], [np.nan, 1]]), None, PAIR).shape == image.shape
+    assert (
+        draw.draw_pose(image, np.array([[-1e9, 5], [np.nan, 1]]), None, PAIR).shape == image.shape
+    )
 
 
 def test_wrong_joint_count_is_named():

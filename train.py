@@ -145,7 +145,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         )
         epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
         log.metrics(done, {"epoch": epoch, **{f"eval/{k}": v for k, v in found.metrics.items()}})
-        say(f"step {done}: " + "  ".join(f"{k} {v:.4f}" for k, v in found.metrics.items()))
+        known = {key: value for key, value in found.metrics.items() if value != -1}
+        say(f"step {done}: " + "  ".join(f"{key} {value:.4f}" for key, value in known.items()))
         return found.score
 
     # ------------------------------------------------------------------ the loop
@@ -166,6 +167,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 fetched = time.perf_counter()
                 train_step = train_step.lower(train_state, placed).compile()
                 built = time.perf_counter()
+                clock = logs.Clock(start, total, config.batch_size)
             train_state, metrics = train_step(train_state, placed)
             if done == start + 1:
                 jax.block_until_ready(metrics)
@@ -177,7 +179,6 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                     f"{now - built:.1f}"
                 )
                 log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
-                clock = logs.Clock(done, total, config.batch_size)
 
             # Metrics are read one step late, while the device already works on the next one.
             if pending is not None:

@@ -298,9 +298,11 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
 
 @pytest.mark.slow
 def test_eight_devices_learn_what_one_does_and_hand_over(people, tmp_path):
+    # With the recipes' warm-up of 500 steps: at once at full speed, Adam makes of the last bit of
+    # a gradient near zero a whole step, and any two orders of summation drift apart.
     config = tiny_runs.config(
-        people, batch_norm="global", batch_size=8, epochs=4.0, log_every=1, eval_every=0.0,
-        checkpoint_every=3, **{"eval.batch_size": 8},
+        people, batch_norm="global", batch_size=8, epochs=10.0, log_every=1, eval_every=0.0,
+        checkpoint_every=6, keep=5, **{"eval.batch_size": 8, "schedule.warmup_steps": 500},
     )  # fmt: skip
     flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
     flags.append("--config.data.detections=")
@@ -310,17 +312,17 @@ def test_eight_devices_learn_what_one_does_and_hand_over(people, tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
     one, eight = lines(tmp_path / "on1"), lines(tmp_path / "on8")
     losses = [[line["loss"] for line in found if "loss" in line] for found in (one, eight)]
-    assert len(losses[0]) == 6
+    assert len(losses[0]) == 15 and min(losses[0]) < 0.9 * losses[0][0]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
-    # What eight devices wrote at step 3, one device takes up.
+    # What eight devices wrote at step 6, one device takes up.
     for step in checkpoint.steps_in(tmp_path / "on8" / "checkpoints"):
-        if step > 3:
+        if step > 6:
             for path in (tmp_path / "on8" / "checkpoints" / str(step)).rglob("*"):
                 if path.is_file():
                     path.unlink()
     done = tiny_runs.run(*flags, f"--workdir={tmp_path / 'on8'}", devices=1)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "from step 3" in done.stderr and "damaged" in done.stderr
+    assert "from step 6" in done.stderr and "damaged" in done.stderr
     handed = [line["loss"] for line in lines(tmp_path / "on8") if "loss" in line]
     np.testing.assert_allclose(handed, losses[1], rtol=0, atol=1e-5)

@@ -1,0 +1,67 @@
+"""Two processes, as two hosts of a cluster, take one step together."""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import tiny_runs
+
+PROGRAM = """
+import sys
+import jax, jax.numpy as jnp, numpy as np, optax
+from configs import common
+from jaxpose.evaluation import predictions
+from jaxpose.training import mesh, runtime, state, step
+
+config = common.get_config().distributed
+config.initialize, config.hosts, config.timeout = True, 2, 120
+config.coordinator, config.host_id = sys.argv[1], int(sys.argv[2])
+runtime.join_hosts(config)
+
+def loss(params, stats, batch):
+    return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2), stats
+
+optimizer = optax.sgd(0.1)
+variables = {"params": {"w": jnp.ones((3, 1))}, "batch_stats": {"n": jnp.ones(())}}
+start = state.from_variables(variables, optimizer)
+grid = mesh.make_mesh()
+train_step = step.make_train_step(loss, optimizer, lambda s: 0.1, grid, log_every=1)
+x = np.arange(24, dtype=np.float32).reshape(8, 3) / 24
+whole = {"x": x, "y": x.sum(1, keepdims=True) * 2}
+mine = {key: value[4 * config.host_id :][:4] for key, value in whole.items()}
+placed = mesh.shard_batch(mine, grid)
+assert placed["x"].shape == (8, 3)
+np.testing.assert_array_equal(predictions.gather(placed)["x"], x)
+np.testing.assert_array_equal(predictions.gather(mine)["x"], x)
+end, metrics = train_step(mesh.replicate(jax.device_get(start), grid), placed)
+print("RESULT", float(metrics["loss"]), *np.asarray(end.params["w"]).ravel().tolist())
+"""
+
+
+@pytest.mark.slow
+def test_two_hosts_make_the_step_of_the_whole_batch():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, address, str(host)], cwd=tiny_runs.ROOT,
+            env=tiny_runs.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for host in range(2)
+    ]  # fmt: skip
+    found = []
+    for process in processes:
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error[-2000:]
+        assert "hosts expected 2, seen 2" in out
+        (line,) = [line for line in out.splitlines() if line.startswith("RESULT")]
+        found.append([float(word) for word in line.split()[1:]])
+    x = np.arange(24).reshape(8, 3) / 24
+    error = x @ np.ones((3, 1)) - x.sum(1, keepdims=True) * 2
+    gradient = 2 * x.T @ error / 8
+    expected = [(error**2).mean(), *(np.ones((3, 1)) - 0.1 * gradient).ravel()]
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)

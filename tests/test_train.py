@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from jaxpose import skeletons
+from jaxpose.training import arrays as stored
 from jaxpose.training import checkpoint, logs, mesh, runtime
 from tests import tiny_runs
 
@@ -56,7 +57,7 @@ def lines(folder, name="metrics.jsonl"):
 
 def arrays(folder, step=6):
     """All arrays of a checkpoint as bytes."""
-    read = checkpoint._read_items(folder / "checkpoints" / str(step), ITEMS)
+    read = stored.read_items(folder / "checkpoints" / str(step), ITEMS)
     return {f"{i}/{k}": (v.dtype, v.shape, v.tobytes()) for i in read for k, v in read[i].items()}
 
 
@@ -151,9 +152,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 @pytest.mark.slow
 def test_killed_three_times_it_ends_in_the_same_bytes(people, tmp_path):
     # The same programs as those of `finished`, so that the cache has them.
-    config = tiny_runs.config(
-        people, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5
-    )
+    config = tiny_runs.config(people, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
     flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
     flags.append("--config.data.detections=")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -16,9 +16,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import re
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,19 +31,22 @@ from jax.experimental import multihost_utils
 
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
+from jaxpose.training.arrays import (
+    CheckpointError,
+    DamagedError,
+    describe,
+    first_line,
+    flat,
+    read_items,
+    read_manifest,
+    rebuild,
+    steps_in,
+)
 from jaxpose.training.files import write_atomic
 from jaxpose.training.state import TrainState, Tree
 
 FOLDER = "checkpoints"
 _MODEL_ITEMS = ("model", "ema")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is absent, damaged, or of another model."""
-
-
-class DamagedError(CheckpointError):
-    """A checkpoint that is not whole."""
 
 
 class SaveError(RuntimeError):
@@ -108,13 +109,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-# --- arrays of one checkpoint --------------------------------------------------------------------
-
-
-def _flat(tree: Tree) -> dict[str, Any]:
-    """{"params/final_layer/kernel": leaf, ...} of any tree."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+# --- writing and resuming ------------------------------------------------------------------------
 
 
 def _items(state: TrainState) -> dict[str, Tree]:
@@ -124,81 +119,6 @@ def _items(state: TrainState) -> dict[str, Tree]:
         "train": {"step": state.step, "opt_state": state.opt_state, "window": state.window},
     }
     return items if state.ema is None else items | {"ema": state.ema}
-
-
-def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-
-
-def _describe(array: np.ndarray) -> list:
-    return [list(array.shape), str(array.dtype), _checksum(array)]
-
-
-def steps_in(folder: pathlib.Path) -> list[int]:
-    """Steps of the checkpoints in a folder, oldest first; unfinished ones are not listed."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(step) for step in ocp.path.step.checkpoint_steps(folder))
-
-
-def _read_manifest(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        return json.loads((path / "manifest" / "metadata").read_text())
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"its manifest cannot be read ({_first_line(error)})") from None
-
-
-def _read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of some items, flat by path, each proven by its checksum."""
-    manifest = _read_manifest(path)
-    read = {}
-    for name in names:
-        expected = manifest["arrays"].get(name)
-        if expected is None:
-            continue
-        try:
-            with ocp.PyTreeCheckpointer() as reader:
-                tree = reader.restore(path / name)
-        except Exception as error:  # whatever the storage layers raise: the data is not there
-            raise DamagedError(f"{name} cannot be read ({_first_line(error)})") from None
-        arrays = {
-            key: np.asarray(x) for key, x in traverse_util.flatten_dict(tree, sep="/").items()
-        }
-        for key, (shape, dtype, checksum) in expected.items():
-            array = arrays.get(key)
-            if array is None or list(array.shape) != shape or str(array.dtype) != dtype:
-                raise DamagedError(f"{name}/{key} is missing or of another shape")
-            if _checksum(array) != checksum:
-                raise DamagedError(f"{name}/{key} does not match its checksum")
-        read[name] = {key: arrays[key] for key in expected}
-    return read
-
-
-def _first_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:160]
-
-
-def _rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:
-    """The tree `like` with the arrays of a checkpoint; refuses other names or shapes."""
-    expected = _flat(like)
-    differences = [
-        f"{key} {_shape(arrays.get(key))} in the checkpoint, {_shape(expected.get(key))} here"
-        for key in sorted({*expected, *arrays}, key=lambda k: ("final" not in k, k))
-        if _shape(arrays.get(key)) != _shape(expected.get(key))
-    ]
-    if differences:
-        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
-        raise CheckpointError(
-            f"{where} is of another model or joint count: {'; '.join(differences[:3])}{more}"
-        )
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[key] for key in expected])
-
-
-def _shape(array: Any) -> str:
-    return "absent" if array is None else str(tuple(array.shape))
-
-
-# --- writing and resuming ------------------------------------------------------------------------
 
 
 class Checkpoints:
@@ -242,14 +162,14 @@ class Checkpoints:
         """
         # A copy: the next step overwrites the device buffers, which on CPU are host memory.
         items = {
-            name: {key: np.array(value) for key, value in _flat(tree).items()}
+            name: {key: np.array(value) for key, value in flat(tree).items()}
             for name, tree in _items(state).items()
         }
         manifest = {
             "step": int(state.step),
             "score": score,
             "arrays": {
-                name: {key: _describe(array) for key, array in arrays.items()}
+                name: {key: describe(array) for key, array in arrays.items()}
                 for name, arrays in items.items()
             },
         }
@@ -279,7 +199,7 @@ class Checkpoints:
             whole = steps_in(self.folder)
             kept = f"the last whole one is {whole[-1]}" if whole else "none was written before"
             raise SaveError(
-                f"a checkpoint could not be written to {self.folder} ({_first_line(error)}); {kept}"
+                f"a checkpoint could not be written to {self.folder} ({first_line(error)}); {kept}"
             ) from error
 
     def close(self) -> None:
@@ -304,7 +224,7 @@ class Checkpoints:
         for step in reversed(steps):
             path = self.folder / str(step)
             try:
-                read = _read_items(path, ("model", "train", "ema"))
+                read = read_items(path, ("model", "train", "ema"))
             except DamagedError as error:
                 damaged.append((step, str(error)))
                 continue
@@ -315,7 +235,7 @@ class Checkpoints:
                 )
             expected = _items(like)
             parts = {
-                name: _rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
+                name: rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
                 for name in ("model", "ema", "train")
                 if name in expected or name in read
             }
@@ -401,7 +321,7 @@ def read_run(
         image = np.zeros((1, *info.config.input_size, 3), np.float32)
         fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     fit = {"params": fit["params"], "batch_stats": fit.get("batch_stats", {})}
-    variables = jax.tree.map(jax.numpy.asarray, _rebuild(fit, arrays, str(path)))
+    variables = jax.tree.map(jax.numpy.asarray, rebuild(fit, arrays, str(path)))
     return Run(info.config, model, variables, info.skeleton, path)
 
 
@@ -435,7 +355,7 @@ def _read_newest(
     for candidate in candidates:
         path = folder / FOLDER / str(candidate)
         try:
-            read = _read_items(path, _MODEL_ITEMS)
+            read = read_items(path, _MODEL_ITEMS)
         except DamagedError as error:
             problems.append(f"checkpoint {path} is damaged: {error}")
             continue
@@ -447,7 +367,7 @@ def _read_newest(
 
 def _score(path: pathlib.Path) -> float:
     try:
-        score = _read_manifest(path)["score"]
+        score = read_manifest(path)["score"]
     except DamagedError:
         return float("-inf")
     return float("-inf") if score is None else score
@@ -473,11 +393,11 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     write_info(folder, config, skeleton)
     tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-    arrays = {key: np.asarray(value) for key, value in _flat(tree).items()}
+    arrays = {key: np.asarray(value) for key, value in flat(tree).items()}
     manifest = {
         "step": 0,
         "score": None,
-        "arrays": {"model": {key: _describe(array) for key, array in arrays.items()}},
+        "arrays": {"model": {key: describe(array) for key, array in arrays.items()}},
     }
     with ocp.CheckpointManager((folder / FOLDER).absolute()) as manager:
         manager.save(

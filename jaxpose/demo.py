@@ -39,6 +39,7 @@ def main() -> int:
         *(python, "-m", "jaxpose", "predict", str(run), str(shown), "-o", str(pictures)),
         *("--boxes", str(folder / DATA / "val.json")),
     )
+    write_overview(pictures, folder / "overview.jpg")
     step(python, "-m", "jaxpose", "export", str(run), "--to", "onnx", "-o", str(exported))
     files = sorted(exported.glob("*.onnx"))
     step(
@@ -54,7 +55,7 @@ def main() -> int:
     for name, value in scores.items():
         print(f"  {name:10} {value:.3f}")
     print(f"{minutes:.1f} minutes. Look at:")
-    print(f"  pictures   {pictures}/")
+    print(f"  pictures   {folder / 'overview.jpg'}, one by one in {pictures}/")
     print(f"  report     {run / 'report' / 'index.html'}")
     print(f"  run folder {run}/   (metrics.jsonl, tensorboard/, checkpoints/)")
     print(f"  ONNX file  {files[0]}")
@@ -80,6 +81,16 @@ def choose_pictures(annotations: pathlib.Path, folder: pathlib.Path, count: int 
         link = folder / source.name
         if not link.exists():
             link.symlink_to(source.resolve())
+
+
+def write_overview(pictures: pathlib.Path, file: pathlib.Path) -> None:
+    """Lays the drawn pictures out on one sheet."""
+    import cv2
+
+    from jaxpose import draw
+
+    drawn = [cv2.imread(str(path))[:, :, ::-1] for path in sorted(pictures.glob("*.jpg"))]
+    cv2.imwrite(str(file), draw.contact_sheet(drawn, columns=4)[:, :, ::-1])
 
 
 def score(report: pathlib.Path) -> float:

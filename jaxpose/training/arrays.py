@@ -71,7 +71,7 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
             continue
         try:
             with ocp.PyTreeCheckpointer() as reader:
-                tree = reader.restore(path / name)
+                tree = reader.restore(path.absolute() / name)  # orbax takes no other
         except Exception as error:  # whatever the storage layers raise: the data is not there
             raise DamagedError(f"{name} cannot be read ({first_line(error)})") from None
         arrays = {

@@ -71,6 +71,13 @@ def test_what_is_saved_comes_back(tmp_path, ema):
     assert lines == []
 
 
+def test_a_relative_folder_is_as_good_as_an_absolute_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(pathlib.Path("run"), (7, None))
+    found, lines = restore(pathlib.Path("run"))
+    assert int(found.step) == 7 and lines == []
+
+
 def test_nothing_to_restore(tmp_path):
     assert restore(tmp_path) == (None, [])
 

@@ -28,7 +28,7 @@ LAYERS = {
     "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
 }
 TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}
-OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "tensorboardX", "litert", "ncnn"}
+OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn"}
 
 
 def source_files(*folders: str) -> list[pathlib.Path]:

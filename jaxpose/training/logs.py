@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 
-from jaxpose.training import tensorboard
 from jaxpose.training.files import write_atomic
 
 
@@ -28,20 +27,29 @@ class RunLog:
 
     def __init__(self, folder: pathlib.Path, step: int):
         self._metrics_path = folder / "metrics.jsonl"
+        import tensorboardX  # here, because it costs the programs that do not log a second
+
         cut_back(self._metrics_path, step)
         self._metrics = open(self._metrics_path, "a", encoding="utf-8")
         self._timing = open(folder / "timing.jsonl", "a", encoding="utf-8")
-        self._events = tensorboard.EventWriter(folder / "tensorboard", purge_from=step + 1)
+        # TensorBoard forgets what earlier files say about later steps: a resumed run is one curve.
+        self._events = tensorboardX.SummaryWriter(
+            str(folder / "tensorboard"), purge_step=step + 1, flush_secs=30
+        )
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
         """One line of values that a repeated run gives again."""
         _append(self._metrics, {"step": step, **values})
-        self._events.scalars(step, values)
+        self._draw(step, values)
 
     def timing(self, step: int, values: dict[str, Any]) -> None:
         """One line of values that depend on the machine."""
         _append(self._timing, {"step": step, **values})
-        self._events.scalars(step, values)
+        self._draw(step, values)
+
+    def _draw(self, step: int, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
 
     def sync(self) -> None:
         """Makes the lines so far outlive the machine; called before a checkpoint is written."""

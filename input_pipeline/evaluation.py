@@ -87,9 +87,8 @@ class EvalData:
 
     def _chunk(self, number: int) -> batches_module.Batch:
         size = graph.chunk_size(self._batch_size)
-        step, part = divmod(number, self._batch_size // size)
-        first = order.first_example(step, self._global_batch, self._host_id, self._host_count)
-        first += part * size
+        hosts = self._host_id, self._host_count
+        first = order.first_of_chunk(number, size, self._global_batch, *hosts)
         batch = batches_module.empty(size, self._input_size, self.skeleton.num_joints)
         for slot, index in enumerate(range(first, min(first + size, self.num_examples))):
             for key, value in self._make(index).items():

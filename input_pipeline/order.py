@@ -48,3 +48,9 @@ def first_example(step: int, batch_size: int, host_id: int, host_count: int) -> 
     of hosts.
     """
     return step * batch_size + host_id * (batch_size // host_count)
+
+
+def first_of_chunk(number: int, chunk: int, batch_size: int, host_id: int, host_count: int) -> int:
+    """Position of the first example of a host's chunk; its chunks are counted from step 0 on."""
+    step, part = divmod(number, batch_size // host_count // chunk)
+    return first_example(step, batch_size, host_id, host_count) + part * chunk

@@ -71,9 +71,8 @@ class TrainData:
 
     def _chunk(self, number: int) -> batches_module.Batch:
         size = graph.chunk_size(self._batch_size)
-        step, part = divmod(number, self._batch_size // size)
-        first = order.first_example(step, self._global_batch, self._host_id, self._host_count)
-        first += part * size
+        hosts = self._host_id, self._host_count
+        first = order.first_of_chunk(number, size, self._global_batch, *hosts)
         batch = batches_module.empty(size, self._input_size, self.skeleton.num_joints)
         for slot in range(size):
             for key, value in self.example(first + slot).items():

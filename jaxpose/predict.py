@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,9 @@ class Pose:
         ValueError: `source` is neither, or cannot be read.
     """
 
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+
     def __init__(
         self,
         source: str | pathlib.Path,
@@ -65,9 +69,6 @@ class Pose:
             self.skeleton, self.input_size, self._predict = _from_file(path, flip)
         else:
             self.skeleton, self.input_size, self._predict = _from_run(path, step, flip)
-
-    skeleton: Skeleton
-    input_size: tuple[int, int]
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> People:
         """Poses of the people in a picture.
@@ -117,8 +118,6 @@ class Pose:
 
 
 def _from_run(path: pathlib.Path, step: int | str | None, flip: bool):
-    import functools
-
     import jax
 
     from jaxpose.training import checkpoint, mesh

@@ -1,9 +1,10 @@
 # make demo   train, evaluate, draw and export a pose network on generated people (about ten minutes, 2 cores)
-# make test   every test
+# make test   every test, in WORKERS processes (2; each takes about 3 GB)
 # make lint   ruff
 # Each makes .venv when it is missing. PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
 
@@ -12,7 +13,7 @@ demo: $(READY)
 	$(VENV)/bin/python -m jaxpose.demo
 
 test: $(READY)
-	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -18,7 +18,7 @@ def get_config():
     config.model_options.deconv_init = "kaiming"
     config.sigma = 1.5
     config.batch_size = 16
-    config.epochs = 4.5
+    config.epochs = 4.25
     config.optimizer.learning_rate = 2e-3
     config.schedule.name = "cosine"
     config.schedule.warmup_steps = 100
@@ -29,6 +29,6 @@ def get_config():
     config.data.format = "generated"
     config.data.cache = True
     config.eval.decode = "dark"  # a 32x24 map is coarse; the paper has the quarter offset
-    config.eval_every = 2.5
+    config.eval_every = 0.0
     config.log_every = 20
     return config

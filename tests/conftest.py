@@ -12,6 +12,7 @@ CACHE = pathlib.Path(tempfile.gettempdir()) / f"jaxpose-test-xla-{os.getuid()}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # damaged pictures are what some tests are about
 
 
 @pytest.fixture(scope="session")

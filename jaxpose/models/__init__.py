@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
+from jaxpose.models import litepose, wlitepose
 from jaxpose.models.hwl import HWL
 from jaxpose.models.published import INFO, ModelInfo
 from jaxpose.models.simplebaseline import (
@@ -18,6 +20,12 @@ from jaxpose.models.simplebaseline import (
 )
 
 _CONSTRUCTORS = {
+    "litepose_xs": partial(litepose.LitePose, litepose.XS),
+    "litepose_s": partial(litepose.LitePose, litepose.S),
+    "litepose_m": partial(litepose.LitePose, litepose.M),
+    "litepose_l": partial(litepose.LitePose, litepose.L),
+    "wlitepose_xs": partial(wlitepose.WLitePose, litepose.XS),
+    "wlitepose_s": partial(wlitepose.WLitePose, litepose.S),
     "hwl_mobilenetv3": HWL,
     "simplebaseline_mobilenetv2": simplebaseline_mobilenetv2,
     "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,

@@ -36,14 +36,70 @@ class ModelInfo(NamedTuple):
     published: tuple[Row, ...]
 
 
-def _rows(source: str, *rows: tuple) -> tuple[Row, ...]:
-    return tuple(Row(*row, source) for row in rows)
+def _rows(source: str, *rows: tuple, convention: str = "mmcv") -> tuple[Row, ...]:
+    return tuple(Row(*row, source, convention) for row in rows)
 
 
+def _bottomup(name: str, paper: str, side: int, *rows: tuple[Row, ...]) -> ModelInfo:
+    return ModelInfo(name, "bottomup", paper, (side, side), sum(rows, ()))
+
+
+def _litepose_readme(*rows: tuple) -> tuple[Row, ...]:
+    return _rows("LitePose repository", *rows, convention="ptflops")
+
+
+def _wlitepose_paper(*rows: tuple) -> tuple[Row, ...]:
+    return _rows("WLitePose paper", *rows, convention="ptflops")
+
+
+_LITEPOSE = (
+    "Wang et al., Lite Pose: Efficient Architecture Design for 2D Human Pose Estimation, CVPR 2022"
+)
+_WLITEPOSE = (
+    "Wang et al., Lightweight Human Pose Estimation Based on Heatmap Weighted Loss Function, 2024"
+)
 _HWL = "Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022"
 _SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
 
 MODELS = (
+    _bottomup(
+        "litepose_xs",
+        _LITEPOSE,
+        256,
+        _wlitepose_paper(
+            ("coco", (256, 256), 17, 1.7, 1.2, "AP", 40.1),
+            ("crowdpose", (256, 256), 14, 1.7, 1.2, "AP", 49.4),
+        ),
+    ),
+    _bottomup(
+        "litepose_s",
+        _LITEPOSE,
+        448,
+        _wlitepose_paper(
+            ("coco", (448, 448), 17, 2.7, 5.0, "AP", 56.4),
+            ("crowdpose", (448, 448), 14, 2.7, 5.0, "AP", 58.0),
+        ),
+    ),
+    _bottomup("litepose_m", _LITEPOSE, 448),
+    _bottomup("litepose_l", _LITEPOSE, 512),
+    _bottomup(
+        "wlitepose_xs",
+        _WLITEPOSE,
+        256,
+        _wlitepose_paper(
+            ("coco", (256, 256), 17, 2.3, 1.5, "AP", 41.1),
+            ("crowdpose", (256, 256), 14, 2.3, 1.5, "AP", 50.6),
+        ),
+    ),
+    _bottomup(
+        "wlitepose_s",
+        _WLITEPOSE,
+        448,
+        _wlitepose_paper(
+            ("coco", (448, 448), 17, 3.6, 5.8, "AP", 57.7),
+            ("crowdpose", (448, 448), 14, 3.6, 5.8, "AP", 59.6),
+        ),
+    ),
     ModelInfo(
         "hwl_mobilenetv3",
         "topdown",

@@ -1,8 +1,9 @@
 """Annotation files, read and checked: COCO keypoint format, CrowdPose, MPII, detected boxes.
 
-`load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` give the list of people to train or evaluate on, as
-the public HRNet and mmpose 0.x code builds it, in the order of the file. A file that breaks a rule
-is refused with one line naming the file, the record and the rule; `problems` lists all of them.
+`load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` give the list of people to train or
+evaluate on, as the public HRNet, HigherHRNet and mmpose 0.x code builds it, in the order of the
+file. A file that breaks a rule is refused with one line naming the file, the record and the rule;
+`problems` lists all of them.
 
 Points are (x, y) in pixels of the picture as stored, pixel (0, 0) the center of the top-left one.
 """

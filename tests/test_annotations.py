@@ -267,6 +267,8 @@ def test_crowdpose(tmp_path):
     assert len(annotations.problems(path)) == 1  # the one without joints
     assert annotations.load_coco(path, image_dir=tmp_path).format == "coco"
     other = crowdpose_file()
+    del other["images"][0]["crowdIndex"]
+    assert load(tmp_path, other).crowd_index == {2: 0.5}
     other["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(14)], "skeleton": []}
     assert load(tmp_path, other).format == "coco"
 

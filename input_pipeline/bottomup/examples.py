@@ -96,6 +96,13 @@ class EvalExamples:
         self.image_id = np.array([info.id for info in infos], np.int64)
         people = self.dataset.labelled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
+        crowding = self.dataset.crowd_index
+        if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):
+            raise ValueError(
+                f"config.eval.metric='crowdpose' needs the crowdIndex of every picture, "
+                f"{self.dataset.path} has {len(crowding)} of {len(self.dataset.images)} "
+                f"(config.data.format='crowdpose' reads it)"
+            )
         self._scales = tuple(float(scale) for scale in config.eval.scales)
         if 1.0 not in self._scales or min(self._scales) <= 0:
             raise ValueError(

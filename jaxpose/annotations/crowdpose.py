@@ -36,7 +36,9 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     for record in data["images"]:
         if not isinstance(record, dict) or record.get("id") not in fields["images"]:
             continue  # reported already
-        index = record.get("crowdIndex")
+        if "crowdIndex" not in record:
+            continue  # only the scores need it
+        index = record["crowdIndex"]
         if is_number(index) and index >= 0:
             crowd_index[record["id"]] = float(index)
         else:

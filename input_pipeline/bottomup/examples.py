@@ -117,16 +117,14 @@ class EvalExamples:
         ]
         self._center = np.array([center for _, center, _ in sights], np.float32)
         self._scale = np.array([scale for _, _, scale in sights], np.float32)
+        self._sizes_of = [sizes for sizes, _, _ in sights]
         members: dict[tuple, list[int]] = {}
-        for index, (sizes, _, _) in enumerate(sights):
+        for index, sizes in enumerate(self._sizes_of):
             members.setdefault(sizes, []).append(index)
         self._group_sizes = sorted(members)
         self.groups = [np.array(members[sizes]) for sizes in self._group_sizes]
         one = self._scales.index(1.0)
         self.sizes = [sizes[one] for sizes in self._group_sizes]
-        self._group_of = {
-            index: sizes for sizes, indexes in members.items() for index in indexes
-        }  # fmt: skip
         self.spec = batches_module.bottomup_evaluation(dict.fromkeys(self._scales, (None, None)))
 
     def group_spec(self, group: int) -> batches_module.Spec:
@@ -144,7 +142,7 @@ class EvalExamples:
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             batches_module.scale_key(scale): augment.warp(image, view, size)
-            for scale, size in zip(self._scales, self._group_of[index], strict=True)
+            for scale, size in zip(self._scales, self._sizes_of[index], strict=True)
         }
 
 

@@ -35,9 +35,9 @@ def crowds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shallow():
+def shrunk():
     with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shallow(patch)
+        tiny_runs.shrink(patch)
         yield
 
 
@@ -67,7 +67,7 @@ def finished(people, tmp_path_factory, compiled):
 @pytest.fixture(scope="module")
 def finished_crowds(crowds, tmp_path_factory, compiled):
     """The same of a bottom-up network."""
-    config = tiny_runs.crowd_config(crowds, model="wlitepose_xs")
+    config = tiny_runs.crowd_config(crowds)
     folder = tmp_path_factory.mktemp("runs") / "crowds"
     compiled.clear()
     assert train.main(config, str(folder)) == 0

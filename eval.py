@@ -9,7 +9,8 @@
 
 Settings come from the run's config.json; --config.key=value changes them, for example
 --config.data.detections=boxes.json or --config.eval.decode=dark. The report folder gets
-metrics.json, results.json (COCO results form) and index.html with the worst people drawn.
+metrics.json, results.json (COCO results form) and index.html with the worst people (bottom-up: the
+worst pictures) drawn.
 """
 
 import functools
@@ -41,18 +42,24 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
     # ------------------------------------------------------------------ devices
     runtime.start(config)
     hosts = jax.process_count()
+    told = read_exported(source, config) if source.exported else None
     configuration.validate(config, devices=jax.device_count(), hosts=hosts, training=False)
     ops.set_implementation(config.ops)
 
     # ------------------------------------------------------------------ data
     data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
-    boxes = "detected" if config.data.detections else "annotated"
-    print(f"{data.num_examples} {boxes} boxes of {data.dataset.path}", flush=True)
+    noun = "pictures"
+    if config.paradigm == "topdown":
+        noun = "detected boxes" if config.data.detections else "annotated boxes"
+    print(f"{data.num_examples} {noun} of {data.dataset.path}", flush=True)
 
     # ------------------------------------------------------------------ network
-    options = {"flip": config.eval.flip, "decode": config.eval.decode}
-    if source.exported:
-        predict = exported_predict(config, source, data.skeleton, options)
+    if told:
+        check_joints(Skeleton.from_dict(told["skeleton"]), data.skeleton, source.name)
+        from jaxpose import export
+
+        run_file = export.run_file(source.exported)
+        predict = evaluation.make_predictor_from_file(run_file, data.skeleton, config)
     else:
         # From `config`: it may change what does not change the weights, such as dtype.
         model = configuration.create_model(config, data.skeleton.num_joints)
@@ -65,7 +72,7 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
             weights = runtime.run_once(init, jax.random.key(config.seed), image)
         grid = mesh.make_mesh()
         weights = mesh.replicate(weights, grid)
-        step = evaluation.make_predict(model, data.skeleton, grid, **options)
+        step = evaluation.make_predictor(model, data.skeleton, grid, config)
         predict = functools.partial(step, weights)
     print(f"network: {source.name}", flush=True)
 
@@ -93,26 +100,38 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
         }
         title = f"{config.model} on {data.dataset.path.name}"
         reports.write(folder, report, data.dataset, title=title, settings=settings)
-    print(f"\n{data.num_examples} people in {seconds:.1f} s; report {folder / 'index.html'}")
+    print(f"\n{data.num_examples} {noun} in {seconds:.1f} s; report {folder / 'index.html'}")
     return 0
 
 
-def exported_predict(
-    config: ConfigDict, source: programs.Source, skeleton: Skeleton, options: dict
-):
-    """Prediction with an exported file, after checking that it fits the data and the settings."""
+def read_exported(source: programs.Source, config: ConfigDict) -> dict:
+    """What an exported file says of itself, after checking that it fits the settings.
+
+    A bottom-up file takes whole pictures of its own size: `config` is set to that.
+    """
     from jaxpose import export
 
     told = export.read_metadata(source.exported)
-    check_joints(Skeleton.from_dict(told["skeleton"]), skeleton, source.exported)
+    if told["paradigm"] != config.paradigm:
+        raise ValueError(
+            f"{source.exported} is {told['paradigm']}, the settings are {config.paradigm}: "
+            "give the run or the recipe it comes from"
+        )
     size = tuple(told["input_size"])
-    if size != tuple(config.input_size):
+    if config.paradigm == "bottomup":
+        if len(config.eval.scales) > 1:
+            raise ValueError(
+                f"{source.exported} takes one size, config.eval.scales={config.eval.scales} are "
+                'more: give --config.eval.scales="(1.0,)"'
+            )
+        config.input_size, config.eval.sizing = size, "fixed"
+        print(f"pictures of {size} pixels, as {source.exported} takes them", flush=True)
+    elif size != tuple(config.input_size):
         raise ValueError(
             f"{source.exported} takes {size} pixels, config.input_size is "
             f"{tuple(config.input_size)}: give --config.input_size='{size}'"
         )
-    run_file = export.run_file(source.exported)
-    return evaluation.make_predict_from_heatmaps(run_file, skeleton, **options)
+    return told
 
 
 def check_joints(ours: Skeleton, data: Skeleton, name: str) -> None:
@@ -142,6 +161,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("exported", None, "File of `jaxpose export`, .onnx or .pt2.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     flags.DEFINE_string("report", None, "Folder of the report (default: report/ in the run).")
-    flags.DEFINE_integer("worst", 10, "Worst people to draw.", lower_bound=0)
+    flags.DEFINE_integer("worst", 10, "Worst people (pictures) to draw.", lower_bound=0)
     flags.DEFINE_boolean("untrained", False, "Random weights: what chance gives.")
     app.run(run, flags_parser=programs.parse_eval_flags)

@@ -23,7 +23,17 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import evaluation, ops  # noqa: E402
-from jaxpose.training import checkpoint, logs, mesh, programs, runtime, schedule, state, step  # noqa: E402
+from jaxpose.training import (  # noqa: E402
+    checkpoint,
+    logs,
+    mesh,
+    objective,
+    programs,
+    runtime,
+    schedule,
+    state,
+    step,
+)
 from jaxpose.training import config as configuration  # noqa: E402
 
 IMPORTED = time.perf_counter()
@@ -66,19 +76,23 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         )
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
+    noun = "pictures" if config.paradigm == "bottomup" else "people"
     say(
-        f"{examples} people to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
+        f"{examples} {noun} to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
         f"joints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"
     )
 
     # ------------------------------------------------------------------ model, optimiser, state
     model = configuration.create_model(config, skeleton.num_joints)
+    aim = objective.make_objective(model, config)
     rate = schedule.make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
     )
     optimizer = schedule.make_optimizer(config.optimizer, rate)
     size = tuple(config.input_size)
-    create = functools.partial(state.create_state, model, optimizer, size, config.ema_decay > 0)
+    create = functools.partial(
+        state.create_state, model, optimizer, size, config.ema_decay > 0, parts=aim.parts
+    )
     shapes = jax.eval_shape(create, config.seed)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     say(f"{config.model}: {parameters:,} parameters, input {size}")
@@ -102,7 +116,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ the step, compiled once
     train_step = step.make_train_step(
-        step.make_loss(model, config),
+        aim.loss,
         optimizer,
         rate,
         grid,
@@ -110,12 +124,10 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         ema_decay=config.ema_decay,
         log_every=config.log_every,
     )
-    predict = evaluation.make_predict(
-        model, skeleton, grid, flip=config.eval.flip, decode=config.eval.decode
-    )
+    predict = evaluation.make_predictor(model, skeleton, grid, config)
 
     def place(batch):
-        return mesh.shard_batch({key: batch[key] for key in ("image", "keypoints")}, grid)
+        return mesh.shard_batch({key: batch[key] for key in aim.inputs}, grid)
 
     def report(done: int, metrics, batch) -> None:
         """Reads the metrics of a step; stops the run when they are not finite."""

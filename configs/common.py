@@ -1,8 +1,8 @@
 """Every setting of train.py and eval.py: its default, its unit, one line each.
 
-A recipe calls `get_config()` and changes what differs. Unknown keys are refused, also on the
-command line (`--config.optimizer.learning_rate=1e-3`); `model_options` alone takes new keys,
-since each model has its own switches (`jaxpose models` lists the models).
+A recipe calls `get_config()` (top-down) or `bottomup()` and changes what differs. Unknown keys are
+refused, also on the command line (`--config.optimizer.learning_rate=1e-3`); `model_options` alone
+takes new keys, since each model has its own switches (`jaxpose models` lists the models).
 """
 
 from ml_collections import ConfigDict
@@ -13,9 +13,10 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     # Network
-    config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`
+    config.paradigm = "topdown"  # topdown: one person a crop | bottomup: all people of a picture
+    config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`, of that paradigm
     config.model_options = ConfigDict()  # keyword arguments of that model, e.g. attention="se"
-    config.input_size = (256, 192)  # (height, width) of the person crop, pixels; multiples of 32
+    config.input_size = (256, 192)  # (height, width) of the input, pixels; multiples of 32
     config.dtype = "float32"  # float32 | bfloat16: activations; parameters stay float32
     config.ops = "auto"  # auto | fast | lax: implementation of the named operators
     config.batch_norm = "device"  # device | global: whose batch gives the statistics
@@ -23,9 +24,9 @@ def get_config() -> ConfigDict:
 
     # Optimisation
     config.seed = 0  # initial weights, order of examples and augmentation
-    config.batch_size = 64  # people a step, over all devices and hosts
+    config.batch_size = 64  # people (bottom-up: pictures) a step, over all devices and hosts
     config.accumulate = 1  # micro-batches a step; gradients are averaged
-    config.epochs = 210.0  # passes over the training people
+    config.epochs = 210.0  # passes over the training people (bottom-up: pictures)
     config.ema_decay = 0.0  # moving average of parameters and BN statistics; 0 = off
 
     config.loss = ConfigDict()
@@ -50,19 +51,19 @@ def get_config() -> ConfigDict:
 
     # Data
     config.data = ConfigDict()
-    config.data.format = "coco"  # coco | mpii | generated
+    config.data.format = "coco"  # coco | mpii | crowdpose | generated
     config.data.root = ""  # dataset folder; the paths below are relative to it
     config.data.train_annotations = "annotations/person_keypoints_train2017.json"
     config.data.val_annotations = "annotations/person_keypoints_val2017.json"
     config.data.train_images = "train2017"  # folder
     config.data.val_images = "val2017"  # folder
-    config.data.detections = ""  # detector boxes for evaluation; "" = annotated boxes
+    config.data.detections = ""  # top-down: detector boxes to evaluate on; "" = annotated ones
     config.data.head_boxes = ""  # mpii: mpii_gt_val.mat; "" = head size from two joints
     config.data.storage = "files"  # files | tfds
     config.data.tfds_dir = ""  # where storage=tfds keeps its prepared copy
     config.data.workers = 2  # parallel decoders
     config.data.prefetch = 4  # batches ready in advance
-    config.data.limit = 0  # use only so many people of each split; 0 = all
+    config.data.limit = 0  # use only so many people (pictures) of each split; 0 = all
     config.data.cache = False  # keep decoded pictures in memory
     config.data.generated = ConfigDict()  # format=generated: what to draw into root
     config.data.generated.num_train = 3000  # pictures
@@ -141,3 +142,99 @@ def mpii() -> ConfigDict:
     config.augment.shift_prob = 0.0
     config.eval.metric = "mpii"
     return config
+
+
+def bottomup() -> ConfigDict:
+    """Returns all settings with their defaults for bottom-up networks: WLitePose's recipe on COCO.
+
+    The groups loss, augment and eval have other keys than the top-down ones; `data.generated` and
+    the top level have a few more. Pictures are trained on as square crops around their centre.
+    """
+    config = get_config()
+    config.paradigm = "bottomup"
+    config.model = "wlitepose_xs"
+    config.input_size = (256, 256)
+    config.schedule.warmup_steps = 0
+    with config.unlocked():
+        config.max_people = 30  # people of a picture whose joints get tags
+
+        config.loss = ConfigDict()
+        config.loss.name = "soft_boundary"  # soft_boundary | mse, at 1/4 and 1/2 of the input
+        config.loss.tau = 0.01  # soft_boundary: power of the target in its weight
+        config.loss.detach_weight = False  # soft_boundary: no gradient through the weight
+        config.loss.push = 1e-3  # weight of the term that moves the tags of two people apart
+        config.loss.pull = 1e-3  # weight of the term that brings the tags of one together
+
+        config.augment = ConfigDict()
+        config.augment.flip = 0.5  # probability of a mirror image
+        config.augment.scale_min = 0.75  # least side of the crop, share of the short side
+        config.augment.scale_max = 1.5  # largest
+        config.augment.rotation = 30.0  # largest angle, degrees; uniform
+        config.augment.translate = 40.0  # largest shift of the centre, 1/200 of the crop's side
+
+        config.eval = ConfigDict()
+        config.eval.batch_size = 8  # pictures a step, over all devices and hosts
+        config.eval.flip = True  # average with the mirror image
+        config.eval.scales = (1.0,)  # sizes to average over, shares of the input size; 1 is one
+        config.eval.sizing = "short_side"  # short_side | fixed: input_size is that, or the whole
+        config.eval.max_people = 30  # candidates of a joint
+        config.eval.detection_threshold = 0.1  # least heatmap value of a candidate
+        config.eval.tag_threshold = 1.0  # tags of one person are nearer to each other
+        config.eval.nms_kernel = 5  # pixels; a candidate is the maximum of such a window
+        config.eval.adjust = True  # move joints a quarter of a pixel to the higher neighbour
+        config.eval.refine = True  # look for the joints that a person lacks
+        config.eval.metric = "coco"  # coco | crowdpose
+
+        config.data.generated.people = (2, 6)  # fewest and most people of a picture
+        config.data.generated.overlap = 0.3  # 0 = they stand apart ... 1 = behind each other
+    config.model_options.unlock()
+    _follow(config, 1e-3, 32, 500.0, (350.0, 480.0))
+    return config
+
+
+def _follow(config: ConfigDict, rate: float, batch: int, epochs: float, milestones: tuple) -> None:
+    config.optimizer.learning_rate = rate
+    config.batch_size = batch
+    config.epochs = epochs
+    config.schedule.milestones = milestones
+
+
+def _schedule(config: ConfigDict, name: str, papers: tuple) -> ConfigDict:
+    """`--config=RECIPE.py:litepose` takes the schedule of LitePose's official configuration."""
+    schedules = {"wlitepose": papers, "litepose": (4e-3, 16, 500.0, (350.0, 480.0))}
+    if name not in schedules:
+        raise ValueError(f"no schedule {name!r}: choose from {', '.join(schedules)}")
+    _follow(config, *schedules[name])
+    return config
+
+
+def coco_bottomup(input_size: tuple[int, int], schedule: str = "wlitepose") -> ConfigDict:
+    """COCO 2017 in its official folders, bottom-up.
+
+    Args:
+        input_size: (H, W), equal; pictures are evaluated with their short side at that size.
+        schedule: "wlitepose", that of the paper: Adam 1e-3, batch 32 on two devices, 500 epochs,
+            x0.1 at 350 and 480; or "litepose", the official one of LitePose: 4e-3, batch 16 on
+            each device (16 here: give --config.batch_size), 500 epochs, 350 and 480.
+    """
+    config = bottomup()
+    config.input_size = input_size
+    return _schedule(config, schedule, (1e-3, 32, 500.0, (350.0, 480.0)))
+
+
+def crowdpose(input_size: tuple[int, int], schedule: str = "wlitepose") -> ConfigDict:
+    """CrowdPose, trained on train and val together and scored on test, as the papers have it.
+
+    The annotation files are those that mmpose publishes; CrowdPose's own
+    (--config.data.train_annotations=...) have the same form. Arguments as for `coco_bottomup`; the
+    paper's schedule is 200 epochs here, x0.1 at 50 and 180.
+    """
+    config = bottomup()
+    config.input_size = input_size
+    config.data.format = "crowdpose"
+    config.data.train_annotations = "annotations/mmpose_crowdpose_trainval.json"
+    config.data.val_annotations = "annotations/mmpose_crowdpose_test.json"
+    config.data.train_images = "images"
+    config.data.val_images = "images"
+    config.eval.metric = "crowdpose"
+    return _schedule(config, schedule, (1e-3, 32, 200.0, (50.0, 180.0)))

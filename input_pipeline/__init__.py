@@ -3,15 +3,30 @@
     data = input_pipeline.train_data(config)
     for batch in data.batches(start_step): ...
 
-`input_pipeline.batch` describes the batches, `input_pipeline.order` their order.
+`input_pipeline.batch` describes the batches, `input_pipeline.order` their order. What is in them
+depends on `config.paradigm`: `topdown` has one person a crop, `bottomup` one picture with everybody
+in it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from input_pipeline import dataset as datasets
 from input_pipeline.evaluation import EvalData
 from input_pipeline.training import TrainData
+
+
+def _examples(config: Any) -> Any:
+    paradigm = datasets.choice(config.get("paradigm", "topdown"), "paradigm", PARADIGMS)
+    if paradigm == "topdown":
+        from input_pipeline.topdown import examples
+    else:
+        from input_pipeline.bottomup import examples
+    return examples
+
+
+PARADIGMS = ("topdown", "bottomup")
 
 
 def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:
@@ -20,12 +35,14 @@ def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainDa
     Raises:
       ValueError: a setting that cannot be; its subclass AnnotationError for a bad annotation file.
     """
-    return TrainData(config, host_id=host_id, host_count=host_count)
+    examples = _examples(config).TrainExamples(config)
+    return TrainData(examples, config, host_id=host_id, host_count=host_count)
 
 
 def eval_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> EvalData:
     """Evaluation examples of `config` for one of `host_count` hosts. Raises as `train_data`."""
-    return EvalData(config, host_id=host_id, host_count=host_count)
+    examples = _examples(config).EvalExamples(config)
+    return EvalData(examples, config, host_id=host_id, host_count=host_count)
 
 
 __all__ = ["EvalData", "TrainData", "eval_data", "train_data"]

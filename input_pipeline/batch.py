@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 Batch = dict[str, np.ndarray]
+# Key -> (dtype, shape of one example); a side of a picture that differs between batches is None.
+Spec = dict[str, tuple[np.dtype, tuple[int | None, ...]]]
 
 # Value of image_id and annotation_id in the slots that pad the last evaluation batch.
 PADDING_ID = -1
 
+_BOOL, _UINT8 = np.dtype(np.bool_), np.dtype(np.uint8)
+_FLOAT, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
-def spec(
-    input_size: tuple[int, int], num_joints: int
-) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-    """Key -> (dtype, shape of one example) of a top-down batch.
+
+def topdown(input_size: tuple[int, int], num_joints: int) -> Spec:
+    """A top-down batch, in training and at evaluation.
 
     * image: RGB crop [H, W, 3], zero outside the picture.
     * valid: False where the slot holds no example (padding, or an undecodable picture at
@@ -31,42 +34,99 @@ def spec(
       input_size: (H, W) of the crop.
       num_joints: K.
     """
-    height, width = input_size
-    float32, int64 = np.dtype(np.float32), np.dtype(np.int64)
     return {
-        "image": (np.dtype(np.uint8), (height, width, 3)),
-        "valid": (np.dtype(np.bool_), ()),
-        "keypoints": (float32, (num_joints, 3)),
-        "center": (float32, (2,)),
-        "scale": (float32, (2,)),
-        "image_id": (int64, ()),
-        "annotation_id": (int64, ()),
-        "box_score": (float32, ()),
+        "image": (_UINT8, (*input_size, 3)),
+        "valid": (_BOOL, ()),
+        "keypoints": (_FLOAT, (num_joints, 3)),
+        "center": (_FLOAT, (2,)),
+        "scale": (_FLOAT, (2,)),
+        "image_id": (_INT64, ()),
+        "annotation_id": (_INT64, ()),
+        "box_score": (_FLOAT, ()),
     }
 
 
-def empty(size: int, input_size: tuple[int, int], num_joints: int) -> Batch:
+def bottomup_training(input_size: tuple[int, int], num_joints: int, max_people: int) -> Spec:
+    """A bottom-up training batch.
+
+    * image: RGB [H, W, 3], zero outside the picture.
+    * valid: True in training.
+    * keypoints: [P, K, 3], (x, y) in pixels of `image` and 1 where labelled, zeros elsewhere; one
+      row a person, zeros where there is nobody. Labelled joints may lie outside `image`.
+    * mirrored: whether the example is mirrored; `keypoints` already are, but the reference rounds
+      targets in the mirrored heatmap, so their encoder must know.
+    * mask_quarter [H/4, W/4], mask_half [H/2, W/2]: 1 where the loss counts; 0 in crowds, on people
+      without labels and outside the picture.
+    * center, scale: of the view, augmentation included, in pixels and units of 200 pixels of the
+      picture that is not mirrored.
+    * image_id: as in the annotation file.
+
+    Args:
+      input_size: (H, W), multiples of 4.
+      num_joints: K.
+      max_people: P.
+    """
+    height, width = input_size
+    return {
+        "image": (_UINT8, (height, width, 3)),
+        "valid": (_BOOL, ()),
+        "keypoints": (_FLOAT, (max_people, num_joints, 3)),
+        "mirrored": (_BOOL, ()),
+        "mask_quarter": (_UINT8, (height // 4, width // 4)),
+        "mask_half": (_UINT8, (height // 2, width // 2)),
+        "center": (_FLOAT, (2,)),
+        "scale": (_FLOAT, (2,)),
+        "image_id": (_INT64, ()),
+    }
+
+
+def scale_key(scale: float) -> str:
+    """Key of the picture at one of the scales of a multi-scale test."""
+    return "image" if scale == 1 else f"image@{scale:g}"
+
+
+def bottomup_evaluation(sizes: Mapping[float, Sequence[int | None]]) -> Spec:
+    """A bottom-up evaluation batch; all of its pictures have one size.
+
+    * image: RGB [h, w, 3], the whole picture, zero around it; `image@0.5` and so on are the same
+      view at the other scales of the test.
+    * valid: as for top-down.
+    * center, scale: of the view; they lead from the grid of `image` back to the picture
+      (`geometry.heatmap_to_image`).
+    * image_id: as in the annotation file.
+
+    Args:
+      sizes: scale -> (h, w), also for scale 1.
+    """
+    pictures = {scale_key(scale): (_UINT8, (*size, 3)) for scale, size in sizes.items()}
+    return {
+        **pictures,
+        "valid": (_BOOL, ()),
+        "center": (_FLOAT, (2,)),
+        "scale": (_FLOAT, (2,)),
+        "image_id": (_INT64, ()),
+    }
+
+
+def empty(size: int, spec: Spec) -> Batch:
     """A batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
-    batch = {
-        key: np.zeros((size, *shape), dtype)
-        for key, (dtype, shape) in spec(input_size, num_joints).items()
-    }
+    batch = {key: np.zeros((size, *shape), dtype) for key, (dtype, shape) in spec.items()}
     batch["scale"][:] = 1
-    batch["image_id"][:] = batch["annotation_id"][:] = PADDING_ID
+    for key in ("image_id", "annotation_id"):
+        if key in batch:
+            batch[key][:] = PADDING_ID
     return batch
 
 
-def check(
-    batch: Mapping[str, np.ndarray], size: int, input_size: tuple[int, int], num_joints: int
-) -> None:
-    """Raises ValueError unless the batch has exactly the documented keys, dtypes and shapes."""
-    expected = spec(input_size, num_joints)
-    if set(batch) != set(expected):
-        raise ValueError(f"batch has keys {sorted(batch)}, expected {sorted(expected)}")
-    for key, (dtype, shape) in expected.items():
-        value = batch[key]
-        if value.dtype != dtype or value.shape != (size, *shape):
-            raise ValueError(
-                f"batch[{key!r}] is {value.dtype}{list(value.shape)}, "
-                f"expected {dtype}{[size, *shape]}"
-            )
+def check(batch: Mapping[str, np.ndarray], size: int, spec: Spec) -> None:
+    """Raises ValueError unless the batch has exactly the keys, dtypes and shapes of `spec`."""
+    if set(batch) != set(spec):
+        raise ValueError(f"batch has keys {sorted(batch)}, expected {sorted(spec)}")
+    for key, (dtype, shape) in spec.items():
+        value, wanted = batch[key], (size, *shape)
+        fits = len(value.shape) == len(wanted) and all(
+            side in (None, found) for side, found in zip(wanted, value.shape, strict=True)
+        )
+        if value.dtype != dtype or not fits:
+            there = f"{value.dtype}{list(value.shape)}"
+            raise ValueError(f"batch[{key!r}] is {there}, expected {dtype}{list(wanted)}")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import input_pipeline
-from input_pipeline import augment, order
 from input_pipeline import dataset as datasets
+from input_pipeline import order
 from jaxpose import images
 
 
@@ -36,36 +36,19 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, f
 
     Args:
       config: as for `train_data`.
-      examples: people timed in the single-thread stages.
+      examples: how many are timed in the single-thread stages.
       steps: batches timed in the last stage.
     """
     data = input_pipeline.train_data(config)
     seed, total = int(config.seed), data.num_examples
     indexes = [order.example(n, seed, total)[1] for n in range(min(examples, total))]
-    ids = [int(data.dataset.people.image_id[index]) for index in indexes]
+    ids = [int(data.examples.image_id[index]) for index in indexes]
     rates: dict[str, float] = {}
     rates["read"], files = _rate(datasets.reader(config, data.dataset), ids)
     rates["decode"], pictures = _rate(images.decode, [file for file in files if file])
-    center, scale = data.dataset.people.center_scale(tuple(config.input_size))
-    options = augment.Options.from_config(config.augment)
-
-    def crop(item: tuple[int, Any]) -> Any:
-        index, picture = item
-        people = data.dataset.people
-        view = augment.augment(
-            augment.View(people.keypoints[index], center[index], scale[index]),
-            box_size=people.box[index, 2:],
-            image_width=picture.shape[1],
-            draws=augment.draw(seed, 0, index),
-            options=options,
-            skeleton=data.skeleton,
-            input_size=tuple(config.input_size),
-        )
-        return augment.render(picture, view, tuple(config.input_size))
-
     readable = [index for index, file in zip(indexes, files, strict=True) if file]
     pairs = [(i, p) for i, p in zip(readable, pictures, strict=True) if p is not None]
-    rates["augment"], _ = _rate(crop, pairs)
+    rates["augment"], _ = _rate(lambda pair: data.examples.make(pair[1], 0, pair[0]), pairs)
     rates["one thread"], _ = _rate(data.example, range(len(indexes)))
     batches = data.batches()
     next(batches)  # the graph is built and its buffers fill

@@ -11,11 +11,12 @@ from typing import Any
 from input_pipeline import source
 from jaxpose import annotations
 
-FORMATS = ("coco", "mpii", "generated")
+FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
 
 
-def _choice(value: str, key: str, known: tuple[str, ...]) -> str:
+def choice(value: str, key: str, known: tuple[str, ...]) -> str:
+    """The value of a setting, if it is a known one; else a ValueError that names the nearest."""
     if value in known:
         return value
     near = difflib.get_close_matches(value, known, n=1)
@@ -26,23 +27,27 @@ def _choice(value: str, key: str, known: tuple[str, ...]) -> str:
 def load(config: Any, split: str) -> annotations.Dataset:
     """The people of one split, "train" or "val".
 
-    With format "generated" the dataset is written first, unless it is there already.
+    With format "generated" the dataset is written first, unless it is there already; bottom-up
+    networks get crowds.
 
     Raises:
       ValueError: unknown format.
       AnnotationError: a missing or malformed annotation file.
     """
     data = config.data
-    kind = _choice(data.format, "data.format", FORMATS)
+    kind = choice(data.format, "data.format", FORMATS)
     if kind == "generated":
         from input_pipeline import generated
 
-        root = generated.ensure(data.root, **data.get("generated", {}))
+        crowds = config.get("paradigm") == "bottomup"
+        write = generated.ensure_crowds if crowds else generated.ensure
+        root = write(data.root, **data.get("generated", {}))
         path, folder = root / f"{split}.json", root / "images"
     else:
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
-    read = annotations.load_mpii if kind == "mpii" else annotations.load_coco
+    readers = {"crowdpose": annotations.load_crowdpose, "mpii": annotations.load_mpii}
+    read = readers.get(kind, annotations.load_coco)
     dataset = read(path, image_dir=folder)
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
@@ -51,7 +56,7 @@ def load(config: Any, split: str) -> annotations.Dataset:
 
 def reader(config: Any, dataset: annotations.Dataset) -> Callable[[int], bytes]:
     """Function image id -> bytes of the picture, from where `config.data.storage` says."""
-    if _choice(config.data.storage, "data.storage", STORAGES) == "files":
+    if choice(config.data.storage, "data.storage", STORAGES) == "files":
         return source.read_files(dataset)
     from input_pipeline import tfds_builders
 

@@ -7,7 +7,6 @@ they belong to JAX.
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from input_pipeline.batch import Batch
+from input_pipeline.batch import Batch, Spec
 
 # Examples made by one call from the graph into Python: enough to hide the cost of the call, few
 # enough for several workers to share one batch.
@@ -49,7 +48,8 @@ class Batches(Iterator[Batch]):
       make_chunk: chunk number -> `chunk` examples; batch b is made of the chunks from
         b * batch_size / chunk on. Called from several threads.
       first, last: batch numbers.
-      spec: `batch.spec`.
+      spec: of the batches (`batch`); sides that differ between batches are None, but the chunks of
+        one batch agree.
       chunk: examples in a chunk, a divisor of the batch size.
       batch_size: examples in a batch.
       workers: threads that make chunks.
@@ -65,7 +65,7 @@ class Batches(Iterator[Batch]):
         first: int,
         last: int | None,
         *,
-        spec: dict[str, tuple[np.dtype, tuple[int, ...]]],
+        spec: Spec,
         chunk: int,
         batch_size: int,
         workers: int,
@@ -122,8 +122,8 @@ class Batches(Iterator[Batch]):
             raise (self._failures[0] if self._failures else error) from None
         arrays = (tensor.numpy() for tensor in tensors)
         return {
-            key: value.reshape(self._batch_size, *shape)
-            for (key, (_, shape)), value in zip(self._spec.items(), arrays, strict=True)
+            key: value.reshape(self._batch_size, *value.shape[2:])
+            for key, value in zip(self._spec, arrays, strict=True)
         }
 
     def close(self) -> None:
@@ -138,8 +138,3 @@ _open: weakref.WeakSet[Batches] = weakref.WeakSet()
 def _close_all() -> None:
     for iterator in list(_open):
         iterator.close()
-
-
-def num_batches(num_examples: int, batch_size: int) -> int:
-    """Batches needed for every example to be in one."""
-    return math.ceil(num_examples / batch_size)

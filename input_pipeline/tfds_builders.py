@@ -69,8 +69,15 @@ class CocoKeypoints(_PictureBuilder):
     """Pictures of a dataset in COCO keypoint format, official COCO or any other."""
 
 
+class CrowdPose(_PictureBuilder):
+    """Pictures of CrowdPose, by one of its official annotation files."""
+
+
 class MpiiKeypoints(_PictureBuilder):
     """Pictures of MPII, by an annotation file in the json form of the HRNet project."""
+
+
+BUILDERS = {"coco": CocoKeypoints, "crowdpose": CrowdPose, "mpii": MpiiKeypoints}
 
 
 def fingerprint(dataset: annotations.Dataset) -> str:
@@ -88,7 +95,7 @@ def prepare_dataset(
       dataset: the checked annotation file.
       tfds_dir: where TFDS keeps prepared data; "" is its own default.
     """
-    builder_class = MpiiKeypoints if dataset.format == "mpii" else CocoKeypoints
+    builder_class = BUILDERS[dataset.format]
     name = fingerprint(dataset)
     builder = builder_class(
         dataset=dataset,

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from input_pipeline import augment, graph, order, source
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
+from input_pipeline import graph, order, source
 from input_pipeline.bad_files import BadFiles
 from jaxpose import annotations, images, skeletons
+
+
+class Examples(Protocol):
+    """What a paradigm trains on (`topdown.examples`, `bottomup.examples`).
+
+    Attributes:
+      dataset: the annotation file.
+      image_id: [N], the picture of each example.
+      spec: of the batch.
+    """
+
+    dataset: annotations.Dataset
+    image_id: np.ndarray
+    spec: batches_module.Spec
+
+    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+        """Example `index` as a row of the batch, from its decoded picture."""
+        ...
 
 
 def host_slice(batch_size: int, host_count: int, key: str) -> int:
@@ -24,24 +42,26 @@ class TrainData:
     """Augmented training examples; build it with `input_pipeline.train_data`.
 
     Attributes:
-      dataset: the annotation file (`annotations.Dataset`).
+      examples: what is in the stream.
       bad_files: undecodable pictures met so far.
     """
 
-    def __init__(self, config: Any, *, host_id: int = 0, host_count: int = 1) -> None:
-        self.dataset: annotations.Dataset = datasets.load(config, "train")
+    def __init__(
+        self, examples: Examples, config: Any, *, host_id: int = 0, host_count: int = 1
+    ) -> None:
+        self.examples = examples
         self.bad_files = BadFiles(len(self.dataset.images), config.max_bad_fraction)
         self._seed = int(config.seed)
-        self._input_size = tuple(config.input_size)
         self._global_batch = int(config.batch_size)
         self._host_id, self._host_count = host_id, host_count
         self._batch_size = host_slice(self._global_batch, host_count, "batch_size")
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
-        self._options = augment.Options.from_config(config.augment)
         read = datasets.reader(config, self.dataset)
         self._pictures = source.Pictures(read, cache=config.data.cache)
-        self._center, self._scale = self.dataset.people.center_scale(self._input_size)
-        self._spec = batches_module.spec(self._input_size, self.skeleton.num_joints)
+
+    @property
+    def dataset(self) -> annotations.Dataset:
+        return self.examples.dataset
 
     @property
     def skeleton(self) -> skeletons.Skeleton:
@@ -49,8 +69,8 @@ class TrainData:
 
     @property
     def num_examples(self) -> int:
-        """People in the dataset: the length of an epoch."""
-        return len(self.dataset.people)
+        """People (top-down) or pictures (bottom-up): the length of an epoch."""
+        return len(self.examples.image_id)
 
     def batches(self, start_step: int = 0) -> graph.Batches:
         """This host's slices of the global batches of `start_step`, `start_step + 1`, ...
@@ -62,7 +82,7 @@ class TrainData:
             self._chunk,
             start_step,
             None,
-            spec=self._spec,
+            spec=self.examples.spec,
             chunk=graph.chunk_size(self._batch_size),
             batch_size=self._batch_size,
             workers=self._workers,
@@ -73,7 +93,7 @@ class TrainData:
         size = graph.chunk_size(self._batch_size)
         hosts = self._host_id, self._host_count
         first = order.first_of_chunk(number, size, self._global_batch, *hosts)
-        batch = batches_module.empty(size, self._input_size, self.skeleton.num_joints)
+        batch = batches_module.empty(size, self.examples.spec)
         for slot in range(size):
             for key, value in self.example(first + slot).items():
                 batch[key][slot] = value
@@ -87,37 +107,11 @@ class TrainData:
         """
         for attempt in range(self.num_examples):
             epoch, index = order.example(number + attempt, self._seed, self.num_examples)
+            image_id = int(self.examples.image_id[index])
             try:
-                return self._make(epoch, index)
+                image = self._pictures(image_id)
             except images.ImageError as error:
-                image_id = int(self.dataset.people.image_id[index])
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
+            else:
+                return {"valid": True, **self.examples.make(image, epoch, index)}
         raise ValueError(f"no picture of {self.dataset.path} can be decoded")
-
-    def _make(self, epoch: int, index: int) -> dict[str, Any]:
-        people = self.dataset.people
-        image = self._pictures(int(people.image_id[index]))
-        view = augment.augment(
-            augment.View(
-                people.keypoints[index].astype(np.float64),
-                self._center[index].astype(np.float64),
-                self._scale[index].astype(np.float64),
-            ),
-            box_size=people.box[index, 2:],
-            image_width=image.shape[1],
-            draws=augment.draw(self._seed, epoch, index),
-            options=self._options,
-            skeleton=self.skeleton,
-            input_size=self._input_size,
-        )
-        crop, keypoints = augment.render(image, view, self._input_size)
-        return {
-            "image": crop,
-            "valid": True,
-            "keypoints": keypoints,
-            "center": view.center,
-            "scale": view.scale,
-            "image_id": people.image_id[index],
-            "annotation_id": people.annotation_id[index],
-            "box_score": people.box_score[index],
-        }

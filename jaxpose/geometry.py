@@ -1,9 +1,10 @@
-"""Person box -> center and scale -> affine crop, and back.
+"""Person box or whole picture -> center and scale -> affine crop, and back.
 
 One formula for training, evaluation, prediction and exported models. Conventions (those of the
-public HRNet and mmpose 0.x code): pixel (0, 0) is the center of the top-left pixel, x right, y
-down; sizes are (H, W), points (x, y); a scale is the size of the cropped region in units of
-200 pixels. The crop is a similarity whose zoom comes from the widths alone.
+public HRNet and mmpose 0.x code; of HigherHRNet for whole pictures): pixel (0, 0) is the center of
+the top-left pixel, x right, y down; sizes are (H, W), points (x, y); a scale is the size of the
+cropped region in units of 200 pixels. The crop is a similarity whose zoom comes from the widths
+alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 PIXEL_STD = 200.0  # pixels in one unit of scale
 BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
+SIZE_STEP = 64  # sides of a whole picture's input are multiples of it, in pixels
 
 # Channel statistics of ImageNet in RGB order, for pixel values 0..255.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -50,6 +52,64 @@ def box_to_center_scale(
     size = np.stack([np.maximum(w, aspect * h), np.maximum(h, w / aspect)], -1)
     scale = size / PIXEL_STD * padding
     return center.astype(np.float32), scale.astype(np.float32)
+
+
+def bottomup_size(
+    image_size: tuple[int, int], input_size: int, scale: float = 1.0, min_scale: float = 1.0
+) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+    """Size at which a whole picture enters a bottom-up network, and the crop that fills it.
+
+    As HigherHRNet's test code has it. At the smallest scale the short side is `input_size *
+    min_scale`, the long side follows the picture's aspect, and both are brought up to a multiple of
+    64; other scales multiply those sides. The short side of the picture fits exactly, the long side
+    is centred and the rest is border. The crop is `affine(center, scale, 0, size)`.
+
+    Args:
+      image_size: (H, W) of the picture.
+      input_size: short side of the input, pixels.
+      scale: of this pass, relative to `input_size`.
+      min_scale: the smallest of all scales that are tested together; it decides the size that is
+        brought up to a multiple of 64, so that all passes show the same region.
+
+    Returns:
+      (H, W) of the input; center [2] in image pixels and scale [2] in units of 200 pixels, float32.
+    """
+    height, width = image_size
+
+    def align(length: float) -> int:
+        return int((length + SIZE_STEP - 1) // SIZE_STEP * SIZE_STEP)
+
+    def zoom(length: int) -> int:
+        return int(length * scale / min_scale)
+
+    short = align(min_scale * input_size)
+    if width < height:
+        size = (zoom(align(short / width * height)), zoom(short))
+        region = (width, size[0] / size[1] * width)
+    else:
+        size = (zoom(short), zoom(align(short / height * width)))
+        region = (size[1] / size[0] * height, height)
+    return size, _middle(image_size), (np.array(region) / PIXEL_STD).astype(np.float32)
+
+
+def bottomup_fit(
+    image_size: tuple[int, int], output_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Center [2] and scale [2] of the crop that shows a whole picture, centred, at one fixed size.
+
+    For networks of one input size, exported ones among them: the picture is as large as it can be
+    inside `output_size` (H, W) at its own aspect; the rest is border.
+    """
+    height, width = image_size
+    zoom = min(output_size[0] / height, output_size[1] / width)
+    region = np.array([output_size[1] / zoom, output_size[0] / zoom])
+    return _middle(image_size), (region / PIXEL_STD).astype(np.float32)
+
+
+def _middle(image_size: tuple[int, int]) -> np.ndarray:
+    """Center of a picture as HigherHRNet has it, rounded up to whole pixels."""
+    height, width = image_size
+    return np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float32)
 
 
 def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int]) -> np.ndarray:

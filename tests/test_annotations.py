@@ -233,12 +233,158 @@ def test_detections_are_not_clipped(tmp_path):
             annotations.load_detections(save(tmp_path, [box | change], "bad.json"), dataset)
 
 
+def crowdpose_file(**changes):
+    """Two pictures; a person of three joints, one without any, and one marked as a crowd."""
+    joints = list(skeletons.CROWDPOSE.joints)
+
+    def record(identity, image, labelled, **more):
+        keypoints = [5.0, 6.0, 2] * labelled + [0, 0, 0] * (14 - labelled)
+        return {
+            "id": identity, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 9, 9],
+            "keypoints": keypoints, "num_keypoints": labelled,
+        } | more  # fmt: skip
+
+    images = [
+        {"id": k, "file_name": f"{k}.jpg", "height": 20, "width": 30, "crowdIndex": k / 4}
+        for k in (1, 2)
+    ]
+    # The official files carry COCO's limbs, whose numbers go up to 17.
+    category = {"id": 1, "name": "person", "keypoints": joints, "skeleton": [[16, 14], [17, 15]]}
+    people = [record(1, 2, 3), record(2, 2, 0), record(3, 1, 2, iscrowd=1)]
+    return {"images": images, "annotations": people, "categories": [category]} | changes
+
+
+def test_crowdpose(tmp_path):
+    path = save(tmp_path, crowdpose_file())
+    dataset = annotations.load_crowdpose(path, image_dir=tmp_path)
+    assert dataset.format == "crowdpose" and dataset.skeleton == skeletons.CROWDPOSE
+    assert dataset.crowd_index == {1: 0.25, 2: 0.5} and dataset.regions == {}
+    assert dataset.people.annotation_id.tolist() == [1]
+    # The crowd flag does not matter for someone with joints.
+    assert dataset.labelled.annotation_id.tolist() == [1, 3]
+    assert {k: rows.tolist() for k, rows in dataset.labelled_rows.items()} == {1: [1], 2: [0]}
+    assert annotations.load(path, image_dir=tmp_path).format == "crowdpose"
+    assert len(annotations.problems(path)) == 1  # the one without joints
+    assert annotations.load_coco(path, image_dir=tmp_path).format == "coco"
+    other = crowdpose_file()
+    del other["images"][0]["crowdIndex"]
+    assert load(tmp_path, other).crowd_index == {2: 0.5}
+    other["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(14)], "skeleton": []}
+    assert load(tmp_path, other).format == "coco"
+
+
+@pytest.mark.parametrize("index", [None, "much", -1, float("nan")])
+def test_bad_crowd_index_is_refused(tmp_path, index):
+    data = crowdpose_file()
+    data["images"][1]["crowdIndex"] = index
+    path = save(tmp_path, data)
+    with pytest.raises(annotations.AnnotationError, match="image 2: crowdIndex must be a number"):
+        annotations.load(path, image_dir=tmp_path)
+    assert "image 2: crowdIndex" in annotations.problems(path)[0]
+
+
+def test_crowdpose_needs_its_own_joints(tmp_path):
+    path = save(tmp_path, coco_file())
+    with pytest.raises(annotations.AnnotationError, match="category 1: joints must be CrowdPose's"):
+        annotations.load_crowdpose(path, image_dir=tmp_path)
+
+
+def test_everybody_in_a_picture(tmp_path):
+    """Bottom-up networks see whoever has a labelled joint, whatever the box and the crowd flag."""
+    records = [
+        person(id=1, image_id=2, bbox=[0, 0, 40, 30]),
+        person(id=2, bbox=[200, 20, 50, 60]),
+        person(id=3, iscrowd=1),
+        person(id=4, keypoints=[0] * 51, num_keypoints=0),
+        person(id=5),
+        person(id=6, image_id=3, iscrowd=1, keypoints=[0] * 51, num_keypoints=0),
+        person(id=7, num_keypoints=0),
+    ]
+    images = [*coco_file()["images"]]
+    images += [{"id": k, "file_name": f"{k}.jpg", "height": 9, "width": 9} for k in (4, 3)]
+    dataset = load(tmp_path, coco_file(images=images, annotations=records))
+    assert dataset.people.annotation_id.tolist() == [1, 5]
+    assert dataset.labelled.annotation_id.tolist() == [1, 2, 3, 5]
+    np.testing.assert_array_equal(dataset.labelled.box[1], [0] * 4)  # nothing of it is left
+    assert {k: rows.tolist() for k, rows in dataset.labelled_rows.items()} == {1: [1, 2, 3], 2: [0]}
+    assert dataset.with_people == (1, 2, 3)  # nobody is annotated in picture 4
+    assert dataset.skipped == {
+        "crowd regions": 2, "with an empty box": 1, "without visible joints": 2,
+    }  # fmt: skip
+    assert dataset.crowd_index == {}
+
+
+SQUARE = [[2, 3, 6, 3, 6, 8, 2, 8]]  # x 2..5 and y 3..7 of a picture
+RUNS = {"size": [10, 20], "counts": [100, 10, 90]}  # column 10
+
+
+def test_regions_are_crowds_and_people_without_joints(tmp_path):
+    nobody = {"keypoints": [0] * 51, "num_keypoints": 0, "image_id": 2}
+    images = [{"id": 2, "file_name": "b.jpg", "height": 10, "width": 20}]
+    records = [
+        person(id=1, image_id=2, bbox=[1, 1, 8, 8], segmentation=[[9, 9, 19, 9, 19, 1]]),
+        person(id=2, segmentation=SQUARE, **nobody),
+        person(id=3, segmentation=RUNS, iscrowd=1, **nobody),
+        person(id=4, **nobody),
+    ]
+    dataset = load(tmp_path, coco_file(images=images, annotations=records))
+    assert list(dataset.regions) == [2] and len(dataset.regions[2]) == 2
+    expected = np.ones((10, 20), np.uint8)
+    expected[3:8, 2:6] = 0
+    expected[:, 10] = 0
+    mask = annotations.regions.mask(dataset.regions[2], (10, 20))
+    np.testing.assert_array_equal(mask, expected)
+    assert mask.dtype == np.uint8
+    # The same from the records, whose number of joints may be missing.
+    plain = [{k: v for k, v in record.items() if k != "num_keypoints"} for record in records]
+    for given in (records, plain):
+        found = annotations.regions.mask(annotations.regions.ignored(given), (10, 20))
+        np.testing.assert_array_equal(found, expected)
+    assert annotations.regions.mask([], (10, 20)).all()
+
+
+def test_compressed_run_lengths():
+    from pycocotools import mask as coco_mask
+
+    code = coco_mask.frPyObjects(RUNS, 10, 20)
+    text = {"size": [10, 20], "counts": code["counts"].decode()}
+    expected = annotations.regions.mask([RUNS], (10, 20))
+    np.testing.assert_array_equal(annotations.regions.mask([text], (10, 20)), expected)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "rule"),
+    [
+        (RUNS, r"segmentation is of size \[10, 20\], the picture of \[100, 80\]"),
+        ({"size": [100, 80], "counts": [7]}, "run lengths that do not fill the picture"),
+        ({"size": [100, 80]}, "no run lengths under 'counts'"),
+        ([[1, 2, 3, 4]], "a polygon that is not a list of three or more points"),
+        ([["a"] * 6], "a polygon that is not a list of three or more points"),
+        ("everywhere", "must be a list of polygons or a run-length encoding"),
+    ],
+)
+def test_malformed_region_is_told_and_left_out(tmp_path, segmentation, rule):
+    crowd = person(id=8, iscrowd=1, keypoints=[0] * 51, segmentation=segmentation)
+    path = save(tmp_path, coco_file(annotations=[person(), crowd]))
+    dataset = annotations.load(path, image_dir=tmp_path)
+    assert dataset.regions == {} and len(dataset.people) == 1
+    (line,) = annotations.problems(path)
+    with pytest.raises(ValueError, match=rule):
+        annotations.regions.mask([segmentation], (100, 80))
+    assert f"{path}: annotation 8: " in line and line.endswith("(skipped)")
+
+
 def test_real_files(real_data):
     def people(name, file="annotations.json"):
         folder = real_data / name
         return len(annotations.load(folder / file, image_dir=folder / "images").people)
 
     assert people("coco") == 12
+    crowdpose = annotations.load(
+        real_data / "crowdpose" / "annotations.json", image_dir=real_data / "crowdpose" / "images"
+    )
+    assert crowdpose.format == "crowdpose" and len(crowdpose.labelled) == 4
+    assert crowdpose.crowd_index == {106848: 0.33, 103319: 0.39}
     assert people("mpii") == 5
     assert people("lspet", "annotations_train.json") == 3000
     assert people("lspet", "annotations_val.json") == 500
@@ -248,3 +394,8 @@ def test_real_files(real_data):
     assert (
         len(annotations.load_detections(real_data / "coco" / "person_detections.json", coco)) > 12
     )
+    # One polygon each; nobody is hidden who has joints.
+    assert {k: len(v) for k, v in coco.regions.items()} == {40083: 1, 196141: 1}
+    mask = annotations.regions.mask(coco.regions[40083], (333, 500))
+    box = mask[126:195, 275:287]
+    assert (mask == 0).sum() == (box == 0).sum() == pytest.approx(491.3, rel=0.1)

@@ -17,7 +17,7 @@ LAYERS = {
     "annotations": {"skeletons", "geometry", "images"},
     "datacheck": {"annotations", "skeletons", "geometry", "images", "draw"},
     "draw": {"skeletons", "geometry"},
-    "codecs": {"skeletons", "geometry"},
+    "codecs": {"skeletons", "geometry", "annotations"},
     "losses": {"codecs", "skeletons", "geometry"},
     "metrics": {"codecs", "skeletons", "geometry"},
     "layers": {"ops"},

@@ -16,7 +16,7 @@ import pytest
 
 from jaxpose import skeletons
 from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, runtime
+from jaxpose.training import checkpoint, logs, mesh, programs, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -26,6 +26,19 @@ ITEMS = ("model", "ema", "train")
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="module")
+def crowds(tmp_path_factory):
+    """12 pictures of two people each."""
+    return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "crowds", people=24, each=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shrunk():
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_runs.shrink(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +62,35 @@ def finished(people, tmp_path_factory, compiled):
     compiled.clear()
     assert train.main(config, str(folder)) == 0
     return config, folder, list(compiled)
+
+
+@pytest.fixture(scope="module")
+def finished_crowds(crowds, tmp_path_factory, compiled):
+    """The same of a bottom-up network."""
+    config = tiny_runs.crowd_config(crowds)
+    folder = tmp_path_factory.mktemp("runs") / "crowds"
+    compiled.clear()
+    assert train.main(config, str(folder)) == 0
+    return config, folder, list(compiled)
+
+
+@pytest.fixture(params=["finished", "finished_crowds"], ids=["topdown", "bottomup"])
+def either(request):
+    """A finished run of either paradigm."""
+    return request.getfixturevalue(request.param)
+
+
+PARADIGMS = pytest.mark.parametrize("paradigm", ["topdown", "bottomup"])
+
+
+def tiny(paradigm, request, **changes):
+    """Command line, without --workdir, of a small run of that paradigm."""
+    if paradigm == "bottomup":
+        config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
+        return ["--config=configs/litepose_xs_coco_256x256.py", *tiny_runs.flags(config)]
+    config = tiny_runs.config(request.getfixturevalue("people"), **changes)
+    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
+    return [*flags, "--config.data.detections="]
 
 
 def lines(folder, name="metrics.jsonl"):
@@ -91,8 +133,29 @@ def test_a_run_leaves_a_folder_that_describes_itself(finished):
     assert np.asarray(variables["params"]["head"]["final_layer"]["kernel"]).tobytes() == kernel
 
 
-def test_each_step_function_is_compiled_once(finished):
-    _, _, compiled = finished
+def test_a_bottom_up_run_logs_the_parts_of_its_loss(finished_crowds):
+    config, folder, _ = finished_crowds
+    logged = [line for line in lines(folder) if "loss" in line]
+    for line in logged:
+        whole = line["heat_quarter"] + line["heat_half"] + 1e-3 * (line["push"] + line["pull"])
+        assert line["loss"] == pytest.approx(whole, rel=1e-5)
+    assert logged[0]["push"] > 0 and logged[0]["pull"] > 0
+    assert {"eval/AP", "eval/PCK@0.2"} <= set(lines(folder)[-1])
+    assert checkpoint.load_run(folder)[0].to_dict() == config.to_dict()
+
+
+def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
+    config, folder, _ = finished_crowds
+    source = programs.Source("the run", folder, run=checkpoint.read_run(folder))
+    assert importlib.import_module("eval").main(config, source, tmp_path, worst=0) == 0
+    found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert {f"eval/{key}": value for key, value in found.items()}.items() <= lines(folder)[
+        -1
+    ].items()
+
+
+def test_each_step_function_is_compiled_once(either):
+    _, _, compiled = either
     assert [name for name in compiled if "train_step" in name] == ["jit(train_step)"]
     assert [name for name in compiled if "predict_step" in name] == ["jit(predict_step)"]
 
@@ -112,8 +175,8 @@ def test_another_seed_is_another_run(finished, people, tmp_path):
 # --- stopping and going on ----------------------------------------------------------------------
 
 
-def test_sigterm_saves_and_the_rest_is_the_same_run(finished, tmp_path, monkeypatch):
-    config, whole, _ = finished
+def test_sigterm_saves_and_the_rest_is_the_same_run(either, tmp_path, monkeypatch):
+    config, whole, _ = either
     folder = tmp_path / "run"
     line = logs.progress_line
 
@@ -150,11 +213,9 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_ends_in_the_same_bytes(people, tmp_path):
-    # The same programs as those of `finished`, so that the cache has them.
-    config = tiny_runs.config(people, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
-    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
-    flags.append("--config.data.detections=")
+@PARADIGMS
+def test_killed_three_times_it_ends_in_the_same_bytes(paradigm, request, tmp_path):
+    flags = tiny(paradigm, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -301,15 +362,15 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_devices_learn_what_one_does_and_hand_over(people, tmp_path):
+@PARADIGMS
+def test_eight_devices_learn_what_one_does_and_hand_over(paradigm, request, tmp_path):
     # With the recipes' warm-up of 500 steps: at once at full speed, Adam makes of the last bit of
     # a gradient near zero a whole step, and any two orders of summation drift apart.
-    config = tiny_runs.config(
-        people, batch_norm="global", batch_size=8, epochs=10.0, log_every=1, eval_every=0.0,
-        checkpoint_every=6, keep=5, **{"eval.batch_size": 8, "schedule.warmup_steps": 500},
+    flags = tiny(
+        paradigm, request, batch_norm="global", batch_size=8, epochs=10.0, log_every=1,
+        eval_every=0.0, checkpoint_every=6, keep=5,
+        **{"eval.batch_size": 8, "schedule.warmup_steps": 500},
     )  # fmt: skip
-    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
-    flags.append("--config.data.detections=")
     for devices in (1, 8):
         folder = tmp_path / f"on{devices}"
         done = tiny_runs.run(*flags, f"--workdir={folder}", devices=devices)

@@ -5,32 +5,39 @@ import os
 import pathlib
 import subprocess
 import sys
+from functools import partial
+from typing import Any
 
 import cv2
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import skeletons
+from jaxpose import models, skeletons
+from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def write_people(folder: pathlib.Path, people: int = 12) -> pathlib.Path:
-    """One person a picture: coloured discs at the joints, in COCO keypoint format."""
+def write_people(folder: pathlib.Path, people: int = 12, each: int = 1) -> pathlib.Path:
+    """`each` people a picture: coloured discs at the joints, in COCO keypoint format."""
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
-    for number in range(people):
-        picture = random.integers(0, 80, (96, 80, 3), np.uint8)
+    for person in range(people):
+        number = person // each
+        if person % each == 0:
+            picture = random.integers(0, 80, (96, 80, 3), np.uint8)
+            images.append({"id": number, "file_name": f"{number}.png", "height": 96, "width": 80})
         joints = random.uniform((15, 15), (65, 80), (17, 2))
         for k, (x, y) in enumerate(joints):
             colour = (80 + 10 * k, 250 - 10 * k, 60 * (k % 4))
             cv2.circle(picture, (round(x), round(y)), 3, colour, -1)
         cv2.imwrite(str(folder / "images" / f"{number}.png"), picture)
-        images.append({"id": number, "file_name": f"{number}.png", "height": 96, "width": 80})
         keypoints = np.concatenate([joints, np.full((17, 1), 2)], axis=1).ravel().tolist()
         annotations.append({
-            "id": 100 + number, "image_id": number, "category_id": 1, "bbox": [10, 10, 60, 75],
+            "id": 100 + person, "image_id": number, "category_id": 1, "bbox": [10, 10, 60, 75],
             "area": 3000, "iscrowd": 0, "num_keypoints": 17, "keypoints": keypoints,
         })  # fmt: skip
     category = {
@@ -44,7 +51,15 @@ def write_people(folder: pathlib.Path, people: int = 12) -> pathlib.Path:
 
 def config(data: pathlib.Path, **changes):
     """Settings of a run of 6 steps: 12 people, batch 4, 2 epochs, 64x64 pixels."""
-    made = common.get_config()
+    return _tiny(common.get_config(), data, changes)
+
+
+def crowd_config(data: pathlib.Path, **changes):
+    """The same for a bottom-up network, with 12 pictures; see `shrink`."""
+    return _tiny(common.bottomup(), data, {"model": "litepose_xs", "max_people": 3} | changes)
+
+
+def _tiny(made, data: pathlib.Path, changes: dict):
     made.update({
         "input_size": (64, 64), "batch_size": 4, "epochs": 2.0, "log_every": 2, "eval_every": 1.0,
         "max_bad_fraction": 0.1,
@@ -63,7 +78,7 @@ def flags(config) -> list[str]:
     """The command-line form of what `config` changes in the defaults."""
     from jaxpose.training.config import flatten
 
-    before = flatten(common.get_config())
+    before = flatten(common.bottomup() if config.paradigm == "bottomup" else common.get_config())
     return [
         f"--config.{key}={value}"
         for key, value in flatten(config).items()
@@ -71,9 +86,44 @@ def flags(config) -> list[str]:
     ]
 
 
+class TinyPose(nn.Module):
+    """A bottom-up network of four layers, which compiles in a second."""
+
+    num_keypoints: int
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        layer = partial(
+            ConvNormAct, act="relu", conv=partial(Conv, dtype=self.dtype),
+            norm=partial(BatchNorm, axis_name=self.bn_axis),
+        )  # fmt: skip
+        x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
+        y = layer(24, 5, 2, name="quarter")(x, train)
+        low = Conv(2 * self.num_keypoints, name="final_0")(y)
+        high = Conv(self.num_keypoints, name="final_1")(x)
+        return low.astype(jnp.float32), high.astype(jnp.float32)
+
+
+def shrink(patch) -> None:
+    """Puts `TinyPose` in the place of LitePose-XS; `patch` (pytest's) undoes it."""
+    patch.setitem(models._CONSTRUCTORS, "litepose_xs", TinyPose)
+
+
+_SHRUNK = """
+import runpy, sys
+from jaxpose import models
+from tests import tiny_runs
+models._CONSTRUCTORS["litepose_xs"] = tiny_runs.TinyPose
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def command(program: str, *arguments: str) -> list[str]:
-    """Command line of train.py or eval.py."""
-    return [sys.executable, str(ROOT / program), *arguments]
+    """Command line of train.py or eval.py, with `TinyPose` as LitePose-XS."""
+    return [sys.executable, "-c", _SHRUNK, str(ROOT / program), *arguments]
 
 
 def environment(devices: int = 1) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Annotation files, read and checked: COCO keypoint format, MPII, and files of detected boxes.
+"""Annotation files, read and checked: COCO keypoint format, CrowdPose, MPII, detected boxes.
 
-`load_coco`, `load_mpii` and `load_detections` give the list of people to train or evaluate on, as
-the public HRNet and mmpose 0.x code builds it, in the order of the file. A file that breaks a rule
-is refused with one line naming the file, the record and the rule; `problems` lists all of them.
+`load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` give the list of people to train or
+evaluate on, as the public HRNet, HigherHRNet and mmpose 0.x code builds it, in the order of the
+file. A file that breaks a rule is refused with one line naming the file, the record and the rule;
+`problems` lists all of them.
 
 Points are (x, y) in pixels of the picture as stored, pixel (0, 0) the center of the top-left one.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpose.annotations import coco, detections, mpii
+from jaxpose.annotations import coco, crowdpose, detections, mpii, regions
 from jaxpose.annotations.records import (
     AnnotationError,
     Dataset,
@@ -34,9 +35,11 @@ __all__ = [
     "is_mpii",
     "load",
     "load_coco",
+    "load_crowdpose",
     "load_detections",
     "load_mpii",
     "problems",
+    "regions",
 ]
 
 
@@ -44,13 +47,24 @@ def load_coco(path: StrPath, *, image_dir: StrPath) -> Dataset:
     """People of a file in COCO keypoint format: official COCO, or any with its own skeleton.
 
     The category is the first of `categories` that has `keypoints`; annotations of others are left
-    out. So are crowd regions, people without a labelled joint, and boxes of which nothing is left
-    in the picture (`geometry.clip_box`). Labelled-but-hidden joints (1) count as labelled.
+    out. From `Dataset.people` so are crowd regions, people without a labelled joint, and boxes of
+    which nothing is left in the picture (`geometry.clip_box`). Labelled-but-hidden joints (1) count
+    as labelled.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
     return _load(coco.parse, path, image_dir)
+
+
+def load_crowdpose(path: StrPath, *, image_dir: StrPath) -> Dataset:
+    """People of a CrowdPose file, and the `crowdIndex` of its pictures; otherwise as `load_coco`.
+
+    Raises:
+      AnnotationError: the file or the folder is missing, or the file breaks a rule, among them that
+        the joints are CrowdPose's.
+    """
+    return _load(crowdpose.parse, path, image_dir)
 
 
 def load_mpii(path: StrPath, *, image_dir: StrPath) -> Dataset:
@@ -86,7 +100,7 @@ def problems(path: StrPath, dataset: Dataset | None = None) -> list[str]:
 
 
 def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
-    """Every problem of an annotation file (COCO, MPII or, given its dataset, detections)."""
+    """Every problem of an annotation file (any format or, given its dataset, detections)."""
     try:
         data = _read_json(path)
     except AnnotationError as error:
@@ -94,7 +108,7 @@ def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
     if dataset is not None:
         _, found = detections.parse(str(path), data, dataset)
     else:
-        _, found = (mpii.parse if is_mpii(data) else coco.parse)(str(path), data)
+        _, found = _parser(data)(str(path), data)
     return sorted(found, key=lambda problem: not problem.fatal)
 
 
@@ -109,14 +123,19 @@ def is_mpii(data: Any) -> bool:
 
 
 def load(path: StrPath, *, image_dir: StrPath) -> Dataset:
-    """`load_coco` or `load_mpii`, told apart by the content of the file."""
+    """`load_coco`, `load_crowdpose` or `load_mpii`, told apart by the content of the file."""
     return _load(None, path, image_dir)
+
+
+def _parser(data: Any) -> Any:
+    if is_mpii(data):
+        return mpii.parse
+    return crowdpose.parse if crowdpose.is_crowdpose(data) else coco.parse
 
 
 def _load(parse: Any, path: StrPath, image_dir: StrPath) -> Dataset:
     data = _read_json(path)
-    parse = parse or (mpii.parse if is_mpii(data) else coco.parse)
-    fields, found = parse(str(path), data)
+    fields, found = (parse or _parser(data))(str(path), data)
     _raise_first(found)
     if not Path(image_dir).is_dir():
         raise AnnotationError(f"{path}: pictures: no such folder {image_dir}")

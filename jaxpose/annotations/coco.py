@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose import geometry, skeletons
+from jaxpose.annotations import regions
 from jaxpose.annotations.records import (
     ImageInfo,
     People,
@@ -44,7 +45,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         return None, [Problem(path, f"category {category['id']}", str(error))]
 
     images = _parse_images(path, data["images"], found)
-    people, skipped = _parse_people(
+    people = _parse_people(
         path, data["annotations"], category["id"], skeleton.num_joints, images, found
     )
     fields = {
@@ -52,10 +53,9 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "skeleton": skeleton,
         "category_id": category["id"],
         "images": images,
-        "people": people,
-        "skipped": skipped,
+        "crowd_index": {},
     }
-    return fields, found
+    return fields | people, found
 
 
 def _parse_images(path: str, records: list[Any], found: list[Problem]) -> dict[int, ImageInfo]:
@@ -87,10 +87,13 @@ def _parse_people(
     num_joints: int,
     images: dict[int, ImageInfo],
     found: list[Problem],
-) -> tuple[People, dict[str, int]]:
+) -> dict[str, Any]:
+    """The fields of `Dataset` that come from the records of people."""
     skipped: collections.Counter[str] = collections.Counter()
     seen: set[int] = set()
+    with_people: set[int] = set()
     kept: list[dict[str, Any]] = []
+    unlabelled: list[dict[str, Any]] = []
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "image_id", "category_id"))
         if rule is None and record["category_id"] != category_id:
@@ -105,11 +108,14 @@ def _parse_people(
                 rule = f"unknown image id {record['image_id']!r}"
             else:
                 seen.add(record["id"])
+                with_people.add(record["image_id"])
         if rule is None:
+            rule = missing_keys(record, ("keypoints", "bbox")) or _malformed(record, num_joints)
             if record.get("iscrowd"):
                 skipped["crowd regions"] += 1
-                continue
-            rule = missing_keys(record, ("keypoints", "bbox")) or _malformed(record, num_joints)
+                unlabelled.append(record)
+                if rule or not any(record["keypoints"][2::3]):
+                    continue  # nobody's joints: it is a region and nothing else
         if rule:
             found.append(Problem(path, label("annotation", index, record), rule))
         else:
@@ -132,16 +138,22 @@ def _parse_people(
         elif not flags[row]:
             rule = "visibility flags must be 0, 1 or 2"
         elif not labelled[row] or record.get("num_keypoints") == 0:
+            labelled[row] = False
+            unlabelled.append(record)
             rule, reason = "no visible joints", "without visible joints"
         else:
             info = images[record["image_id"]]
             box = geometry.clip_box(record["bbox"], (info.height, info.width))
+            if box is not None:
+                boxes[row] = box
+            if record.get("iscrowd"):
+                continue  # counted above
             if box is None or not record.get("area", 1) > 0:
                 size = f"{info.width} x {info.height}"
                 rule = f"box {record['bbox']} is empty or outside the picture ({size})"
                 reason = "with an empty box"
             else:
-                boxes[row], usable[row] = box, True
+                usable[row] = True
         if rule:
             found.append(Problem(path, f"annotation {record['id']}", rule, fatal=reason is None))
         if reason:
@@ -153,7 +165,31 @@ def _parse_people(
         keypoints=keypoints.astype(np.float32),
         box_score=np.ones(len(kept), np.float32),
     )
-    return people.select(usable), dict(skipped)
+    return {
+        "people": people.select(usable),
+        "labelled": people.select(labelled),
+        "with_people": tuple(identity for identity in images if identity in with_people),
+        "regions": _parse_regions(path, unlabelled, images, found),
+        "skipped": dict(skipped),
+    }
+
+
+def _parse_regions(
+    path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], found: list[Problem]
+) -> dict[int, list[regions.Segmentation]]:
+    """Segmentations by picture; records that have none (as all of CrowdPose) have no region."""
+    result: dict[int, list[regions.Segmentation]] = {}
+    for record in records:
+        segmentation = record.get("segmentation")
+        if not segmentation:
+            continue
+        info = images[record["image_id"]]
+        rule = regions.malformed(segmentation, (info.height, info.width))
+        if rule:
+            found.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
+        else:
+            result.setdefault(info.id, []).append(regions.compact(segmentation))
+    return result
 
 
 def _malformed(record: dict[str, Any], num_joints: int) -> str | None:

@@ -67,6 +67,10 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "category_id": 1,
         "images": {info.id: info for info in images.values()},
         "people": people,
+        "labelled": people.select(keypoints[..., 2].any(axis=1)),
+        "with_people": tuple(info.id for info in images.values()),
+        "regions": {},
+        "crowd_index": {},
         "skipped": {},
     }
     return fields, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose import geometry, skeletons
+from jaxpose.annotations.regions import Segmentation
 
 StrPath = str | os.PathLike[str]
 
@@ -84,14 +86,22 @@ class Dataset:
     """An annotation file, checked.
 
     Attributes:
-      format: "coco" or "mpii".
+      format: "coco", "crowdpose" or "mpii".
       path: the annotation file.
       image_dir: folder of the pictures.
       skeleton: joints, limbs and sigmas.
       category_id: the category of the people in the file (1 for MPII).
       images: image id -> picture, in the order of the file.
-      people: the usable people.
-      skipped: reason -> number of records left out.
+      people: the people that a network looks at one by one: with a labelled joint and a box.
+      labelled: the people that a network looks at all at once: everybody with a labelled joint,
+        also where the box is empty (then zeros) or the record is marked as a crowd.
+      with_people: ids of the pictures for which the file has any record of a person, in the order
+        of the file.
+      regions: image id -> segmentations of crowds and of people without a labelled joint
+        (`annotations.regions`); empty for CrowdPose and MPII, which have none.
+      crowd_index: image id -> CrowdPose's degree of crowding, where the file has it; empty for
+        other formats.
+      skipped: reason -> number of records left out of `people`.
       notes: the non-fatal problems behind `skipped` (crowd regions are not problems).
     """
 
@@ -102,11 +112,23 @@ class Dataset:
     category_id: int
     images: dict[int, ImageInfo]
     people: People
+    labelled: People
+    with_people: tuple[int, ...]
+    regions: dict[int, list[Segmentation]]
+    crowd_index: dict[int, float]
     skipped: dict[str, int]
     notes: list[Problem]
 
     def image_path(self, image_id: int) -> Path:
         return self.image_dir / self.images[int(image_id)].file_name
+
+    @functools.cached_property
+    def labelled_rows(self) -> dict[int, np.ndarray]:
+        """Image id -> rows of `labelled`, in the order of the file; no key where there are none."""
+        order = np.argsort(self.labelled.image_id, kind="stable")
+        ids, starts = np.unique(self.labelled.image_id[order], return_index=True)
+        rows = np.split(order, starts[1:]) if len(ids) else []
+        return dict(zip(ids.tolist(), rows, strict=True))
 
 
 def is_int(value: Any) -> bool:

@@ -27,9 +27,10 @@ from jaxpose.codecs import topdown
 from jaxpose.export.files import require
 from jaxpose.export.source import parse_size
 from jaxpose.training.mesh import make_mesh, replicate, shard_batch
+from jaxpose.training.objective import make_objective
 from jaxpose.training.schedule import make_optimizer, make_schedule
 from jaxpose.training.state import create_state
-from jaxpose.training.step import make_loss, make_train_step
+from jaxpose.training.step import make_train_step
 
 RIVALS = ("lax", "torch")
 JOINTS = 17
@@ -140,6 +141,7 @@ def settings(size: tuple[int, int]) -> ConfigDict:
     """The part of a training configuration that the step reads: the paper's loss, and Adam."""
     return ConfigDict(
         {
+            "paradigm": "topdown",
             "input_size": size,
             "sigma": 2.0,
             "loss": {"name": "heatmap_weighting", "fn": "x"},
@@ -214,7 +216,8 @@ def _compile(name, size, batch, implementation):
             jax.jit(lambda: create_state(model, optimizer, size, seed=0, ema=False))(), mesh
         )
         data = shard_batch(batch, mesh)
-        step = make_train_step(make_loss(model, config), optimizer, schedule, mesh, log_every=1)
+        loss = make_objective(model, config).loss
+        step = make_train_step(loss, optimizer, schedule, mesh, log_every=1)
         return step.lower(state, data).compile(), state, data
 
 

@@ -1,5 +1,5 @@
 """Codecs: from joint coordinates to the maps that a network learns, and back."""
 
-from jaxpose.codecs import topdown
+from jaxpose.codecs import associative_embedding, topdown
 
-__all__ = ["topdown"]
+__all__ = ["associative_embedding", "topdown"]

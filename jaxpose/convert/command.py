@@ -16,6 +16,30 @@ from jaxpose.convert import names
 from jaxpose.convert.state_dict import from_torch
 from jaxpose.models.sizes import parse_size
 
+# How an imported network is evaluated unless --config says otherwise, as its paper does.
+_EVAL = {
+    "topdown": {
+        "batch_size": 64,
+        "flip": True,
+        "decode": "quarter",
+        "rescore_threshold": 0.2,
+        "oks_nms": 0.9,
+    },
+    "bottomup": {
+        "batch_size": 8,
+        "flip": True,
+        "scales": (1.0,),
+        "sizing": "short_side",
+        "max_people": 30,
+        "detection_threshold": 0.1,
+        "tag_threshold": 1.0,
+        "nms_kernel": 5,
+        "adjust": True,
+        "refine": True,
+    },
+}
+# A dataset with a metric of its own; any other is scored as COCO is.
+_OWN_METRIC = {"topdown": skeletons.MPII, "bottomup": skeletons.CROWDPOSE}
 _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
 
 
@@ -48,8 +72,11 @@ def run(args: argparse.Namespace) -> int:
     num_keypoints = count_keypoints(args.model, state_dict)
     skeleton = choose_skeleton(args.skeleton, num_keypoints)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
+    own = _OWN_METRIC[info.paradigm]
+    metric = own.name if skeleton.joints == own.joints else "coco"
     # What is needed to use the weights. How they were trained, a .pth file does not tell.
     config = {
+        "paradigm": info.paradigm,
         "model": args.model,
         "model_options": options,
         "input_size": parse_size(args.size) if args.size else info.input_size,
@@ -57,14 +84,7 @@ def run(args: argparse.Namespace) -> int:
         "ops": "auto",
         "batch_norm": "device",
         "sigma": 2.0,
-        "eval": {
-            "batch_size": 64,
-            "flip": True,
-            "decode": "quarter",
-            "rescore_threshold": 0.2,
-            "oks_nms": 0.9,
-            "metric": "mpii" if skeleton.joints == skeletons.MPII.joints else "coco",
-        },
+        "eval": _EVAL[info.paradigm] | {"metric": metric},
     }
     from jaxpose.training import checkpoint
 
@@ -114,9 +134,10 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
 def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
     """Joints of a checkpoint, read from its last layer."""
     for key, value in state_dict.items():
-        if names.canonical(key) == names.FINAL_LAYER:
+        if names.canonical(key) in names.FINAL_LAYERS:
             return int(value.shape[0])
-    raise ValueError(f"{name}: the checkpoint has no {names.FINAL_LAYER!r}; is it of this model?")
+    known = " or ".join(map(repr, names.FINAL_LAYERS))
+    raise ValueError(f"{name}: the checkpoint has no {known}; is it of this model?")
 
 
 def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleton:

@@ -11,40 +11,55 @@ import re
 
 # PyTorch numbers the layers of a Sequential; ReLUs take a number too.
 _LIGHT_HEAD = {
-    f"head/deconv{i + 1}/{layer}": f"head/deconv_layers_{6 * i + offset}"
+    f"^head/deconv{i + 1}/{layer}": f"head/deconv_layers_{6 * i + offset}"
     for i in range(3)
     for layer, offset in (("depthwise", 0), ("bn1", 1), ("pointwise", 3), ("bn2", 4))
 }
 _PLAIN_HEAD = {
-    f"head/deconv{i + 1}/{layer}": f"head/deconv_layers_{3 * i + offset}"
+    f"^head/deconv{i + 1}/{layer}": f"head/deconv_layers_{3 * i + offset}"
     for i in range(3)
     for layer, offset in (("deconv", 0), ("bn", 1))
 }
-_SHUFFLENET = {f"backbone/layers{i}": f"backbone/layers_{i}" for i in range(4)}
+_SHUFFLENET = {r"^backbone/layers(\d)": r"backbone/layers_\1"}
+_LITEPOSE = {
+    "^backbone/": "",
+    r"^first/conv_(\d)": r"first_\1",
+    "^first/project/conv": "first_2",
+    "^first/project/bn": "first_3",
+    r"^head/fusion_(\d)/bn": r"deconv_bnrelu_\1_0",
+    r"^head/fusion_(\d)/(refined|raw)": r"deconv_\2_\1",
+    r"^head/final_(\d)/(refined|raw)/depthwise": r"final_\2_\1/conv",
+    r"^head/final_(\d)/(refined|raw)/pointwise": r"final_\2_\1/conv_3",
+    "/conv$": "/0",
+    "/bn$": "/1",
+}
 
-# Model -> {beginning of our path: what replaces it}.
+# Model -> {pattern in our path: what replaces it}, applied in order.
 RENAMES = {
-    "hwl_mobilenetv3": {**_LIGHT_HEAD, "head/attention": "head/deconv_layers_18"},
+    "litepose_xs": _LITEPOSE,
+    "litepose_s": _LITEPOSE,
+    "litepose_m": _LITEPOSE,
+    "litepose_l": _LITEPOSE,
+    "hwl_mobilenetv3": {**_LIGHT_HEAD, "^head/attention": "head/deconv_layers_18"},
     "simplebaseline_mobilenetv2": _PLAIN_HEAD,
     "simplebaseline_mobilenetv3": _PLAIN_HEAD,
     "simplebaseline_shufflenetv2": {**_PLAIN_HEAD, **_SHUFFLENET},
     "simplebaseline_resnet50": _PLAIN_HEAD,
 }
 
-# mmpose 0.x calls the head `keypoint_head`, 1.x `head`.
-PREFIXES = {"keypoint_head.": "head."}
+# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`;
+# LitePose's super-networks were saved under a wrapper of half precision or of several devices.
+PREFIXES = {"keypoint_head.": "head.", "module.": "", "1.": ""}
 
-# The key whose first dimension is the number of keypoints.
-FINAL_LAYER = "head.final_layer.weight"
+# Keys whose first dimension is the number of keypoints; a checkpoint has one of them.
+FINAL_LAYERS = ("head.final_layer.weight", "final_refined.1.conv.3.weight")
 
 
 def torch_module(name: str, path: tuple[str, ...]) -> str:
     """Dotted name of the PyTorch module at `path` of model `name`'s parameter tree."""
     joined = "/".join(path)
     for ours, theirs in RENAMES[name].items():
-        if joined.startswith(ours):
-            joined = theirs + joined[len(ours) :]
-            break
+        joined = re.sub(ours, theirs, joined)
     return re.sub(r"_(\d+)", r".\1", joined.replace("/", "."))
 
 

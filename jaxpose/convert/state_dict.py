@@ -35,7 +35,7 @@ def from_torch(
     Args:
       name: one of `jaxpose.list_models()`.
       state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
-        the head may be called `head.` or `keypoint_head.`.
+        a head `head.` or `keypoint_head.`; a leading `module.` is dropped.
       num_keypoints: joints of the checkpoint.
       **overrides: as for `jaxpose.create_model`.
 
@@ -43,10 +43,11 @@ def from_torch(
       {"params": ..., "batch_stats": ...} of float32 numpy arrays, as `model.init` has them.
 
     Raises:
-      ValueError: a key is missing, unexpected or twice there, or a shape differs; the message names
-        the key and the nearest one.
+      ValueError: a key is missing, unexpected or twice there, or a shape differs (the message names
+        the key and the nearest one), or no public checkpoint of this model exists.
     """
     model = models.create_model(name, num_keypoints, **overrides)
+    _check_convertible(name)
     # The weights do not depend on the size; 64 is valid for every model.
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
@@ -78,8 +79,8 @@ def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np
 
     The head is called `head.`; every batch norm gets its `num_batches_tracked` (0).
     """
-    if name not in names.RENAMES:
-        models.info(name)  # an unknown name is refused with the nearest one
+    models.info(name)  # an unknown name is refused with the nearest one
+    _check_convertible(name)
     result = {}
     collections = {key: variables[key] for key in ("params", "batch_stats")}
     for path, value in jax.tree_util.tree_leaves_with_path(collections):
@@ -93,6 +94,11 @@ def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np
 def _torch_key(name: str, path: tuple) -> str:
     _, *modules, leaf = (key.key for key in path)
     return f"{names.torch_module(name, tuple(modules))}.{_LEAVES[leaf]}"
+
+
+def _check_convertible(name: str) -> None:
+    if name not in names.RENAMES:
+        raise ValueError(f"{name}: there is no public PyTorch checkpoint whose keys it could have")
 
 
 def _tracked(key: str) -> str:

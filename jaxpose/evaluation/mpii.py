@@ -5,7 +5,8 @@ import pathlib
 import numpy as np
 
 from jaxpose import annotations, metrics
-from jaxpose.evaluation.predictions import Predictions, truth_of
+from jaxpose.evaluation import comparison
+from jaxpose.evaluation.predictions import Predictions
 from jaxpose.metrics.mpii import HEAD_SIZE
 
 _UPPER_NECK, _HEAD_TOP = 8, 9
@@ -29,7 +30,8 @@ def scores(
         joints, boxes = joints[rows] - 1, boxes[rows] - 1
         labelled = labelled[rows]
     else:
-        joints, labelled = truth_of(predictions, truth)
+        compared = comparison.of_boxes(predictions, truth)
+        joints, labelled = compared.joints, compared.labelled
         # 0.6 of the head box's diagonal stands for the length of the head; here it is measured.
         head = labelled[:, _UPPER_NECK] & labelled[:, _HEAD_TOP]
         length = np.linalg.norm(joints[:, _HEAD_TOP] - joints[:, _UPPER_NECK], axis=-1)

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxpose import annotations, geometry
+from jaxpose import geometry
 from jaxpose.codecs import topdown
 from jaxpose.skeletons import Skeleton
 from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
@@ -116,7 +116,24 @@ def gather(tree: Any) -> Any:
     """Arrays split over all hosts, or each host's own arrays -> whole numpy arrays, everywhere."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
-    return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+
+    def whole(x):
+        words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX would cut 64 bits to 32
+        return np.asarray(multihost_utils.process_allgather(words, tiled=True)).view(x.dtype)
+
+    return jax.tree.map(whole, tree)
+
+
+def gather_rows(rows: np.ndarray) -> np.ndarray:
+    """Each host's rows [n, ...], their number differing -> those of all hosts, host by host."""
+    if jax.process_count() == 1:
+        return rows
+    counts = gather(np.array([len(rows)]))
+    if not counts.any():
+        return rows
+    padding = [(0, counts.max() - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+    padded = gather(np.pad(rows, padding)).reshape(len(counts), -1, *rows.shape[1:])
+    return np.concatenate([part[:count] for part, count in zip(padded, counts, strict=True)])
 
 
 def predict_all(predict: Predict, batches: Iterable[Batch]) -> Predictions:
@@ -132,11 +149,3 @@ def predict_all(predict: Predict, batches: Iterable[Batch]) -> Predictions:
     if not rows["image_id"]:
         raise ValueError("nothing to evaluate: the input pipeline gave no batch")
     return Predictions(**{name: np.concatenate(column) for name, column in rows.items()})
-
-
-def truth_of(predictions: Predictions, truth: annotations.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Annotated joints [N, K, 2] and their labels [N, K] of predictions on annotated boxes."""
-    row_of = {int(identity): row for row, identity in enumerate(truth.people.annotation_id)}
-    rows = [row_of[int(identity)] for identity in predictions.annotation_id]
-    joints = truth.people.keypoints[rows]
-    return joints[..., :2], joints[..., 2] > 0

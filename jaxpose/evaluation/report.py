@@ -1,4 +1,4 @@
-"""The report folder: scores, results, and the people on whom the network does worst."""
+"""The report folder: scores, results, and where the network does worst."""
 
 import dataclasses
 import html
@@ -7,13 +7,11 @@ import math
 import pathlib
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import annotations, draw, images, metrics
-from jaxpose.evaluation.predictions import truth_of
+from jaxpose import annotations, metrics
+from jaxpose.evaluation import worst as worst_cases
 from jaxpose.evaluation.scores import Evaluation, annotation_file
-from jaxpose.metrics.coco import BOX_AREA
 from jaxpose.training.files import write_atomic
 
 Table = list[list[str]]  # first row: column names
@@ -21,22 +19,18 @@ Table = list[list[str]]  # first row: column names
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What eval.py prints and writes.
-
-    `joints` is the table by joint; `worst` are rows of the predictions, worst first.
-    """
+    """What eval.py prints and writes; `joints` is the table by joint."""
 
     evaluation: Evaluation
     scores: Table
     joints: Table
-    worst: list[int]
-    similarity: np.ndarray
+    worst: list[worst_cases.Case]
 
 
 def make_report(
     evaluation: Evaluation, truth: annotations.Dataset, config: ConfigDict, worst: int
 ) -> Report:
-    """Tables and the `worst` people of an evaluation."""
+    """Tables and the `worst` people (bottom-up: pictures) of an evaluation."""
     values = evaluation.metrics
     if config.eval.metric == "mpii":
         shown = {name: f"{value:.2f}" for name, value in values.items()}
@@ -44,37 +38,19 @@ def make_report(
         shown = {k: f"{v if '@' in k else 100 * v:.2f}" for k, v in values.items()}
         shown |= {k: "-" for k, v in values.items() if v == -1}
     scores = [list(shown), list(shown.values())]
-    if config.data.detections:
-        similarity, order = np.full(len(evaluation.predictions.image_id), np.nan), []
-    else:
-        similarity = _similarity(evaluation, truth)
-        order = np.argsort(similarity, kind="stable")[:worst].tolist()
-    return Report(evaluation, scores, _by_joint(evaluation, truth, config), order, similarity)
-
-
-def _similarity(evaluation: Evaluation, truth: annotations.Dataset) -> np.ndarray:
-    """OKS [N] of each prediction with the person of its box, over the labelled joints."""
-    people = evaluation.predictions
-    joints, labelled = truth_of(people, truth)
-    row_of = {int(identity): row for row, identity in enumerate(truth.people.annotation_id)}
-    boxes = truth.people.box[[row_of[int(identity)] for identity in people.annotation_id]]
-    area = BOX_AREA * boxes[:, 2] * boxes[:, 3] + np.spacing(1)
-    squared = ((people.keypoints - joints) ** 2).sum(-1)
-    variances = (2 * np.asarray(truth.skeleton.sigmas)) ** 2
-    terms = np.exp(-squared / (2 * variances * area[:, None]))
-    return (terms * labelled).sum(-1) / np.maximum(labelled.sum(-1), 1)
+    cases = worst_cases.find(evaluation, worst)
+    return Report(evaluation, scores, _by_joint(evaluation, truth, config), cases)
 
 
 def _by_joint(evaluation: Evaluation, truth: annotations.Dataset, config: ConfigDict) -> Table:
     if config.eval.metric == "mpii":
         return []  # the scores are by joint already
-    predictions, skeleton = evaluation.predictions, truth.skeleton
-    with annotation_file(truth, predictions, limited=config.data.limit > 0) as file:
+    compared, skeleton = evaluation.compared, truth.skeleton
+    with annotation_file(truth, evaluation.predictions, limited=config.data.limit > 0) as file:
         found = metrics.per_keypoint(file, evaluation.results, skeleton.sigmas)
     pck: dict[str, float] = {}
-    if skeleton.torso is not None and not config.data.detections:
-        joints, labelled = truth_of(predictions, truth)
-        pck = metrics.pck_torso(predictions.keypoints, joints, labelled, skeleton)
+    if skeleton.torso is not None and compared is not None:
+        pck = metrics.pck_torso(compared.predicted, compared.joints, compared.labelled, skeleton)
     rows = [["joint", "similarity", "OKS>=.5 %", "labelled", "missed"] + ["PCK@0.2"] * bool(pck)]
     for name, values in found.items():
         row = [name, f"{values['similarity']:.3f}", f"{100 * values['correct']:.1f}"]
@@ -107,7 +83,7 @@ def write(
     title: str,
     settings: dict[str, Any],
 ) -> None:
-    """Writes metrics.json, results.json, index.html and the pictures of the worst people."""
+    """Writes metrics.json, results.json, index.html and pictures of the worst cases."""
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = report.evaluation
     # JSON has no NaN: a score without a labelled joint is null.
@@ -115,47 +91,8 @@ def write(
     content = {"title": title, "metrics": finite, "notes": evaluation.notes, **settings}
     write_atomic(folder / "metrics.json", json.dumps(content, indent=2) + "\n")
     write_atomic(folder / "results.json", json.dumps(evaluation.results))
-    pictures = _write_pictures(folder, report, truth)
+    pictures = worst_cases.write(folder, report.worst, truth)
     write_atomic(folder / "index.html", _page(title, report, pictures))
-
-
-def _write_pictures(
-    folder: pathlib.Path, report: Report, truth: annotations.Dataset
-) -> list[tuple[str, str]]:
-    """One picture a person: annotation on the left, prediction on the right."""
-    import cv2
-
-    for old in folder.glob("worst_*.jpg"):
-        old.unlink()
-    written = []
-    people = report.evaluation.predictions
-    joints, labelled = truth_of(people, truth) if report.worst else (None, None)
-    for rank, row in enumerate(report.worst, start=1):
-        path = truth.image_path(people.image_id[row])
-        try:
-            picture = images.decode(path.read_bytes())
-        except (OSError, images.ImageError):
-            continue  # it was in memory or in the prepared copy only
-        truth_scores = labelled[row].astype(np.float32)
-        left = draw.draw_pose(picture, joints[row], truth_scores, truth.skeleton, threshold=0.5)
-        right = draw.draw_pose(picture, people.keypoints[row], None, truth.skeleton)
-        corner = people.center[row] - 100 * people.scale[row]
-        x0, y0 = np.maximum(corner, 0).astype(int)
-        x1, y1 = np.ceil(corner + 200 * people.scale[row]).astype(int)
-        both = np.concatenate([left[y0:y1, x0:x1], right[y0:y1, x0:x1]], axis=1)
-        if not both.size:
-            continue
-        height = 320
-        size = (max(1, round(both.shape[1] * height / both.shape[0])), height)
-        both = cv2.resize(both, size, interpolation=cv2.INTER_AREA)
-        name = f"worst_{rank:02d}.jpg"
-        cv2.imwrite(str(folder / name), both[..., ::-1])
-        caption = (
-            f"{path.name}, person {people.annotation_id[row]}: OKS {report.similarity[row]:.3f}, "
-            f"mean score {people.scores[row].mean():.2f}"
-        )
-        written.append((name, caption))
-    return written
 
 
 _STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
@@ -178,7 +115,7 @@ def _page(title: str, report: Report, pictures: list[tuple[str, str]]) -> str:
         f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption></figure>'
         for name, text in pictures
     )
-    worst = "<h2>Worst people (left: annotation, right: prediction)</h2>" + figures
+    worst = "<h2>The worst (left: annotation, right: prediction)</h2>" + figures
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{notes}{rows(report.scores)}"

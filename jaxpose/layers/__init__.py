@@ -5,7 +5,7 @@ their blocks, so the numeric policy of a network is stated in one place.
 """
 
 from jaxpose.layers import init
-from jaxpose.layers.attention import CBAM, ChannelGate
+from jaxpose.layers.attention import CBAM, ChannelGate, CoordinateAttention, DFCAttention
 from jaxpose.layers.checks import check_choice, check_images
 from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, ModuleDef
 from jaxpose.layers.norm import BatchNorm
@@ -17,6 +17,8 @@ __all__ = [
     "Conv",
     "ConvNormAct",
     "ConvTranspose",
+    "CoordinateAttention",
+    "DFCAttention",
     "ModuleDef",
     "check_choice",
     "check_images",

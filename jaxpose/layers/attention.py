@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
 from jaxpose.layers.conv import Conv, ConvNormAct, ModuleDef
+from jaxpose.layers.norm import BatchNorm
 
 
 class ChannelGate(nn.Module):
@@ -60,3 +63,65 @@ class CBAM(nn.Module):
         maps = jnp.concatenate(maps[::-1] if self.max_first else maps, axis=-1)
         s = self.conv(1, 7, use_bias=self.spatial_bias, name="spatial")(maps)
         return x * ops.activation(s, kind=self.gate)
+
+
+class CoordinateAttention(nn.Module):
+    """Coordinate attention (Hou, Zhou & Feng 2021): weights by row and by column, [B,H,W,C].
+
+    Means along rows and along columns, side by side -> 1x1 to max(8, C / reduction), batch norm,
+    hard swish -> apart again -> 1x1 back to C and sigmoid for either; the result is
+    x * row weights [B,H,1,C] * column weights [B,1,W,C].
+    """
+
+    reduction: int = 32
+    conv: ModuleDef = Conv
+    norm: ModuleDef = BatchNorm
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        batch, height, width, channels = x.shape
+        rows = ops.adaptive_avg_pool(x, size=(height, 1))
+        columns = ops.adaptive_avg_pool(x, size=(1, width)).reshape(batch, width, 1, channels)
+        y = jnp.concatenate([rows, columns], axis=1)
+        y = self.conv(max(8, channels // self.reduction), use_bias=True, name="squeeze")(y)
+        y = ops.activation(self.norm(name="bn")(y, train), kind="hard_swish")
+        rows, columns = jnp.split(y, [height], axis=1)
+        columns = columns.reshape(batch, 1, width, y.shape[-1])
+        block = partial(ConvNormAct, channels, act="sigmoid", conv=self.conv)
+        return x * block(name="rows")(rows) * block(name="columns")(columns)
+
+
+class DFCAttention(nn.Module):
+    """Decoupled fully connected attention map (GhostNetV2, Tang et al. 2022).
+
+    [2x2 mean] -> 1x1 to `features` -> 1 x k, then k x 1 depthwise: one long-range aggregation along
+    the width, one along the height. Returned before resize and sigmoid: [B,H/2,W/2,features], or
+    [B,H,W,features] without pooling.
+
+    Attributes:
+      features: channels of the map.
+      kernel_size: k; must be odd.
+      pool: whether the map is made at half resolution.
+      norm: batch norm after each of the three convolutions; None for none.
+    """
+
+    features: int
+    kernel_size: int = 5
+    pool: bool = True
+    conv: ModuleDef = Conv
+    norm: ModuleDef | None = BatchNorm
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        k, channels = self.kernel_size, self.features
+        if self.pool:
+            x = ops.avg_pool(x, window=2, stride=2)
+        for name, size, groups in (
+            ("pointwise", 1, 1),
+            ("horizontal", (1, k), channels),
+            ("vertical", (k, 1), channels),
+        ):
+            x = self.conv(channels, size, groups=groups, name=name)(x)
+            if self.norm is not None:
+                x = self.norm(name=f"{name}_bn")(x, train)
+        return x

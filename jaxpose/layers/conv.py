@@ -14,6 +14,7 @@ from jaxpose.layers import init
 
 ModuleDef = Callable[..., nn.Module]
 Initializer = Callable[..., jax.Array]
+Size = int | tuple[int, int]
 
 
 class Conv(nn.Module):
@@ -21,14 +22,15 @@ class Conv(nn.Module):
 
     Attributes:
       features: output channels.
-      kernel_size, stride: square.
-      padding: on each side; None means kernel_size // 2, as the papers' PyTorch code has it.
+      kernel_size, stride: an int or (h, w).
+      padding: on each side, an int or (h, w); None means kernel_size // 2, as the papers' PyTorch
+        code has it.
     """
 
     features: int
-    kernel_size: int = 1
-    stride: int = 1
-    padding: int | None = None
+    kernel_size: Size = 1
+    stride: Size = 1
+    padding: Size | None = None
     groups: int = 1
     use_bias: bool = False
     kernel_init: Initializer = init.kaiming_fan_out
@@ -37,15 +39,17 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        channels, k = x.shape[-1], self.kernel_size
+        channels = x.shape[-1]
+        height, width = _pair(self.kernel_size)
         if channels % self.groups or self.features % self.groups:
             raise ValueError(
                 f"{self.name}: {self.groups} groups divide {channels} -> {self.features} channels"
                 " unevenly"
             )
-        shape = (k, k, channels // self.groups, self.features)
+        shape = (height, width, channels // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
-        window = dict(stride=self.stride, padding=k // 2 if self.padding is None else self.padding)
+        padding = (height // 2, width // 2) if self.padding is None else self.padding
+        window = dict(stride=self.stride, padding=padding)
         x = x.astype(self.dtype)
         if self.groups == 1:
             x = ops.conv(x, kernel, **window)
@@ -105,8 +109,8 @@ class ConvNormAct(nn.Module):
     """
 
     features: int
-    kernel_size: int = 1
-    stride: int = 1
+    kernel_size: Size = 1
+    stride: Size = 1
     groups: int = 1
     act: str | None = "relu"
     conv: ModuleDef = Conv
@@ -125,6 +129,10 @@ class ConvNormAct(nn.Module):
         if self.norm is not None:
             x = self.norm(name="bn")(x, train)
         return x if self.act is None else ops.activation(x, kind=self.act)
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _add_bias(layer: Conv | ConvTranspose, x: jax.Array) -> jax.Array:

@@ -18,6 +18,10 @@ normal_small = initializers.normal(0.001)
 # U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what torch.nn.Conv2d does when nobody chooses.
 torch_default = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
+# The same of torch.nn.ConvTranspose2d, which takes its output side for the fan: k * k * Cout for a
+# dense kernel. A depthwise one has one filter a channel, k * k either way: `torch_default`.
+torch_default_transposed = initializers.variance_scaling(1 / 3, "fan_out", "uniform")
+
 
 def torch_default_bias(fan_in: int) -> Callable[..., jax.Array]:
     """The bias of torch.nn.Conv2d when nobody chooses: U(+-1/sqrt(fan_in))."""

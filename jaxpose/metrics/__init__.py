@@ -1,6 +1,7 @@
-"""Scores: COCO AP/AR by OKS, MPII PCKh, PCK of the torso."""
+"""Scores: COCO and CrowdPose AP/AR by OKS, MPII PCKh, PCK of the torso."""
 
 from jaxpose.metrics.coco import coco_keypoints, per_keypoint
+from jaxpose.metrics.crowdpose import crowdpose
 from jaxpose.metrics.mpii import mpii_pckh, pckh_per_joint
 from jaxpose.metrics.oks import assemble_results, oks_nms, rescore
 from jaxpose.metrics.pck import pck_torso
@@ -8,6 +9,7 @@ from jaxpose.metrics.pck import pck_torso
 __all__ = [
     "assemble_results",
     "coco_keypoints",
+    "crowdpose",
     "mpii_pckh",
     "oks_nms",
     "pck_torso",

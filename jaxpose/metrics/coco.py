@@ -46,7 +46,7 @@ def coco_keypoints(
         annotations that do not fit their category.
     """
     _, evaluation = _evaluate(annotation_file, results, sigmas)
-    with _quiet():
+    with quiet():
         evaluation.accumulate()
         evaluation.summarize()
     return {key: float(value) for key, value in zip(COCO_KEYS, evaluation.stats, strict=True)}
@@ -116,33 +116,17 @@ def _evaluate(
     thresholds: Sequence[float] | None = None,
 ) -> tuple[list[str], Any]:
     """Joint names and a COCOeval on which `evaluate` has run."""
-    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    with open(annotation_file, encoding="utf-8") as stream:
-        dataset = json.load(stream)
-    category, people = _people(dataset, str(annotation_file))
-    truth = COCO()
-    truth.dataset = {
-        "info": {}, "images": dataset["images"], "categories": [category], "annotations": people
-    }  # fmt: skip
-    joints = _num_joints(category, people)
-    names = [str(name) for name in category.get("keypoints") or range(joints)]
+    names, truth, found = read(annotation_file, results)
+    (category,) = truth.dataset["categories"]
     if sigmas is None:
         sigmas = category.get("sigmas")
-    if sigmas is None and joints != skeletons.COCO.num_joints:
+    if sigmas is None and len(names) != skeletons.COCO.num_joints:
         sigmas = [skeletons.default_sigma(name) for name in names]
-    if sigmas is not None and len(sigmas) != joints:
-        raise ValueError(f"{annotation_file}: {joints} joints but {len(sigmas)} sigmas")
-    results = _checked_results(results, dataset["images"], category["id"], joints)
-    with _quiet():
-        truth.createIndex()
-        if results:
-            found = truth.loadRes(results)
-        else:  # loadRes cannot take an empty list
-            found = COCO()
-            found.dataset = {**truth.dataset, "annotations": []}
-            found.createIndex()
+    if sigmas is not None and len(sigmas) != len(names):
+        raise ValueError(f"{annotation_file}: {len(names)} joints but {len(sigmas)} sigmas")
+    with quiet():
         evaluation = COCOeval(truth, found, "keypoints")
         if sigmas is not None:  # otherwise pycocotools' own, COCO's
             evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
@@ -152,7 +136,44 @@ def _evaluate(
     return names, evaluation
 
 
-def _people(dataset: Mapping[str, Any], file: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read(
+    annotation_file: str | os.PathLike[str],
+    results: Iterable[Mapping[str, Any]],
+    *,
+    area_of_box: bool = False,
+) -> tuple[list[str], Any, Any]:
+    """Joint names, and the ground truth and the results as pycocotools' `COCO`.
+
+    Args:
+      annotation_file, results: as for `coco_keypoints`.
+      area_of_box: every person's area is `BOX_AREA` of the box, also where the file has an area.
+    """
+    from pycocotools.coco import COCO
+
+    with open(annotation_file, encoding="utf-8") as stream:
+        dataset = json.load(stream)
+    category, people = _people(dataset, str(annotation_file), area_of_box)
+    truth = COCO()
+    truth.dataset = {
+        "info": {}, "images": dataset["images"], "categories": [category], "annotations": people
+    }  # fmt: skip
+    joints = _num_joints(category, people)
+    names = [str(name) for name in category.get("keypoints") or range(joints)]
+    results = _checked_results(results, dataset["images"], category["id"], joints)
+    with quiet():
+        truth.createIndex()
+        if results:
+            found = truth.loadRes(results)
+        else:  # loadRes cannot take an empty list
+            found = COCO()
+            found.dataset = {**truth.dataset, "annotations": []}
+            found.createIndex()
+    return names, truth, found
+
+
+def _people(
+    dataset: Mapping[str, Any], file: str, area_of_box: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The scored category and its annotations, complete and numbered from 1.
 
     COCOeval marks "no match" by id 0, so a file whose ids start at 0 would lose a person.
@@ -173,7 +194,8 @@ def _people(dataset: Mapping[str, Any], file: str) -> tuple[dict[str, Any], list
             )
         if len(person.get("bbox", ())) != 4:
             raise ValueError(f"{where} has no 'bbox' of four numbers")
-        person.setdefault("area", BOX_AREA * person["bbox"][2] * person["bbox"][3])
+        if area_of_box or "area" not in person:
+            person["area"] = BOX_AREA * person["bbox"][2] * person["bbox"][3]
         person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
         people.append(person)
     return category, people
@@ -225,6 +247,6 @@ def _checked_results(
     return checked
 
 
-def _quiet() -> contextlib.AbstractContextManager[Any]:
+def quiet() -> contextlib.AbstractContextManager[Any]:
     """pycocotools prints its progress; callers print their own."""
     return contextlib.redirect_stdout(io.StringIO())

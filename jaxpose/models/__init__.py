@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
+from jaxpose.models import litepose, wlitepose
 from jaxpose.models.hwl import HWL
 from jaxpose.models.published import INFO, ModelInfo
 from jaxpose.models.simplebaseline import (
@@ -18,6 +20,12 @@ from jaxpose.models.simplebaseline import (
 )
 
 _CONSTRUCTORS = {
+    "litepose_xs": partial(litepose.LitePose, litepose.XS),
+    "litepose_s": partial(litepose.LitePose, litepose.S),
+    "litepose_m": partial(litepose.LitePose, litepose.M),
+    "litepose_l": partial(litepose.LitePose, litepose.L),
+    "wlitepose_xs": partial(wlitepose.WLitePose, litepose.XS),
+    "wlitepose_s": partial(wlitepose.WLitePose, litepose.S),
     "hwl_mobilenetv3": HWL,
     "simplebaseline_mobilenetv2": simplebaseline_mobilenetv2,
     "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,
@@ -36,13 +44,14 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
 
     Args:
       name: one of `list_models()`.
-      num_keypoints: joints K; heatmaps are [B,H/4,W/4,K].
+      num_keypoints: joints K.
       **overrides: the constructor's own switches, plus `dtype` and `bn_axis`.
 
     Returns:
       A flax.linen Module called as `model.apply(variables, images, train=False)` with images
-      float32 [B,H,W,3], normalised, H and W multiples of 32. Its collections are `params` and
-      `batch_stats`.
+      float32 [B,H,W,3], normalised, H and W multiples of 32. A top-down model returns heatmaps
+      [B,H/4,W/4,K]; a bottom-up one a tuple, [B,H/4,W/4,2K] (K heatmaps, then K tags) and
+      heatmaps [B,H/2,W/2,K]. Its collections are `params` and `batch_stats`.
 
     Raises:
       ValueError: unknown name or override (the nearest one is named), or num_keypoints < 1.

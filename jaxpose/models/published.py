@@ -5,25 +5,28 @@ The numbers are cited, never measured here; `jaxpose models` prints them beside 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
     """One published row. `params` in millions, `gflops` 1e9 by `convention`, scores in percent.
 
-    `metric` is "AP" on COCO val2017 (flip test, detector boxes with person AP 56.4) and "PCKh" at
-    0.5 on MPII val. `source` says who printed the row.
+    `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
+    56.4) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` says who printed the row;
+    `note`, why our counts differ from it where they do.
     """
 
     dataset: str
     input_size: tuple[int, int]  # (H, W)
     num_keypoints: int
-    params: float
+    params: float | None  # None: not printed
     gflops: float
     metric: str
     score: float
     source: str
     convention: str = "mmcv"
+    note: str = ""
 
 
 class ModelInfo(NamedTuple):
@@ -36,14 +39,107 @@ class ModelInfo(NamedTuple):
     published: tuple[Row, ...]
 
 
-def _rows(source: str, *rows: tuple) -> tuple[Row, ...]:
-    return tuple(Row(*row, source) for row in rows)
+def _rows(source: str, *rows: tuple, convention: str = "mmcv", note: str = "") -> tuple[Row, ...]:
+    return tuple(Row(*row, source, convention, note) for row in rows)
 
 
+_ptflops_rows = partial(_rows, convention="ptflops")
+
+_LITEPOSE = (
+    "Wang et al., Lite Pose: Efficient Architecture Design for 2D Human Pose Estimation, CVPR 2022"
+)
+_WLITEPOSE = (
+    "Wang et al., Lightweight Human Pose Estimation Based on Heatmap Weighted Loss Function, 2024"
+)
+_README = "LitePose repository"
+_WLITEPOSE_NOTE = "no reading of the paper has its printed size: jaxpose models --paper wlitepose"
 _HWL = "Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022"
 _SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
 
 MODELS = (
+    ModelInfo(
+        "litepose_xs",
+        "bottomup",
+        _LITEPOSE,
+        (256, 256),
+        _ptflops_rows(
+            _README,
+            ("coco", (256, 256), 17, None, 1.2, "AP", 40.6),
+            ("crowdpose", (256, 256), 14, None, 1.2, "AP", 49.5),
+        )
+        + _ptflops_rows(
+            "WLitePose paper",
+            ("coco", (256, 256), 17, 1.7, 1.2, "AP", 40.1),
+            ("crowdpose", (256, 256), 14, 1.7, 1.2, "AP", 49.4),
+        ),
+    ),
+    ModelInfo(
+        "litepose_s",
+        "bottomup",
+        _LITEPOSE,
+        (448, 448),
+        _ptflops_rows(
+            _README,
+            ("coco", (448, 448), 17, None, 5.0, "AP", 56.8),
+            ("crowdpose", (448, 448), 14, None, 5.0, "AP", 58.3),
+        )
+        + _ptflops_rows(
+            "WLitePose paper",
+            ("coco", (448, 448), 17, 2.7, 5.0, "AP", 56.4),
+            ("crowdpose", (448, 448), 14, 2.7, 5.0, "AP", 58.0),
+        ),
+    ),
+    ModelInfo(
+        "litepose_m",
+        "bottomup",
+        _LITEPOSE,
+        (448, 448),
+        _ptflops_rows(
+            _README,
+            ("coco", (448, 448), 17, None, 7.8, "AP", 59.8),
+            note="7.85 by the same count, printed as 7.8",
+        )
+        + _ptflops_rows(_README, ("crowdpose", (448, 448), 14, None, 7.8, "AP", 59.9)),
+    ),
+    ModelInfo(
+        "litepose_l",
+        "bottomup",
+        _LITEPOSE,
+        (512, 512),
+        _ptflops_rows(
+            _README,
+            ("coco", (512, 512), 17, None, 13.8, "AP", 62.5),
+            note="13.73 by the same count, printed as 13.8",
+        )
+        + _ptflops_rows(
+            _README,
+            ("crowdpose", (512, 512), 14, None, 13.7, "AP", 61.9),
+        ),
+    ),
+    ModelInfo(
+        "wlitepose_xs",
+        "bottomup",
+        _WLITEPOSE,
+        (256, 256),
+        _ptflops_rows(
+            "WLitePose paper",
+            ("coco", (256, 256), 17, 2.3, 1.5, "AP", 41.1),
+            ("crowdpose", (256, 256), 14, 2.3, 1.5, "AP", 50.6),
+            note=_WLITEPOSE_NOTE,
+        ),
+    ),
+    ModelInfo(
+        "wlitepose_s",
+        "bottomup",
+        _WLITEPOSE,
+        (448, 448),
+        _ptflops_rows(
+            "WLitePose paper",
+            ("coco", (448, 448), 17, 3.6, 5.8, "AP", 57.7),
+            ("crowdpose", (448, 448), 14, 3.6, 5.8, "AP", 59.6),
+            note=_WLITEPOSE_NOTE,
+        ),
+    ),
     ModelInfo(
         "hwl_mobilenetv3",
         "topdown",

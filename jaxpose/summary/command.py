@@ -35,8 +35,8 @@ def report(
         raise ValueError(f"--convention {convention!r} is unknown; choose from {known}")
     info = models.info(name)
     result = count(name, size or info.input_size, num_keypoints)
-    cost = "macs" if convention == "true" else "mmcv"
-    title = "MACs" if convention == "true" else "FLOPs (mmcv)"
+    cost = "macs" if convention == "true" else convention
+    title = "MACs" if convention == "true" else f"FLOPs ({convention})"
     rows = [("stage", "output", "params", title)]
     for stage in result.stages:
         shape = "x".join(map(str, stage.output))
@@ -60,13 +60,17 @@ def align(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _published(info: models.ModelInfo, result: Count) -> list[str]:
-    """One line per published row at this size and joint count."""
+    """One line per published row at this size and joint count, and a note where it cannot agree."""
     lines = []
     for row in info.published:
         if (row.input_size, row.num_keypoints) == (result.input_size, result.num_keypoints):
+            params = "" if row.params is None else f"{row.params}M params, "
+            counted = getattr(result, row.convention) / 1e9
             lines.append(
-                f"published: {row.params}M params, {row.gflops:.2f} G ({row.convention}), "
+                f"published: {params}{row.gflops:.2f} G ({row.convention}), "
                 f"{row.dataset} {row.metric} {row.score} ({row.source}); "
-                f"here: {result.params / 1e6:.1f}M, {result.mmcv / 1e9:.2f} G"
+                f"here: {result.params / 1e6:.1f}M, {counted:.2f} G"
             )
+            if row.note:
+                lines.append(f"  {row.note}")
     return lines

@@ -1,11 +1,15 @@
 """Counting parameters and multiply-adds on a model's jaxpr.
 
-Two conventions:
+Three conventions:
   true: multiply-adds of convolutions (1-D ones over channels included), a transposed convolution
     at its input positions; nothing else. Exact integers.
   mmcv: what mmcv's counter prints as "FLOPs", and so the pose papers as "GFLOPs": the above, plus
     one per output element of a bias, two per element of a batch norm, one per element of ReLU and
     ReLU6, one per input element of a pooling. Other activations and additions are free.
+  ptflops: what the older counter that LitePose ships prints as "MACs": the true ones, but a
+    transposed convolution at its output positions (four times too many at stride 2), plus two per
+    element of a batch norm, one per element of any activation, one per input element of a pooling.
+    Biases, resizing and additions are free.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import jax.numpy as jnp
 
 from jaxpose import models, ops
 
-CONVENTIONS = ("true", "mmcv")
+CONVENTIONS = ("true", "mmcv", "ptflops")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +38,12 @@ class Stage:
     params: int
     macs: int
     mmcv: int
+    ptflops: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Exact integers for one image. `macs` is the true convention, `mmcv` the other."""
+    """Exact integers for one image. `macs` is the true convention, the others have their name."""
 
     name: str
     input_size: tuple[int, int]
@@ -46,6 +51,7 @@ class Count:
     params: int
     macs: int
     mmcv: int
+    ptflops: int
     stages: tuple[Stage, ...]
 
 
@@ -98,34 +104,25 @@ def stages(
     return _count(model, tuple(input_size), num_keypoints, depth).stages
 
 
-def _operators(model: nn.Module, variables: Any, input_size: tuple[int, int]) -> list[Operator]:
-    """The named operators of `model.apply(variables, images, train=False)`, batch 1, in order."""
-
-    def forward(variables, images):
-        return model.apply(variables, images, train=False)
-
-    jaxpr = jax.make_jaxpr(forward)(variables, _images(input_size)).jaxpr
-    return list(_walk(jaxpr))
-
-
 def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, depth: int) -> Count:
-    variables, outputs = _shapes(model, input_size)
+    variables, outputs, operators = _trace(model, input_size)
     biased, rows = set(), {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *path, name = (key.key for key in keys)
         if name == "bias":
             biased.add(tuple(path))
-        row = rows.setdefault(_row(path, depth), [0, 0, 0])
+        row = rows.setdefault(_row(path, depth), [0, 0, 0, 0])
         row[0] += math.prod(leaf.shape)
     shape = {_row(path, depth): output for path, output in outputs.items() if len(path) == depth}
     order = {}
-    for operator in _operators(model, variables, input_size):
+    for operator in operators:
         row_name = _row(operator.path, depth)
         order[row_name] = shape.get(row_name, operator.output[1:])
-        row = rows.setdefault(row_name, [0, 0, 0])
+        row = rows.setdefault(row_name, [0, 0, 0, 0])
         macs = multiply_adds(operator)
         row[1] += macs
         row[2] += macs + _mmcv_extra(operator, operator.path in biased)
+        row[3] += _ptflops(operator)
     # Parameters that no operator of the eval graph touches still belong in the table.
     names = [*order, *(name for name in rows if name not in order)]
     table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
@@ -162,17 +159,32 @@ def _mmcv_extra(operator: Operator, biased: bool) -> int:
     return math.prod(operator.output) if biased and multiply_adds(operator) else 0
 
 
+def _ptflops(operator: Operator) -> int:
+    """What the older ptflops charges for one operator."""
+    if operator.name in ("conv_transpose", "depthwise_conv_transpose"):
+        return math.prod(operator.output) * math.prod(operator.shapes[1][:3])
+    if operator.name == "batch_norm":
+        return 2 * math.prod(operator.output)
+    if operator.name == "activation":
+        return math.prod(operator.output)
+    if operator.name in _POOLING:
+        return math.prod(operator.shapes[0])
+    return multiply_adds(operator)
+
+
 def _row(path: tuple[str, ...] | list[str], depth: int) -> str:
     name = "/".join(path[:depth])
     return re.sub(r"_\d+$", "", name) if len(path) >= depth else name
 
 
-def _images(input_size: tuple[int, int]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
+def _trace(
+    model: nn.Module, input_size: tuple[int, int]
+) -> tuple[Any, dict[tuple[str, ...], tuple[int, ...]], list[Operator]]:
+    """Abstract variables, output shape (H, W, C) of every module by path, operators in order.
 
-
-def _shapes(model: nn.Module, input_size: tuple[int, int]) -> tuple[Any, dict]:
-    """Abstract variables, and the output shape (H, W, C) of every module by path."""
+    All of them come from one trace, of `model.init` with train=False at batch 1: it runs the
+    inference network and makes the variables on the way.
+    """
     outputs = {}
 
     def record(method, args, kwargs, context):
@@ -185,7 +197,9 @@ def _shapes(model: nn.Module, input_size: tuple[int, int]) -> tuple[Any, dict]:
         with nn.intercept_methods(record):
             return model.init(key, images, train=False)
 
-    return jax.eval_shape(initialise, jax.random.key(0), _images(input_size)), outputs
+    images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
+    jaxpr, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
+    return variables, outputs, list(_walk(jaxpr.jaxpr))
 
 
 def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 
 from jaxpose import models
+from jaxpose.summary import wlitepose
 from jaxpose.summary.command import align
 from jaxpose.summary.counting import count
+
+PAPERS = {"wlitepose": wlitepose.report}
 
 HEADER = (
     "model",
@@ -14,9 +17,10 @@ HEADER = (
     "K",
     "params",
     "MACs",
-    "mmcv G",
+    "as counted",
     "published M",
     "published G",
+    "convention",
     "score",
     "source",
 )
@@ -24,12 +28,23 @@ HEADER = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose models`."""
-    parser.add_argument("--names", action="store_true", help="names only")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--names", action="store_true", help="names only")
+    what.add_argument(
+        "--paper",
+        choices=PAPERS,
+        help="every size that a paper prints beside ours, as Markdown",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the zoo."""
-    print("\n".join(models.list_models()) if args.names else zoo_table())
+    if args.paper:
+        print(PAPERS[args.paper]())
+    elif args.names:
+        print("\n".join(models.list_models()))
+    else:
+        print(zoo_table())
     return 0
 
 
@@ -42,10 +57,12 @@ def zoo_table() -> str:
         cases = [(row.input_size, row.num_keypoints, row) for row in info.published]
         for size, keypoints, row in cases or [(info.input_size, 17, None)]:
             ours = count(name, size, keypoints)
-            cited = ("-", "-", "-", "-")
+            counted, cited = "-", ("-",) * 5
             if row is not None:
+                counted = f"{getattr(ours, row.convention) / 1e9:.2f}"
+                params = "-" if row.params is None else f"{row.params}"
                 score = f"{row.dataset} {row.metric} {row.score}"
-                cited = (f"{row.params}", f"{row.gflops:.2f}", score, row.source)
+                cited = (params, f"{row.gflops:.2f}", row.convention, score, row.source)
             lines.append(
                 (
                     name,
@@ -53,7 +70,7 @@ def zoo_table() -> str:
                     f"{keypoints}",
                     f"{ours.params:,}",
                     f"{ours.macs:,}",
-                    f"{ours.mmcv / 1e9:.2f}",
+                    counted,
                     *cited,
                 )
             )

@@ -90,7 +90,9 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        config = ml_collections.ConfigDict(_tuples(record["config"]))
+        # Runs of before there were two paradigms do not name theirs.
+        settings = {"paradigm": "topdown"} | _tuples(record["config"])
+        config = ml_collections.ConfigDict(settings)
         info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None

@@ -157,7 +157,9 @@ def initial_state(
     shapes = jax.eval_shape(create, config.seed)
     run = checkpoint.read_run(config.init_from, fit=shapes.variables)
     logs.say(f"weights from {run.path}")
-    return from_variables(run.variables, optimizer, ema=shapes.ema is not None)
+    return from_variables(
+        run.variables, optimizer, ema=shapes.ema is not None, parts=shapes.window.parts
+    )
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:
@@ -184,8 +186,8 @@ def write_bad_step(
         "step": step,
         # Window means; strings, since JSON has no NaN.
         **{key: repr(value) for key, value in metrics.items()},
-        "image_ids": batch["image_id"].tolist(),
-        "annotation_ids": batch["annotation_id"].tolist(),
+        # Bottom-up batches hold pictures, whose people have no slot of their own.
+        **{f"{key}s": batch[key].tolist() for key in ("image_id", "annotation_id") if key in batch},
         "last_good_checkpoint": last_good,
     }
     write_atomic(path, json.dumps(record, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """Everything a run needs to go on from where it stood, as one tree of arrays."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from flax import linen as nn
 from flax import struct
 
 Tree = Any
+Parts = dict[str, jax.Array]  # terms of the loss by name, float32 scalars
 
 
 @struct.dataclass
@@ -18,6 +20,7 @@ class Window:
     steps: jax.Array  # float32
     loss: jax.Array
     grad_norm: jax.Array
+    parts: Parts = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -48,15 +51,24 @@ def create_state(
     input_size: tuple[int, int],
     ema: bool,
     seed: int,
+    *,
+    parts: Iterable[str] = (),
 ) -> TrainState:
-    """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`."""
+    """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`.
+
+    `parts` are the names of the loss's terms (`objective.Objective.parts`).
+    """
     image = jnp.zeros((1, *input_size, 3), jnp.float32)
     variables = model.init(jax.random.key(seed), image, train=False)
-    return from_variables(variables, optimizer, ema=ema)
+    return from_variables(variables, optimizer, ema=ema, parts=parts)
 
 
 def from_variables(
-    variables: dict[str, Tree], optimizer: optax.GradientTransformation, *, ema: bool = False
+    variables: dict[str, Tree],
+    optimizer: optax.GradientTransformation,
+    *,
+    ema: bool = False,
+    parts: Iterable[str] = (),
 ) -> TrainState:
     """State at step 0 that starts from given weights."""
     params, stats = variables["params"], variables.get("batch_stats", {})
@@ -67,5 +79,8 @@ def from_variables(
         batch_stats=stats,
         opt_state=optimizer.init(params),
         ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats}) if ema else None,
-        window=Window(*(jnp.zeros((), jnp.float32) for _ in range(3))),
+        window=Window(
+            *(jnp.zeros((), jnp.float32) for _ in range(3)),
+            {name: jnp.zeros((), jnp.float32) for name in parts},
+        ),
     )

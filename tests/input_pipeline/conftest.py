@@ -90,3 +90,85 @@ def dots():
         colors=np.array(COLORS),
         skeleton=skeletons.Skeleton("dots", JOINTS, (), (0.1,) * 5),
     )
+
+
+SECOND = np.array([75, 12])  # where the second person of a crowd stands from the first
+HOLE = (10, 20, 31, 41)  # x1, y1, x2, y2 of somebody without labels
+CROWD_SIZES = ((150, 200), (200, 150), (120, 220), (150, 200), (160, 160))
+
+
+def crowd(index):
+    """A picture of two people as dots and the magenta square of somebody without labels, and the
+    joints [2, 5, 2]."""
+    height, width = CROWD_SIZES[index % len(CROWD_SIZES)]
+    image = np.full((height, width, 3), 60 + index, np.uint8)
+    image[HOLE[1] : HOLE[3], HOLE[0] : HOLE[2]] = (255, 0, 255)
+    points = POINTS + np.array([[[0, 0]], [SECOND]]) + (index % 3)
+    for person in points.tolist():
+        for (x, y), color in zip(person, COLORS, strict=True):
+            cv2.circle(image, (x, y), 4, color, -1)
+    return image, points
+
+
+def write_crowds(root, count=7, name="train"):
+    """Writes `count` pictures of `crowd`, one of nobody, and `<name>.json`."""
+    folder = root / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, people = [], []
+
+    def add(image_id, **record):
+        common = {"id": len(people) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0}
+        people.append(common | record)
+
+    for index in range(count + 1):
+        image, points = crowd(index)
+        file_name = f"{name}{index:02d}.png"
+        cv2.imwrite(str(folder / file_name), image[..., ::-1])
+        height, width = image.shape[:2]
+        image_id = 10 * index + 3
+        pictures.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        if index == count:
+            continue
+        x1, y1, x2, y2 = HOLE
+        add(image_id, bbox=[x1, y1, x2 - x1, y2 - y1], keypoints=[0] * 15, num_keypoints=0,
+            segmentation=[[x1, y1, x2, y1, x2, y2, x1, y2]])  # fmt: skip
+        for person in points:
+            keypoints = np.concatenate([person, np.full((5, 1), 2)], axis=1)
+            add(image_id, bbox=[*(person.min(0) - 9).tolist(), 60, 90], area=4000,
+                keypoints=keypoints.ravel().tolist())  # fmt: skip
+    category = {"id": 1, "name": "dots", "keypoints": list(JOINTS)}
+    path = root / f"{name}.json"
+    path.write_text(
+        json.dumps({"images": pictures, "annotations": people, "categories": [category]})
+    )
+    return path
+
+
+def make_crowd_config(root):
+    config = make_config(root)
+    config.paradigm = "bottomup"
+    config.input_size = (128, 192)
+    config.max_people = 4
+    config.augment = ConfigDict(
+        {"flip": 0.5, "scale_min": 0.75, "scale_max": 1.5, "rotation": 30.0, "translate": 40.0}
+    )
+    config.eval.scales = (1.0,)
+    config.eval.sizing = "short_side"
+    return config
+
+
+@pytest.fixture
+def crowd_config(tmp_path):
+    write_crowds(tmp_path)
+    return make_crowd_config(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def crowds():
+    """What is in the pictures of people in groups: `draw`, `colors`, `skeleton`, `hole`."""
+    return types.SimpleNamespace(
+        draw=crowd,
+        colors=np.array(COLORS),
+        skeleton=skeletons.Skeleton("dots", JOINTS, (), (0.1,) * 5),
+        hole=HOLE,
+    )

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from input_pipeline import augment, order
+from input_pipeline import order
+from input_pipeline.topdown import augment
 
 
 def test_each_epoch_is_a_permutation_of_its_own():

@@ -35,7 +35,7 @@ def test_batches_follow_the_schema_and_the_order(config):
     data = input_pipeline.train_data(config)
     found = take(config, 6)
     for batch in found:
-        batches.check(batch, 4, (64, 48), 5)
+        batches.check(batch, 4, batches.topdown((64, 48), 5))
         assert batch["valid"].all()
     ids = np.concatenate([batch["annotation_id"] for batch in found])
     expected = [100 + order.example(n, 0, 11)[1] for n in range(24)]
@@ -158,13 +158,13 @@ def test_bad_files_counts_a_picture_once():
 
 
 def test_schema_check_names_the_difference():
-    good = batches.empty(4, (64, 48), 5)
-    batches.check(good, 4, (64, 48), 5)
+    good = batches.empty(4, batches.topdown((64, 48), 5))
+    batches.check(good, 4, batches.topdown((64, 48), 5))
     assert not good["valid"].any() and (good["image_id"] == batches.PADDING_ID).all()
     with pytest.raises(ValueError, match=r"'keypoints'.*expected float32\[4, 6, 3\]"):
-        batches.check(good, 4, (64, 48), 6)
+        batches.check(good, 4, batches.topdown((64, 48), 6))
     with pytest.raises(ValueError, match="batch has keys"):
-        batches.check({"image": good["image"]}, 4, (64, 48), 5)
+        batches.check({"image": good["image"]}, 4, batches.topdown((64, 48), 5))
 
 
 def test_tensorflow_sees_no_accelerator():

@@ -4,17 +4,19 @@ import pytest
 
 from configs import common
 from jaxpose.training import config as configuration
+from jaxpose.training import rules
 
 
-def make(**changes):
-    config = common.get_config()
+def make(base=common.get_config, **changes):
+    config = base()
     config.data.root = "somewhere"
     config.update_from_flattened_dict(changes)
     return config
 
 
-def test_the_defaults_are_valid():
-    configuration.validate(make(), devices=8)
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+def test_the_defaults_are_valid(base):
+    configuration.validate(make(base), devices=8)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,49 @@ def test_refused(changes, said):
         assert f"config.{key}" in text or "config." in text
 
 
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"loss.name": "softboundary"}, "did you mean 'soft_boundary'"),
+        ({"loss.tau": 0.0}, "greater than 0"),
+        ({"loss.push": -1.0}, "negative"),
+        ({"data.format": "crowdpos"}, "did you mean 'crowdpose'"),
+        ({"data.format": "mpii"}, "choose from coco, crowdpose, generated"),
+        ({"data.detections": "boxes.json"}, "needs no boxes"),
+        ({"eval.metric": "crowd"}, "did you mean 'crowdpose'"),
+        ({"eval.sizing": "short"}, "did you mean 'short_side'"),
+        ({"eval.nms_kernel": 4}, "the nearest is 5"),
+        ({"eval.detection_threshold": 1.5}, "between 0 and 1"),
+        ({"eval.scales": (0.5, 2.0)}, "1 among them"),
+        ({"eval.scales": (0.75, 1.0)}, "at 1 the sides"),
+        ({"eval.scales": (0.3, 1.0), "eval.sizing": "fixed"}, "at 0.3 the sides"),
+        ({"augment.scale_min": 2.0}, "augment.scale_max=1.5"),
+        ({"max_people": 0}, "greater than 0"),
+        ({"data.generated.people": (5, 2)}, "(fewest, most)"),
+        ({"input_size": (250, 256)}, "the nearest is (256, 256)"),
+        ({"model": "hwl_mobilenetv3"}, "configs/custom_topdown.py"),
+        ({"paradigm": "topdown", "model": "hwl_mobilenetv3"}, "configs/custom_topdown.py"),
+        ({"paradigm": "bottom-up"}, "did you mean 'bottomup'"),
+    ],
+)
+def test_refused_bottom_up(changes, said):
+    with pytest.raises(ValueError) as error:
+        configuration.validate(make(common.bottomup, **changes), devices=8)
+    text = str(error.value)
+    assert said in text and "config." in text and "\n" not in text
+
+
+def test_a_bottom_up_model_needs_a_bottom_up_recipe():
+    for changes in ({}, {"paradigm": "bottomup"}):
+        with pytest.raises(ValueError, match="configs/custom_bottomup.py"):
+            configuration.validate(make(model="litepose_s", **changes), devices=1)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0), (2.0, 1.0), (1.0, 1.5)])
+def test_scales_that_networks_take(scales):
+    configuration.validate(make(common.bottomup, **{"eval.scales": scales}), devices=1)
+
+
 def test_model_options_are_checked_by_name():
     config = make()
     config.model_options.atention = "se"
@@ -82,6 +127,11 @@ def test_differences_name_what_matters():
     assert configuration.differences(old, new) == ["model_options: {} -> {'attention': 'se'}"]
 
 
-def test_the_free_settings_exist():
-    assert set(configuration.flatten(make())) >= configuration.FREE
-    assert set(configuration.flatten(make())) >= set(configuration.CHOICES)
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+def test_settings_that_are_named_exist(base):
+    config = make(base)
+    known = set(configuration.flatten(config))
+    assert known >= configuration.FREE
+    for table in (rules.COMMON, rules.PARADIGMS[config.paradigm]):
+        named = {*table.choices, *table.positive.split(), *table.not_negative.split()}
+        assert known >= named | set(table.fractions.split())

@@ -13,7 +13,7 @@ PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from configs import common
-from jaxpose.evaluation import predictions
+from jaxpose.evaluation import people, predictions
 from jaxpose.training import mesh, runtime, state, step
 
 config = common.get_config().distributed
@@ -22,7 +22,7 @@ config.coordinator, config.host_id = sys.argv[1], int(sys.argv[2])
 runtime.join_hosts(config)
 
 def loss(params, stats, batch):
-    return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2), stats
+    return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2), (stats, {})
 
 optimizer = optax.sgd(0.1)
 variables = {"params": {"w": jnp.ones((3, 1))}, "batch_stats": {"n": jnp.ones(())}}
@@ -36,6 +36,15 @@ placed = mesh.shard_batch(mine, grid)
 assert placed["x"].shape == (8, 3)
 np.testing.assert_array_equal(predictions.gather(placed)["x"], x)
 np.testing.assert_array_equal(predictions.gather(mine)["x"], x)
+# Bottom-up: each host groups its own pictures, and finds another number of people.
+np.testing.assert_array_equal(people._own_rows(placed)["x"], mine["x"])
+large = 2**40 + np.arange(5)
+found = predictions.gather_rows(large[:2] if config.host_id == 0 else large[2:])
+assert found.dtype == np.int64
+np.testing.assert_array_equal(found, large)
+joints = np.ones((3 * config.host_id, 17, 2), np.float32)
+np.testing.assert_array_equal(predictions.gather_rows(joints), np.ones((3, 17, 2)))
+assert predictions.gather_rows(joints[:0]).shape == (0, 17, 2)
 end, metrics = train_step(mesh.replicate(jax.device_get(start), grid), placed)
 print("RESULT", float(metrics["loss"]), *np.asarray(end.params["w"]).ravel().tolist())
 """

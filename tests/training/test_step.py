@@ -23,17 +23,21 @@ class Tiny(nn.Module):
 MODEL = Tiny()
 
 
+def with_parts(loss, batch_stats):
+    return loss, (batch_stats, {"third": loss / 3, "rest": 2 * loss / 3})
+
+
 def loss_fn(params, batch_stats, batch):
     variables = {"params": params, "batch_stats": batch_stats}
     out, updated = MODEL.apply(variables, batch["x"], train=True, mutable=["batch_stats"])
-    return jnp.mean((out - batch["y"]) ** 2), updated["batch_stats"]
+    return with_parts(jnp.mean((out - batch["y"]) ** 2), updated["batch_stats"])
 
 
 def loss_without_statistics(params, batch_stats, batch):
     """Normalises by the running statistics: then micro-batches do not see each other at all."""
     variables = {"params": params, "batch_stats": batch_stats}
     out = MODEL.apply(variables, batch["x"], train=False)
-    return jnp.mean((out - batch["y"]) ** 2), batch_stats
+    return with_parts(jnp.mean((out - batch["y"]) ** 2), batch_stats)
 
 
 def batch(seed=0, size=8):
@@ -45,7 +49,9 @@ def batch(seed=0, size=8):
 def make(optimizer=None, loss=loss_fn, **options):
     optimizer = optimizer or optax.adam(1e-2)
     variables = MODEL.init(jax.random.key(0), batch()["x"], train=False)
-    start = state.from_variables(variables, optimizer, ema=options.get("ema_decay", 0) > 0)
+    start = state.from_variables(
+        variables, optimizer, ema=options.get("ema_decay", 0) > 0, parts=("third", "rest")
+    )
     grid = mesh.make_mesh(jax.devices()[:1])
     train_step = step.make_train_step(loss, optimizer, lambda s: 1e-2 * (s + 1), grid, **options)
     return mesh.replicate(start, grid), train_step, grid
@@ -90,10 +96,18 @@ def test_metrics_are_means_since_the_last_line():
     _, every = advance(start, train_step, grid, 6)
     start, train_step, grid = make(log_every=1)
     _, single = advance(start, train_step, grid, 6)
-    for key in ("loss", "grad_norm"):
+    for key in ("loss", "grad_norm", "third", "rest"):
         values = [m[key] for m in single]
         np.testing.assert_allclose(every[2][key], np.mean(values[:3]), rtol=1e-6)
         np.testing.assert_allclose(every[4][key], np.mean(values[3:5]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_parts_of_the_loss_are_logged_beside_it(accumulate):
+    _, metrics = advance(*make(log_every=2, accumulate=accumulate), 3)
+    for found in metrics:
+        np.testing.assert_allclose(3 * found["third"], found["loss"], rtol=1e-6)
+        np.testing.assert_allclose(found["third"] + found["rest"], found["loss"], rtol=1e-6)
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch():
@@ -112,7 +126,7 @@ def test_accumulation_updates_the_statistics_once_per_micro_batch():
     expected = jax.device_get(start.batch_stats)
     for half in (slice(0, 4), slice(4, 8)):
         part = {key: value[half] for key, value in values.items()}
-        _, expected = loss_fn(start.params, expected, part)
+        _, (expected, _) = loss_fn(start.params, expected, part)
     expected = jax.device_get(expected)
     end, _ = train_step(start, mesh.shard_batch(values, grid))
     found = jax.device_get(end.batch_stats)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from input_pipeline import augment
+from input_pipeline.topdown import augment
 from jaxpose import skeletons
 
 OPTIONS = augment.Options(

@@ -1,0 +1,1 @@
+"""Bottom-up examples: one picture with everybody in it."""

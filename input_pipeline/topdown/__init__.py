@@ -1,0 +1,1 @@
+"""Top-down examples: one person a crop."""

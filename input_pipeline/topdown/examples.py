@@ -1,0 +1,95 @@
+"""One person a crop: what top-down networks train on and are evaluated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from input_pipeline import batch as batches_module
+from input_pipeline import dataset as datasets
+from input_pipeline.topdown import augment
+from jaxpose import annotations
+
+
+class TrainExamples:
+    """The people of the training split, augmented; see `training.Examples`."""
+
+    def __init__(self, config: Any) -> None:
+        self.dataset: annotations.Dataset = datasets.load(config, "train")
+        self.image_id = self.dataset.people.image_id
+        self._seed = int(config.seed)
+        self._input_size = tuple(config.input_size)
+        self._options = augment.Options.from_config(config.augment)
+        self._center, self._scale = self.dataset.people.center_scale(self._input_size)
+        self.spec = batches_module.topdown(self._input_size, self.dataset.skeleton.num_joints)
+
+    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+        people = self.dataset.people
+        view = augment.augment(
+            augment.View(
+                people.keypoints[index].astype(np.float64),
+                self._center[index].astype(np.float64),
+                self._scale[index].astype(np.float64),
+            ),
+            box_size=people.box[index, 2:],
+            image_width=image.shape[1],
+            draws=augment.draw(self._seed, epoch, index),
+            options=self._options,
+            skeleton=self.dataset.skeleton,
+            input_size=self._input_size,
+        )
+        crop, keypoints = augment.render(image, view, self._input_size)
+        return {
+            "image": crop,
+            "keypoints": keypoints,
+            "center": view.center,
+            "scale": view.scale,
+            "image_id": people.image_id[index],
+            "annotation_id": people.annotation_id[index],
+            "box_score": people.box_score[index],
+        }
+
+
+class EvalExamples:
+    """The people of the validation split in annotated or detected boxes; see
+    `evaluation.Examples`."""
+
+    def __init__(self, config: Any) -> None:
+        self.dataset: annotations.Dataset = datasets.load(config, "val")
+        self.samples = self.dataset.people
+        if config.data.detections:
+            path = Path(config.data.root) / config.data.detections
+            self.samples = annotations.load_detections(path, self.dataset)
+            if config.data.limit:
+                self.samples = self.samples.select(slice(config.data.limit))
+        if self.dataset.format != "mpii":
+            # People of one picture side by side: it is decoded once.
+            place = {image_id: n for n, image_id in enumerate(self.dataset.images)}
+            places = [place[image_id] for image_id in self.samples.image_id.tolist()]
+            self.samples = self.samples.select(np.argsort(places, kind="stable"))
+        self.image_id = self.samples.image_id
+        self._input_size = tuple(config.input_size)
+        self.groups, self.sizes = [np.arange(len(self.samples))], [self._input_size]
+        self._center, self._scale = self.samples.center_scale(self._input_size)
+        self.spec = batches_module.topdown(self._input_size, self.dataset.skeleton.num_joints)
+
+    def group_spec(self, group: int) -> batches_module.Spec:
+        return self.spec
+
+    def known(self, index: int) -> dict[str, Any]:
+        people = self.samples
+        return {
+            "center": self._center[index],
+            "scale": self._scale[index],
+            "image_id": people.image_id[index],
+            "annotation_id": people.annotation_id[index],
+            "box_score": people.box_score[index],
+        }
+
+    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+        keypoints = self.samples.keypoints[index]
+        view = augment.View(keypoints, self._center[index], self._scale[index])
+        crop, keypoints = augment.render(image, view, self._input_size)
+        return {"image": crop, "keypoints": keypoints}

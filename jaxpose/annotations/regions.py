@@ -1,0 +1,97 @@
+"""Regions of a picture that say nothing about poses: crowds, and people without labelled joints.
+
+A segmentation is COCO's: a list of polygons [x0, y0, x1, y1, ...] in pixels, or a run-length
+encoding {"size": [H, W], "counts": ...}, whose counts are a list or COCO's compressed text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Segmentation = list[Any] | dict[str, Any]
+
+
+def ignored(annotations: Iterable[Mapping[str, Any]]) -> list[Segmentation]:
+    """Segmentations of the annotations that are crowds or have no labelled joint.
+
+    Args:
+      annotations: records of a COCO-format file, of one picture. `num_keypoints` is counted where
+        it is absent; a record without a segmentation has no region.
+    """
+    return [
+        record["segmentation"]
+        for record in annotations
+        if record.get("segmentation") and (record.get("iscrowd") or not _labelled(record))
+    ]
+
+
+def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> np.ndarray:
+    """uint8 [H, W]: 1 where the picture counts, 0 inside any of the segmentations.
+
+    Drawn by pycocotools, as in COCO's own code.
+
+    Args:
+      segmentations: polygons or run lengths.
+      image_size: (H, W) of the picture, pixels.
+
+    Raises:
+      ValueError: a segmentation that is malformed or belongs to a picture of another size.
+    """
+    from pycocotools import mask as coco_mask
+
+    height, width = image_size
+    result = np.ones((height, width), np.uint8)
+    for segmentation in segmentations:
+        rule = malformed(segmentation, image_size)
+        if rule:
+            raise ValueError(rule)
+        if isinstance(segmentation, dict):
+            if isinstance(segmentation["counts"], list):
+                codes = [coco_mask.frPyObjects(segmentation, height, width)]
+            else:
+                codes = [segmentation]
+        else:
+            codes = coco_mask.frPyObjects(segmentation, height, width)
+        result[coco_mask.decode(codes).any(axis=2)] = 0
+    return result
+
+
+def malformed(segmentation: Any, image_size: tuple[int, int]) -> str | None:
+    """What is wrong with a segmentation of a picture of this (H, W), or None."""
+    if isinstance(segmentation, dict):
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if not isinstance(size, list | tuple) or tuple(size) != tuple(image_size):
+            height, width = image_size
+            return f"segmentation is of size {size}, the picture of [{height}, {width}]"
+        if isinstance(counts, list):
+            runs = all(isinstance(count, int) and count >= 0 for count in counts)
+            if not runs or sum(counts) != size[0] * size[1]:
+                return "segmentation has run lengths that do not fill the picture"
+        elif not isinstance(counts, str | bytes) or not counts:
+            return "segmentation has no run lengths under 'counts'"
+        return None
+    if not isinstance(segmentation, list) or not segmentation:
+        return "segmentation must be a list of polygons or a run-length encoding"
+    for polygon in segmentation:
+        try:
+            points = np.asarray(polygon, np.float64)
+        except (TypeError, ValueError):
+            points = np.empty(0)
+        if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
+            return "segmentation has a polygon that is not a list of three or more points"
+    return None
+
+
+def compact(segmentation: Segmentation) -> Segmentation:
+    """The same segmentation in less memory: polygons as float64 arrays."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    return [np.asarray(polygon, np.float64) for polygon in segmentation]
+
+
+def _labelled(record: Mapping[str, Any]) -> int:
+    flags = record.get("keypoints", ())[2::3]
+    return record.get("num_keypoints", sum(flag > 0 for flag in flags))

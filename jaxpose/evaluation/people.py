@@ -1,0 +1,238 @@
+"""All people of a picture: a bottom-up model, its mirror test and sizes, grouping, and back.
+
+The network, the averaging of its maps and the search for peaks run on the devices; people are put
+together from the peaks on the host, each host doing its own pictures.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from jaxpose import geometry
+from jaxpose.codecs import associative_embedding
+from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.evaluation.predictions import Batch, gather_rows
+from jaxpose.skeletons import Skeleton
+from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
+
+# Of one picture: keypoints [N, K, 2] in image pixels, their scores [N, K], scores of the people
+# [N]. A joint that was not found stands at (0, 0) with score 0.
+People = tuple[np.ndarray, np.ndarray, np.ndarray]
+# A batch of this host -> the people of each of its pictures (nobody where it is not valid).
+PredictPeople = Callable[[Batch], list[People]]
+Maps = tuple[jax.Array, jax.Array]  # [B, H/4, W/4, 2K] and [B, H/2, W/2, K]
+
+
+@dataclasses.dataclass(frozen=True)
+class PeopleOptions:
+    """How people are read from a network.
+
+    flip: average with the mirror image. scales: sizes that are averaged over, as shares of the
+    nominal one; 1, among them, gives the tags. grouping: from maps to people.
+    """
+
+    flip: bool = True
+    scales: tuple[float, ...] = (1.0,)
+    grouping: Grouping = Grouping()
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "PeopleOptions":
+        """The options in `eval` of a bottom-up configuration."""
+        names = [field.name for field in dataclasses.fields(Grouping)]
+        grouping = Grouping(**{name: config[name] for name in names})
+        return cls(config.flip, tuple(config.scales), grouping)
+
+    @property
+    def images(self) -> dict[float, str]:
+        """Scale -> the batch's key of the pictures at that scale."""
+        return {s: "image" if s == 1 else f"image@{s:g}" for s in self.scales}
+
+
+def _make_finish(skeleton: Skeleton, options: PeopleOptions) -> Callable:
+    """Returns (outputs, size) -> (candidates, heatmaps, tags), for use under jit.
+
+    `outputs` is scale -> (maps of the pictures, maps of their mirror images or None); `size` (H, W)
+    that of the pictures at scale 1, on whose grid the results are.
+    """
+
+    def finish(outputs: dict[float, tuple[Maps, Maps | None]], size: tuple[int, int]):
+        scales = []
+        for scale, (maps, mirrored) in outputs.items():
+            heatmaps, tags = associative_embedding.aggregate(
+                maps, mirrored, skeleton.flip_indices, size
+            )
+            scales.append((heatmaps, tags if scale == 1 else None))
+        heatmaps, tags = associative_embedding.combine_scales(scales)
+        found = associative_embedding.candidates(heatmaps, tags, options.grouping)
+        return found, heatmaps, tags
+
+    return finish
+
+
+def _group(found: Any, batch: Batch, options: PeopleOptions) -> list[People]:
+    """People from the numpy arrays of `_make_finish` for this host's batch."""
+    candidates, heatmaps, tags = found
+    size = heatmaps.shape[1:3]
+    valid = batch.get("valid", np.ones(len(heatmaps), bool))
+    people = []
+    for i in range(len(heatmaps)):
+        if not valid[i]:
+            joints = heatmaps.shape[-1]
+            people.append((np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0)))
+            continue
+        keypoints, scores = associative_embedding.group(
+            jax.tree.map(lambda x, row=i: x[row], candidates),
+            heatmaps[i],
+            tags[i],
+            options.grouping,
+        )
+        points = geometry.heatmap_to_image(
+            keypoints[..., :2], batch["center"][i], batch["scale"][i], size
+        )
+        points = np.where(keypoints[..., 2:] > 0, points, 0)
+        people.append((points, keypoints[..., 2], scores))
+    return people
+
+
+def make_people_predict(
+    model: nn.Module, skeleton: Skeleton, mesh: Mesh, options: PeopleOptions
+) -> Callable[[Any, Batch], list[People]]:
+    """Prediction with a model on the devices of a mesh, compiled once for each size of pictures.
+
+    Returns:
+        (variables, batch) -> people of each picture of the batch, which is this host's part (see
+        the schema of the input pipeline). `.program` is the jitted function.
+    """
+    finish = _make_finish(skeleton, options)
+
+    def on_device(variables, images):
+        outputs = {}
+        for scale, key in options.images.items():
+            image, mirrored = geometry.normalize(images[key]), None
+            if options.flip:
+                both = jnp.concatenate([image, image[:, :, ::-1]])
+                both = model.apply(variables, both, train=False)
+                maps, mirrored = zip(*(jnp.split(x, 2) for x in both), strict=True)
+            else:
+                maps = model.apply(variables, image, train=False)
+            outputs[scale] = maps, mirrored
+        return finish(outputs, images["image"].shape[1:3])
+
+    mapped = jax.shard_map(
+        on_device, mesh=mesh, in_specs=(EVERYWHERE, SPLIT), out_specs=SPLIT, check_vma=False
+    )
+
+    @jax.jit
+    def predict_step(variables, images):
+        return mapped(variables, images)
+
+    def predict(variables, batch):
+        inputs = {key: batch[key] for key in options.images.values()}
+        found = _own_rows(predict_step(variables, shard_batch(inputs, mesh)))
+        return _group(found, batch, options)
+
+    predict.program = predict_step
+    return predict
+
+
+def make_people_from_outputs(
+    outputs_of: Callable[[np.ndarray], Sequence[np.ndarray]],
+    skeleton: Skeleton,
+    options: PeopleOptions,
+) -> PredictPeople:
+    """Prediction with something that runs outside JAX, such as an exported file.
+
+    Args:
+        outputs_of: normalised float32 images [B, H, W, 3] -> both maps of the network.
+    """
+    finish = jax.jit(_make_finish(skeleton, options), static_argnums=1)
+
+    def predict(batch):
+        outputs = {}
+        for scale, key in options.images.items():
+            images = np.asarray(geometry.normalize(batch[key]))
+            maps, mirrored = tuple(outputs_of(images)), None
+            if options.flip:
+                mirrored = tuple(outputs_of(np.ascontiguousarray(images[:, :, ::-1])))
+            outputs[scale] = maps, mirrored
+        found = jax.device_get(finish(outputs, batch["image"].shape[1:3]))
+        return _group(found, batch, options)
+
+    return predict
+
+
+def _own_rows(tree: Any) -> Any:
+    """Arrays split over the devices of all hosts -> numpy arrays of this host's rows, in order."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+
+    def rows(array: jax.Array) -> np.ndarray:
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+    return jax.tree.map(rows, tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundPeople:
+    """N people that were found in a split, one row each.
+
+    image_id [N]; keypoints [N, K, 2] in image pixels; scores [N, K] of the joints; person_score
+    [N]; pictures: ids of all pictures that were looked at.
+    """
+
+    image_id: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+    person_score: np.ndarray
+    pictures: np.ndarray
+
+    def results(self, category_id: int) -> list[dict[str, Any]]:
+        """COCO results list: [{image_id, category_id, keypoints (x, y, score), score}]."""
+        joints = np.concatenate([self.keypoints, self.scores[..., None]], axis=-1)
+        return [
+            {
+                "image_id": int(self.image_id[row]),
+                "category_id": category_id,
+                "keypoints": joints[row].astype(float).ravel().tolist(),
+                "score": float(self.person_score[row]),
+            }
+            for row in range(len(joints))
+        ]
+
+
+def predict_people(
+    predict: PredictPeople, batches: Iterable[Batch], num_joints: int
+) -> FoundPeople:
+    """People of every valid picture of the batches, of all hosts."""
+    pictures: list[int] = []
+    image_id: list[int] = []
+    keypoints = [np.zeros((0, num_joints, 2), np.float32)]
+    scores = [np.zeros((0, num_joints), np.float32)]
+    person_score = [np.zeros(0, np.float32)]
+    looked = 0
+    for batch in batches:
+        looked += 1
+        for row, (points, of_joints, of_people) in enumerate(predict(batch)):
+            if not batch["valid"][row]:
+                continue
+            identity = int(batch["image_id"][row])
+            pictures.append(identity)
+            image_id += [identity] * len(points)
+            keypoints.append(np.asarray(points, np.float32))
+            scores.append(np.asarray(of_joints, np.float32))
+            person_score.append(np.asarray(of_people, np.float32))
+    if not looked:
+        raise ValueError("nothing to evaluate: the input pipeline gave no batch")
+    return FoundPeople(
+        gather_rows(np.asarray(image_id, np.int64)),
+        *(gather_rows(np.concatenate(parts)) for parts in (keypoints, scores, person_score)),
+        gather_rows(np.asarray(pictures, np.int64)),
+    )

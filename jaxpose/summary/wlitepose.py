@@ -1,0 +1,174 @@
+"""`jaxpose models --paper wlitepose`: the sizes that the WLitePose paper prints, beside ours.
+
+The numbers printed are the paper's (Tables I to X), in its millions and 1e9; those computed are
+`jaxpose.summary.count`'s, with the multiply-adds of the convention "ptflops", which LitePose's own
+printed numbers follow. Nothing in the models is tuned to close the gaps.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from jaxpose import models
+from jaxpose.summary.counting import Count, count
+
+COMMAND = "jaxpose models --paper wlitepose > docs/wlitepose.md"
+NUM_KEYPOINTS = 14  # CrowdPose, where the paper's ablations are
+
+
+class Case(NamedTuple):
+    """One row: the paper's label, our model with its overrides, and what is printed (or None)."""
+
+    label: str
+    model: str
+    options: dict[str, Any]
+    params: float | None
+    macs: float | None
+
+
+_S, _XS = "wlitepose_s", "wlitepose_xs"
+_BACKBONE = {"light_deconv": False}  # the blocks alone, without the module of section III-B
+
+LITERAL = (
+    Case("LitePose-S: I-III, baseline of VI, VII, IX, X; VI Exp-4", "litepose_s", {}, 2.7, 5.0),
+    Case("LitePose-XS: I-III", "litepose_xs", {}, 1.7, 1.2),
+    Case("WLitePose-S: I-IV, VI Exp-2 and Exp-5", _S, {}, 3.6, 5.8),
+    Case("WLitePose-XS: I-V", _XS, {}, 2.3, 1.5),
+    Case("VI Exp-1, VII All, IX Exp-4 (DFC)", _S, _BACKBONE, 3.3, 5.5),
+    Case("VI Exp-3, light deconvolution alone", _S, {"stages": ()}, 3.0, 5.2),
+    Case("VII Stage 1", _S, _BACKBONE | {"stages": (1,)}, 2.9, 5.2),
+    Case("VII Stage 2", _S, _BACKBONE | {"stages": (2,)}, 3.0, 5.2),
+    Case("VII Stage 3", _S, _BACKBONE | {"stages": (3,)}, 3.0, 5.3),
+    Case("VII Stage 4", _S, _BACKBONE | {"stages": (4,)}, 3.1, 5.3),
+    Case("IX Exp-1 (SE)", _S, _BACKBONE | {"attention": "se"}, 2.9, 5.3),
+    Case("IX Exp-2 (CBAM)", _S, _BACKBONE | {"attention": "cbam"}, 2.9, 5.3),
+    Case("IX Exp-3 (CA)", _S, _BACKBONE | {"attention": "ca"}, 3.2, 5.7),
+    Case(
+        "X move up 7x7 depthwise conv",
+        _S,
+        _BACKBONE | {"attention": "none", "full_bn_relu6": True},
+        None,
+        4.6,
+    ),
+    Case("X + DFC attention", _S, _BACKBONE | {"full_bn_relu6": True}, None, 5.5),
+    Case("X ReLU -> GELU", _S, _BACKBONE | {"activations": 2, "norms": 3}, None, 5.5),
+    Case("X fewer activations", _S, _BACKBONE | {"norms": 3}, None, 5.5),
+    Case("X fewer batch norms", _S, _BACKBONE, None, 5.5),
+)
+
+_READINGS = (
+    ("A: no pooling, k = 5, no batch norm in DFC", {"preset": "A"}),
+    ("B: no pooling, k = 7", {"preset": "B"}),
+    ("C: pooling, k = 5", {"preset": "C"}),
+    ("literal, expansion 9", {"expansion": 9}),
+)
+CLOSEST = tuple(
+    Case(f"{label}; {row}", model, options | extra, params, macs)
+    for label, options in _READINGS
+    for row, model, extra, params, macs in (
+        ("VI Exp-1", _S, _BACKBONE, 3.3, 5.5),
+        ("WLitePose-S", _S, {}, 3.6, 5.8),
+        ("WLitePose-XS", _XS, {}, 2.3, 1.5),
+    )
+)
+
+_TERMS = """\
+Parameters in millions; multiply-adds in 1e9 for one image with 14 joints, S at 448x448, XS at
+256x256. *Printed* is the paper; *computed* is this library in the convention that LitePose's
+printed numbers follow (`ptflops`: a transposed convolution charged at its output, two per element
+of a batch norm, one of an activation); *true* counts the multiply-adds of convolutions alone, as
+`jaxpose summary` does. LitePose's own rows agree to the digit."""
+
+_REASONS = """\
+The paper has no code, and the printed rows contradict the text, each other, or arithmetic:
+
+* **Stages do not add up.** Blocks are replaced independently, so what the four single stages of
+  Table VII add must sum to what "All" adds. With every rounding in their favour the single rows add
+  at least 0.87 M and 0.88 G to LitePose-S; the row "All" leaves room for 0.62 M and 0.57 G.
+* **Stage 1 gains too much.** It has six blocks of 16 channels; +0.12 M are 20 k more for each. The
+  whole block of LitePose has 8.2 k, the DFC branch adds 0.5 k, and a 7x7 depthwise convolution on
+  16 channels instead of 96 saves 3.9 k.
+* **Attention on pooled vectors costs nothing.** SE, CBAM and CA work on means; they add at most
+  0.02 G to the block without attention, but are printed 0.7 to 1.1 G above the row of Table X that
+  they start from, and CA 0.4 G above SE.
+* **Moving up saves more than printed.** The 7x7 convolution on the input's channels instead of six
+  times as many, with what follows from it, saves 0.94 G; between 0.33 and 0.43 G are printed.
+* **The light module is light.** +0.22 to +0.32 M are printed for it, and it has 8.4 k parameters: a
+  quarter of a million at 1/2 of the resolution would cost 12 G. It also takes the place of
+  LitePose's last fusion deconvolution and head, which cost more, so the total falls.
+* **32 channels in 3 groups** (section III-B) do not exist; 33 are used here.
+* **S and XS want different blocks.** Expansion 9, 10, 12 instead of 6 gives S 3.41, 3.74, 4.40 M
+  and XS 1.93, 2.11, 2.48 M; printed are 3.6 and 2.3.
+
+The default, preset `literal`, contradicts nothing else in sections III-B and III-C and is smaller
+than LitePose. Presets A, B and C let attention weigh the expanded channels, against eq. (11), and
+leave the first block of a stage to LitePose; each comes near to a few printed numbers and misses
+the rest (second table). They are fits, not evidence of the authors' code."""
+
+
+def report() -> str:
+    """The document, as Markdown."""
+    return "\n".join(
+        [
+            "# WLitePose: the sizes printed and the sizes computed",
+            "",
+            f"Made by `{COMMAND}`.",
+            "",
+            _TERMS,
+            "",
+            "## Every row, preset `literal`",
+            "",
+            *_table(LITERAL),
+            "",
+            "## Why they cannot agree",
+            "",
+            _REASONS,
+            "",
+            "## The closest readings found",
+            "",
+            *_table(CLOSEST),
+        ]
+    )
+
+
+def _table(cases: tuple[Case, ...]) -> list[str]:
+    header = ("table, row", "model", "printed", "computed", "difference", "true")
+    lines = [" | ".join(header), " | ".join(["---"] * len(header))]
+    for case in cases:
+        ours = computed(case)
+        pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]
+        lines.append(
+            " | ".join(
+                (
+                    case.label,
+                    f"`{_call(case)}`",
+                    " / ".join("-" if p is None else f"{p}" for p, _ in pairs),
+                    " / ".join(f"{c:.3f}" for _, c in pairs),
+                    " / ".join(_difference(p, c) for p, c in pairs),
+                    f"{ours.macs / 1e9:.3f}",
+                )
+            )
+        )
+    return [f"| {line} |" for line in lines]
+
+
+def computed(case: Case) -> Count:
+    """Our count of a row."""
+    return _count(case.model, tuple(sorted(case.options.items())))
+
+
+@functools.cache
+def _count(model: str, options: tuple[tuple[str, Any], ...]) -> Count:
+    return count(model, models.info(model).input_size, NUM_KEYPOINTS, **dict(options))
+
+
+def _difference(printed: float | None, computed: float) -> str:
+    if printed is None:
+        return "-"
+    return "none" if f"{computed:.1f}" == f"{printed:.1f}" else f"{computed - printed:+.2f}"
+
+
+def _call(case: Case) -> str:
+    options = "".join(f", {key}={value!r}" for key, value in case.options.items())
+    return f"{case.model}{options}"

@@ -1,0 +1,190 @@
+"""What the settings of a run may be, and what is said when one cannot work."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from jaxpose import models
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message is one line with the nearest that can."""
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """{"optimizer.learning_rate": 5e-4, ...}; model_options stays one entry."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and key != "model_options":
+            flat |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
+        else:
+            flat[key] = value.to_dict() if isinstance(value, ConfigDict) else value
+    return flat
+
+
+def suggest(value: Any, allowed: Iterable[str]) -> str:
+    """`choose from a, b` with the nearest of them first when there is one."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}choose from {', '.join(allowed)}"
+
+
+class Rules(NamedTuple):
+    """What settings may be; those with a dot stand in a group."""
+
+    choices: dict[str, tuple[str, ...]]
+    positive: str
+    not_negative: str
+    fractions: str
+
+
+COMMON = Rules(
+    {
+        "dtype": ("float32", "bfloat16"),
+        "ops": ("auto", "fast", "lax"),
+        "batch_norm": ("device", "global"),
+        "optimizer.name": ("adam", "adamw"),
+        "schedule.name": ("step", "cosine", "constant"),
+        "data.storage": ("files", "tfds"),
+    },
+    "batch_size accumulate epochs sigma optimizer.learning_rate optimizer.eps keep log_every "
+    "eval.batch_size data.workers data.prefetch",
+    "seed checkpoint_every eval_every optimizer.weight_decay optimizer.clip_norm "
+    "schedule.warmup_steps schedule.gamma data.limit max_bad_fraction augment.rotation "
+    "distributed.hosts",
+    "optimizer.b1 optimizer.b2 ema_decay schedule.warmup_factor augment.flip",
+)
+PARADIGMS = {
+    "topdown": Rules(
+        {
+            "loss.name": ("heatmap_weighting", "mse"),
+            "loss.fn": ("none", "x", "2x", "x2", "exp"),
+            "data.format": ("coco", "mpii", "generated"),
+            "eval.decode": ("quarter", "dark"),
+            "eval.metric": ("coco", "mpii"),
+        },
+        "",
+        "augment.scale augment.shift augment.half_body_min",
+        "augment.half_body_prob augment.rotation_prob augment.shift_prob eval.oks_nms",
+    ),
+    "bottomup": Rules(
+        {
+            "loss.name": ("soft_boundary", "mse"),
+            "data.format": ("coco", "crowdpose", "generated"),
+            "eval.sizing": ("short_side", "fixed"),
+            "eval.metric": ("coco", "crowdpose"),
+        },
+        "loss.tau max_people augment.scale_min augment.scale_max eval.max_people "
+        "eval.tag_threshold eval.nms_kernel",
+        "loss.push loss.pull augment.translate",
+        "eval.detection_threshold data.generated.overlap",
+    ),
+}
+
+
+def check_paradigm(config: ConfigDict) -> None:
+    """Paradigm, model and groups of settings belong together."""
+    if config.paradigm not in PARADIGMS:
+        hint = suggest(config.paradigm, PARADIGMS)
+        raise ConfigError(f"config.paradigm={config.paradigm!r}: {hint}")
+    found = models.info(config.model).paradigm
+    if found != config.paradigm:
+        raise ConfigError(
+            f"config.model={config.model!r} is {found}, this recipe is {config.paradigm}: start "
+            f"from configs/custom_{found}.py or another {found} recipe"
+        )
+    flat = flatten(config)
+    rules = PARADIGMS[config.paradigm]
+    needed = [*rules.choices, *f"{rules.positive} {rules.not_negative} {rules.fractions}".split()]
+    missing = [key for key in needed if key not in flat]
+    if missing:
+        raise ConfigError(
+            f"config.paradigm={config.paradigm}, but the recipe has no config.{missing[0]}: start "
+            f"from configs/custom_{config.paradigm}.py"
+        )
+
+
+def check_rules(flat: dict[str, Any], rules: Rules) -> None:
+    """The settings, flat by name, keep the rules of a table."""
+    for key, allowed in rules.choices.items():
+        if flat[key] not in allowed:
+            raise ConfigError(f"config.{key}={flat[key]!r}: {suggest(flat[key], allowed)}")
+    for key in rules.positive.split():
+        if not flat[key] > 0:
+            raise ConfigError(f"config.{key}={flat[key]} must be greater than 0")
+    for key in rules.not_negative.split():
+        if flat[key] < 0:
+            raise ConfigError(f"config.{key}={flat[key]} must not be negative")
+    for key in rules.fractions.split():
+        if not 0 <= flat[key] <= 1:
+            raise ConfigError(f"config.{key}={flat[key]} must lie between 0 and 1")
+
+
+def check_bottomup(config: ConfigDict) -> None:
+    """Rules of single bottom-up settings that a table cannot say."""
+    augment, evaluation = config.augment, config.eval
+    if augment.scale_min > augment.scale_max:
+        raise ConfigError(
+            f"config.augment.scale_min={augment.scale_min} is more than "
+            f"config.augment.scale_max={augment.scale_max}"
+        )
+    if evaluation.nms_kernel % 2 == 0:
+        raise ConfigError(
+            f"config.eval.nms_kernel={evaluation.nms_kernel} must be odd; the nearest is "
+            f"{evaluation.nms_kernel + 1}"
+        )
+    _check_scales(tuple(evaluation.scales), config)
+    people = tuple(config.data.generated.people)
+    if len(people) != 2 or not 1 <= people[0] <= people[1]:
+        raise ConfigError(
+            f"config.data.generated.people={people} must be (fewest, most), e.g. (2, 6)"
+        )
+    if config.data.detections:
+        raise ConfigError(
+            f"config.data.detections={config.data.detections!r} is for top-down networks: a "
+            "bottom-up one needs no boxes"
+        )
+
+
+def _check_scales(scales: tuple, config: ConfigDict) -> None:
+    if 1 not in scales or len(set(scales)) < len(scales) or not all(s > 0 for s in scales):
+        raise ConfigError(
+            f"config.eval.scales={scales} must be different sizes above 0, 1 among them (the tags "
+            "come from it), e.g. (0.5, 1.0, 2.0)"
+        )
+    if config.eval.sizing == "fixed":
+        sides = {s: [s * side for side in config.input_size] for s in scales}
+    else:  # multiples of 64 at the smallest scale; the others follow from it
+        sides = {s: [64 * s / min(scales)] for s in scales}
+    for scale, found in sides.items():
+        if any(side % 32 for side in found):
+            raise ConfigError(
+                f"config.eval.scales={scales}: at {scale:g} the sides of a picture would be no "
+                "multiples of 32; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
+            )
+
+
+def check_size(size: Any) -> None:
+    """(height, width), multiples of 32."""
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ConfigError(f"config.input_size={tuple(size)} must be (height, width) in pixels")
+    if any(side % 32 for side in size):
+        nearest = tuple(max(32, 32 * round(side / 32)) for side in size)
+        raise ConfigError(
+            f"config.input_size={tuple(size)} must be multiples of 32; the nearest is {nearest}"
+        )
+
+
+def check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
+    """A batch divides over the devices and their micro-batches."""
+    parts = devices * accumulate
+    if batch % parts:
+        by = f"{devices} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
+        lower = batch // parts * parts
+        nearest = lower if lower and batch - lower <= parts / 2 else lower + parts
+        raise ConfigError(
+            f"config.{key}={batch} cannot be split over {by}; the nearest is {nearest}"
+        )

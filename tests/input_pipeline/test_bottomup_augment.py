@@ -1,0 +1,127 @@
+"""The random view of a whole picture against its formulas, written here a second time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from input_pipeline import order
+from input_pipeline.bottomup import augment
+from jaxpose import skeletons
+
+OPTIONS = augment.Options(flip=0.5, scale_min=0.75, scale_max=1.5, rotation=30.0, translate=40.0)
+MIDDLE = augment.Draws(zoom=0.5, angle=0.5, shift_x=0.5, shift_y=0.5, flip=0.9)
+
+
+def view(size, output=(64, 64), **changes):
+    return augment.augment(size, dataclasses.replace(MIDDLE, **changes), OPTIONS, output)
+
+
+def test_numbers_of_the_view():
+    plain = view((300, 400))
+    np.testing.assert_allclose(plain.center, [200, 150])
+    np.testing.assert_allclose(plain.scale, [1.125 * 1.5] * 2)  # the short side over 200 is 1.5
+    assert plain.rotation == 0 and not plain.flip
+    assert view((300, 400), flip=0.4999).flip and not view((300, 400), flip=0.5).flip
+    assert view((300, 400), angle=0).rotation == -30
+    assert view((300, 400), angle=0.75).rotation == 15
+    np.testing.assert_allclose(view((401, 301), zoom=0).scale, [0.75 * 301 / 200] * 2)
+    np.testing.assert_allclose(view((401, 301)).center, [150.5, 200.5])
+    # 40 * 1.125 * 1.5 = 67.5, cut to 67: the 134 integers -67 ... 66.
+    np.testing.assert_allclose(view((300, 400), shift_x=0, shift_y=0.9999).center, [133, 216])
+    np.testing.assert_allclose(view((3, 3), shift_x=0).center, [1.5, 1.5])  # no room to move
+
+
+def test_the_short_side_of_the_output_shows_the_square():
+    wide, high = view((300, 400), (64, 128)), view((300, 400), (128, 64))
+    np.testing.assert_allclose(wide.scale, [2 * 1.6875, 1.6875])
+    np.testing.assert_allclose(high.scale, [1.6875, 2 * 1.6875])
+    shown = np.array([[[200 - 337.5 / 2, 150 - 337.5 / 2, 1], [200, 150, 1]]])
+    same = np.arange(2)
+    points = augment.warp_keypoints(shown, wide, (64, 128), same)[0, :, :2]
+    np.testing.assert_allclose(points, [[32, 0], [64, 32]], atol=1e-4)
+    points = augment.warp_keypoints(shown, high, (128, 64), same)[0, :, :2]
+    np.testing.assert_allclose(points, [[0, 32], [32, 64]], atol=1e-4)
+
+
+def test_draws_are_uniform_and_separate():
+    draws = np.array([dataclasses.astuple(augment.draw(0, 1, index)) for index in range(3000)])
+    np.testing.assert_allclose(draws.mean(axis=0), 0.5, atol=0.02)
+    np.testing.assert_allclose(np.cov(draws.T), np.eye(5) / 12, atol=0.01)
+    np.testing.assert_array_equal(draws[7], order.uniforms(0, 1, 7, 5))
+
+
+def positions(seen, size, width, height):
+    """Where output pixels lie in the picture: the inverse of r (x - cx) / side + r / 2, rotated by
+    minus the angle about the middle, after undoing the mirror."""
+    h, w = size
+    x, y = np.meshgrid(np.arange(w, dtype=float), np.arange(h, dtype=float))
+    if seen.flip:
+        x = w - 1 - x
+    z = (x - w / 2) + 1j * (y - h / 2)
+    z = z * np.exp(1j * np.deg2rad(seen.rotation))  # undoes the rotation by -rotation
+    side = 200 * seen.scale[0] * min(size) / w
+    z = z * side / min(size)
+    return z.real + seen.center[0], z.imag + seen.center[1]
+
+
+def sample(mask, x, y):
+    """Bilinear, zero outside."""
+    padded = np.pad(mask, 2)
+    x, y = np.clip(x, -1.5, mask.shape[1] + 0.5) + 2, np.clip(y, -1.5, mask.shape[0] + 0.5) + 2
+    i, j = np.floor(y).astype(int), np.floor(x).astype(int)
+    v, u = y - i, x - j
+    top = padded[i, j] * (1 - u) + padded[i, j + 1] * u
+    bottom = padded[i + 1, j] * (1 - u) + padded[i + 1, j + 1] * u
+    return top * (1 - v) + bottom * v
+
+
+@pytest.mark.parametrize("output", [(64, 64), (64, 96), (96, 64)])
+@pytest.mark.parametrize("index", range(4))
+def test_masks_against_their_definition(output, index):
+    rng = np.random.default_rng(index)
+    mask = (rng.random((9, 12)) < 0.7).astype(np.uint8).repeat(20, 0).repeat(25, 1)
+    draws = dataclasses.replace(augment.draw(0, 0, index), flip=index % 2)
+    seen = augment.augment(mask.shape, draws, OPTIONS, output)
+    for part in (4, 2):
+        size = (output[0] // part, output[1] // part)
+        found = augment.warp_mask(mask, seen, size)
+        wanted = sample(mask, *positions(seen, size, *mask.shape[::-1]))
+        sure = np.abs(wanted - 0.5) > 0.08  # OpenCV interpolates in steps of 1/32 pixel
+        assert sure.mean() > 0.9 and found.dtype == np.uint8 and found.shape == size
+        np.testing.assert_array_equal(found[sure], wanted[sure] > 0.5)
+
+
+@pytest.mark.parametrize("flip", [0.1, 0.9])
+def test_joints_against_their_definition(flip):
+    skeleton = skeletons.COCO
+    rng = np.random.default_rng(0)
+    people = np.concatenate([rng.uniform(0, 300, (3, 17, 2)), np.ones((3, 17, 1))], -1)
+    people[1, 5] = 0  # no left shoulder
+    size = (96, 128)
+    seen = augment.augment((300, 400), dataclasses.replace(MIDDLE, flip=flip, angle=0.9, zoom=0.2,
+                                                           shift_x=0.1), OPTIONS, size)  # fmt: skip
+    found = augment.warp_keypoints(people, seen, size, skeleton.flip_indices)
+    x, y = positions(seen, size, 400, 300)
+    for n in range(3):
+        for k in range(17):
+            source = people[n, skeleton.flip_indices[k] if flip < 0.5 else k]
+            if not source[2]:
+                assert not found[n, k].any()
+                continue
+            u, v, flag = found[n, k]
+            assert flag == 1
+            if 0 <= u < 127 and 0 <= v < 95:  # the map back, interpolated
+                i, j = int(v), int(u)
+                corner = np.array([x[i, j], y[i, j]])
+                right = np.array([x[i, j + 1], y[i, j + 1]]) - corner
+                down = np.array([x[i + 1, j], y[i + 1, j]]) - corner
+                back = corner + (u - j) * right + (v - i) * down
+                np.testing.assert_allclose(back, source[:2], atol=1e-2)
+    assert found.dtype == np.float32
+    assert not found[1, 6 if flip < 0.5 else 5].any()
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="0 < scale_min <= scale_max"):
+        augment.Options.from_config(dataclasses.asdict(OPTIONS) | {"scale_min": 2.0})

@@ -1,0 +1,260 @@
+"""Evaluation of bottom-up networks: from maps to people, scores, and the report."""
+
+import functools
+import importlib
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose import annotations, evaluation, geometry, skeletons
+from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.evaluation import report as reports
+from jaxpose.evaluation import worst
+from jaxpose.training import checkpoint, mesh, programs, runtime
+from jaxpose.training import config as configuration
+from tests import tiny_runs
+
+eval_program = importlib.import_module("eval")
+
+# Joints without sides, so that a picture can show which is which by colour, mirrored or not.
+DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
+
+
+class Seer(nn.Module):
+    """A network that knows: its heatmaps are the colours, its tags grow from the top down."""
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        light = (x * geometry.STD + geometry.MEAN) / 255
+        low, high = nn.avg_pool(light, (4, 4), (4, 4)), nn.avg_pool(light, (2, 2), (2, 2))
+        rows = jnp.arange(low.shape[1], dtype=jnp.float32) / low.shape[1] * 10
+        tags = jnp.broadcast_to(rows[None, :, None, None], low.shape)
+        return jnp.concatenate([low, tags], -1), high
+
+
+def picture(people, size):
+    """Blobs of red, green and blue at people [N, 3, 2] (x, y), on black."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    image = np.zeros((*size, 3))
+    for joints in people:
+        for k, (cx, cy) in enumerate(joints):
+            blob = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 4.0**2))
+            image[..., k] = np.maximum(image[..., k], blob)
+    return (255 * image).astype(np.uint8)
+
+
+def two_people(size):
+    """One above the other: [2, 3, 2]."""
+    height, width = size
+    upper = np.array([[0.2, 0.2], [0.5, 0.25], [0.8, 0.2]]) * (width, height)
+    return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
+
+
+def batch_of(size, scales=(1.0,), valid=(True, True)):
+    """Two views of the same people; the picture is twice as large as the view and off centre."""
+    people = two_people(size)
+    made = {
+        "image" if s == 1 else f"image@{s:g}": np.stack(
+            [picture(people * s, (int(size[0] * s), int(size[1] * s)))] * 2
+        )
+        for s in scales
+    }
+    center = np.tile(np.array([[500, 400]], np.float32), (2, 1))
+    scale = np.tile(np.array([[2 * size[1], 2 * size[0]]], np.float32) / 200, (2, 1))
+    expected = (people - np.array(size[::-1]) / 2) * 2 + center[0]
+    return made | {"valid": np.array(valid), "center": center, "scale": scale}, expected
+
+
+def by_height(people):
+    """Keypoints, the uppermost person first."""
+    keypoints = people[0]
+    return keypoints[np.argsort(keypoints[:, 0, 1])]
+
+
+@pytest.mark.parametrize("flip, scales", [(False, (1.0,)), (True, (0.5, 1.0))])
+def test_people_are_found_where_they_are(flip, scales):
+    options = evaluation.PeopleOptions(flip, scales, Grouping())
+    grid = mesh.make_mesh(jax.devices()[:1])
+    predict = evaluation.make_people_predict(Seer(), DOTS, grid, options)
+    sizes = ((64, 128),) if flip else ((64, 128), (128, 64))
+    for size in sizes * 2:
+        batch, expected = batch_of(size, scales, valid=(True, False))
+        found, nobody = predict({}, batch)
+        assert [len(part) for part in nobody] == [0, 0, 0]
+        # A pixel of the view is two of the picture, and a peak lies between pixels.
+        np.testing.assert_allclose(by_height(found), expected, atol=3.0)
+        assert found[1].shape == (2, 3) and (found[1] > 0.3).all()
+        np.testing.assert_allclose(found[2], found[1].mean(1), rtol=1e-5)
+    assert predict.program._cache_size() == len(sizes)  # one program a size
+    if flip:
+        see = jax.jit(lambda images: Seer().apply({}, images))
+        outside = evaluation.make_people_from_outputs(see, DOTS, options)
+        for ours, theirs in zip(found, outside(batch)[0], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_options_come_from_the_settings():
+    config = tiny_runs.crowd_config("nowhere", **{
+        "eval.flip": False, "eval.scales": (0.5, 1.0), "eval.tag_threshold": 2.0,
+        "eval.refine": False,
+    }).eval  # fmt: skip
+    assert evaluation.PeopleOptions.from_config(config) == evaluation.PeopleOptions(
+        False, (0.5, 1.0), Grouping(tag_threshold=2.0, refine=False)
+    )
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crowds(tmp_path_factory):
+    """6 pictures of two people each."""
+    return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "crowds", people=12, each=2)
+
+
+@pytest.fixture
+def dataset(crowds):
+    return annotations.load_coco(crowds / "people.json", image_dir=crowds / "images")
+
+
+def batches(dataset, pictures=6, size=4):
+    """Batches of image ids alone, the last one padded."""
+    ids = list(dataset.images)[:pictures]
+    for first in range(0, len(ids), size):
+        part = ids[first : first + size]
+        valid = np.arange(size) < len(part)
+        yield {"image_id": np.array(part + [-1] * (size - len(part))), "valid": valid}
+
+
+def oracle(dataset, shift=0.0, blind=()):
+    """A prediction that knows the answer, moved along x; it finds nobody in `blind` pictures."""
+
+    def predict(batch):
+        people = []
+        for image_id in batch["image_id"].tolist():
+            rows = [] if image_id in blind else dataset.labelled_rows.get(image_id, [])
+            joints = dataset.labelled.keypoints[rows][::-1]  # in another order
+            people.append((joints[..., :2] + (shift, 0), joints[..., 2], np.ones(len(joints))))
+        return people
+
+    return predict
+
+
+def test_the_right_answer_scores_one(crowds, dataset):
+    config = tiny_runs.crowd_config(crowds)
+    found = evaluation.evaluate(oracle(dataset), batches(dataset), dataset, config)
+    assert found.metrics["AP"] == found.score == 1.0 and found.metrics["PCK@0.2"] == 100.0
+    assert len(found.results) == 12 and set(found.results[0]) == {
+        "image_id", "category_id", "keypoints", "score"
+    }  # fmt: skip
+    far = evaluation.evaluate(oracle(dataset, 500), batches(dataset), dataset, config)
+    assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
+
+
+def test_people_who_were_not_found_are_missed(crowds, dataset):
+    config = tiny_runs.crowd_config(crowds)
+    blind = oracle(dataset, blind=(1, 4))
+    found = evaluation.evaluate(blind, batches(dataset), dataset, config)
+    assert found.metrics["AR"] == pytest.approx(8 / 12)
+    assert found.metrics["PCK@0.2"] == pytest.approx(100 * 8 / 12)
+    assert "4 of 12 in pictures where nobody was found" in found.notes[-1]
+    cases = worst.find(found, 3)
+    assert {case.image_id for case in cases[:2]} == {1, 4}
+    assert "mean OKS 0.000 of 2 people, 0 found" in cases[0].caption
+    assert len(cases[2].annotated) == len(cases[2].predicted) == 2
+    nobody = oracle(dataset, blind=range(6))
+    found = evaluation.evaluate(nobody, batches(dataset), dataset, config)
+    assert found.metrics["AP"] == 0 and found.results == []
+
+
+def test_a_limited_list_is_scored_on_its_own_pictures(crowds, dataset):
+    config = tiny_runs.crowd_config(crowds, **{"data.limit": 3})
+    found = evaluation.evaluate(oracle(dataset), batches(dataset, 3), dataset, config)
+    assert found.metrics["AP"] == 1.0 and "data.limit=3" in found.notes[1]
+
+
+def test_the_metric_of_crowdpose(crowds, dataset):
+    content = json.loads((crowds / "people.json").read_text())
+    for image in content["images"]:
+        image["crowdIndex"] = image["id"] / 5
+    for person in content["annotations"]:
+        del person["area"]
+        person["keypoints"] = person["keypoints"][: 3 * 14]
+    content["categories"][0] = {"id": 1, "keypoints": list(skeletons.CROWDPOSE.joints)}
+    (crowds / "crowdpose.json").write_text(json.dumps(content))
+    dataset = annotations.load_crowdpose(crowds / "crowdpose.json", image_dir=crowds / "images")
+    config = tiny_runs.crowd_config(crowds, **{"eval.metric": "crowdpose"})
+    found = evaluation.evaluate(oracle(dataset, blind=(5,)), batches(dataset), dataset, config)
+    assert found.metrics["AP_easy"] == found.metrics["AP_medium"] == 1.0
+    assert found.metrics["AP_hard"] < 1 and found.score == found.metrics["AP"]
+    table = reports.make_report(found, dataset, config, worst=1).scores
+    assert "AP_easy" in table[0]
+
+
+# --- the program --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(crowds, tmp_path_factory):
+    """A run folder with the random weights of a tiny network."""
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_runs.shrink(patch)
+        # No threshold: what it finds is noise, but it finds something.
+        config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
+        model = configuration.create_model(config, 17)
+        init = functools.partial(model.init, train=False)
+        image = np.zeros((1, 64, 64, 3), np.float32)
+        variables = runtime.run_once(init, jax.random.key(0), image)
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        checkpoint.write_run(folder, config, skeletons.COCO, variables)
+        yield folder
+
+
+def source_of(folder, **changes):
+    """(settings, source) as the command line makes them from --workdir."""
+    found = checkpoint.read_run(folder)
+    config = found.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config, programs.Source(str(found.path), folder, run=found)
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_the_report(run, tmp_path):
+    config, source = source_of(run)
+    assert eval_program.main(config, source, tmp_path, worst=2) == 0
+    notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
+    assert "people found in 6 images" in notes[0]
+    assert {r["image_id"] for r in results(tmp_path)} == set(range(6))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "metrics.json", "results.json", "index.html", "worst_01.jpg", "worst_02.jpg"
+    }  # fmt: skip
+
+
+def test_an_exported_file_finds_the_same_people(run, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from jaxpose import export
+
+    config, source = source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
+    eval_program.main(config, source, tmp_path / "jax", worst=0)
+    file = tmp_path / "tiny.onnx"
+    _, model, variables, skeleton = checkpoint.load_run(run)
+    told = export.describe("litepose_xs", skeleton, (64, 128)) | {"paradigm": "bottomup"}
+    export.to_onnx(model, variables, (64, 128), file, metadata=told)
+    config, _ = source_of(run)  # the file's own size is taken
+    exported = programs.Source(str(file), tmp_path, exported=str(file))
+    eval_program.main(config, exported, tmp_path / "onnx", worst=0)
+    ours, theirs = results(tmp_path / "jax"), results(tmp_path / "onnx")
+    assert len(ours) == len(theirs) > 0
+    scores = [sorted(r["score"] for r in found) for found in (ours, theirs)]
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+    config.eval.scales = (0.5, 1.0)
+    with pytest.raises(ValueError, match="takes one size"):
+        eval_program.main(config, exported, tmp_path / "onnx", worst=0)

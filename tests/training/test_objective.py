@@ -1,0 +1,139 @@
+"""The loss of each paradigm, on a network whose outputs are its parameters."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common
+from jaxpose import losses
+from jaxpose.codecs import associative_embedding, topdown
+from jaxpose.training import objective
+
+K, P = 17, 4
+SIZE = (64, 96)
+MAPS = ((16, 24, 2 * K), (32, 48, K))
+
+
+class Memory(nn.Module):
+    """Answers each batch with its parameters, whatever the images."""
+
+    shapes: tuple[tuple[int, ...], ...]
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        maps = [
+            self.param(f"map{n}", nn.initializers.normal(0.3), (len(x), *shape))
+            for n, shape in enumerate(self.shapes)
+        ]
+        seen = self.variable("batch_stats", "seen", lambda: jnp.zeros(()))
+        if train:
+            seen.value = seen.value + 1
+        return maps[0] if len(maps) == 1 else tuple(maps)
+
+
+def random_batch(people, seed=0):
+    """Two pictures of so many people; half of the joints are labelled, some lie outside."""
+    random = np.random.default_rng(seed)
+    keypoints = np.zeros((2, P, K, 3), np.float32)
+    keypoints[:, :people, :, :2] = random.uniform((-5, -5), (100, 70), (2, people, K, 2))
+    keypoints[:, :people, :, 2] = random.random((2, people, K)) < 0.5
+    return {
+        "image": random.integers(0, 255, (2, *SIZE, 3), np.uint8),
+        "valid": np.ones(2, bool),
+        "keypoints": keypoints,
+        "mirrored": np.array([False, True]),
+        "mask_quarter": (random.random((2, *MAPS[0][:2])) < 0.8).astype(np.uint8),
+        "mask_half": (random.random((2, *MAPS[1][:2])) < 0.8).astype(np.uint8),
+    }
+
+
+def make(base=common.bottomup, shapes=MAPS, **changes):
+    """(objective, params, batch_stats)."""
+    config = base()
+    config.input_size = SIZE
+    config.update_from_flattened_dict(changes)
+    model = Memory(shapes)
+    variables = model.init(jax.random.key(0), jnp.zeros((2, *SIZE, 3)), train=False)
+    return objective.make_objective(model, config), variables["params"], variables["batch_stats"]
+
+
+def gradient(aim):
+    return jax.jit(jax.grad(aim.loss, has_aux=True))
+
+
+@pytest.mark.parametrize("name", ["mse", "soft_boundary"])
+def test_bottom_up_loss_is_the_sum_of_its_parts(name):
+    weights = {"loss.push": 0.3, "loss.pull": 0.7}
+    aim, params, stats = make(**{"loss.name": name, "loss.tau": 0.1} | weights)
+    batch = random_batch(people=3)
+    value, (stats, parts) = jax.jit(aim.loss)(params, stats, batch)
+    assert stats["seen"] == 1 and set(parts) == set(aim.parts)
+    np.testing.assert_allclose(
+        value,
+        parts["heat_quarter"] + parts["heat_half"] + 0.3 * parts["push"] + 0.7 * parts["pull"],
+        rtol=1e-6,
+    )
+
+    encode = jax.jit(associative_embedding.encode_batch, static_argnums=(2, 3))
+
+    def heat(output, stride, mask):
+        size = (SIZE[0] // stride, SIZE[1] // stride)
+        target, joints = encode(batch["keypoints"], batch["mirrored"], SIZE, size)
+        if name == "mse":
+            return losses.masked_mse(output, target, mask), joints
+        return losses.soft_boundary_loss(output, target, mask, tau=0.1), joints
+
+    low, high = params["map0"], params["map1"]
+    expected, joints = heat(low[..., :K], 4, batch["mask_quarter"])
+    np.testing.assert_allclose(parts["heat_quarter"], expected, rtol=1e-6)
+    expected, _ = heat(high, 2, batch["mask_half"])
+    np.testing.assert_allclose(parts["heat_half"], expected, rtol=1e-6)
+    pull, push = losses.associative_embedding_loss(low[..., K:], joints)
+    np.testing.assert_allclose([parts["pull"], parts["push"]], [pull, push], rtol=1e-6)
+    assert push > 0 and pull > 0
+
+
+def test_the_gradient_through_the_weight_can_be_left_out():
+    batch = random_batch(people=2)
+    gradients = []
+    for detached in (False, True):
+        aim, params, stats = make(**{"loss.detach_weight": detached})
+        gradients.append(gradient(aim)(params, stats, batch)[0]["map1"])
+    assert not np.allclose(*gradients, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("people", [0, 1, P])
+def test_gradients_are_finite_for_any_number_of_people(people):
+    aim, params, stats = make()
+    grads, _ = gradient(aim)(params, stats, random_batch(people))
+    assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads))
+    tags = grads["map0"][..., K:]
+    assert bool((tags != 0).any()) == (people > 0)
+
+
+def test_an_example_that_is_not_valid_counts_for_nothing():
+    aim, params, stats = make()
+    batch = random_batch(people=3)
+    _, (_, both) = jax.jit(aim.loss)(params, stats, batch)
+    parts = []
+    for row in (0, 1):
+        valid = np.arange(2) == row
+        grads, (_, found) = gradient(aim)(params, stats, batch | {"valid": valid})
+        assert all(float(jnp.abs(g[1 - row]).max()) == 0 for g in jax.tree.leaves(grads))
+        parts.append(found)
+    for key in aim.parts:
+        np.testing.assert_allclose(parts[0][key] + parts[1][key], both[key], rtol=1e-5)
+
+
+def test_top_down_loss():
+    aim, params, stats = make(common.get_config, ((16, 24, K),))
+    batch = random_batch(people=1)
+    batch = {"image": batch["image"], "keypoints": batch["keypoints"][:, 0]}
+    assert set(aim.inputs) == set(batch) and aim.parts == ()
+    value, (_, parts) = jax.jit(aim.loss)(params, stats, batch)
+    target, weight = topdown.encode_batch(batch["keypoints"], SIZE, (16, 24), 2.0)
+    expected = losses.heatmap_weighting_loss(params["map0"], target, weight, fn="x")
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert parts == {}

@@ -1,8 +1,8 @@
 """`jaxpose predict`: pictures with skeletons drawn, and predictions.json.
 
-    jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person a box
-    jaxpose predict BOTTOMUP photos/                     everybody in every picture
-    jaxpose predict TOPDOWN photos/ --people BOTTOMUP    the second finds people for the first
+jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person a box
+jaxpose predict BOTTOMUP photos/                     everybody in every picture
+jaxpose predict TOPDOWN photos/ --people BOTTOMUP    the second finds people for the first
 """
 
 from __future__ import annotations

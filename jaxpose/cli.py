@@ -11,7 +11,7 @@ import sys
 VERBS = {
     "models": ("jaxpose.summary.zoo", "the zoo: parameters and MACs, published beside ours"),
     "summary": ("jaxpose.summary", "parameters and MACs per stage of one model"),
-    "predict": ("jaxpose.predict", "draw the people of pictures, write COCO-format JSON"),
+    "predict": ("jaxpose.predict.command", "draw the people of pictures, write COCO-format JSON"),
     "export": ("jaxpose.export.command", "write a verified ONNX or PyTorch file"),
     "import": ("jaxpose.convert.command", "a public PyTorch checkpoint as a run folder"),
     "benchmark": ("jaxpose.benchmark", "latency of files, time of training steps"),

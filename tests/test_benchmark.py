@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from jaxpose import benchmark, export, layers, models, skeletons
-from jaxpose.benchmark import latency, report, training
+from jaxpose.benchmark import latency, report, scenes, training
+from jaxpose.benchmark.task import task_of
+from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
+from jaxpose.training import checkpoint
+from jaxpose.training import config as configuration
+from tests import tiny_runs
+from tests.export.networks import initialized
 
 SIZE = (32, 32)
 
@@ -125,12 +131,76 @@ def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
 
 def test_several_steps_give_the_losses_of_torch(tiny):
     pytest.importorskip("torch")
-    batch = training.sample_batch(SIZE, 4)
-    ours = training.jax_step("hwl_mobilenetv3", SIZE, batch, "auto", cached=False)
-    theirs = training.torch_step("hwl_mobilenetv3", SIZE, batch)
-    left = [ours.call() for _ in range(5)]
-    right = [theirs.call() for _ in range(5)]
+    task = task_of("hwl_mobilenetv3", SIZE, 4)
+    left, right = losses_of(task, steps=5)
     np.testing.assert_allclose(left, right, rtol=2e-3)
+
+
+def losses_of(task, steps):
+    """Losses of the first steps, ours and torch's."""
+    ours, theirs = training.jax_step(task, "auto", cached=False), training.torch_step(task)
+    calls = [contestant.call for contestant in (ours, theirs)]
+    first = [contestant.facts["first_loss"] for contestant in (ours, theirs)]
+    return [
+        [loss, *(call() for _ in range(steps - 1))] for loss, call in zip(first, calls, strict=True)
+    ]
+
+
+# --- bottom-up -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowds(monkeypatch):
+    """Benchmarks of `litepose_xs` take a network of four layers instead."""
+    tiny_runs.shrink(monkeypatch)
+
+
+@pytest.mark.parametrize("loss", ["mse", "soft_boundary"])
+def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
+    pytest.importorskip("torch")
+    config = tiny_runs.crowd_config(tmp_path, **{"loss.name": loss, "loss.push": 0.1})
+    model = configuration.create_model(config, 14)
+    variables = initialized(model, (64, 64))
+    checkpoint.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, variables)
+    task = task_of(str(tmp_path / "run"), SIZE, 3)
+    assert task.batch["keypoints"].shape == (3, 30, 14, 3) and task.loss.startswith(loss)
+    left, right = losses_of(task, steps=3)
+    np.testing.assert_allclose(left, right, rtol=1e-3)
+
+
+def test_latency_of_a_bottomup_model(crowds, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    words = "latency litepose_xs --size 64x32 --threads 1 --warmup 0 --runs 1 --seconds 0"
+    assert benchmark.run(parsed(*words.split(), "--include-prepost")) == 0
+    printed = capsys.readouterr().out
+    assert "picture + normalise" in printed and "10 people" in printed
+
+
+@pytest.mark.parametrize("people", [0, 1, 10, 30])
+def test_everybody_drawn_is_found(people):
+    size = (128, 192)
+    scene = scenes.draw(people, size, missing=0.1, seed=people)
+    found = scenes.find(scene, Grouping(refine=False))
+    assert len(found) == people
+    there = scene.joints[..., 2] > 0
+    for person in found:  # every joint stands where one person has it
+        seen = person[:, 2] > 0
+        apart = np.linalg.norm(scene.joints[..., :2] - person[None, :, :2], axis=-1)
+        assert (np.where(there & seen, apart, 0).max(1).min() <= 3) and seen.any()
+
+
+def test_grouping_states_its_terms(crowds, tmp_path, capsys):
+    words = "grouping litepose_xs --size 64x96 --people 0,2 --warmup 0 --runs 1 --seconds 0"
+    path = tmp_path / "grouping.json"
+    assert benchmark.run(parsed(*words.split(), "--json", str(path))) == 0
+    printed = capsys.readouterr().out
+    for term in ("flip test", "max_people=30", "10% of the joints", "taskset", "network + merge"):
+        assert term in printed
+    rows = json.loads(path.read_text())["rows"]
+    steps = ["network", "merge", "peaks", "people", "peaks", "people"]
+    assert [row["step"] for row in rows] == steps
+    assert [(row["people"], row["found"]) for row in rows[2:]] == [(0, 0), (0, 0), (2, 2), (2, 2)]
 
 
 @pytest.mark.parametrize(
@@ -143,12 +213,20 @@ def test_several_steps_give_the_losses_of_torch(tiny):
         ("latency hwl_mobilenetv3 --size 7", "HxW"),
         ("train hwl_mobilnetv3", "hwl_mobilenetv3"),
         ("train hwl_mobilenetv3 --batch 0", "at least 1"),
+        ("grouping litepose_x", "litepose_xs"),
+        ("grouping litepose_xs --people few", "few"),
+        ("grouping litepose_xs --missing 1", "0..1"),
     ],
 )
 def test_bad_arguments_are_one_line(words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         benchmark.run(parsed(*words.split()))
     assert "\n" not in str(error.value)
+
+
+def test_top_down_networks_have_nothing_to_group(tiny):
+    with pytest.raises(ValueError, match="nothing to group"):
+        benchmark.run(parsed("grouping", "hwl_mobilenetv3", "--size", "32x32"))
 
 
 def test_a_run_folder_is_a_source(tmp_path):

@@ -4,54 +4,20 @@ import functools
 import importlib
 import json
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import annotations, evaluation, geometry, skeletons
+from jaxpose import annotations, evaluation, skeletons
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import report as reports
 from jaxpose.evaluation import worst
 from jaxpose.training import checkpoint, mesh, programs, runtime
 from jaxpose.training import config as configuration
 from tests import tiny_runs
+from tests.seeing import DOTS, Seer, picture, two_people
 
 eval_program = importlib.import_module("eval")
-
-# Joints without sides, so that a picture can show which is which by colour, mirrored or not.
-DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
-
-
-class Seer(nn.Module):
-    """A network that knows: its heatmaps are the colours, its tags grow from the top down."""
-
-    @nn.compact
-    def __call__(self, x, train: bool = False):
-        light = (x * geometry.STD + geometry.MEAN) / 255
-        low, high = nn.avg_pool(light, (4, 4), (4, 4)), nn.avg_pool(light, (2, 2), (2, 2))
-        rows = jnp.arange(low.shape[1], dtype=jnp.float32) / low.shape[1] * 10
-        tags = jnp.broadcast_to(rows[None, :, None, None], low.shape)
-        return jnp.concatenate([low, tags], -1), high
-
-
-def picture(people, size):
-    """Blobs of red, green and blue at people [N, 3, 2] (x, y), on black."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    image = np.zeros((*size, 3))
-    for joints in people:
-        for k, (cx, cy) in enumerate(joints):
-            blob = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 4.0**2))
-            image[..., k] = np.maximum(image[..., k], blob)
-    return (255 * image).astype(np.uint8)
-
-
-def two_people(size):
-    """One above the other: [2, 3, 2]."""
-    height, width = size
-    upper = np.array([[0.2, 0.2], [0.5, 0.25], [0.8, 0.2]]) * (width, height)
-    return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
 
 
 def batch_of(size, scales=(1.0,), valid=(True, True)):
@@ -80,10 +46,11 @@ def test_people_are_found_where_they_are(flip, scales):
     options = evaluation.PeopleOptions(flip, scales, Grouping())
     grid = mesh.make_mesh(jax.devices()[:1])
     predict = evaluation.make_people_predict(Seer(), DOTS, grid, options)
+    variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     sizes = ((64, 128),) if flip else ((64, 128), (128, 64))
     for size in sizes * 2:
         batch, expected = batch_of(size, scales, valid=(True, False))
-        found, nobody = predict({}, batch)
+        found, nobody = predict(variables, batch)
         assert [len(part) for part in nobody] == [0, 0, 0]
         # A pixel of the view is two of the picture, and a peak lies between pixels.
         np.testing.assert_allclose(by_height(found), expected, atol=3.0)
@@ -91,7 +58,7 @@ def test_people_are_found_where_they_are(flip, scales):
         np.testing.assert_allclose(found[2], found[1].mean(1), rtol=1e-5)
     assert predict.program._cache_size() == len(sizes)  # one program a size
     if flip:
-        see = jax.jit(lambda images: Seer().apply({}, images))
+        see = jax.jit(lambda images: Seer().apply(variables, images))
         outside = evaluation.make_people_from_outputs(see, DOTS, options)
         for ours, theirs in zip(found, outside(batch)[0], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
@@ -246,7 +213,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     file = tmp_path / "tiny.onnx"
     _, model, variables, skeleton = checkpoint.load_run(run)
-    told = export.describe("litepose_xs", skeleton, (64, 128)) | {"paradigm": "bottomup"}
+    told = export.describe_bottomup("litepose_xs", skeleton, (64, 128))
     export.to_onnx(model, variables, (64, 128), file, metadata=told)
     config, _ = source_of(run)  # the file's own size is taken
     exported = programs.Source(str(file), tmp_path, exported=str(file))

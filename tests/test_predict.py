@@ -4,14 +4,15 @@ import json
 import struct
 
 import cv2
-import jax
 import numpy as np
 import pytest
 
-import jaxpose
-from configs import common
-from jaxpose import annotations, cli, predict, skeletons
-from jaxpose.training import checkpoint
+from jaxpose import annotations, cli, export, geometry, skeletons
+from jaxpose.export.source import from_run
+from jaxpose.predict import People, Pose, command
+from jaxpose.predict import boxes as person_boxes
+from jaxpose.predict.document import coco_document
+from tests import seeing
 
 
 def write_json(path, content):
@@ -30,7 +31,7 @@ def test_boxes_of_a_dataset_belong_to_the_file_names(tmp_path):
             {"image_id": 7, "bbox": [5, 6, 7, 8], "iscrowd": 1},
         ],
     }
-    boxes = predict.Boxes(write_json(tmp_path / "boxes.json", content))
+    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
     np.testing.assert_array_equal(boxes.of(tmp_path / "a.jpg"), [[1, 2, 3, 4]])
     assert boxes.of(tmp_path / "b.jpg").shape == (0, 4)
 
@@ -41,7 +42,7 @@ def test_detections_are_found_by_the_number_in_the_name_and_cut_at_the_score(tmp
         {"image_id": 785, "bbox": [5, 6, 7, 8], "score": 0.1},
         {"file_name": "b.png", "bbox": [9, 9, 9, 9], "score": 0.5},
     ]
-    boxes = predict.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
+    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
     np.testing.assert_array_equal(boxes.of(tmp_path / "000000000785.jpg"), [[1, 2, 3, 4]])
     np.testing.assert_array_equal(boxes.of(tmp_path / "b.png"), [[9, 9, 9, 9]])
 
@@ -55,13 +56,13 @@ def test_detections_are_found_by_the_number_in_the_name_and_cut_at_the_score(tmp
 )
 def test_unusable_box_records_are_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
-        predict.Boxes(write_json(tmp_path / "boxes.json", content))
+        person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
 
 
 def test_a_box_file_that_is_not_json_is_named(tmp_path):
     (tmp_path / "boxes.json").write_text("{")
     with pytest.raises(ValueError, match=r"boxes\.json: cannot be read as JSON"):
-        predict.Boxes(tmp_path / "boxes.json")
+        person_boxes.Boxes(tmp_path / "boxes.json")
 
 
 # --- pictures and results ------------------------------------------------------------------------
@@ -69,51 +70,46 @@ def test_a_box_file_that_is_not_json_is_named(tmp_path):
 
 def test_missing_and_empty_inputs_are_named(tmp_path):
     with pytest.raises(ValueError, match="no such file or folder"):
-        list(predict.find_pictures([str(tmp_path / "none.jpg")]))
+        list(command.find_pictures([str(tmp_path / "none.jpg")]))
     with pytest.raises(ValueError, match="no pictures"):
-        list(predict.find_pictures([str(tmp_path)]))
+        list(command.find_pictures([str(tmp_path)]))
 
 
 def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     skeleton = skeletons.MPII
     keypoints = np.random.default_rng(0).uniform(5, 50, (2, 16, 2)).astype(np.float32)
-    people = predict.People(
+    scores = np.full((2, 16), 0.5, np.float32)
+    scores[1, 3] = 0
+    people = People(
         keypoints,
-        np.full((2, 16), 0.5, np.float32),
+        scores,
         np.array([[1, 2, 60, 60], [3, 3, 50, 50]], np.float32),
+        np.array([0.5, 0.25], np.float32),
     )
-    document = predict.coco_document([(tmp_path / "a.jpg", (90, 80), people)], skeleton)
+    document = coco_document([(tmp_path / "a.jpg", (90, 80), people)], skeleton)
     dataset = annotations.load_coco(write_json(tmp_path / "p.json", document), image_dir=tmp_path)
     assert dataset.skeleton.joints == skeleton.joints
     assert dataset.skeleton.limbs == skeleton.limbs
+    keypoints[1, 3] = 0  # not found
     np.testing.assert_allclose(dataset.people.keypoints[..., :2], keypoints, atol=6e-4)
-    assert [a["score"] for a in document["annotations"]] == [0.5, 0.5]
+    assert dataset.people.keypoints[1, 3, 2] == 0
+    assert [a["score"] for a in document["annotations"]] == [0.5, 0.25]
+    assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
     pictures = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
-    assert list(predict._output_names(pictures).values()) == ["a.jpg", "a_2.jpg"]
+    assert list(command.output_names(pictures).values()) == ["a.jpg", "a_2.jpg"]
 
 
-# --- the network ---------------------------------------------------------------------------------
+# --- the networks --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """A run folder of an untrained network at 64x64."""
-    model = jaxpose.create_model("hwl_mobilenetv3")
-    image = np.zeros((1, 64, 64, 3), np.float32)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(
-        lambda x: (0.1 * random.standard_normal(x.shape)).astype(np.float32), shapes
-    )
-    variables["batch_stats"] = jax.tree.map(np.abs, variables["batch_stats"])
-    config = common.get_config()
-    config.input_size = (64, 64)
-    folder = tmp_path_factory.mktemp("runs") / "random"
-    checkpoint.write_run(folder, config.to_dict(), skeletons.COCO, variables)
-    return folder
+def runs(tmp_path_factory):
+    """(top-down, bottom-up) run folders of networks that see coloured dots."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield seeing.write_runs(patch, tmp_path_factory.mktemp("runs"))
 
 
 def photograph(path, turned=False):
@@ -129,8 +125,7 @@ def photograph(path, turned=False):
     path.write_bytes(data)
 
 
-@pytest.mark.slow
-def test_the_command_draws_every_picture_it_can_read(run_folder, tmp_path, capsys):
+def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     folder, output = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()
     photograph(folder / "a.jpg")
@@ -138,7 +133,7 @@ def test_the_command_draws_every_picture_it_can_read(run_folder, tmp_path, capsy
     (folder / "c.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
     boxes = [{"file_name": "a.jpg", "bbox": [10, 5, 40, 50]}] * 3
     box_file = write_json(tmp_path / "boxes.json", boxes)
-    arguments = ["predict", str(run_folder), str(folder), "-o", str(output), "--batch", "2"]
+    arguments = ["predict", str(runs[0]), str(folder), "-o", str(output), "--batch", "2"]
 
     assert cli.main([*arguments, "--boxes", str(box_file)]) == 0
     written = json.loads((output / "predictions.json").read_text())
@@ -155,10 +150,120 @@ def test_the_command_draws_every_picture_it_can_read(run_folder, tmp_path, capsy
     assert (output / "a.jpg").is_file()
 
 
-def test_a_picture_of_another_kind_is_refused(run_folder):
-    pose = predict.Pose(run_folder)
+def test_pictures_and_boxes_of_another_kind_are_refused(runs):
+    topdown, bottomup = runs
+    pose = Pose(topdown)
     with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\]"):
         pose(np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match="positive width and height"):
         pose(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 0, 5]]))
     assert len(pose(np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4)))) == 0
+    with pytest.raises(ValueError, match="finds the people itself and takes no boxes"):
+        Pose(bottomup)(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 5, 5]]))
+    with pytest.raises(ValueError, match="takes one size"):
+        Pose(topdown, sizing="short_side")
+    with pytest.raises(ValueError, match="'squashed' is not known"):
+        Pose(bottomup, sizing="squashed")
+
+
+# --- bottom-up -----------------------------------------------------------------------------------
+
+SIZE = (96, 160)  # of the picture
+PEOPLE = seeing.two_people(SIZE)
+
+
+def write_picture(path, dim=1.0):
+    """The two people as a PNG; the lower one's colours are dimmed."""
+    image = seeing.picture(PEOPLE, SIZE)
+    image[SIZE[0] // 2 :] = image[SIZE[0] // 2 :] * dim
+    cv2.imwrite(str(path), image[..., ::-1])
+    return image
+
+
+@pytest.mark.parametrize("sizing", ["short_side", "fixed", "file"])
+def test_people_are_found(runs, tmp_path, sizing):
+    image = write_picture(tmp_path / "a.png", dim=0.8)
+    source, options = runs[1], {"sizing": sizing}
+    if sizing == "file":
+        pytest.importorskip("onnxruntime")
+        network, options = from_run(source, (64, 128)), {}
+        source = tmp_path / "seer.onnx"
+        export.to_onnx(
+            network.model, network.variables, (64, 128), source, metadata=network.metadata()
+        )
+    people = Pose(source, **options)(image)
+    assert people.keypoints.shape == (2, 3, 2) and people.found.all()
+    # A pixel of the view is two and a half of the picture's at most, and a peak lies between two.
+    np.testing.assert_allclose(people.keypoints, PEOPLE, atol=4)
+    assert (np.diff(people.person_scores) < 0).all()  # the bright one first
+    np.testing.assert_allclose(people.person_scores, people.scores.mean(1), rtol=1e-5)
+    low, high = people.keypoints.min(1), people.keypoints.max(1)
+    np.testing.assert_allclose(people.boxes, np.concatenate([low, high - low], 1), atol=1e-3)
+    assert len(Pose(source, **options, flip=False)(np.zeros_like(image))) == 0
+
+
+def test_sizes_are_bounded(runs):
+    pose = Pose(runs[1])
+    rng = np.random.default_rng(0)
+    sizes = {pose.view(tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
+    assert len(sizes) == 2 * (3 * 64 - 64) // 64 + 1 and max(map(max, sizes)) == 3 * 64
+    size, center, scale = pose.view((50, 1000))  # the whole panorama is seen
+    corners = geometry.transform(
+        np.array([[0, 0], [999, 49]]), geometry.affine(center, scale, 0, size)
+    )
+    assert size == (64, 192) and (corners >= -1).all() and (corners <= size[::-1]).all()
+    assert Pose(runs[1], sizing="fixed").view((50, 1000))[0] == (64, 64)
+
+
+def test_boxes_around_people():
+    keypoints = np.array([[[10, 20], [30, 60], [20, 40]], [[5, 5], [0, 0], [9, 9]]], np.float32)
+    scores = np.array([[0.5, 0.9, 0.3], [0.5, 0.0, 0.4]], np.float32)
+    boxes = person_boxes.extent(keypoints, scores > 0)
+    np.testing.assert_array_equal(boxes, [[10, 20, 20, 40], [5, 5, 4, 4]])
+    people = People(keypoints, scores, boxes, scores.mean(1))
+    np.testing.assert_array_equal(person_boxes.around(people), [[7.5, 15, 25, 50]])
+    assert person_boxes.around(people.select(np.array([1]))).shape == (0, 4)
+
+
+def predictions(folder):
+    return json.loads((folder / "predictions.json").read_text())["annotations"]
+
+
+def test_the_command_with_a_bottom_up_network(runs, tmp_path, capsys):
+    topdown, bottomup = map(str, runs)
+    image = write_picture(tmp_path / "a.png", dim=0.5)
+    words = [str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    assert cli.main(["predict", bottomup, *words]) == 0
+    found = predictions(tmp_path / "out")
+    joints = np.array([a["keypoints"] for a in found]).reshape(2, 3, 3)
+    np.testing.assert_allclose(joints[..., :2], PEOPLE, atol=4)
+    drawn = cv2.imread(str(tmp_path / "out" / "a.jpg"))
+    assert drawn.shape == image.shape
+    assert "compiling for 64x128" in capsys.readouterr().err
+
+    assert cli.main(["predict", bottomup, *words, "--one-size", "--person-score", "0.4"]) == 0
+    assert len(predictions(tmp_path / "out")) == 1  # the dim one is left out
+    assert "compiling" not in capsys.readouterr().err
+
+    assert cli.main(["predict", topdown, *words, "--people", bottomup]) == 0
+    crops = predictions(tmp_path / "out")
+    joints = np.array([a["keypoints"] for a in crops]).reshape(2, 3, 3)
+    np.testing.assert_allclose(joints[..., :2], PEOPLE, atol=4)
+    for person, box in zip(found, crops, strict=True):
+        assert box["bbox"][2] == pytest.approx(1.25 * person["bbox"][2], abs=0.01)
+
+
+def test_who_says_where_people_are_is_told_in_one_line(runs, tmp_path, capsys):
+    topdown, bottomup = map(str, runs)
+    write_picture(tmp_path / "a.png")
+    boxes = str(write_json(tmp_path / "boxes.json", []))
+    for words, message in (
+        ([bottomup, "--boxes", boxes], "bottom-up and finds the people: no --boxes"),
+        ([bottomup, "--people", bottomup], "bottom-up and finds the people: no --people"),
+        ([topdown, "--people", topdown], "is top-down: it needs a bottom-up network"),
+        ([topdown, "--people", bottomup, "--boxes", boxes], "give one of them"),
+        ([topdown, "--people", str(tmp_path)], "config.json"),
+    ):
+        assert cli.main(["predict", *words[:1], str(tmp_path / "a.png"), *words[1:]]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`jaxpose benchmark`: latency of networks and files, and the time of training steps.
+"""`jaxpose benchmark`: latency of networks and files, of finding people, and of training steps.
 
 Every figure is printed with its terms (runtime, threads, shapes, what is left out), and contestants
 are measured in turns within one process, so that a busy machine slows all of them alike.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose.benchmark import latency, training
+from jaxpose.benchmark import grouping, latency, training
 
 _VERBS = {
     "latency": (latency, "time of one forward pass: ONNX Runtime, PyTorch, JAX"),
+    "grouping": (grouping, "bottom-up: time of the network, and from its maps to people"),
     "train": (training, "examples/s of the training step, time to the first one, memory"),
 }
 

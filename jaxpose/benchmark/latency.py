@@ -2,7 +2,8 @@
 
 A run folder or the name of a model is measured three ways: JAX (compiled), ONNX Runtime on the
 exported file, and the exported torch module (eager, channels_last). A .onnx or .pt2 file is
-measured by its own runtime. A flip test, the crop and the decoding are not in the figures.
+measured by its own runtime. A flip test, the crop and the decoding are not in the figures; for
+those of a bottom-up network see `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import export, geometry, models
-from jaxpose.benchmark import report
+from jaxpose.benchmark import report, scenes
 from jaxpose.codecs import topdown
+from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.files import SUFFIXES, onnx_session, require
 from jaxpose.export.source import Source, from_run, parse_size, untrained
 
@@ -37,6 +39,7 @@ class Contestant:
     facts: dict
     size: tuple[int, int]
     start: Callable[[], Callable[[], object]]
+    paradigm: str = "topdown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,9 +134,10 @@ def contestants_of(
     """Everything that is timed for one argument of the command line."""
     path = Path(what)
     if path.suffix in SUFFIXES.values():
-        size = tuple(export.read_metadata(path)["input_size"])
-        name = path.name
-        yield from _file(path, name, threads, size, batch)
+        told = export.read_metadata(path)
+        for contestant in _file(path, path.name, threads, tuple(told["input_size"]), batch):
+            contestant.paradigm = told["paradigm"]
+            yield contestant
         return
     if path.is_dir():
         source = from_run(path, size)
@@ -141,13 +145,15 @@ def contestants_of(
         source = untrained(what, size)
     else:
         raise ValueError(f"{what}: neither a model, a run folder nor a {'/'.join(SUFFIXES)} file")
-    path = folder / "model.onnx"
-    export.to_onnx(
-        source.model, source.variables, source.input_size, path, metadata=source.metadata()
-    )
-    yield _jax(source, batch)
-    yield from _file(path, source.name, threads, source.input_size, batch)
-    yield from _torch_module(source, threads, batch)
+    path, told = folder / "model.onnx", source.metadata()
+    export.to_onnx(source.model, source.variables, source.input_size, path, metadata=told)
+    for contestant in (
+        _jax(source, batch),
+        *_file(path, source.name, threads, source.input_size, batch),
+        *_torch_module(source, threads, batch),
+    ):
+        contestant.paradigm = told["paradigm"]
+        yield contestant
 
 
 def _images(size: tuple[int, int], batch: int) -> np.ndarray:
@@ -173,7 +179,7 @@ def _jax(source: Source, batch: int) -> Contestant:
     def start():
         function = jax.jit(lambda v, x: source.model.apply(v, x, train=False))
         compiled = function.lower(variables, images).compile()
-        return lambda: compiled(variables, images).block_until_ready()
+        return lambda: jax.block_until_ready(compiled(variables, images))
 
     facts = _facts(
         source.name,
@@ -242,22 +248,37 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
 
 
 def _around(contestants: list[Contestant]) -> list[Contestant]:
-    """Crop with normalisation, and decoding, of the first contestant's size."""
-    size = contestants[0].size
+    """What comes before and after the first contestant's network.
+
+    Top-down: the crop of a person with normalisation, and decoding. Bottom-up: the whole picture
+    with normalisation, and finding ten people in the maps.
+    """
+    size, bottomup = contestants[0].size, contestants[0].paradigm == "bottomup"
     photograph = export.sample_crops((480, 640), 1)[0]
     box = (200, 40, 200, 400)
-    maps = jnp.asarray(np.random.default_rng(0).random((1, size[0] // 4, size[1] // 4, 17)))
-    center, scale = (jnp.asarray(a)[None] for a in geometry.box_to_center_scale(box, size))
+
+    def view():
+        if bottomup:
+            return geometry.bottomup_fit(photograph.shape[:2], size)
+        return geometry.box_to_center_scale(box, size)
 
     def crop():
-        c, s = geometry.box_to_center_scale(box, size)
-        return geometry.normalize(geometry.crop(photograph, geometry.affine(c, s, 0.0, size), size))
+        matrix = geometry.affine(*view(), 0.0, size)
+        return geometry.normalize(geometry.crop(photograph, matrix, size))
 
     def start_decode():
+        if bottomup:
+            scene = scenes.draw(10, size, flip=False)
+            return lambda: scenes.find(scene, Grouping())
         decode = jax.jit(topdown.decode)
+        center, scale = (jnp.asarray(a)[None] for a in view())
+        maps = np.random.default_rng(0).random((1, size[0] // 4, size[1] // 4, 17))
+        maps = jnp.asarray(maps)
         return lambda: jax.block_until_ready(decode(maps, center, scale))
 
-    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": "1 person"}
-    before = {"model": "crop + normalise", "runtime": "numpy, OpenCV"} | rest
+    rest = {"precision": "fp32", "threads": "default", "file_kb": None}
+    rest["input"] = "10 people" if bottomup else "1 person"
+    what = "picture" if bottomup else "crop"
+    before = {"model": f"{what} + normalise", "runtime": "numpy, OpenCV"} | rest
     after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
     return [Contestant(before, size, lambda: crop), Contestant(after, size, start_decode)]

@@ -3,6 +3,9 @@
 `--vs lax` adds the same step with XLA's own convolutions instead of the fast forms; `--vs torch`
 adds the exported network (batch norms kept) trained by PyTorch: eager, channels_last, Adam, the
 same loss on the same targets. All take their steps in turns within one process.
+
+A model's name takes the loss that its paradigm shares (weighted heatmaps; the mean squared error of
+both outputs with the terms of the tags), a run folder that of the run.
 """
 
 from __future__ import annotations
@@ -16,14 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
-from ml_collections import ConfigDict
 
-from jaxpose import export, geometry, models, ops
+from jaxpose import ops
 from jaxpose.benchmark import report
-from jaxpose.codecs import topdown
+from jaxpose.benchmark.task import Task, task_of
 from jaxpose.export.files import require
 from jaxpose.export.source import parse_size
 from jaxpose.training.mesh import make_mesh, replicate, shard_batch
@@ -33,7 +33,6 @@ from jaxpose.training.state import create_state
 from jaxpose.training.step import make_train_step
 
 RIVALS = ("lax", "torch")
-JOINTS = 17
 COLUMNS = (
     "step first_step_s cached_first_s runs examples_per_s min_ms mean_ms median_ms p90_ms std_ms "
     "program_mb"
@@ -50,9 +49,15 @@ class Contestant:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the sub-verb."""
-    parser.add_argument("model", metavar="MODEL", help="a name from `jaxpose models`")
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of the paper")
-    parser.add_argument("--batch", type=int, default=8, help="people in a step (default 8)")
+    parser.add_argument(
+        "model", metavar="MODEL|RUN", help="a name from `jaxpose models`, or a run folder"
+    )
+    parser.add_argument(
+        "--size", metavar="HxW", help="input size; default that of the paper, or of the run"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=8, help="people (bottom-up: pictures) in a step (default 8)"
+    )
     parser.add_argument(
         "--vs", action="append", default=[], choices=RIVALS, help="also measure; may be repeated"
     )
@@ -63,12 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures and prints one row for each step, the ratios, and the terms."""
-    size = parse_size(args.size) if args.size else tuple(models.info(args.model).input_size)
     if args.batch < 1 or args.runs < 1:
         raise ValueError("--batch and --runs must be at least 1")
+    size = parse_size(args.size) if args.size else None
+    task = task_of(args.model, size, args.batch)
     load = report.load()
-    rows = measure(args.model, size, args.batch, vs=args.vs, runs=args.runs, seconds=args.seconds)
-    terms = describe_terms(args.model, size, args.batch) | {"load average before": load}
+    rows = measure(task, vs=args.vs, runs=args.runs, seconds=args.seconds)
+    terms = describe_terms(task) | {"load average before": load}
     print(report.table(rows, COLUMNS))
     for row in rows[1:]:
         print(
@@ -80,10 +86,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe_terms(name: str, size: tuple[int, int], batch: int) -> dict[str, str | float]:
+def describe_terms(task: Task) -> dict[str, str | float]:
     """What the figures rest on; call it after measuring."""
+    batch, *_, joints, _ = task.batch["keypoints"].shape
+    height, width = task.size
+    dtype = jax.numpy.dtype(getattr(task.model, "dtype", "float32")).name
     return {
-        "model": f"{name}, {size[0]}x{size[1]}, {JOINTS} joints, batch {batch}, float32, Adam",
+        "model": f"{task.name}, {height}x{width}, {joints} joints, batch {batch}, {dtype}, Adam",
+        "loss": task.loss,
         "host": f"{report.host_cpu()}; JAX on {jax.devices()[0].device_kind}",
         "times": "ms of wall clock for one step, all in turns in one process",
         "first step": "model, weights, tracing, compiling and one step, with an empty compilation "
@@ -98,24 +108,22 @@ def describe_terms(name: str, size: tuple[int, int], batch: int) -> dict[str, st
 
 
 def measure(
-    name: str,
-    size: tuple[int, int],
-    batch_size: int,
+    task: Task,
     *,
     vs: list[str] | tuple[str, ...] = (),
     runs: int = 10,
     seconds: float = 5.0,
 ) -> list[dict]:
     """One row for the training step, then one for each rival of `vs`; `ratio` is to the first."""
-    batch = sample_batch(size, batch_size)
-    report.progress(f"compiling the step of {name}, {size[0]}x{size[1]}, batch {batch_size}")
-    contestants = [jax_step(name, size, batch, ops.get_implementation())]
+    batch_size, (height, width) = len(task.batch["image"]), task.size
+    report.progress(f"compiling the step of {task.name}, {height}x{width}, batch {batch_size}")
+    contestants = [jax_step(task, ops.get_implementation())]
     if "lax" in vs:
         report.progress("compiling it with XLA's own convolutions")
-        contestants.append(jax_step(name, size, batch, "lax", cached=False))
+        contestants.append(jax_step(task, "lax", cached=False))
     if "torch" in vs:
         report.progress("building its torch twin")
-        contestants.append(torch_step(name, size, batch))
+        contestants.append(torch_step(task))
     calls = [contestant.call for contestant in contestants]
     report.progress("timing steps in turns")
     times = report.in_turns(calls, warmup=1, runs=runs, seconds=seconds)
@@ -129,43 +137,7 @@ def measure(
     return rows
 
 
-def sample_batch(size: tuple[int, int], count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Drawn uint8 images [B,H,W,3] and random visible joints [B,K,3] in pixels."""
-    rng = np.random.default_rng(seed)
-    joints = rng.uniform(0, (size[1], size[0]), (count, JOINTS, 2))
-    keypoints = np.concatenate([joints, np.ones((count, JOINTS, 1))], -1).astype(np.float32)
-    return {"image": export.sample_crops(size, count, seed), "keypoints": keypoints}
-
-
-def settings(size: tuple[int, int]) -> ConfigDict:
-    """The part of a training configuration that the step reads: the paper's loss, and Adam."""
-    return ConfigDict(
-        {
-            "paradigm": "topdown",
-            "input_size": size,
-            "sigma": 2.0,
-            "loss": {"name": "heatmap_weighting", "fn": "x"},
-            "optimizer": {
-                "name": "adam",
-                "learning_rate": 5e-4,
-                "b1": 0.9,
-                "b2": 0.999,
-                "eps": 1e-8,
-                "clip_norm": 0.0,
-            },
-            "schedule": {"name": "constant", "warmup_steps": 0, "milestones": ()},
-        }
-    )
-
-
-def jax_step(
-    name: str,
-    size: tuple[int, int],
-    batch: dict[str, np.ndarray],
-    implementation: str,
-    *,
-    cached: bool = True,
-) -> Contestant:
+def jax_step(task: Task, implementation: str, *, cached: bool = True) -> Contestant:
     """The step of train.py on one device, its operators in the given implementation.
 
     `cached` compiles a second time, to see what the compilation cache saves.
@@ -174,7 +146,7 @@ def jax_step(
     def first_step():
         """(seconds, step, state, batch, loss) from nothing to the end of the first step."""
         start = time.perf_counter()
-        step, state, data = _compile(name, size, batch, implementation)
+        step, state, data = _compile(task, implementation)
         state, metrics = step(state, data)
         loss = float(jax.block_until_ready((state, metrics))[1]["loss"])
         return time.perf_counter() - start, step, state, data, loss
@@ -204,20 +176,22 @@ def jax_step(
     return Contestant(facts, call)
 
 
-def _compile(name, size, batch, implementation):
+def _compile(task: Task, implementation: str):
     """Compiled step, fresh state and batch, on the first device."""
-    config = settings(size)
-    model = models.create_model(name, JOINTS)
+    config, model = task.config, task.model
     schedule = make_schedule(config.schedule, config.optimizer.learning_rate, 1.0, 1)
     optimizer = make_optimizer(config.optimizer, schedule)
+    objective = make_objective(model, config)
     mesh = make_mesh(jax.devices()[:1])
     with ops.implementation(implementation):
-        state = replicate(
-            jax.jit(lambda: create_state(model, optimizer, size, seed=0, ema=False))(), mesh
-        )
-        data = shard_batch(batch, mesh)
-        loss = make_objective(model, config).loss
-        step = make_train_step(loss, optimizer, schedule, mesh, log_every=1)
+        state = jax.jit(
+            lambda: create_state(
+                model, optimizer, task.size, ema=False, seed=0, parts=objective.parts
+            )
+        )()
+        state = replicate(state, mesh)
+        data = shard_batch({key: task.batch[key] for key in objective.inputs}, mesh)
+        step = make_train_step(objective.loss, optimizer, schedule, mesh, log_every=1)
         return step.lower(state, data).compile(), state, data
 
 
@@ -244,33 +218,12 @@ class _cache:
         jax.clear_caches()
 
 
-def torch_step(name: str, size: tuple[int, int], batch: dict[str, np.ndarray]) -> Contestant:
+def torch_step(task: Task) -> Contestant:
     """The exported network's own training step: eager, channels_last, Adam, the same loss."""
     torch = require("torch", "torch")
-    config = settings(size)
-    model = models.create_model(name, JOINTS)
-    image = jnp.zeros((1, *size, 3))
-    variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
-    module = export.to_torch(model, variables, size, fold_bn=False).train()
-    module = module.to(memory_format=torch.channels_last)
-    rates = config.optimizer
-    optimizer = torch.optim.Adam(
-        module.parameters(), lr=rates.learning_rate, betas=(rates.b1, rates.b2), eps=rates.eps
-    )
-    images = torch.from_numpy(geometry.normalize(batch["image"])).permute(0, 3, 1, 2)
-    heatmap_size = (size[0] // 4, size[1] // 4)
-    targets, weights = topdown.encode_batch(batch["keypoints"], size, heatmap_size, config.sigma)
-    target = torch.from_numpy(np.array(targets)).permute(0, 3, 1, 2)
-    weight = torch.from_numpy(np.array(weights))[:, :, None, None]
+    from jaxpose.benchmark import torch_training
 
-    def call() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        error = (module(images) - target) * weight
-        loss = ((target + 1) * error.square()).mean()
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
+    call = torch_training.make_step(task)
     start = time.perf_counter()
     first_loss = call()
     facts = {

@@ -45,9 +45,7 @@ class PeopleOptions:
     @classmethod
     def from_config(cls, config: ConfigDict) -> "PeopleOptions":
         """The options in `eval` of a bottom-up configuration."""
-        names = [field.name for field in dataclasses.fields(Grouping)]
-        grouping = Grouping(**{name: config[name] for name in names})
-        return cls(config.flip, tuple(config.scales), grouping)
+        return cls(config.flip, tuple(config.scales), Grouping.from_settings(config))
 
     @property
     def images(self) -> dict[float, str]:

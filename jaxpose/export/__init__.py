@@ -3,19 +3,26 @@
 module = export.to_torch(model, variables, (256, 192))
 export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=export.describe(...))
 heatmaps = export.run_file("hwl.onnx")(images)
+
+A file holds the network alone, for a bottom-up one with both outputs; what finds people in its maps
+is shared with the models (`jaxpose.codecs`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
 import flax.linen as nn
 
 from jaxpose import __version__, geometry
+from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.export.agreement import Agreement, MismatchError
 from jaxpose.export.files import read_metadata, require, run_file, save_torch
 from jaxpose.export.graph import ExportError, Graph, fold
-from jaxpose.export.verify import Agreement, MismatchError, sample_crops, verify, write_verified
+from jaxpose.export.people import PeopleAgreement
+from jaxpose.export.verify import sample_crops, verify, write_verified
 from jaxpose.export.walker import trace
 from jaxpose.skeletons import Skeleton
 
@@ -23,8 +30,10 @@ __all__ = [
     "Agreement",
     "ExportError",
     "MismatchError",
+    "PeopleAgreement",
     "build_graph",
     "describe",
+    "describe_bottomup",
     "read_metadata",
     "run_file",
     "sample_crops",
@@ -50,10 +59,61 @@ def describe(
     JSON values only; sizes are [H, W]. Crops are taken as `jaxpose.geometry` does, with the box
     grown by `box_padding` after its aspect was fixed.
     """
+    return _facts(model_name, "topdown", skeleton, input_size, precision) | {
+        "box_padding": geometry.BOX_PADDING,
+        "heatmap_stride": 4,
+        "codec": {"name": "topdown", "decode": decode, "sigma": sigma, "flip_shift": True},
+    }
+
+
+def describe_bottomup(
+    model_name: str,
+    skeleton: Skeleton,
+    input_size: tuple[int, int],
+    *,
+    grouping: Grouping | None = None,
+    sigma: float = 2.0,
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """The metadata of a bottom-up file: all that leads from a photograph to its people.
+
+    `sizing` "fixed": the whole picture, centred, as large as `input_size` holds it, black around it
+    (`jaxpose.geometry.bottomup_fit`). `outputs` are the file's, in order, each with its stride and
+    its channels [start, stop]; `codec` and `grouping` are what
+    `jaxpose.codecs.associative_embedding` does with them: merged at the resolution of the last and
+    brought to the input's size, then people (`grouping` None: as for the published scores).
+    """
+    joints = skeleton.num_joints
+    return _facts(model_name, "bottomup", skeleton, input_size, precision) | {
+        "sizing": "fixed",
+        "outputs": [
+            {
+                "name": "heatmaps_tags",
+                "stride": 4,
+                "heatmaps": [0, joints],
+                "tags": [joints, 2 * joints],
+            },
+            {"name": "heatmaps", "stride": 2, "heatmaps": [0, joints]},
+        ],
+        "codec": {
+            "name": "associative_embedding",
+            "sigma": sigma,
+            "flip_shift": False,
+            "resize": "bilinear, half-pixel centers",
+            "project_to_input": True,
+        },
+        "grouping": dataclasses.asdict(grouping or Grouping()),
+    }
+
+
+def _facts(
+    model_name: str, paradigm: str, skeleton: Skeleton, input_size: tuple[int, int], precision: str
+) -> dict[str, Any]:
+    """What is told of every file."""
     return {
         "jaxpose": __version__,
         "model": model_name,
-        "paradigm": "topdown",
+        "paradigm": paradigm,
         "num_keypoints": skeleton.num_joints,
         "input_size": list(input_size),
         "precision": precision,
@@ -61,9 +121,6 @@ def describe(
         "color_order": "RGB",
         "mean": [round(float(v), 6) for v in geometry.MEAN],
         "std": [round(float(v), 6) for v in geometry.STD],
-        "box_padding": geometry.BOX_PADDING,
-        "heatmap_stride": 4,
-        "codec": {"name": "topdown", "decode": decode, "sigma": sigma, "flip_shift": True},
         "skeleton": skeleton.to_dict(),
     }
 
@@ -86,17 +143,27 @@ def to_onnx(
 ) -> None:
     """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
-    The image is normalised as `metadata` says. Needs the `onnx` package only. The file is not
-    compared with the model here: see `verify`, or `write_verified` for both at once.
+    Several outputs are [batch,C,h,w] each, under the names of `metadata["outputs"]`. The image is
+    normalised as `metadata` says. Needs the `onnx` package only. The file is not compared with the
+    model here: see `verify`, or `write_verified` for both at once.
 
     Raises:
       ExportError: the model uses what the exporter does not know; names the primitive or operator
-        and the module it stands in.
+        and the module it stands in. Or `metadata` names another number of outputs.
     """
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
 
     network = build_graph(model, variables, input_size)
+    if "outputs" in metadata:
+        names = [output["name"] for output in metadata["outputs"]]
+        if len(names) != len(network.outputs):
+            raise ExportError(
+                f"the network has {len(network.outputs)} outputs, the metadata name {len(names)}: "
+                f"{', '.join(names)}"
+            )
+        tensors = [tensor for _, tensor in network.outputs]
+        network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
     onnx.save(onnx_builder.build(network, metadata, dynamic_batch=dynamic_batch), os.fspath(path))
 
 

@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         default=(),
-        help="photographs of one person each to verify on, besides drawn ones",
+        help="photographs to verify on, besides drawn ones; for a top-down network of one person "
+        "each",
     )
     parser.add_argument(
         "-o",
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, step)
         folder = Path(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
-    crops = _crops(args.pictures, source.input_size)
+    crops = _crops(args.pictures, source)
     for target in targets:
         path, agreement = export_file(source, target, folder, crops)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def export_file(
     source: Source, target: str, folder: Path, crops: np.ndarray | None = None
-) -> tuple[Path, export.Agreement]:
+) -> tuple[Path, export.Agreement | export.PeopleAgreement]:
     """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
 
     Raises MismatchError, leaving no file, when it does not agree with the model.
@@ -89,30 +90,40 @@ def export_file(
             module = export.to_torch(source.model, source.variables, size)
             export.save_torch(module, size, where, metadata=source.metadata())
 
-    def check(where: Path) -> export.Agreement:
+    def check(where: Path) -> export.Agreement | export.PeopleAgreement:
         return export.verify(
-            source.model, source.variables, where, size, images=crops, decode=source.decode
+            source.model,
+            source.variables,
+            where,
+            size,
+            images=crops,
+            decode=source.decode,
+            grouping=source.grouping,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _crops(pictures: Iterable[str], input_size: tuple[int, int]) -> np.ndarray | None:
-    """Each picture taken as one person's box, cropped as in evaluation; with the drawn crops."""
-    crops = []
+def _crops(pictures: Iterable[str], source: Source) -> np.ndarray | None:
+    """Each picture as the network sees it, with the drawn ones.
+
+    Bottom-up: whole; top-down: taken as one person's box. Cropped as in evaluation.
+    """
+    crops, size = [], source.input_size
     for name in pictures:
         try:
             image = images.decode(Path(name).read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
-        box = (0, 0, image.shape[1], image.shape[0])
-        center, scale = geometry.box_to_center_scale(box, input_size)
-        crops.append(
-            geometry.crop(image, geometry.affine(center, scale, 0.0, input_size), input_size)
-        )
+        height, width = image.shape[:2]
+        if source.grouping is not None:
+            center, scale = geometry.bottomup_fit((height, width), size)
+        else:
+            center, scale = geometry.box_to_center_scale((0, 0, width, height), size)
+        crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
     if not crops:
         return None
-    return np.concatenate([np.stack(crops), export.sample_crops(input_size)])
+    return np.concatenate([np.stack(crops), export.sample_crops(size)])
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:

@@ -12,12 +12,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import export, models, skeletons
+from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.skeletons import Skeleton
 
 
 @dataclass(frozen=True)
 class Source:
-    """A network with its weights and what is needed to use it. `input_size` is (H, W)."""
+    """A network with its weights and what is needed to use it. `input_size` is (H, W).
+
+    `decode` belongs to top-down networks; `grouping` is None there, and says how a bottom-up one's
+    people are found.
+    """
 
     name: str
     model: nn.Module
@@ -26,12 +31,14 @@ class Source:
     input_size: tuple[int, int]
     decode: str = "quarter"
     sigma: float = 2.0
+    grouping: Grouping | None = None
 
     def metadata(self) -> dict[str, Any]:
-        """See `jaxpose.export.describe`."""
-        return export.describe(
-            self.name, self.skeleton, self.input_size, decode=self.decode, sigma=self.sigma
-        )
+        """See `jaxpose.export.describe` and `describe_bottomup`."""
+        told = (self.name, self.skeleton, self.input_size)
+        if self.grouping is not None:
+            return export.describe_bottomup(*told, grouping=self.grouping, sigma=self.sigma)
+        return export.describe(*told, decode=self.decode, sigma=self.sigma)
 
 
 def from_run(
@@ -44,19 +51,28 @@ def from_run(
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    return Source(config.model, model, variables, skeleton, size, config.eval.decode, config.sigma)
+    bottomup = config.paradigm == "bottomup"
+    return Source(
+        config.model,
+        model,
+        variables,
+        skeleton,
+        size,
+        decode="quarter" if bottomup else config.eval.decode,
+        sigma=config.sigma,
+        grouping=Grouping.from_settings(config.eval) if bottomup else None,
+    )
 
 
 def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 0) -> Source:
     """A model of the zoo with random weights and COCO joints, for measurements of time alone."""
     info = models.info(name)
-    if info.paradigm != "topdown":
-        raise export.ExportError(f"{name} is {info.paradigm}; only top-down models are exported")
     size = input_size or tuple(info.input_size)
     model = models.create_model(name, skeletons.COCO.num_joints)
     image = jnp.zeros((1, *size, 3))
     variables = jax.jit(lambda key: model.init(key, image, train=False))(jax.random.key(seed))
-    return Source(name, model, variables, skeletons.COCO, size)
+    grouping = Grouping() if info.paradigm == "bottomup" else None
+    return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)
 
 
 def parse_size(text: str) -> tuple[int, int]:

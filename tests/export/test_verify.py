@@ -8,8 +8,8 @@ import pytest
 
 from jaxpose import export, ops, skeletons
 from jaxpose.export import command
+from jaxpose.export.agreement import compare
 from jaxpose.export.source import Source
-from jaxpose.export.verify import compare
 from tests.export.networks import Function, initialized, weight
 
 SIZE = (64, 48)
@@ -136,9 +136,9 @@ def test_pictures_are_cropped_like_people(tmp_path):
     cv2 = pytest.importorskip("cv2")
     picture = tmp_path / "p.png"
     cv2.imwrite(str(picture), np.full((50, 30, 3), 90, np.uint8))
-    crops = command._crops([str(picture)], SIZE)
+    crops = command._crops([str(picture)], source())
     assert crops.shape[1:] == (*SIZE, 3) and crops.dtype == np.uint8
     assert (crops[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
     picture.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="p.png"):
-        command._crops([str(picture)], SIZE)
+        command._crops([str(picture)], source())

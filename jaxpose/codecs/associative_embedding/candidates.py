@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,11 @@ class Grouping:
             )
         if self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
             raise ValueError(f"nms_kernel must be an odd number from 1, got {self.nms_kernel}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Grouping:
+        """The options under their names in `settings`, which may hold others, too."""
+        return cls(**{field.name: settings[field.name] for field in dataclasses.fields(cls)})
 
 
 class Candidates(NamedTuple):

@@ -1,0 +1,111 @@
+"""What a training step is timed on: a network, its loss, and a batch of drawn pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import flax.linen as nn
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxpose import export, models, skeletons
+from jaxpose.training import checkpoint
+from jaxpose.training import config as configuration
+
+PEOPLE, SLOTS = 5, 30  # in a bottom-up picture; people that a picture can have
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network to train on `batch`, as the input pipeline's schema has it; `size` is (H, W)."""
+
+    name: str
+    model: nn.Module
+    size: tuple[int, int]
+    config: ConfigDict
+    batch: dict[str, np.ndarray]
+
+    @property
+    def loss(self) -> str:
+        """The loss in words."""
+        loss = self.config.loss
+        if self.config.paradigm == "bottomup":
+            return f"{loss.name} at 1/4 and 1/2, tags; {PEOPLE} people a picture"
+        return f"{loss.name} ({loss.fn})" if loss.name == "heatmap_weighting" else loss.name
+
+
+def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
+    """The task of a model's name, or of a run folder with its own options, joints and loss.
+
+    Raises:
+      ValueError: neither; the nearest name is told.
+    """
+    if Path(what).is_dir():
+        config, model, _, skeleton = checkpoint.load_run(what)
+        size = size or tuple(config.input_size)
+        settings = _settings(config.paradigm, size)
+        settings.sigma = config.sigma
+        settings.loss = config.loss
+        config.batch_norm = "device"  # the same on the one device that is measured
+        model = configuration.create_model(config, skeleton.num_joints)
+        name, joints = config.model, skeleton.num_joints
+    else:
+        info = models.info(what)
+        name, size = what, size or tuple(info.input_size)
+        settings, joints = _settings(info.paradigm, size), skeletons.COCO.num_joints
+        model = models.create_model(name, joints)
+    return Task(
+        name, model, size, settings, sample_batch(settings.paradigm, size, batch_size, joints)
+    )
+
+
+def sample_batch(
+    paradigm: str, size: tuple[int, int], count: int, joints: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Drawn uint8 pictures [B,H,W,3] and random labelled joints in pixels.
+
+    Top-down one person an example; bottom-up five, nothing mirrored and nothing ignored.
+    """
+    rng = np.random.default_rng(seed)
+    people = PEOPLE if paradigm == "bottomup" else 1
+    places = rng.uniform(0, (size[1], size[0]), (count, people, joints, 2))
+    keypoints = np.concatenate([places, np.ones_like(places[..., :1])], -1).astype(np.float32)
+    batch = {"image": export.sample_crops(size, count, seed)}
+    if paradigm == "topdown":
+        return batch | {"keypoints": keypoints[:, 0]}
+    height, width = size
+    return batch | {
+        "keypoints": np.pad(keypoints, ((0, 0), (0, SLOTS - people), (0, 0), (0, 0))),
+        "valid": np.ones(count, bool),
+        "mirrored": np.zeros(count, bool),
+        "mask_quarter": np.ones((count, height // 4, width // 4), np.uint8),
+        "mask_half": np.ones((count, height // 2, width // 2), np.uint8),
+    }
+
+
+def _settings(paradigm: str, size: tuple[int, int]) -> ConfigDict:
+    """The part of a training configuration that the step reads, with Adam.
+
+    The loss is the one that networks of the paradigm share: a run folder brings its own.
+    """
+    loss = {"name": "heatmap_weighting", "fn": "x"}
+    if paradigm == "bottomup":
+        loss = {"name": "mse", "push": 1e-3, "pull": 1e-3}
+    return ConfigDict(
+        {
+            "paradigm": paradigm,
+            "input_size": size,
+            "sigma": 2.0,
+            "loss": loss,
+            "optimizer": {
+                "name": "adam",
+                "learning_rate": 5e-4,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+                "clip_norm": 0.0,
+            },
+            "schedule": {"name": "constant", "warmup_steps": 0, "milestones": ()},
+        }
+    )

@@ -1,0 +1,68 @@
+"""Predictions as a dataset in COCO keypoint format."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxpose.predict.people import People
+from jaxpose.skeletons import Skeleton
+
+
+def coco_document(
+    records: Sequence[tuple[pathlib.Path, tuple[int, int], People]], skeleton: Skeleton
+) -> dict[str, Any]:
+    """Predictions as a dataset which pycocotools and `jaxpose data` read.
+
+    Args:
+        records: (file, (H, W), People) a picture. An image's id is the number in its file's name
+            where every name is one (as in COCO), else it counts from 1.
+
+    Returns:
+        {"images", "categories", "annotations"}; an annotation's keypoints are (x, y, 2), or zeros
+        where the joint was not found; its `score` is the person's, and those of its joints stand in
+        `keypoint_scores`.
+    """
+    numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
+    if -1 in numbers or len(set(numbers)) < len(numbers):
+        numbers = list(range(1, len(records) + 1))
+    document: dict[str, Any] = {
+        "images": [],
+        "categories": [
+            {
+                "id": 1,
+                "name": "person",
+                "keypoints": list(skeleton.joints),
+                "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+                "sigmas": list(skeleton.sigmas),
+            }
+        ],
+        "annotations": [],
+    }
+    for number, (path, (height, width), people) in zip(numbers, records, strict=True):
+        document["images"].append(
+            {"id": number, "file_name": path.name, "height": height, "width": width}
+        )
+        for person in range(len(people)):
+            record = {"id": len(document["annotations"]) + 1, "image_id": number}
+            document["annotations"].append(record | _annotation(people, person))
+    return document
+
+
+def _annotation(people: People, person: int) -> dict[str, Any]:
+    found, box = people.found[person], people.boxes[person].astype(float)
+    labelled = np.concatenate([people.keypoints[person], np.full((len(found), 1), 2.0)], axis=1)
+    labelled[~found] = 0
+    return {
+        "category_id": 1,
+        "iscrowd": 0,
+        "keypoints": np.round(labelled, 3).ravel().tolist(),
+        "num_keypoints": int(found.sum()),
+        "keypoint_scores": np.round(people.scores[person].astype(float), 5).tolist(),
+        "score": round(float(people.person_scores[person]), 6),
+        "bbox": np.round(box, 3).tolist(),
+        "area": round(float(box[2] * box[3]), 3),
+    }

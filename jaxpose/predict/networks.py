@@ -1,0 +1,84 @@
+"""Trained networks ready to predict, from run folders and from exported files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from jaxpose import evaluation
+from jaxpose.skeletons import Skeleton
+
+EXPORTED = {".onnx", ".pt2"}
+SIZINGS = ("short_side", "fixed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What a run folder or an exported file gives.
+
+    Attributes:
+        paradigm: "topdown" or "bottomup".
+        skeleton: joints of the people.
+        input_size: (H, W) of the crop; of a bottom-up network see `sizing`.
+        predict: a batch of the input pipeline's evaluation schema, numpy arrays under `image`,
+            `center` and `scale` -> (keypoints, scores) of the crops, or the people of each picture
+            (`jaxpose.evaluation`).
+        sizing: bottom-up: "short_side" takes pictures whose short side is that of `input_size`,
+            "fixed" those of `input_size`.
+    """
+
+    paradigm: str
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+    predict: Callable[[dict[str, Any]], Any]
+    sizing: str = "fixed"
+
+
+def load(path: pathlib.Path, *, step: int | str | None, flip: bool) -> Network:
+    """The network at `path`; raises ValueError when it cannot be read."""
+    if path.suffix in EXPORTED:
+        if step is not None:
+            raise ValueError(f"{path} is one network: step belongs to run folders")
+        return _from_file(path, flip)
+    return _from_run(path, step, flip)
+
+
+def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network:
+    import jax
+
+    from jaxpose.training import checkpoint, mesh
+
+    config, model, variables, skeleton = checkpoint.load_run(path, step=step)
+    grid = mesh.make_mesh(jax.local_devices()[:1])
+    sizing = "fixed"
+    if config.paradigm == "bottomup":
+        options = evaluation.PeopleOptions.from_config(config.eval)
+        options = dataclasses.replace(options, flip=flip, scales=(1.0,))
+        predict = evaluation.make_people_predict(model, skeleton, grid, options)
+        sizing = config.eval.sizing
+    else:
+        decode = config.eval.decode
+        predict = evaluation.make_predict(model, skeleton, grid, flip=flip, decode=decode)
+    predict = functools.partial(predict, mesh.replicate(variables, grid))
+    return Network(config.paradigm, skeleton, tuple(config.input_size), predict, sizing)
+
+
+def _from_file(path: pathlib.Path, flip: bool) -> Network:
+    from jaxpose import export
+    from jaxpose.codecs.associative_embedding import Grouping
+
+    facts = export.read_metadata(path)
+    skeleton = Skeleton.from_dict(facts["skeleton"])
+    run_file = export.run_file(path)
+    if facts["paradigm"] == "bottomup":
+        options = evaluation.PeopleOptions(flip, grouping=Grouping(**facts["grouping"]))
+        predict = evaluation.make_people_from_outputs(run_file, skeleton, options)
+    else:
+        decode = facts["codec"]["decode"]
+        predict = evaluation.make_predict_from_heatmaps(
+            run_file, skeleton, flip=flip, decode=decode
+        )
+    return Network(facts["paradigm"], skeleton, tuple(facts["input_size"]), predict)

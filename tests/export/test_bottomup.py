@@ -1,0 +1,224 @@
+"""Bottom-up networks as files: both outputs, their metadata, and the people found in them."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+import jaxpose
+from jaxpose import export, ops, skeletons
+from jaxpose.benchmark import scenes
+from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.export import command
+from jaxpose.export.people import compare_people
+from jaxpose.export.source import Source
+from jaxpose.models import litepose, wlitepose
+from tests.export.networks import (
+    Function,
+    images,
+    initialized,
+    run_jax,
+    run_onnx,
+    run_torch,
+    weight,
+)
+
+SIZE = (64, 96)
+
+
+def source(model, name, size):
+    grouping = Grouping(detection_threshold=0.2, tag_threshold=0.7)
+    return Source(name, model, initialized(model, size), skeletons.COCO, size, grouping=grouping)
+
+
+@functools.cache
+def network(name):
+    return source(jaxpose.create_model(name), name, (64, 64))
+
+
+# --- the networks --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, target", [("litepose_xs", "onnx"), ("wlitepose_xs", "onnx"), ("wlitepose_xs", "torch")]
+)
+def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_path):
+    pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
+    mine = network(name)
+    with ops.implementation("lax"):  # compiles sooner; what is exported is the same
+        path, agreement = command.export_file(mine, target, tmp_path)
+    assert agreement.holds and agreement.people > 0 and agreement.joints > 0
+    outputs = export.run_file(path)(np.zeros((1, 64, 64, 3), np.float32))  # the batch is open
+    assert [x.shape for x in outputs] == [(1, 16, 16, 34), (1, 32, 32, 17)]
+    told = export.read_metadata(path)
+    assert told == mine.metadata() and told["paradigm"] == "bottomup"
+    assert Grouping(**told["grouping"]) == mine.grouping
+    assert [output["stride"] for output in told["outputs"]] == [4, 2]
+    if target == "onnx":
+        import onnx
+
+        graph = onnx.load(path).graph
+        assert [output.name for output in graph.output] == ["heatmaps_tags", "heatmaps"]
+        assert not {"Identity", "Cast", "Shape", "Gather"} & {n.op_type for n in graph.node}
+
+
+def layer(kind):
+    """A DFC-bottleneck with one of the attentions, at stride 2 and 1, then the light residual."""
+    from functools import partial
+
+    policy = litepose.policy(np.float32, None)
+    conv, norm = policy["conv"], policy["norm"]
+    reading = wlitepose.PRESETS["C" if kind == "dfc" else "literal"]
+
+    def body(m, x):
+        block = partial(
+            wlitepose.DFCBottleneck,
+            attention=kind,
+            reading=reading,
+            act="gelu",
+            activations=1,
+            norms=1,
+            conv=conv,
+            norm=norm,
+        )
+        x = ops.conv(x, weight(m, "lift", (1, 1, 3, 16)))
+        x = block(12, 2, name="down")(x, False)
+        x = block(12, 1, name="same")(x, False)
+        light = wlitepose.LightResidual(3, conv, norm, name="light")(x, False)
+        return litepose.FusionDeconv(4, policy["deconv"], norm, name="up")(light, x, False)
+
+    return Function(body)
+
+
+@pytest.mark.parametrize("kind", wlitepose.ATTENTION)
+def test_the_block_with_every_attention(kind, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    model = layer(kind)
+    variables, x = initialized(model, (16, 24)), images((16, 24))
+    with ops.implementation("lax"):
+        expected = run_jax(model, variables, x)
+    onnx = run_onnx(model, variables, x, tmp_path / "m.onnx")
+    np.testing.assert_allclose(onnx, expected, rtol=1e-4, atol=1e-5)
+    torch = run_torch(model, variables, x, fold_bn=False)
+    np.testing.assert_allclose(torch, expected, rtol=1e-4, atol=1e-5)
+
+
+def small(m, x):
+    """Four layers, two outputs of 34 and 17 channels."""
+    x = ops.activation(ops.conv(x, weight(m, "half", (2, 2, 3, 8)), stride=2), kind="relu")
+    low = ops.conv(x, weight(m, "quarter", (2, 2, 8, 8)), stride=2)
+    low = ops.conv(ops.activation(low, kind="relu"), weight(m, "low", (1, 1, 8, 34)))
+    return low, ops.conv(x, weight(m, "high", (1, 1, 8, 17)))
+
+
+@pytest.mark.parametrize("wrong, message", [("low", "outputs differ by"), ("nan", "not finite")])
+def test_a_disagreeing_file_leaves_nothing(wrong, message, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    mine = source(Function(small), "small", SIZE)
+    factor = {"low": 1.001, "nan": np.nan}[wrong]
+    params = dict(mine.variables["params"])
+    params["low"] = params["low"] * np.float32(factor)
+    to_onnx = export.to_onnx
+    monkeypatch.setattr(
+        export,
+        "to_onnx",
+        lambda model, _, *rest, **kw: to_onnx(model, {"params": params}, *rest, **kw),
+    )
+    with pytest.raises(export.MismatchError, match=message):
+        command.export_file(mine, "onnx", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_named_as_the_metadata_say(tmp_path):
+    pytest.importorskip("onnx")
+    mine = source(Function(lambda m, x: small(m, x)[1]), "small", SIZE)
+    with pytest.raises(export.ExportError, match="1 outputs, the metadata name 2: heatmaps_tags"):
+        export.to_onnx(
+            mine.model, mine.variables, SIZE, tmp_path / "m.onnx", metadata=mine.metadata()
+        )
+
+
+def test_pictures_are_seen_whole(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    picture = tmp_path / "p.png"
+    cv2.imwrite(str(picture), np.full((50, 50, 3), 90, np.uint8))
+    mine = source(Function(small), "small", SIZE)
+    seen = command._crops([str(picture)], mine)[0]
+    assert seen.shape == (*SIZE, 3)
+    assert (seen[2:-2, 18:-18] == 90).all() and (seen[:, :14] == 0).all()  # 64x64 in the middle
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+def drawn(people=3):
+    """Outputs [2, ...] of a network for two scenes of so many people."""
+    views = [scenes.draw(people, SIZE, missing=0.2, flip=False, seed=n).outputs for n in (0, 1)]
+    return [np.concatenate(maps) for maps in zip(*views, strict=True)]
+
+
+def changed(outputs, change):
+    copies = [x.copy() for x in outputs]
+    change(*copies)
+    return copies
+
+
+def test_equal_maps_agree():
+    outputs = drawn()
+    agreement = compare_people(outputs, outputs, SIZE, Grouping())
+    assert agreement.holds and (agreement.people, agreement.joints) == (6, 6 * 17)
+    assert agreement.keypoint == 0 and agreement.ties == 0
+
+
+def test_a_joint_elsewhere_is_found_out():
+    def move(low, high):
+        low[0, ..., 5] = np.roll(low[0, ..., 5], 1, axis=1)
+        high[0, ..., 5] = np.roll(high[0, ..., 5], 2, axis=1)
+
+    outputs = drawn()
+    agreement = compare_people(outputs, changed(outputs, move), SIZE, Grouping())
+    assert not agreement.holds and agreement.keypoint == pytest.approx(4, abs=0.5)
+    assert agreement.more == 0
+
+
+def test_a_person_more_is_found_out():
+    def add(low, high):
+        low[1, 2:4, 2:4, 0] = high[1, 4:8, 4:8, 0] = 0.9
+        low[1, 2:4, 2:4, 17] = 50  # the tag of nobody else
+
+    outputs = drawn(2)
+    agreement = compare_people(outputs, changed(outputs, add), SIZE, Grouping())
+    assert agreement.more == 1 and not agreement.holds
+    assert "1 people more or less" in str(agreement)
+
+
+def test_what_rounding_decides_is_a_tie():
+    outputs = drawn(1)
+    for maps in outputs:  # flat in every direction from the peak: the quarter offset is a toss-up
+        maps[..., : 17 if maps.shape[-1] == 34 else None].round(2, out=maps[..., :17])
+    outputs[0][..., :17] = 0
+    y, x = np.unravel_index(outputs[1][0, ..., 3].argmax(), outputs[1].shape[1:3])
+
+    def tilt(low, high):
+        high[0, y, x + 1, 3] += 2e-6
+
+    rounded = changed(outputs, lambda low, high: None)
+    rounded[1][0, y, x + 1, 3] = rounded[1][0, y, x - 1, 3]
+    agreement = compare_people(rounded, changed(rounded, tilt), SIZE, Grouping())
+    assert agreement.holds and agreement.ties == 1 and agreement.keypoint == 0
+
+    def lean(low, high):  # by more than rounding does
+        high[0, y, x + 1, 3] += 2e-2
+
+    agreement = compare_people(rounded, changed(rounded, lean), SIZE, Grouping())
+    assert not agreement.holds
+
+
+def test_untrained_networks_have_people_to_compare():
+    outputs = [x * np.float32(1e-3) for x in drawn()]  # all far below the threshold
+    assert compare_people(outputs, outputs, SIZE, Grouping()).people >= 6
+    high = dataclasses.replace(Grouping(), detection_threshold=0.0)
+    assert compare_people([-abs(x) for x in outputs], outputs, SIZE, high).people == 0

@@ -1,0 +1,88 @@
+"""Networks that know: pictures are painted so that each colour is a joint's heatmap."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import common
+from jaxpose import geometry, models, ops, skeletons
+from jaxpose.training import checkpoint
+
+# Joints without sides, so that a picture can show which is which by colour, mirrored or not.
+DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
+
+
+class _Light(nn.Module):
+    """The picture's colours, 0..1: what normalisation took away."""
+
+    @nn.compact
+    def __call__(self, x):
+        one = self.param("one", nn.initializers.ones, (1,))
+        self.variable("batch_stats", "unused", jnp.zeros, (1,))
+        return (x * (geometry.STD / 255) + geometry.MEAN / 255) * one
+
+
+class Seer(nn.Module):
+    """Bottom-up: the heatmaps are the colours, the tags grow from the top down."""
+
+    num_keypoints: int = 3
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        light = _Light(name="light")(x)
+        low, high = (ops.avg_pool(light, window=n, stride=n) for n in (4, 2))
+        rows = np.arange(low.shape[1], dtype=np.float32) / low.shape[1] * 10
+        return jnp.concatenate([low, low * 0 + rows[None, :, None, None]], -1), high
+
+
+class Looker(nn.Module):
+    """Top-down: the heatmaps are the colours."""
+
+    num_keypoints: int = 3
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return ops.avg_pool(_Light(name="light")(x), window=4, stride=4)
+
+
+def picture(people, size):
+    """Blobs of red, green and blue at people [N, 3, 2] (x, y), on black: uint8 [H, W, 3]."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    image = np.zeros((*size, 3))
+    for joints in people:
+        for k, (cx, cy) in enumerate(joints):
+            blob = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 4.0**2))
+            image[..., k] = np.maximum(image[..., k], blob)
+    return (255 * image).astype(np.uint8)
+
+
+def two_people(size):
+    """One above the other: [2, 3, 2]."""
+    height, width = size
+    upper = np.array([[0.2, 0.2], [0.5, 0.25], [0.8, 0.2]]) * (width, height)
+    return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
+
+
+def write_runs(patch, folder):
+    """Run folders of a `Looker` of 32x128 pixels and of a `Seer` of short side 64.
+
+    They stand in for HWL and LitePose-XS until `patch` (pytest's) undoes it.
+    """
+    runs = []
+    for network, name, config, size in (
+        (Looker, "hwl_mobilenetv3", common.get_config(), (32, 128)),
+        (Seer, "litepose_xs", common.bottomup(), (64, 64)),
+    ):
+        patch.setitem(models._CONSTRUCTORS, name, network)
+        config.model, config.input_size = name, size
+        variables = network().init(jax.random.key(0), np.zeros((1, *size, 3), np.float32))
+        runs.append(folder / name)
+        checkpoint.write_run(runs[-1], config.to_dict(), DOTS, variables)
+    return runs

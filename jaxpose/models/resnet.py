@@ -1,4 +1,7 @@
-"""ResNet-50 backbone (He et al. 2016), with the stride in the 3x3 convolution ("v1.5")."""
+"""ResNet-50 backbone (He et al. 2016), with the stride in the 3x3 convolution ("v1.5").
+
+Its residual blocks serve other networks too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,21 @@ from jaxpose.layers import BatchNorm, Conv, ModuleDef
 
 BLOCKS = (3, 4, 6, 3)
 EXPANSION = 4
+
+
+class BasicBlock(nn.Module):
+    """3x3 -> 3x3, plus the input, which has `features` channels too."""
+
+    features: int
+    conv: ModuleDef = Conv
+    norm: ModuleDef = BatchNorm
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        y = self.norm(name="bn1")(self.conv(self.features, 3, name="conv1")(x), train)
+        y = ops.activation(y, kind="relu")
+        y = self.norm(name="bn2")(self.conv(self.features, 3, name="conv2")(y), train)
+        return ops.activation(x + y, kind="relu")
 
 
 class Bottleneck(nn.Module):

@@ -9,8 +9,11 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
-from jaxpose.models import litepose, wlitepose
+from jaxpose.models import lite_hrnet, litepose, wlitepose
+from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.hwl import HWL
+from jaxpose.models.lite_csw_hrnet import LiteCSWHRNet
+from jaxpose.models.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from jaxpose.models.published import INFO, ModelInfo
 from jaxpose.models.simplebaseline import (
     simplebaseline_mobilenetv2,
@@ -31,6 +34,14 @@ _CONSTRUCTORS = {
     "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,
     "simplebaseline_shufflenetv2": simplebaseline_shufflenetv2,
     "simplebaseline_resnet50": simplebaseline_resnet50,
+    "lite_hrnet_18": partial(LiteHRNet, lite_hrnet.LITE_18),
+    "lite_hrnet_30": partial(LiteHRNet, lite_hrnet.LITE_30),
+    "naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.NARROW),
+    "wider_naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.WIDE),
+    "dite_hrnet_18": partial(DiteHRNet, lite_hrnet.LITE_18),
+    "dite_hrnet_30": partial(DiteHRNet, lite_hrnet.LITE_30),
+    "lite_csw_hrnet_18": partial(LiteCSWHRNet, lite_hrnet.LITE_18),
+    "lite_csw_hrnet_30": partial(LiteCSWHRNet, lite_hrnet.LITE_30),
 }
 
 

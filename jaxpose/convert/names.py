@@ -33,6 +33,22 @@ _LITEPOSE = {
     "/conv$": "/0",
     "/bn$": "/1",
 }
+# Layers that the released code numbers in a Sequential.
+_LITE_HRNET = {
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/conv$": r"/\1/0",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/bn$": r"/\1/1",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/pointwise_conv/conv$": r"/\1/2",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/pointwise_conv/bn$": r"/\1/3",
+    r"/(fuse_layers_\d_\d)/conv$": r"/\1/0",
+    r"/(fuse_layers_\d_\d)/bn$": r"/\1/1",
+    "^final_layer$": "head/final_layer",
+}
+_DITE_HRNET = {
+    **_LITE_HRNET,
+    "/channel_attention/conv1$": "/channel_attention/0",
+    "/channel_attention/bn$": "/channel_attention/1",
+    "/channel_attention/conv2$": "/channel_attention/3",
+}
 
 # Model -> {pattern in our path: what replaces it}, applied in order.
 RENAMES = {
@@ -45,6 +61,15 @@ RENAMES = {
     "simplebaseline_mobilenetv3": _PLAIN_HEAD,
     "simplebaseline_shufflenetv2": {**_PLAIN_HEAD, **_SHUFFLENET},
     "simplebaseline_resnet50": _PLAIN_HEAD,
+    "lite_hrnet_18": _LITE_HRNET,
+    "lite_hrnet_30": _LITE_HRNET,
+    "naive_lite_hrnet_18": _LITE_HRNET,
+    "wider_naive_lite_hrnet_18": _LITE_HRNET,
+    "dite_hrnet_18": _DITE_HRNET,
+    "dite_hrnet_30": _DITE_HRNET,
+    # No checkpoint is public; these are named in the style of Lite-HRNet's.
+    "lite_csw_hrnet_18": _LITE_HRNET,
+    "lite_csw_hrnet_30": _LITE_HRNET,
 }
 
 # What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`;

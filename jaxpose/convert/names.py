@@ -33,6 +33,7 @@ _LITEPOSE = {
     "/conv$": "/0",
     "/bn$": "/1",
 }
+
 # Layers that the released code numbers in a Sequential.
 _LITE_HRNET = {
     r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/conv$": r"/\1/0",
@@ -50,6 +51,8 @@ _DITE_HRNET = {
     "/channel_attention/conv2$": "/channel_attention/3",
 }
 
+_HRNET = {"^(backbone|head)/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
+
 # Model -> {pattern in our path: what replaces it}, applied in order.
 RENAMES = {
     "litepose_xs": _LITEPOSE,
@@ -61,6 +64,11 @@ RENAMES = {
     "simplebaseline_mobilenetv3": _PLAIN_HEAD,
     "simplebaseline_shufflenetv2": {**_PLAIN_HEAD, **_SHUFFLENET},
     "simplebaseline_resnet50": _PLAIN_HEAD,
+    "hrnet_w32": _HRNET,
+    "hrnet_w48": _HRNET,
+    "small_hrnet_w16": _HRNET,
+    "higher_hrnet_w32": _HRNET,
+    "higher_hrnet_w48": _HRNET,
     "lite_hrnet_18": _LITE_HRNET,
     "lite_hrnet_30": _LITE_HRNET,
     "naive_lite_hrnet_18": _LITE_HRNET,
@@ -72,12 +80,23 @@ RENAMES = {
     "lite_csw_hrnet_30": _LITE_HRNET,
 }
 
-# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`;
-# LitePose's super-networks were saved under a wrapper of half precision or of several devices.
-PREFIXES = {"keypoint_head.": "head.", "module.": "", "1.": ""}
+# Put before every key where a network was saved inside a wrapper, of several devices or of half
+# precision.
+WRAPPERS = ("module.", "1.")
+
+# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`.
+_MMPOSE = {"keypoint_head.": "head."}
+# The authors' code has neither prefix, mmpose's has both.
+_NO_PREFIXES = {"backbone.": "", "keypoint_head.": "", "head.": ""}
+PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames is _HRNET}
 
 # Keys whose first dimension is the number of keypoints; a checkpoint has one of them.
-FINAL_LAYERS = ("head.final_layer.weight", "final_refined.1.conv.3.weight")
+FINAL_LAYERS = (
+    "head.final_layer.weight",
+    "final_layer.weight",
+    "final_layers.1.weight",
+    "final_refined.1.conv.3.weight",
+)
 
 
 def torch_module(name: str, path: tuple[str, ...]) -> str:
@@ -88,9 +107,11 @@ def torch_module(name: str, path: tuple[str, ...]) -> str:
     return re.sub(r"_(\d+)", r".\1", joined.replace("/", "."))
 
 
-def canonical(key: str) -> str:
-    """A public key with its prefix as this library writes it."""
-    for theirs, ours in PREFIXES.items():
+def canonical(name: str, key: str) -> str:
+    """A public key of model `name` with its prefix as this library writes it."""
+    for wrapper in WRAPPERS:
+        key = key.removeprefix(wrapper)
+    for theirs, ours in PREFIXES.get(name, _MMPOSE).items():
         if key.startswith(theirs):
             return ours + key[len(theirs) :]
     return key

@@ -8,7 +8,7 @@ from jaxpose import ops
 
 IMAGE = jnp.zeros((2, 8, 6, 8))
 DENSE, DEPTHWISE = jnp.zeros((4, 4, 8, 8)), jnp.zeros((4, 4, 1, 8))
-VECTOR = jnp.ones((8,))
+VECTOR, MIX = jnp.ones((8,)), jnp.ones((2, 1, 1, 2))
 CALLS = {
     "conv": lambda: ops.conv(IMAGE, DENSE, stride=2, padding=(1, 2)),
     "depthwise_conv": lambda: ops.depthwise_conv(IMAGE, DEPTHWISE, stride=2, padding=1),
@@ -28,6 +28,8 @@ CALLS = {
     "channel_mean": lambda: ops.channel_mean(IMAGE),
     "channel_max": lambda: ops.channel_max(IMAGE),
     "channel_conv1d": lambda: ops.channel_conv1d(IMAGE[:, :1, :1], jnp.ones((3,))),
+    "dynamic_conv": lambda: ops.dynamic_conv(IMAGE, MIX, jnp.zeros((2, 3, 3, 1, 8)), padding=1),
+    "spatial_softmax": lambda: ops.spatial_softmax(IMAGE),
 }
 
 

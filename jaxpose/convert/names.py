@@ -34,6 +34,23 @@ _LITEPOSE = {
     "/bn$": "/1",
 }
 
+# Layers that the released code numbers in a Sequential.
+_LITE_HRNET = {
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/conv$": r"/\1/0",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/bn$": r"/\1/1",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/pointwise_conv/conv$": r"/\1/2",
+    r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/pointwise_conv/bn$": r"/\1/3",
+    r"/(fuse_layers_\d_\d)/conv$": r"/\1/0",
+    r"/(fuse_layers_\d_\d)/bn$": r"/\1/1",
+    "^final_layer$": "head/final_layer",
+}
+_DITE_HRNET = {
+    **_LITE_HRNET,
+    "/channel_attention/conv1$": "/channel_attention/0",
+    "/channel_attention/bn$": "/channel_attention/1",
+    "/channel_attention/conv2$": "/channel_attention/3",
+}
+
 _HRNET = {"^(backbone|head)/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
 
 # Model -> {pattern in our path: what replaces it}, applied in order.
@@ -52,6 +69,15 @@ RENAMES = {
     "small_hrnet_w16": _HRNET,
     "higher_hrnet_w32": _HRNET,
     "higher_hrnet_w48": _HRNET,
+    "lite_hrnet_18": _LITE_HRNET,
+    "lite_hrnet_30": _LITE_HRNET,
+    "naive_lite_hrnet_18": _LITE_HRNET,
+    "wider_naive_lite_hrnet_18": _LITE_HRNET,
+    "dite_hrnet_18": _DITE_HRNET,
+    "dite_hrnet_30": _DITE_HRNET,
+    # No checkpoint is public; these are named in the style of Lite-HRNet's.
+    "lite_csw_hrnet_18": _LITE_HRNET,
+    "lite_csw_hrnet_30": _LITE_HRNET,
 }
 
 # Put before every key where a network was saved inside a wrapper, of several devices or of half

@@ -1,7 +1,9 @@
 """One generic conversion between a PyTorch state_dict and Flax variables.
 
 Kernels: convolution [out,in/g,kh,kw] <-> [kh,kw,in/g,out]; transposed convolution [in,out,kh,kw]
-<-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]. The rest is copied.
+<-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]; a bank of kernels has
+one axis before these; the 1-D kernel of a convolution along channels [1,1,k] <-> [k]. The rest is
+copied.
 """
 
 from __future__ import annotations
@@ -125,8 +127,10 @@ def _torch_shape(leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
+    if leaf == "kernel" and value.ndim == 1:
+        return value[None, None]
     if leaf == "kernel":
-        return value.transpose(3, 2, 0, 1)
+        return np.moveaxis(value, (-2, -1), (-3, -4))
     if leaf == "transposed_kernel":
         depthwise = value.shape[2] == 1
         return value[::-1, ::-1].transpose((3, 2, 0, 1) if depthwise else (2, 3, 0, 1))
@@ -134,8 +138,10 @@ def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
 
 
 def _from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if leaf == "kernel" and len(shape) == 1:
+        return value[0, 0]
     if leaf == "kernel":
-        return value.transpose(2, 3, 1, 0)
+        return np.moveaxis(value, (-3, -4), (-2, -1))
     if leaf == "transposed_kernel":
         depthwise = shape[2] == 1
         return value.transpose((2, 3, 1, 0) if depthwise else (2, 3, 0, 1))[::-1, ::-1]

@@ -11,8 +11,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxpose.export import dynamic
 from jaxpose.export.graph import Const, ExportError, Tensor
 
+_DYNAMIC = {
+    "dynamic_conv": dynamic.dynamic_conv,
+    "spatial_softmax": dynamic.spatial_softmax,
+}
 _SIMPLE = (
     "global_avg_pool",
     "global_max_pool",
@@ -47,6 +52,9 @@ def convert(
         key: tuple(v) if isinstance(v, list) else v for key, v in statics.items() if key != "impl"
     }
     x, *rest = args
+    if op in _DYNAMIC and isinstance(x, Tensor) and len(shape) == 4:
+        target = (shape[0], shape[3], shape[1], shape[2])
+        return _DYNAMIC[op](emit, args, target, module, attrs)
     if isinstance(x, Const) or any(isinstance(a, Tensor) for a in rest):
         raise ExportError(
             f"cannot export operator {op!r} in module {module!r}: its weights are "

@@ -9,10 +9,13 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
-from jaxpose.models import hrnet, litepose, wlitepose
+from jaxpose.models import hrnet, lite_hrnet, litepose, wlitepose
+from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.el_hrnet import el_hrnet_w32
 from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.hwl import HWL
+from jaxpose.models.lite_csw_hrnet import LiteCSWHRNet
+from jaxpose.models.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from jaxpose.models.published import INFO, ModelInfo
 from jaxpose.models.resnet import BasicBlock
 from jaxpose.models.simplebaseline import (
@@ -40,6 +43,14 @@ _CONSTRUCTORS = {
     "el_hrnet_w32": el_hrnet_w32,
     "higher_hrnet_w32": partial(HigherHRNet, hrnet.W32),
     "higher_hrnet_w48": partial(HigherHRNet, hrnet.W48),
+    "lite_hrnet_18": partial(LiteHRNet, lite_hrnet.LITE_18),
+    "lite_hrnet_30": partial(LiteHRNet, lite_hrnet.LITE_30),
+    "naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.NARROW),
+    "wider_naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.WIDE),
+    "dite_hrnet_18": partial(DiteHRNet, lite_hrnet.LITE_18),
+    "dite_hrnet_30": partial(DiteHRNet, lite_hrnet.LITE_30),
+    "lite_csw_hrnet_18": partial(LiteCSWHRNet, lite_hrnet.LITE_18),
+    "lite_csw_hrnet_30": partial(LiteCSWHRNet, lite_hrnet.LITE_30),
 }
 
 

@@ -12,6 +12,7 @@ from jaxpose.ops.conv import (
     depthwise_conv_transpose,
     grouped_conv,
 )
+from jaxpose.ops.dynamic import dynamic_conv, spatial_softmax
 from jaxpose.ops.named import (
     IMPLEMENTATIONS,
     NAMES,
@@ -55,6 +56,7 @@ __all__ = [
     "conv_transpose",
     "depthwise_conv",
     "depthwise_conv_transpose",
+    "dynamic_conv",
     "get_implementation",
     "global_avg_pool",
     "global_max_pool",
@@ -64,4 +66,5 @@ __all__ = [
     "parse",
     "resize",
     "set_implementation",
+    "spatial_softmax",
 ]

@@ -41,6 +41,8 @@ NAMES = (
     "channel_mean",
     "channel_max",
     "channel_conv1d",
+    "dynamic_conv",
+    "spatial_softmax",
 )
 
 

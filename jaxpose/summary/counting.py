@@ -17,9 +17,11 @@ What a paper prints depends on the tool that counted. The conventions (`CONVENTI
   higher: the same in units of 1e9, as HigherHRNet's tables have it.
   torchstat: what the counter in Lite-HRNet's code prints: convolutions with their biases, two per
     element of a batch norm, one per element of ReLU and ReLU6, one per pixel (of all channels) of
-    an enlarged map, (H+1)(W+1) per mean or maximum over an image; transposed convolutions and
-    other activations are free. Of the activations that a module applies itself, as a residual
-    block does, the last alone counts. In units of 2^30.
+    a map that a fusion enlarges, (H+1)(W+1) per mean or maximum over an image; other convolutions
+    and activations are free, as is what the public code calls as a function, the other resizing
+    and pooling. Of the ReLUs that a module applies itself, as a residual block does, the last
+    alone counts. In units of 2^30.
+  torchstat1000: the same in units of 1000 * 2^20, as Lite CSW-HRNet's tables have it.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ CONVENTIONS = {
     "hrnet": Convention("hrnet", "called_params", 2**30),
     "higher": Convention("hrnet", "called_params"),
     "torchstat": Convention("torchstat", giga=2**30),
+    "torchstat1000": Convention("torchstat", giga=1000 * 2**20),
 }
 
 
@@ -171,7 +174,7 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         order[row_name] = shape.get(row_name, operator.output[1:])
         macs, has_bias = multiply_adds(operator), operator.path in biased
         torchstat = _torchstat(operator, has_bias)
-        if operator.name == "activation":
+        if operator.name == "activation" and torchstat:
             earlier, activated[operator.path] = activated.get(operator.path, 0), torchstat
             torchstat -= earlier
         costs = (
@@ -201,6 +204,8 @@ def multiply_adds(operator: Operator) -> int:
             return math.prod(operator.shapes[0]) * math.prod(operator.shapes[1][:2])
         case "channel_conv1d":
             return math.prod(operator.shapes[0]) * operator.shapes[1][0]
+        case "dynamic_conv":  # as a convolution with the mixed kernel
+            return math.prod(operator.output) * math.prod(operator.shapes[2][1:4])
     return 0
 
 
@@ -244,12 +249,12 @@ def _torchstat(operator: Operator, biased: bool) -> int:
         case "activation":
             counted = operator.statics["kind"] in ("relu", "relu6")
             return math.prod(operator.output) if counted else 0
-        case "resize" if operator.statics["method"] == "nearest":
+        case "resize" if re.search(r"stage\d+_\d+$", "/".join(operator.path)):  # by a fusion
             return math.prod(operator.output[:3])
         case "global_avg_pool" | "global_max_pool":
             batch, height, width, channels = operator.shapes[0]
             return batch * (height + 1) * (width + 1) * channels
-        case "conv_transpose" | "depthwise_conv_transpose":
+        case "conv_transpose" | "depthwise_conv_transpose" | "channel_conv1d":
             return 0
     macs = multiply_adds(operator)
     return macs + math.prod(operator.output) if biased and macs else macs

@@ -9,6 +9,7 @@ import pytest
 from jaxpose import export, ops
 from jaxpose.export.graph import fold
 from jaxpose.export.walker import trace
+from jaxpose.models.dite_hrnet import reinterpreted_pool
 from tests.export.networks import (
     ConvNorm,
     Function,
@@ -72,6 +73,21 @@ def constants(m, x):
     return x * scale + jax.nn.softplus(weight(m, "shift", (1, 1, 1, 3)))
 
 
+def dynamic(m, x, bank, **window):
+    x = lifted(m, x)
+    mix = ops.conv(ops.global_avg_pool(x), weight(m, "mix", (1, 1, 8, 3), 5.0))
+    return ops.dynamic_conv(
+        x, ops.activation(mix, kind="sigmoid"), weight(m, "bank", bank), **window
+    )
+
+
+def context(m, x):
+    """A mean under a mask, and the memory of [C,H,W] read as [6*4,C,8]."""
+    x = lifted(m, x)
+    mask = ops.spatial_softmax(ops.conv(x, weight(m, "mask", (1, 1, 8, 1))))
+    return reinterpreted_pool(x, mask, (6, 4)) + jnp.sum(x * mask, axis=(1, 2), keepdims=True)
+
+
 def maps(m, x):
     return jnp.broadcast_to(ops.channel_mean(x), x.shape) + ops.channel_max(x)[..., 0][..., None]
 
@@ -100,6 +116,10 @@ CASES = {
     "global_max": lambda m, x: x * ops.global_max_pool(x),
     "channel_maps": maps,
     "eca": eca,
+    "dynamic_depthwise": lambda m, x: dynamic(m, x, (3, 5, 5, 1, 8), stride=2, padding=2),
+    "dynamic_pointwise": lambda m, x: dynamic(m, x, (3, 1, 1, 8, 5)),
+    "spatial_softmax": lambda m, x: ops.spatial_softmax(x * 9),
+    "context": context,
     "norm": lambda m, x: norm(m, ops.activation(x, kind="relu")),
     "softmax": softmax,
     "flat_gate": flat_gate,

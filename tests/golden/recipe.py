@@ -24,7 +24,8 @@ def weight(key, shape, gain):
     elif len(shape) == 1:
         base = gain * (1 + 0.2 * base)
     else:
-        base = base * math.sqrt(6 / np.prod(shape[1:]))
+        # A bank of kernels has one axis before those of a kernel.
+        base = base * math.sqrt(6 / np.prod(shape[-3:] if len(shape) == 5 else shape[1:]))
     return base.reshape(shape).astype(np.float32)
 
 

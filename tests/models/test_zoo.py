@@ -1,5 +1,6 @@
 """One matrix over all models: construction, shapes, gradients; and clear errors."""
 
+import re
 import subprocess
 import sys
 
@@ -64,6 +65,15 @@ def drawn(model, images):
 TRAINED = [*TOPDOWN, "litepose_xs", "wlitepose_xs"]
 
 
+# Their gradient is zero, up to rounding, by the mathematics: batch norm takes the bias before it
+# away again, a softmax the bias of its logits; and Dite-HRNet has a mask for the lowest resolution
+# of every block that nothing uses (checkpoints have it).
+CANCELLED = re.compile(
+    r"pointwise/bias$|conv_mask(_\d)?/bias$"
+    r"|stage0_.*/dcm/conv_mask_1|stage1_.*/dcm/conv_mask_2|stage2_.*/dcm/conv_mask_3"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_parameter_gets_a_gradient(name):
@@ -95,8 +105,7 @@ def test_every_parameter_gets_a_gradient(name):
     for path, g in jax.tree_util.tree_leaves_with_path(gradient):
         path = jax.tree_util.keystr(path, simple=True, separator="/")
         assert np.isfinite(g).all(), path
-        # Batch norm takes the bias before it away again, so that gradient is rounding or zero.
-        assert np.abs(g).max() > 0 or path.endswith("pointwise/bias"), path
+        assert np.abs(g).max() > 0 or CANCELLED.search(path), path
     for before, after in zip(
         jax.tree.leaves(variables["batch_stats"]),
         jax.tree.leaves(changes["batch_stats"]),

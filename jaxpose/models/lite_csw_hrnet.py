@@ -1,0 +1,191 @@
+"""Lite CSW-HRNet: pose estimation based on channel spatial weighting (Xi et al. 2024).
+
+Lite-HRNet with other weights (sections 3.2 and 3.3): of one branch and across branches alike, a
+channel map times a spatial map. There is no public code. Where the paper is open or says two things
+the defaults are these; parameters and multiply-adds hardly depend on any of them:
+
+* the two maps come from the same input, in parallel (eqs. 2, 3, 15; eq. 12 chains them);
+* gamma = 2 and b = 1 in eq. (8), as ECA-Net has them (the text says 1 and 2, "typically");
+* one 1-D convolution for the averages and the maxima, as eq. (9) has one symbol; no bias;
+* both weightings are replaced (0.9 M parameters are printed; with one of them it is 1.0 M);
+* the weights across branches are the maps alone, and half of the channels pass untouched.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxpose import ops
+from jaxpose.layers import Conv, ModuleDef, check_choice, check_images, init
+from jaxpose.models.hrnet import CONV_INIT
+from jaxpose.models.lite_hrnet import (
+    FUSIONS,
+    CrossResolutionWeighting,
+    Layout,
+    LiteBackbone,
+    Stem,
+    heatmaps,
+    lite_layers,
+    spatial_weighting,
+    weighting_body,
+)
+
+WEIGHTINGS = ("both", "single", "cross", "none")
+INSTEAD = ("lite", "none")
+ARRANGEMENTS = ("parallel", "serial")
+POOLINGS = {"both": ("avg", "max"), "avg": ("avg",), "max": ("max",)}
+OVER_SPACE = {"avg": ops.global_avg_pool, "max": ops.global_max_pool}
+OVER_CHANNELS = {"avg": ops.channel_mean, "max": ops.channel_max}
+
+
+def kernel_size(channels: int, gamma: float, b: float) -> int:
+    """k of eq. (8): the odd number closest to (log2(C) + b) / gamma, at least 1."""
+    return max(1, 2 * math.floor((math.log2(channels) + b) / gamma / 2) + 1)
+
+
+class ChannelConv(nn.Module):
+    """One convolution along the channels of [B,1,1,C], eq. (6), without bias."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        uniform = init.torch_default_bias(self.size)  # U(+-1/sqrt(k)), the kernel's default, too
+        return ops.channel_conv1d(x, self.param("kernel", uniform, (self.size,), jnp.float32))
+
+
+class ChannelMap(nn.Module):
+    """M_c of eq. (9): sigmoid(f(average) + f(maximum)), [B,H,W,C] -> [B,1,1,C].
+
+    With one f for both it is sigmoid(f(average + maximum)), which is how it is computed.
+    """
+
+    size: int
+    pooling: str
+    shared: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        pooled = [OVER_SPACE[kind](x) for kind in POOLINGS[self.pooling]]
+        if self.shared:
+            pooled = [sum(pooled)]
+        names = ("conv", "conv_max")
+        maps = [ChannelConv(self.size, name=n)(p) for n, p in zip(names, pooled, strict=False)]
+        return ops.activation(sum(maps), kind="sigmoid")
+
+
+class SpatialMap(nn.Module):
+    """M_s of eq. (10): sigmoid(7x7 convolution of [mean, maximum]), [B,H,W,C] -> [B,H,W,1]."""
+
+    pooling: str
+    conv: ModuleDef = Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        maps = [OVER_CHANNELS[kind](x) for kind in POOLINGS[self.pooling]]
+        maps = jnp.concatenate(maps, axis=-1) if len(maps) > 1 else maps[0]
+        return ops.activation(self.conv(1, 7, name="conv")(maps), kind="sigmoid")
+
+
+class ChannelSpatialWeights(nn.Module):
+    """M_c times M_s, [B,H,W,C] -> the same shape; serial: M_s of what M_c has weighed, eq. (12)."""
+
+    channels: int
+    gamma: float
+    b: float
+    pooling: str
+    shared: bool
+    serial: bool
+    conv: ModuleDef = Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        size = kernel_size(self.channels, self.gamma, self.b)
+        channel = ChannelMap(size, self.pooling, self.shared, name="channel")(x)
+        seen = x * channel if self.serial else x
+        return channel * SpatialMap(self.pooling, self.conv, name="spatial")(seen)
+
+
+class LiteCSWHRNet(nn.Module):
+    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+
+    The paper compares with Lite-HRNet only, and has no table of ablations; what its text argues for
+    is one option each: `weighting` "none" is Lite-HRNet, "single" and "cross" lie between.
+
+    Attributes:
+      layout: widths and repeats.
+      num_keypoints: K.
+      weighting: which weightings are the paper's: "both", "single" (of one branch, section 3.2),
+        "cross" (across branches, section 3.3) or "none".
+      instead: what stands for a weighting that is not: "lite" = Lite-HRNet's, or "none".
+      arrangement: "parallel" (section 3.2) or "serial" (eq. 12).
+      gamma, b: of eq. (8); 1 and 2 as the text has them.
+      pooling: "both", "avg" or "max" (the argument of Figure 4), in both maps.
+      shared: one 1-D convolution for averages and maxima, or two.
+      fusion: "released", Lite-HRNet's, or "sum", HRNet's.
+      conv_init: "paper" = N(0, 0.001), or "kaiming", for all 2-D convolutions but the last.
+      dtype: of the arithmetic; parameters stay float32.
+      bn_axis: mesh axis over which batch norm shares its statistics.
+    """
+
+    layout: Layout
+    num_keypoints: int = 17
+    weighting: str = "both"
+    instead: str = "lite"
+    arrangement: str = "parallel"
+    gamma: float = 2.0
+    b: float = 1.0
+    pooling: str = "both"
+    shared: bool = True
+    fusion: str = "released"
+    conv_init: str = "paper"
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    def __post_init__(self):
+        for option, choices in (
+            ("weighting", WEIGHTINGS),
+            ("instead", INSTEAD),
+            ("arrangement", ARRANGEMENTS),
+            ("pooling", POOLINGS),
+            ("fusion", FUSIONS),
+            ("conv_init", CONV_INIT),
+        ):
+            check_choice(f"lite_csw_hrnet: {option}", getattr(self, option), choices)
+        if not self.gamma > 0:
+            raise ValueError(f"lite_csw_hrnet: gamma must be positive, got {self.gamma!r}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        check_images(x, 32, "lite_csw_hrnet")
+        layers = lite_layers(self.conv_init, self.dtype, self.bn_axis)
+        conv = layers["conv"]
+        cross = single = None
+        if self.instead == "lite":
+            cross = partial(CrossResolutionWeighting, **layers)
+            single = partial(spatial_weighting, conv=conv)
+        weights = partial(
+            ChannelSpatialWeights,
+            gamma=self.gamma,
+            b=self.b,
+            pooling=self.pooling,
+            shared=self.shared,
+            serial=self.arrangement == "serial",
+            conv=conv,
+        )
+        if self.weighting in ("both", "cross"):
+            cross = weights
+        if self.weighting in ("both", "single"):
+            single = weights
+        body = weighting_body(cross, single, **layers)
+        backbone = LiteBackbone(
+            self.layout, Stem, body, FUSIONS[self.fusion], **layers, name="backbone"
+        )
+        return heatmaps(backbone(x.astype(self.dtype), train), self.num_keypoints, conv)

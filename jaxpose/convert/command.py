@@ -134,7 +134,7 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
 def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
     """Joints of a checkpoint, read from its last layer."""
     for key, value in state_dict.items():
-        if names.canonical(key) in names.FINAL_LAYERS:
+        if names.canonical(name, key) in names.FINAL_LAYERS:
             return int(value.shape[0])
     known = " or ".join(map(repr, names.FINAL_LAYERS))
     raise ValueError(f"{name}: the checkpoint has no {known}; is it of this model?")

@@ -34,6 +34,8 @@ _LITEPOSE = {
     "/bn$": "/1",
 }
 
+_HRNET = {"^(backbone|head)/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
+
 # Model -> {pattern in our path: what replaces it}, applied in order.
 RENAMES = {
     "litepose_xs": _LITEPOSE,
@@ -45,14 +47,30 @@ RENAMES = {
     "simplebaseline_mobilenetv3": _PLAIN_HEAD,
     "simplebaseline_shufflenetv2": {**_PLAIN_HEAD, **_SHUFFLENET},
     "simplebaseline_resnet50": _PLAIN_HEAD,
+    "hrnet_w32": _HRNET,
+    "hrnet_w48": _HRNET,
+    "small_hrnet_w16": _HRNET,
+    "higher_hrnet_w32": _HRNET,
+    "higher_hrnet_w48": _HRNET,
 }
 
-# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`;
-# LitePose's super-networks were saved under a wrapper of half precision or of several devices.
-PREFIXES = {"keypoint_head.": "head.", "module.": "", "1.": ""}
+# Put before every key where a network was saved inside a wrapper, of several devices or of half
+# precision.
+WRAPPERS = ("module.", "1.")
+
+# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`.
+_MMPOSE = {"keypoint_head.": "head."}
+# The authors' code has neither prefix, mmpose's has both.
+_NO_PREFIXES = {"backbone.": "", "keypoint_head.": "", "head.": ""}
+PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames is _HRNET}
 
 # Keys whose first dimension is the number of keypoints; a checkpoint has one of them.
-FINAL_LAYERS = ("head.final_layer.weight", "final_refined.1.conv.3.weight")
+FINAL_LAYERS = (
+    "head.final_layer.weight",
+    "final_layer.weight",
+    "final_layers.1.weight",
+    "final_refined.1.conv.3.weight",
+)
 
 
 def torch_module(name: str, path: tuple[str, ...]) -> str:
@@ -63,9 +81,11 @@ def torch_module(name: str, path: tuple[str, ...]) -> str:
     return re.sub(r"_(\d+)", r".\1", joined.replace("/", "."))
 
 
-def canonical(key: str) -> str:
-    """A public key with its prefix as this library writes it."""
-    for theirs, ours in PREFIXES.items():
+def canonical(name: str, key: str) -> str:
+    """A public key of model `name` with its prefix as this library writes it."""
+    for wrapper in WRAPPERS:
+        key = key.removeprefix(wrapper)
+    for theirs, ours in PREFIXES.get(name, _MMPOSE).items():
         if key.startswith(theirs):
             return ours + key[len(theirs) :]
     return key

@@ -35,7 +35,8 @@ def from_torch(
     Args:
       name: one of `jaxpose.list_models()`.
       state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
-        a head `head.` or `keypoint_head.`; a leading `module.` is dropped.
+        a head `head.` or `keypoint_head.`; a leading `module.` is dropped. HRNet and HigherHRNet
+        come as in their authors' code or as in mmpose, under `backbone.` and a head's prefix.
       num_keypoints: joints of the checkpoint.
       **overrides: as for `jaxpose.create_model`.
 
@@ -56,7 +57,7 @@ def from_torch(
 
     given = {}
     for key, value in state_dict.items():
-        short = names.canonical(key)
+        short = names.canonical(name, key)
         if short in given:
             raise ValueError(f"{name}: the checkpoint holds {short!r} under two prefixes")
         given[short] = value

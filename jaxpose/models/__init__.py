@@ -9,9 +9,12 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
-from jaxpose.models import litepose, wlitepose
+from jaxpose.models import hrnet, litepose, wlitepose
+from jaxpose.models.el_hrnet import el_hrnet_w32
+from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.hwl import HWL
 from jaxpose.models.published import INFO, ModelInfo
+from jaxpose.models.resnet import BasicBlock
 from jaxpose.models.simplebaseline import (
     simplebaseline_mobilenetv2,
     simplebaseline_mobilenetv3,
@@ -31,6 +34,12 @@ _CONSTRUCTORS = {
     "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,
     "simplebaseline_shufflenetv2": simplebaseline_shufflenetv2,
     "simplebaseline_resnet50": simplebaseline_resnet50,
+    "hrnet_w32": partial(hrnet.HRNet, hrnet.W32, BasicBlock),
+    "hrnet_w48": partial(hrnet.HRNet, hrnet.W48, BasicBlock),
+    "small_hrnet_w16": partial(hrnet.HRNet, hrnet.SMALL_W16, BasicBlock),
+    "el_hrnet_w32": el_hrnet_w32,
+    "higher_hrnet_w32": partial(HigherHRNet, hrnet.W32),
+    "higher_hrnet_w48": partial(HigherHRNet, hrnet.W48),
 }
 
 

@@ -20,15 +20,20 @@ from jaxpose.layers import (
     BatchNorm,
     Conv,
     ConvNormAct,
+    ConvTranspose,
     ModuleDef,
     check_choice,
     check_images,
     init,
 )
 from jaxpose.models.hrnet_stages import HRModule, Stage, each_branch, grow, run_stages
-from jaxpose.models.resnet import BasicBlock, Bottleneck
+from jaxpose.models.resnet import Bottleneck
 
-CONV_INIT = {"paper": init.normal_small, "kaiming": init.kaiming_fan_out}
+# Of convolutions and of transposed convolutions.
+CONV_INIT = {
+    "paper": (init.normal_small, init.normal_small),
+    "kaiming": (init.kaiming_fan_out, init.kaiming_transposed(2)),
+}
 
 
 class Layout(NamedTuple):
@@ -83,9 +88,10 @@ class HRBackbone(nn.Module):
 
 def policy(conv_init: str, dtype: Any, bn_axis: str | None) -> dict[str, ModuleDef]:
     """The layers of the network; `conv_init` is "paper", N(0, 0.001), or "kaiming"."""
-    check_choice("hrnet: conv_init", conv_init, CONV_INIT)
+    conv, deconv = CONV_INIT[conv_init]
     return {
-        "conv": partial(Conv, kernel_init=CONV_INIT[conv_init], dtype=dtype),
+        "conv": partial(Conv, kernel_init=conv, dtype=dtype),
+        "deconv": partial(ConvTranspose, kernel_init=deconv, dtype=dtype),
         "norm": partial(BatchNorm, axis_name=bn_axis),
     }
 
@@ -103,7 +109,7 @@ class HRNet(nn.Module):
     """
 
     layout: Layout
-    block: ModuleDef = BasicBlock
+    block: ModuleDef
     num_keypoints: int = 17
     conv_init: str = "paper"
     dtype: Any = jnp.float32
@@ -117,7 +123,9 @@ class HRNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         check_images(x, 32, "hrnet")
         layers = policy(self.conv_init, self.dtype, self.bn_axis)
-        backbone = HRBackbone(self.layout, self.block, **layers, name="backbone")
-        x = backbone(x.astype(self.dtype), train)
-        final = partial(layers["conv"], use_bias=True, kernel_init=init.normal_small)
+        conv, norm = layers["conv"], layers["norm"]
+        x = HRBackbone(self.layout, self.block, conv, norm, name="backbone")(
+            x.astype(self.dtype), train
+        )
+        final = partial(conv, use_bias=True, kernel_init=init.normal_small)
         return final(self.num_keypoints, name="final_layer")(x).astype(jnp.float32)

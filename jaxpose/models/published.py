@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One published row. `params` in millions, `gflops` 1e9 by `convention`, scores in percent.
+    """One published row. `params` in millions, `gflops` by `convention`, scores in percent.
 
     `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
     56.4) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` says who printed the row;
@@ -54,6 +54,16 @@ _WLITEPOSE = (
 _README = "LitePose repository"
 _WLITEPOSE_NOTE = "no reading of the paper has its printed size: jaxpose models --paper wlitepose"
 _HWL = "Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022"
+_HRNET = "Sun et al., Deep High-Resolution Representation Learning for Human Pose, CVPR 2019"
+_LITE = "Yu et al., Lite-HRNet: A Lightweight High-Resolution Network, CVPR 2021"
+_EL = (
+    "Li et al., Human Pose Estimation Based on Efficient and Lightweight High-Resolution Network "
+    "(EL-HRNet), Sensors 24, 2024"
+)
+_HIGHER = (
+    "Cheng et al., HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose "
+    "Estimation, CVPR 2020"
+)
 _SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
 
 MODELS = (
@@ -192,6 +202,78 @@ MODELS = (
             "mmpose documentation",
             ("coco", (256, 192), 17, 34.0, 5.46, "AP", 71.8),
             ("coco", (384, 288), 17, 34.0, 12.29, "AP", 73.1),
+        ),
+    ),
+    ModelInfo(
+        "hrnet_w32",
+        "topdown",
+        _HRNET,
+        (256, 192),
+        _rows(
+            "HRNet repository",
+            ("coco", (256, 192), 17, 28.5, 7.1, "AP", 74.4),
+            ("coco", (384, 288), 17, 28.5, 16.0, "AP", 75.8),
+            ("mpii", (256, 256), 16, 28.5, 9.5, "PCKh", 90.3),
+            convention="hrnet",
+        ),
+    ),
+    ModelInfo(
+        "hrnet_w48",
+        "topdown",
+        _HRNET,
+        (256, 192),
+        _rows(
+            "HRNet repository",
+            ("coco", (256, 192), 17, 63.6, 14.6, "AP", 75.1),
+            ("coco", (384, 288), 17, 63.6, 32.9, "AP", 76.3),
+            convention="hrnet",
+        ),
+    ),
+    ModelInfo(
+        "small_hrnet_w16",
+        "topdown",
+        _LITE,
+        (256, 192),
+        _rows(
+            "Lite-HRNet paper",
+            ("coco", (256, 192), 17, 1.3, 0.54, "AP", 55.2),
+            ("coco", (384, 288), 17, 1.3, 1.21, "AP", 56.0),
+            convention="torchstat",
+        ),
+    ),
+    ModelInfo(
+        "el_hrnet_w32",
+        "topdown",
+        _EL,
+        (256, 192),
+        _rows(
+            "EL-HRNet paper",
+            ("coco", (256, 192), 17, 5.0, 2.00, "AP", 67.1),
+            ("mpii", (256, 256), 16, 5.0, 2.66, "PCKh", 87.7),
+            convention="hrnet",
+        ),
+    ),
+    ModelInfo(
+        "higher_hrnet_w32",
+        "bottomup",
+        _HIGHER,
+        (512, 512),
+        _rows(
+            "HigherHRNet repository",
+            ("coco", (512, 512), 17, 28.6, 47.9, "AP", 67.1),
+            ("coco", (640, 640), 17, 28.6, 74.8, "AP", 68.5),
+            convention="higher",
+        ),
+    ),
+    ModelInfo(
+        "higher_hrnet_w48",
+        "bottomup",
+        _HIGHER,
+        (640, 640),
+        _rows(
+            "HigherHRNet repository",
+            ("coco", (640, 640), 17, 63.8, 154.3, "AP", 69.9),
+            convention="higher",
         ),
     ),
 )

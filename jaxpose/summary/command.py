@@ -35,13 +35,16 @@ def report(
         raise ValueError(f"--convention {convention!r} is unknown; choose from {known}")
     info = models.info(name)
     result = count(name, size or info.input_size, num_keypoints)
-    cost = "macs" if convention == "true" else convention
-    title = "MACs" if convention == "true" else f"FLOPs ({convention})"
+    cost, params, _ = CONVENTIONS[convention]
+    title = "MACs" if cost == "macs" else f"FLOPs ({convention})"
+
+    def numbers(row):
+        return f"{getattr(row, params):,}", f"{getattr(row, cost):,}"
+
     rows = [("stage", "output", "params", title)]
     for stage in result.stages:
-        shape = "x".join(map(str, stage.output))
-        rows.append((stage.name, shape, f"{stage.params:,}", f"{getattr(stage, cost):,}"))
-    rows.append(("total", "", f"{result.params:,}", f"{getattr(result, cost):,}"))
+        rows.append((stage.name, "x".join(map(str, stage.output)), *numbers(stage)))
+    rows.append(("total", "", *numbers(result)))
     height, width = result.input_size
     lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", *align(rows)]
     return "\n".join([*lines, *_published(info, result)])
@@ -65,11 +68,11 @@ def _published(info: models.ModelInfo, result: Count) -> list[str]:
     for row in info.published:
         if (row.input_size, row.num_keypoints) == (result.input_size, result.num_keypoints):
             params = "" if row.params is None else f"{row.params}M params, "
-            counted = getattr(result, row.convention) / 1e9
+            counted = result.printed(row.convention)
             lines.append(
                 f"published: {params}{row.gflops:.2f} G ({row.convention}), "
                 f"{row.dataset} {row.metric} {row.score} ({row.source}); "
-                f"here: {result.params / 1e6:.1f}M, {counted:.2f} G"
+                f"here: {counted[0]:.1f}M, {counted[1]:.2f} G"
             )
             if row.note:
                 lines.append(f"  {row.note}")

@@ -1,6 +1,6 @@
 """Counting parameters and multiply-adds on a model's jaxpr.
 
-Three conventions:
+What a paper prints depends on the tool that counted. The conventions (`CONVENTIONS`):
   true: multiply-adds of convolutions (1-D ones over channels included), a transposed convolution
     at its input positions; nothing else. Exact integers.
   mmcv: what mmcv's counter prints as "FLOPs", and so the pose papers as "GFLOPs": the above, plus
@@ -10,10 +10,20 @@ Three conventions:
     transposed convolution at its output positions (four times too many at stride 2), plus two per
     element of a batch norm, one per element of any activation, one per input element of a pooling.
     Biases, resizing and additions are free.
+  hrnet: what the summary in HRNet's code prints as "GFLOPs": the true ones, but a transposed
+    convolution at its output positions, in units of 2^30. It sees modules as they are called, so
+    the parameters of a module that runs twice (CBAM's shared layers) count twice.
+  higher: the same in units of 1e9, as HigherHRNet's tables have it.
+  torchstat: what the counter in Lite-HRNet's code prints: convolutions with their biases, two per
+    element of a batch norm, one per element of ReLU and ReLU6, one per pixel (of all channels) of
+    an enlarged map, (H+1)(W+1) per mean or maximum over an image; transposed convolutions and
+    other activations are free. Of the activations that a module applies itself, as a residual
+    block does, the last alone counts. In units of 2^30.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 import re
@@ -26,7 +36,23 @@ import jax.numpy as jnp
 
 from jaxpose import models, ops
 
-CONVENTIONS = ("true", "mmcv", "ptflops")
+
+class Convention(NamedTuple):
+    """Which fields of a `Count` a convention prints, and what it calls 1 G."""
+
+    cost: str
+    params: str = "params"
+    giga: float = 1e9
+
+
+CONVENTIONS = {
+    "true": Convention("macs"),
+    "mmcv": Convention("mmcv"),
+    "ptflops": Convention("ptflops"),
+    "hrnet": Convention("hrnet", "called_params", 2**30),
+    "higher": Convention("hrnet", "called_params"),
+    "torchstat": Convention("torchstat", giga=2**30),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,23 +62,38 @@ class Stage:
     name: str
     output: tuple[int, ...]
     params: int
+    called_params: int
     macs: int
     mmcv: int
     ptflops: int
+    hrnet: int
+    torchstat: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Exact integers for one image. `macs` is the true convention, the others have their name."""
+    """Exact integers for one image.
+
+    `macs` is the true convention, the other costs have the name of theirs; `called_params` counts
+    the parameters of a module once a call.
+    """
 
     name: str
     input_size: tuple[int, int]
     num_keypoints: int
     params: int
+    called_params: int
     macs: int
     mmcv: int
     ptflops: int
+    hrnet: int
+    torchstat: int
     stages: tuple[Stage, ...]
+
+    def printed(self, convention: str) -> tuple[float, float]:
+        """(parameters in millions, cost in G) as a paper that counts by `convention` prints."""
+        cost, params, giga = CONVENTIONS[convention]
+        return getattr(self, params) / 1e6, getattr(self, cost) / giga
 
 
 class Operator(NamedTuple):
@@ -83,9 +124,16 @@ def count(
         if overrides:
             raise ValueError("overrides go with a model's name; this model is already built")
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
-    else:
-        model = models.create_model(model, num_keypoints, **overrides)
-    return _count(model, tuple(input_size), num_keypoints, depth=2)
+        return _count(model, tuple(input_size), num_keypoints, depth=2)
+    # The zoo asks for the same counts over and over, and a large network takes seconds to trace.
+    key = (model, tuple(input_size), num_keypoints, repr(sorted(overrides.items())))
+    if key not in _counted:
+        built = models.create_model(model, num_keypoints, **overrides)
+        _counted[key] = _count(built, tuple(input_size), num_keypoints, depth=2)
+    return _counted[key]
+
+
+_counted: dict[tuple, Count] = {}
 
 
 def stages(
@@ -105,24 +153,34 @@ def stages(
 
 
 def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, depth: int) -> Count:
-    variables, outputs, operators = _trace(model, input_size)
-    biased, rows = set(), {}
+    variables, calls, outputs, operators = _trace(model, input_size)
+    biased = set()
+    rows = collections.defaultdict(lambda: [0] * 7)
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *path, name = (key.key for key in keys)
         if name == "bias":
             biased.add(tuple(path))
-        row = rows.setdefault(_row(path, depth), [0, 0, 0, 0])
-        row[0] += math.prod(leaf.shape)
+        row, size = rows[_row(path, depth)], math.prod(leaf.shape)
+        row[0] += size
+        row[1] += size * calls[tuple(path)]
     shape = {_row(path, depth): output for path, output in outputs.items() if len(path) == depth}
-    order = {}
+    order, activated = {}, {}
     for operator in operators:
         row_name = _row(operator.path, depth)
         order[row_name] = shape.get(row_name, operator.output[1:])
-        row = rows.setdefault(row_name, [0, 0, 0, 0])
-        macs = multiply_adds(operator)
-        row[1] += macs
-        row[2] += macs + _mmcv_extra(operator, operator.path in biased)
-        row[3] += _ptflops(operator)
+        macs, has_bias = multiply_adds(operator), operator.path in biased
+        torchstat = _torchstat(operator, has_bias)
+        if operator.name == "activation":
+            earlier, activated[operator.path] = activated.get(operator.path, 0), torchstat
+            torchstat -= earlier
+        costs = (
+            macs,
+            macs + _mmcv_extra(operator, has_bias),
+            _ptflops(operator),
+            _at_output(operator),
+            torchstat,
+        )
+        rows[row_name][2:] = map(sum, zip(rows[row_name][2:], costs, strict=True))
     # Parameters that no operator of the eval graph touches still belong in the table.
     names = [*order, *(name for name in rows if name not in order)]
     table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
@@ -159,17 +217,41 @@ def _mmcv_extra(operator: Operator, biased: bool) -> int:
     return math.prod(operator.output) if biased and multiply_adds(operator) else 0
 
 
-def _ptflops(operator: Operator) -> int:
-    """What the older ptflops charges for one operator."""
+def _at_output(operator: Operator) -> int:
+    """Multiply-adds, a transposed convolution taken at its output positions."""
     if operator.name in ("conv_transpose", "depthwise_conv_transpose"):
         return math.prod(operator.output) * math.prod(operator.shapes[1][:3])
+    return multiply_adds(operator)
+
+
+def _ptflops(operator: Operator) -> int:
+    """What the older ptflops charges for one operator."""
     if operator.name == "batch_norm":
         return 2 * math.prod(operator.output)
     if operator.name == "activation":
         return math.prod(operator.output)
     if operator.name in _POOLING:
         return math.prod(operator.shapes[0])
-    return multiply_adds(operator)
+    return _at_output(operator)
+
+
+def _torchstat(operator: Operator, biased: bool) -> int:
+    """What torchstat charges for one operator."""
+    match operator.name:
+        case "batch_norm":
+            return 2 * math.prod(operator.output)
+        case "activation":
+            counted = operator.statics["kind"] in ("relu", "relu6")
+            return math.prod(operator.output) if counted else 0
+        case "resize" if operator.statics["method"] == "nearest":
+            return math.prod(operator.output[:3])
+        case "global_avg_pool" | "global_max_pool":
+            batch, height, width, channels = operator.shapes[0]
+            return batch * (height + 1) * (width + 1) * channels
+        case "conv_transpose" | "depthwise_conv_transpose":
+            return 0
+    macs = multiply_adds(operator)
+    return macs + math.prod(operator.output) if biased and macs else macs
 
 
 def _row(path: tuple[str, ...] | list[str], depth: int) -> str:
@@ -179,18 +261,20 @@ def _row(path: tuple[str, ...] | list[str], depth: int) -> str:
 
 def _trace(
     model: nn.Module, input_size: tuple[int, int]
-) -> tuple[Any, dict[tuple[str, ...], tuple[int, ...]], list[Operator]]:
-    """Abstract variables, output shape (H, W, C) of every module by path, operators in order.
+) -> tuple[Any, collections.Counter, dict[tuple[str, ...], tuple[int, ...]], list[Operator]]:
+    """Abstract variables; by module path the calls and the output shape (H, W, C); operators.
 
     All of them come from one trace, of `model.init` with train=False at batch 1: it runs the
     inference network and makes the variables on the way.
     """
-    outputs = {}
+    calls, outputs = collections.Counter(), {}
 
     def record(method, args, kwargs, context):
         result = method(*args, **kwargs)
-        if context.method_name == "__call__" and hasattr(result, "shape"):
-            outputs[context.module.path] = tuple(result.shape[1:])
+        if context.method_name == "__call__":
+            calls[context.module.path] += 1
+            if hasattr(result, "shape"):
+                outputs[context.module.path] = tuple(result.shape[1:])
         return result
 
     def initialise(key, images):
@@ -199,7 +283,7 @@ def _trace(
 
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
     jaxpr, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
-    return variables, outputs, list(_walk(jaxpr.jaxpr))
+    return variables, calls, outputs, list(_walk(jaxpr.jaxpr))
 
 
 def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:

@@ -17,7 +17,8 @@ HEADER = (
     "K",
     "params",
     "MACs",
-    "as counted",
+    "counted M",
+    "counted G",
     "published M",
     "published G",
     "convention",
@@ -57,9 +58,10 @@ def zoo_table() -> str:
         cases = [(row.input_size, row.num_keypoints, row) for row in info.published]
         for size, keypoints, row in cases or [(info.input_size, 17, None)]:
             ours = count(name, size, keypoints)
-            counted, cited = "-", ("-",) * 5
+            counted, cited = ("-",) * 2, ("-",) * 5
             if row is not None:
-                counted = f"{getattr(ours, row.convention) / 1e9:.2f}"
+                millions, giga = ours.printed(row.convention)
+                counted = (f"{millions:.2f}", f"{giga:.2f}")
                 params = "-" if row.params is None else f"{row.params}"
                 score = f"{row.dataset} {row.metric} {row.score}"
                 cited = (params, f"{row.gflops:.2f}", row.convention, score, row.source)
@@ -70,7 +72,7 @@ def zoo_table() -> str:
                     f"{keypoints}",
                     f"{ours.params:,}",
                     f"{ours.macs:,}",
-                    counted,
+                    *counted,
                     *cited,
                 )
             )

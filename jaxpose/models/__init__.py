@@ -9,10 +9,12 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
-from jaxpose.models import hrnet, litepose, wlitepose
+from jaxpose.models import efficient_hrnet, hrnet, litepose, wlitepose
 from jaxpose.models.el_hrnet import el_hrnet_w32
 from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.hwl import HWL
+from jaxpose.models.lightweight_hrnet import LightweightHRNet
+from jaxpose.models.lightweight_openpose import LightweightOpenPose
 from jaxpose.models.published import INFO, ModelInfo
 from jaxpose.models.resnet import BasicBlock
 from jaxpose.models.simplebaseline import (
@@ -21,6 +23,7 @@ from jaxpose.models.simplebaseline import (
     simplebaseline_resnet50,
     simplebaseline_shufflenetv2,
 )
+from jaxpose.models.vipnas import ViPNAS
 
 _CONSTRUCTORS = {
     "litepose_xs": partial(litepose.LitePose, litepose.XS),
@@ -40,6 +43,17 @@ _CONSTRUCTORS = {
     "el_hrnet_w32": el_hrnet_w32,
     "higher_hrnet_w32": partial(HigherHRNet, hrnet.W32),
     "higher_hrnet_w48": partial(HigherHRNet, hrnet.W48),
+    "efficient_hrnet_h0": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.H0),
+    "efficient_hrnet_hm1": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM1),
+    "efficient_hrnet_hm2": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM2),
+    "efficient_hrnet_hm3": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM3),
+    "efficient_hrnet_hm4": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM4),
+    "lightweight_hrnet_r0": partial(LightweightHRNet, efficient_hrnet.H0),
+    "lightweight_hrnet_rm1": partial(LightweightHRNet, efficient_hrnet.HM1),
+    "lightweight_hrnet_rm2": partial(LightweightHRNet, efficient_hrnet.HM2),
+    "lightweight_hrnet_rm3": partial(LightweightHRNet, efficient_hrnet.HM3),
+    "lightweight_openpose": LightweightOpenPose,
+    "vipnas_mobilenetv3": ViPNAS,
 }
 
 

@@ -185,7 +185,7 @@ def bottomup() -> ConfigDict:
         config.eval.refine = True  # look for the joints that a person lacks
         config.eval.metric = "coco"  # coco | crowdpose
 
-        config.data.generated.people = (1, 6)  # fewest and most people of a picture
+        config.data.generated.people = (2, 6)  # fewest and most people of a picture
         config.data.generated.overlap = 0.3  # 0 = they stand apart ... 1 = behind each other
     config.model_options.unlock()
     _follow(config, 1e-3, 32, 500.0, (350.0, 480.0))

@@ -27,7 +27,8 @@ def choice(value: str, key: str, known: tuple[str, ...]) -> str:
 def load(config: Any, split: str) -> annotations.Dataset:
     """The people of one split, "train" or "val".
 
-    With format "generated" the dataset is written first, unless it is there already.
+    With format "generated" the dataset is written first, unless it is there already; bottom-up
+    networks get crowds.
 
     Raises:
       ValueError: unknown format.
@@ -38,7 +39,9 @@ def load(config: Any, split: str) -> annotations.Dataset:
     if kind == "generated":
         from input_pipeline import generated
 
-        root = generated.ensure(data.root, **data.get("generated", {}))
+        crowds = config.get("paradigm") == "bottomup"
+        write = generated.ensure_crowds if crowds else generated.ensure
+        root = write(data.root, **data.get("generated", {}))
         path, folder = root / f"{split}.json", root / "images"
     else:
         path = Path(data.root) / data[f"{split}_annotations"]

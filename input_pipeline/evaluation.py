@@ -9,7 +9,7 @@ import numpy as np
 
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
-from input_pipeline import graph, order, source
+from input_pipeline import graph, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.training import host_slice
 from jaxpose import annotations, images, skeletons
@@ -61,7 +61,7 @@ class EvalData:
         self.examples = examples
         self.bad_files = BadFiles(len(self.dataset.images), config.max_bad_fraction)
         self._batch_size = host_slice(int(config.eval.batch_size), host_count, "eval.batch_size")
-        self._host_id, self._host_count = host_id, host_count
+        self._host_id = host_id
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
         read = datasets.reader(config, self.dataset)
         self._pictures = source.Pictures(read, cache=config.data.cache)
@@ -130,8 +130,7 @@ class EvalData:
         size = graph.chunk_size(self._batch_size)
         step, part = divmod(number, self._batch_size // size)
         group, indexes = self._plan[step]
-        first = order.first_example(0, self._batch_size * self._host_count, self._host_id,
-                                    self._host_count) + part * size  # fmt: skip
+        first = self._host_id * self._batch_size + part * size  # hosts take contiguous slices
         batch = batches_module.empty(size, self.examples.group_spec(group))
         for slot, index in enumerate(indexes[first : first + size].tolist()):
             for key, value in self._row(index).items():

@@ -51,7 +51,7 @@ def background(rng: np.random.Generator, height: int, width: int, clutter: float
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.2))
 
 
-def _overlap(a: tuple, b: tuple) -> float:
+def overlap(a: tuple, b: tuple) -> float:
     """Intersection over the smaller of two boxes given by their corners."""
     low, high = np.maximum(a[0], b[0]), np.minimum(a[1], b[1])
     common = np.prod(np.maximum(high - low, 0))
@@ -86,7 +86,7 @@ def place_people(rng: np.random.Generator, height: int, width: int, options: Any
             x = rng.uniform(0.12, 0.88) * width
             person = Person(figure, look, np.array([x, y]), stature)
             box = person.extent()
-            if all(_overlap(box, other.extent()) <= options.overlap for other in people):
+            if all(overlap(box, other.extent()) <= options.overlap for other in people):
                 people.append(person)
                 break
     return sorted(people, key=lambda person: person.stature)
@@ -115,6 +115,56 @@ def _obstacle(canvas: drawing.Canvas, rng: np.random.Generator, person: Person) 
     drawing.polygon(canvas, corners, color, PERSON_STRIDE - 1)
 
 
+def empty_canvas(rng: np.random.Generator, options: Any) -> drawing.Canvas:
+    """A background without people, higher than wide or wider than high, lit from above."""
+    long_side = int(rng.integers(options.min_side, options.max_side + 1))
+    short_side = int(long_side * rng.uniform(0.7, 1.0))
+    height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
+    light = np.array([rng.normal(0, 0.5), -rng.uniform(0.3, 0.9), rng.uniform(0.7, 1.2)])
+    return drawing.Canvas(
+        background(rng, height, width, options.clutter),
+        np.zeros((height, width), np.int32),
+        light / np.linalg.norm(light),
+        ambient=float(rng.uniform(0.4, 0.65)),
+    )
+
+
+def paint(
+    rng: np.random.Generator, canvas: drawing.Canvas, people: list[Person], obstacles: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Draws people, farthest first, a share of them with something in front.
+
+    Returns:
+      of everybody who can be seen: the mask uint8 [H, W] and the joints [17, 3], all zeros where
+      too little of the person is left.
+    """
+    alone = []
+    for number, person in enumerate(people, 1):
+        _shadow(canvas, person)
+        draw_person(canvas, person, number)
+        alone.append(int((canvas.owner // PERSON_STRIDE == number).sum()))
+        if rng.random() < obstacles:
+            _obstacle(canvas, rng, person)
+    seen = []
+    for number, (person, whole) in enumerate(zip(people, alone, strict=True), 1):
+        mask = (canvas.owner // PERSON_STRIDE == number).astype(np.uint8)
+        visible = int(mask.sum())
+        if visible < 12:
+            continue
+        joints = keypoints(canvas, person, number)
+        if visible < 0.25 * whole or (joints[:, 2] > 0).sum() < 3:
+            joints[:] = 0  # too little is left to say where the joints are
+        seen.append((mask, joints))
+    return seen
+
+
+def photograph(rng: np.random.Generator, canvas: drawing.Canvas) -> np.ndarray:
+    """The finished picture, uint8 RGB [H, W, 3], with the colours and the noise of a camera."""
+    image = canvas.image * rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
+    image += rng.normal(0, rng.uniform(1, 4), image.shape).astype(np.float32)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
 def picture(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """One picture and its people.
 
@@ -126,40 +176,16 @@ def picture(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[di
       uint8 RGB [H, W, 3], and annotations without ids: bbox, area, keypoints, num_keypoints,
       segmentation, iscrowd.
     """
-    long_side = int(rng.integers(options.min_side, options.max_side + 1))
-    short_side = int(long_side * rng.uniform(0.7, 1.0))
-    height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
-    light = np.array([rng.normal(0, 0.5), -rng.uniform(0.3, 0.9), rng.uniform(0.7, 1.2)])
-    canvas = drawing.Canvas(
-        background(rng, height, width, options.clutter),
-        np.zeros((height, width), np.int32),
-        light / np.linalg.norm(light),
-        ambient=float(rng.uniform(0.4, 0.65)),
-    )
-    people = place_people(rng, height, width, options)
-    alone = []
-    for number, person in enumerate(people, 1):
-        _shadow(canvas, person)
-        draw_person(canvas, person, number)
-        alone.append(int((canvas.owner // PERSON_STRIDE == number).sum()))
-        if rng.random() < options.obstacles:
-            _obstacle(canvas, rng, person)
-    annotations = []
-    for number, (person, whole) in enumerate(zip(people, alone, strict=True), 1):
-        mask = (canvas.owner // PERSON_STRIDE == number).astype(np.uint8)
-        visible = int(mask.sum())
-        if visible < 12:
-            continue
-        joints = keypoints(canvas, person, number)
-        if visible < 0.25 * whole or (joints[:, 2] > 0).sum() < 3:
-            joints[:] = 0  # too little is left to say where the joints are
-        annotations.append(_annotation(mask, joints))
-    image = canvas.image * rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
-    image += rng.normal(0, rng.uniform(1, 4), image.shape).astype(np.float32)
-    return np.clip(image, 0, 255).astype(np.uint8), annotations
+    canvas = empty_canvas(rng, options)
+    people = place_people(rng, *canvas.owner.shape, options)
+    annotations = [
+        annotation(mask, joints) for mask, joints in paint(rng, canvas, people, options.obstacles)
+    ]
+    return photograph(rng, canvas), annotations
 
 
-def _annotation(mask: np.ndarray, joints: np.ndarray) -> dict[str, Any]:
+def annotation(mask: np.ndarray, joints: np.ndarray) -> dict[str, Any]:
+    """The record of one person, without ids, from its visible pixels and its joints."""
     x, y, w, h = cv2.boundingRect(mask)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outlines = [cv2.approxPolyDP(contour, 1.0, True).reshape(-1) for contour in contours]

@@ -18,6 +18,7 @@ from jaxpose import annotations, draw, geometry, images, skeletons
 SAMPLED = 200  # pictures decoded unless all are asked for
 SHOWN = 10  # problems printed of each kind unless all are asked for
 TILE = (256, 192)  # (H, W) of a person on the sheet, cropped as for training
+WHOLE = 320  # height of a whole picture on the sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", default="data_sheet.png", metavar="PNG", help="sample sheet; '' for none"
     )
     parser.add_argument("--people", type=int, default=20, help="people on the sheet")
+    parser.add_argument(
+        "--whole", action="store_true",
+        help="whole pictures on the sheet, with everybody and (in red) what is ignored",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
             output = Path(args.output)
             if len(paths) > 1:
                 output = output.with_stem(f"{output.stem}_{path.stem}")
-            _write_sheet(dataset, output, args.people)
+            picture = (whole_sheet if args.whole else sheet)(dataset, args.people)
+            if picture is not None:
+                _write_sheet(picture, output)
         print()
     print("problems found" if bad else "no problem that would stop training")
     return int(bad)
@@ -138,7 +145,28 @@ def describe(dataset: annotations.Dataset) -> str:
         f"  size of a person, root of the box's area: median {median:.0f} pixels, "
         f"5 to 95 percent {low:.0f} to {high:.0f}",
     ]
-    return "\n".join(lines + _warnings(dataset, labelled, skeleton))
+    return "\n".join(lines + _together(dataset) + _warnings(dataset, labelled, skeleton))
+
+
+def _together(dataset: annotations.Dataset) -> list[str]:
+    """What matters when everybody in a picture is looked for at once; nothing for MPII, whose
+    records say nothing about the others in a picture."""
+    if dataset.format == "mpii":
+        return []
+    counts = np.array([len(rows) for rows in dataset.labelled_rows.values()])
+    regions = sum(map(len, dataset.regions.values()))
+    lines = [
+        f"  in one picture: median {np.median(counts):.0f}, at most {counts.max()} people; "
+        f"{len(dataset.with_people)} pictures with people, {regions} regions to ignore"
+    ]
+    if dataset.crowd_index:
+        index = np.array(list(dataset.crowd_index.values()))
+        easy, hard = (index < 0.2).sum(), (index >= 0.8).sum()
+        lines.append(
+            f"  crowdIndex {index.min():.2f} to {index.max():.2f}: {easy} easy, "
+            f"{len(index) - easy - hard} medium, {hard} hard pictures"
+        )
+    return lines
 
 
 def _warnings(
@@ -215,12 +243,35 @@ def sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
     return draw.contact_sheet(tiles, captions, height=TILE[0]) if tiles else None
 
 
-def _write_sheet(dataset: annotations.Dataset, output: Path, count: int) -> None:
+def whole_sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
+    """Pictures spread evenly over the dataset, everybody's joints drawn as bottom-up networks are
+    taught them, and in red the regions that their training ignores.
+
+    Returns:
+      uint8 RGB [H, W, 3], or None when no picture can be decoded.
+    """
+    tiles, captions = [], []
+    ids = dataset.with_people
+    for place in np.unique(np.linspace(0, len(ids) - 1, count).round().astype(int)):
+        identity = ids[place]
+        try:
+            picture = images.decode(dataset.image_path(identity).read_bytes()).copy()
+        except (OSError, images.ImageError):
+            continue
+        info, regions = dataset.images[identity], dataset.regions.get(identity, [])
+        if regions and picture.shape[:2] == (info.height, info.width):
+            ignored = annotations.regions.mask(regions, picture.shape[:2]) == 0
+            picture[ignored] = picture[ignored] // 2 + np.array([120, 0, 0], np.uint8)
+        for person in dataset.labelled.keypoints[dataset.labelled_rows.get(identity, [])]:
+            picture = draw.draw_pose(picture, person[:, :2], person[:, 2], dataset.skeleton)
+        tiles.append(picture)
+        captions.append(f"{identity}")
+    return draw.contact_sheet(tiles, captions, height=WHOLE) if tiles else None
+
+
+def _write_sheet(picture: np.ndarray, output: Path) -> None:
     import cv2
 
-    picture = sheet(dataset, count)
-    if picture is None:
-        return
     output.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(output), picture[..., ::-1]):
         raise ValueError(f"cannot write the sample sheet {output}")

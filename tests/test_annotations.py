@@ -266,6 +266,11 @@ def test_crowdpose(tmp_path):
     assert annotations.load(path, image_dir=tmp_path).format == "crowdpose"
     assert len(annotations.problems(path)) == 1  # the one without joints
     assert annotations.load_coco(path, image_dir=tmp_path).format == "coco"
+    other = crowdpose_file()
+    del other["images"][0]["crowdIndex"]
+    assert load(tmp_path, other).crowd_index == {2: 0.5}
+    other["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(14)], "skeleton": []}
+    assert load(tmp_path, other).format == "coco"
 
 
 @pytest.mark.parametrize("index", [None, "much", -1, float("nan")])

@@ -1,5 +1,6 @@
 """Recipes: they load, are valid, say how they are run, and hold the numbers of the papers."""
 
+import ast
 import importlib
 import pathlib
 import re
@@ -7,6 +8,7 @@ import re
 import pytest
 
 from configs import common
+from jaxpose import models
 from jaxpose.training import config as configuration
 
 FOLDER = pathlib.Path(common.__file__).parent
@@ -25,12 +27,16 @@ def test_recipe_is_valid_and_documented(name):
     configuration.validate(config, devices=1)
     text = importlib.import_module(f"configs.{name}").__doc__
     assert f"python train.py --config=configs/{name}.py" in text and "--workdir=" in text
+    assert config.paradigm == models.info(config.model).paradigm
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if "_coco_" in name or "_mpii_" in name])
+NAME = re.compile(r"(\w+)_(coco|mpii|crowdpose)_(\d+)x(\d+)")
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if NAME.fullmatch(name)])
 def test_recipes_of_papers_are_what_their_name_says(name):
-    model, dataset, height, width = re.fullmatch(r"(\w+)_(coco|mpii)_(\d+)x(\d+)", name).groups()
+    model, dataset, height, width = NAME.fullmatch(name).groups()
     config = load(name)
     assert config.model.startswith(model)
     assert config.input_size == (int(height), int(width))
@@ -55,16 +61,68 @@ def test_hwl_recipe(name):
     assert config.eval.flip and config.eval.decode == "quarter" and config.eval_every == 10
 
 
-def test_check_scores_what_it_trains_on():
-    config = load("check_topdown")
+LITE = [name for name in RECIPES if NAME.fullmatch(name) and "litepose" in name]
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_bottom_up_recipe(name):
+    config = load(name)
+    assert config.optimizer.name == "adam" and config.optimizer.learning_rate == 1e-3
+    assert config.optimizer.weight_decay == config.ema_decay == config.schedule.warmup_steps == 0
+    crowds = "crowdpose" in name
+    assert config.epochs == (200 if crowds else 500) and config.schedule.gamma == 0.1
+    assert config.schedule.milestones == ((50, 180) if crowds else (350, 480))
+    assert (config.batch_size, config.sigma, config.max_people) == (32, 2, 30)
+    assert config.input_size == ((256, 256) if "_xs_" in name else (448, 448))
+    assert config.loss.name == ("soft_boundary" if name.startswith("w") else "mse")
+    assert (config.loss.tau, config.loss.push, config.loss.pull) == (0.01, 1e-3, 1e-3)
+    assert not config.loss.detach_weight
+    augment = config.augment
+    assert (augment.scale_min, augment.scale_max) == (0.75, 1.5)
+    assert (augment.flip, augment.rotation, augment.translate) == (0.5, 30, 40)
+    test = config.eval
+    assert test.flip and test.scales == (1,) and test.sizing == "short_side"
+    assert (test.max_people, test.nms_kernel, test.adjust, test.refine) == (30, 5, True, True)
+    assert (test.detection_threshold, test.tag_threshold) == (0.1, 1)
+
+    official = importlib.import_module(f"configs.{name}").get_config("litepose")
+    assert official.optimizer.learning_rate == 4e-3 and official.batch_size == 16
+    assert official.epochs == 500 and official.schedule.milestones == (350, 480)
+    with pytest.raises(ValueError, match="choose from wlitepose, litepose"):
+        importlib.import_module(f"configs.{name}").get_config("official")
+
+
+def test_ablations_are_what_their_recipe_says():
+    """Each override that the recipe names builds, and gives another network."""
+    text = importlib.import_module("configs.wlitepose_s_crowdpose_448x448").__doc__
+    found = set()
+    for part in re.findall(r'model_options\.(\w+)=("[^"]+"|[^\s;,]+)', text):
+        config = load("wlitepose_s_crowdpose_448x448")
+        config.model_options[part[0]] = _value(part[1])
+        model = configuration.create_model(config, 14)
+        found.add(str(model))
+    assert len(found) >= 9
+
+
+def _value(text):
+    try:
+        return ast.literal_eval(text.strip('"'))
+    except ValueError:
+        return text
+
+
+@pytest.mark.parametrize("name", ["check_topdown", "check_bottomup"])
+def test_check_scores_what_it_trains_on(name):
+    config = load(name)
     config.data.train_annotations = "mine.json"
     config.data.train_images = "pictures"
     assert config.data.val_annotations == "mine.json" and config.data.val_images == "pictures"
-    assert config.augment.flip == 0 and not config.eval.flip
+    assert config.eval.flip == (config.augment.flip > 0)
 
 
-def test_unknown_keys_are_refused_and_model_options_are_open():
-    config = common.get_config()
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+def test_unknown_keys_are_refused_and_model_options_are_open(base):
+    config = base()
     with pytest.raises(AttributeError, match="batch_size"):
         config.batch_sise = 3
     with pytest.raises(AttributeError, match="flip"):
@@ -75,7 +133,12 @@ def test_unknown_keys_are_refused_and_model_options_are_open():
 
 
 def test_every_key_has_its_line_of_explanation():
-    body = (FOLDER / "common.py").read_text().split("def coco")[0]
+    text = (FOLDER / "common.py").read_text()
+    functions = re.split(r"^def ", text, flags=re.MULTILINE)
+    body = "".join(f.split("with config.unlocked")[-1] for f in functions
+                   if f.startswith(("get_config", "bottomup")))  # fmt: skip
     plain = {"train_annotations", "val_annotations", "generated.seed"}  # the name says it
-    for key, comment in re.findall(r"^    config\.(?:data\.)?([\w.]+) = (.*)$", body, re.MULTILINE):
+    pattern = re.compile(r"^ +config\.(?:data\.)?([\w.]+) = (.*)$", re.MULTILINE)
+    assert len(pattern.findall(body)) > 90
+    for key, comment in pattern.findall(body):
         assert "#" in comment or "ConfigDict()" in comment or key in plain | {"val_images"}, key

@@ -22,24 +22,30 @@ NAMES = (
 )
 
 
+LITEPOSE = ("litepose_s", "litepose_xs")  # 14 joints
+
+
 @pytest.fixture(scope="module")
 def shapes(golden):
     """Model -> {key: shape} of its public checkpoint."""
-    return json.loads(gzip.decompress((golden / "torch_keys_simplebaseline.json.gz").read_bytes()))
+    files = ("torch_keys_simplebaseline.json.gz", "torch_keys_litepose.json.gz")
+    parts = [json.loads(gzip.decompress((golden / file).read_bytes())) for file in files]
+    return parts[0] | parts[1]
 
 
-def abstract(name, **options):
-    model = jaxpose.create_model(name, **options)
+def abstract(name, num_keypoints=17, **options):
+    model = jaxpose.create_model(name, num_keypoints, **options)
     return jax.eval_shape(
         lambda: model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), train=False)
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + LITEPOSE)
 def test_round_trip_keeps_every_key_and_bit(name, shapes):
     state = recipe.state_dict(shapes[name], 0.5)
-    variables = convert.from_torch(name, state)
-    wanted = abstract(name)
+    num_keypoints = 14 if name in LITEPOSE else 17
+    variables = convert.from_torch(name, state, num_keypoints)
+    wanted = abstract(name, num_keypoints)
     assert jax.tree.structure(variables) == jax.tree.structure(wanted)
     assert all(
         a.shape == b.shape and a.dtype == np.float32
@@ -90,6 +96,31 @@ def test_prefix_and_batch_counters_are_optional(shapes):
         convert.from_torch(NAMES[0], older),
         convert.from_torch(NAMES[0], state),
     )
+
+
+def test_litepose_keys_are_all_accounted_for(shapes):
+    """679 keys, 567 without batch counters; files of a wrapped network say module. before each."""
+    state = recipe.state_dict(shapes["litepose_xs"], 0.5)
+    weights = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
+    assert (len(state), len(weights)) == (679, 567)
+    wrapped = {f"module.{key}": value for key, value in weights.items()}
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        convert.from_torch("litepose_xs", wrapped, 14),
+        convert.from_torch("litepose_xs", state, 14),
+    )
+    with pytest.raises(ValueError, match="missing 'deconv_raw.1.weight'.*nearest"):
+        convert.from_torch("litepose_xs", changed(state, ["deconv_raw.1.weight"]), 14)
+    with pytest.raises(ValueError, match="'final_.*' has shape .*num_keypoints=17"):
+        convert.from_torch("litepose_xs", state)
+    assert command.count_keypoints("litepose_xs", wrapped) == 14
+
+
+def test_a_model_without_public_checkpoint_says_so():
+    with pytest.raises(ValueError, match="wlitepose_xs: there is no public PyTorch checkpoint"):
+        convert.from_torch("wlitepose_xs", {})
+    with pytest.raises(ValueError, match="no public PyTorch checkpoint"):
+        convert.to_torch_state_dict("wlitepose_xs", {})
 
 
 def changed(state, remove=(), **add):
@@ -168,6 +199,27 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
         variables,
         convert.from_torch(name, state, num_keypoints=16),
     )
+
+
+def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
+    torch = pytest.importorskip("torch")
+    state = recipe.state_dict(shapes["litepose_xs"], 0.5)
+    file, folder = tmp_path / "model_best.pth.tar", tmp_path / "run"
+    torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
+    assert command.run(parse("litepose_xs", file, "-o", folder)) == 0
+
+    from jaxpose.training import checkpoint
+
+    config, model, variables, skeleton = checkpoint.load_run(folder)
+    assert (config.paradigm, tuple(config.input_size)) == ("bottomup", (256, 256))
+    assert (config.eval.metric, config.eval.sizing, config.eval.nms_kernel) == (
+        "crowdpose",
+        "short_side",
+        5,
+    )
+    assert (skeleton.name, model.num_keypoints) == ("crowdpose", 14)
+    kernel = variables["params"]["head"]["fusion_1"]["raw"]["transposed_kernel"]
+    np.testing.assert_array_equal(kernel[0, 3], state["deconv_raw.1.weight"][:, :, 3, 0])
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,26 @@ def test_official_layout_and_several_files(tmp_path, capsys):
     assert (tmp_path / "s_person_keypoints_val2017.png").is_file()
 
 
+def test_whole_pictures(tmp_path, capsys):
+    data = write(tmp_path, count=2)
+    corner = [[0, 0, 9, 0, 9, 9, 0, 9]]
+    data["annotations"].append(
+        {
+            "id": 9, "image_id": 1, "category_id": 2, "bbox": [0, 0, 9, 9], "keypoints": [0] * 9,
+            "segmentation": corner,
+        }
+    )  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "--whole", "-o", str(tmp_path / "s.png")) == 0
+    text = capsys.readouterr().out
+    assert "at most 1 people; 2 pictures with people, 1 regions to ignore" in text
+    drawn = cv2.imread(str(tmp_path / "s.png"))[..., ::-1].astype(int)
+    red = (np.abs(drawn - (122, 2, 2)) < 9).all(-1)
+    assert 400 < red.sum() < 10000  # a corner of the second picture
+    assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
+    assert not (np.abs(cv2.imread(str(tmp_path / "s.png")) - (2, 2, 122)) < 9).all(-1).any()
+
+
 def test_nothing_to_check(tmp_path, capsys):
     assert cli.main(["data", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
@@ -150,3 +170,6 @@ def test_real_folders(real_data, capsys, tmp_path):
     text = capsys.readouterr().out
     assert "12 people to use; left out: 2 without visible joints" in text
     assert "mpii format: 5 pictures, 5 people" in text
+    assert "at most 5 people; 4 pictures with people, 2 regions to ignore" in text
+    assert "crowdpose format: 2 pictures, 4 people" in text
+    assert "crowdIndex 0.33 to 0.39: 0 easy, 2 medium, 0 hard pictures" in text

@@ -16,7 +16,7 @@ import pytest
 
 from jaxpose import skeletons
 from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, runtime
+from jaxpose.training import checkpoint, logs, mesh, programs, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -35,9 +35,9 @@ def crowds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shallow():
+def shrunk():
     with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shallow(patch)
+        tiny_runs.shrink(patch)
         yield
 
 
@@ -67,7 +67,7 @@ def finished(people, tmp_path_factory, compiled):
 @pytest.fixture(scope="module")
 def finished_crowds(crowds, tmp_path_factory, compiled):
     """The same of a bottom-up network."""
-    config = tiny_runs.crowd_config(crowds, model="wlitepose_xs")
+    config = tiny_runs.crowd_config(crowds)
     folder = tmp_path_factory.mktemp("runs") / "crowds"
     compiled.clear()
     assert train.main(config, str(folder)) == 0
@@ -142,6 +142,16 @@ def test_a_bottom_up_run_logs_the_parts_of_its_loss(finished_crowds):
     assert logged[0]["push"] > 0 and logged[0]["pull"] > 0
     assert {"eval/AP", "eval/PCK@0.2"} <= set(lines(folder)[-1])
     assert checkpoint.load_run(folder)[0].to_dict() == config.to_dict()
+
+
+def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
+    config, folder, _ = finished_crowds
+    source = programs.Source("the run", folder, run=checkpoint.read_run(folder))
+    assert importlib.import_module("eval").main(config, source, tmp_path, worst=0) == 0
+    found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert {f"eval/{key}": value for key, value in found.items()}.items() <= lines(folder)[
+        -1
+    ].items()
 
 
 def test_each_step_function_is_compiled_once(either):

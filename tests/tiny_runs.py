@@ -5,13 +5,17 @@ import os
 import pathlib
 import subprocess
 import sys
+from functools import partial
+from typing import Any
 
 import cv2
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import skeletons
-from jaxpose.models import litepose
+from jaxpose import models, skeletons
+from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -51,8 +55,8 @@ def config(data: pathlib.Path, **changes):
 
 
 def crowd_config(data: pathlib.Path, **changes):
-    """The same for a bottom-up network, with 12 pictures; see `shallow`."""
-    return _tiny(common.bottomup(), data, {"max_people": 3} | changes)
+    """The same for a bottom-up network, with 12 pictures; see `shrink`."""
+    return _tiny(common.bottomup(), data, {"model": "litepose_xs", "max_people": 3} | changes)
 
 
 def _tiny(made, data: pathlib.Path, changes: dict):
@@ -82,24 +86,44 @@ def flags(config) -> list[str]:
     ]
 
 
-def shallow(patch) -> None:
-    """Bottom-up networks of one block a stage, which compile in seconds; `patch` undoes it."""
-    patch.setattr(litepose, "REPEATS", ONE_BLOCK)
+class TinyPose(nn.Module):
+    """A bottom-up network of four layers, which compiles in a second."""
+
+    num_keypoints: int
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        layer = partial(
+            ConvNormAct, act="relu", conv=partial(Conv, dtype=self.dtype),
+            norm=partial(BatchNorm, axis_name=self.bn_axis),
+        )  # fmt: skip
+        x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
+        y = layer(24, 5, 2, name="quarter")(x, train)
+        low = Conv(2 * self.num_keypoints, name="final_0")(y)
+        high = Conv(self.num_keypoints, name="final_1")(x)
+        return low.astype(jnp.float32), high.astype(jnp.float32)
 
 
-ONE_BLOCK = (1, 1, 1, 1)
-_SHALLOW = f"""
+def shrink(patch) -> None:
+    """Puts `TinyPose` in the place of LitePose-XS; `patch` (pytest's) undoes it."""
+    patch.setitem(models._CONSTRUCTORS, "litepose_xs", TinyPose)
+
+
+_SHRUNK = """
 import runpy, sys
-from jaxpose.models import litepose
-litepose.REPEATS = {ONE_BLOCK}
+from jaxpose import models
+from tests import tiny_runs
+models._CONSTRUCTORS["litepose_xs"] = tiny_runs.TinyPose
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 def command(program: str, *arguments: str) -> list[str]:
-    """Command line of train.py or eval.py, with `shallow` networks."""
-    return [sys.executable, "-c", _SHALLOW, str(ROOT / program), *arguments]
+    """Command line of train.py or eval.py, with `TinyPose` as LitePose-XS."""
+    return [sys.executable, "-c", _SHRUNK, str(ROOT / program), *arguments]
 
 
 def environment(devices: int = 1) -> dict[str, str]:

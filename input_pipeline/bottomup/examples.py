@@ -96,6 +96,13 @@ class EvalExamples:
         self.image_id = np.array([info.id for info in infos], np.int64)
         people = self.dataset.labelled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
+        crowding = self.dataset.crowd_index
+        if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):
+            raise ValueError(
+                f"config.eval.metric='crowdpose' needs the crowdIndex of every picture, "
+                f"{self.dataset.path} has {len(crowding)} of {len(self.dataset.images)} "
+                f"(config.data.format='crowdpose' reads it)"
+            )
         self._scales = tuple(float(scale) for scale in config.eval.scales)
         if 1.0 not in self._scales or min(self._scales) <= 0:
             raise ValueError(
@@ -110,16 +117,14 @@ class EvalExamples:
         ]
         self._center = np.array([center for _, center, _ in sights], np.float32)
         self._scale = np.array([scale for _, _, scale in sights], np.float32)
+        self._sizes_of = [sizes for sizes, _, _ in sights]
         members: dict[tuple, list[int]] = {}
-        for index, (sizes, _, _) in enumerate(sights):
+        for index, sizes in enumerate(self._sizes_of):
             members.setdefault(sizes, []).append(index)
         self._group_sizes = sorted(members)
         self.groups = [np.array(members[sizes]) for sizes in self._group_sizes]
         one = self._scales.index(1.0)
         self.sizes = [sizes[one] for sizes in self._group_sizes]
-        self._group_of = {
-            index: sizes for sizes, indexes in members.items() for index in indexes
-        }  # fmt: skip
         self.spec = batches_module.bottomup_evaluation(dict.fromkeys(self._scales, (None, None)))
 
     def group_spec(self, group: int) -> batches_module.Spec:
@@ -137,7 +142,7 @@ class EvalExamples:
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             batches_module.scale_key(scale): augment.warp(image, view, size)
-            for scale, size in zip(self._scales, self._group_of[index], strict=True)
+            for scale, size in zip(self._scales, self._sizes_of[index], strict=True)
         }
 
 

@@ -62,7 +62,7 @@ def load_crowdpose(path: StrPath, *, image_dir: StrPath) -> Dataset:
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule, among them that
-        the joints are CrowdPose's and every picture has a `crowdIndex`.
+        the joints are CrowdPose's.
     """
     return _load(crowdpose.parse, path, image_dir)
 

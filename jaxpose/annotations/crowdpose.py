@@ -11,13 +11,15 @@ from jaxpose.annotations.records import Problem, is_number
 
 
 def is_crowdpose(data: Any) -> bool:
-    """Whether parsed json has the form of a CrowdPose file: its pictures have a `crowdIndex`."""
-    images = data.get("images") if isinstance(data, dict) else None
-    return (
-        isinstance(images, list)
-        and bool(images)
-        and isinstance(images[0], dict)
-        and "crowdIndex" in images[0]
+    """Whether parsed json has the form of a CrowdPose file, its joints and a `crowdIndex`."""
+    if not isinstance(data, dict):
+        return False
+    images, categories = (data.get(key) for key in ("images", "categories"))
+    if not isinstance(images, list) or not isinstance(categories, list):
+        return False
+    joints = list(skeletons.CROWDPOSE.joints)
+    return any(isinstance(c, dict) and c.get("keypoints") == joints for c in categories) and any(
+        isinstance(image, dict) and "crowdIndex" in image for image in images
     )
 
 
@@ -34,7 +36,9 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     for record in data["images"]:
         if not isinstance(record, dict) or record.get("id") not in fields["images"]:
             continue  # reported already
-        index = record.get("crowdIndex")
+        if "crowdIndex" not in record:
+            continue  # only the scores need it
+        index = record["crowdIndex"]
         if is_number(index) and index >= 0:
             crowd_index[record["id"]] = float(index)
         else:

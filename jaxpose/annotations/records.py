@@ -99,7 +99,8 @@ class Dataset:
         of the file.
       regions: image id -> segmentations of crowds and of people without a labelled joint
         (`annotations.regions`); empty for CrowdPose and MPII, which have none.
-      crowd_index: image id -> CrowdPose's degree of crowding; empty for other formats.
+      crowd_index: image id -> CrowdPose's degree of crowding, where the file has it; empty for
+        other formats.
       skipped: reason -> number of records left out of `people`.
       notes: the non-fatal problems behind `skipped` (crowd regions are not problems).
     """

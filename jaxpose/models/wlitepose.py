@@ -274,14 +274,19 @@ class WLitePose(nn.Module):
     def __post_init__(self):
         check_choice("wlitepose: preset", self.preset, PRESETS)
         check_choice("wlitepose: attention", self.attention, ATTENTION)
-        check_choice("wlitepose: gate", self.reading.gate, GATE)
+        reading = self.reading
+        check_choice("wlitepose: gate", reading.gate, GATE)
         check_choice("wlitepose: act", self.act, ("gelu", "relu6"))
         check_choice("wlitepose: activations", self.activations, (1, 2))
         check_choice("wlitepose: norms", self.norms, (1, 3))
+        if not isinstance(self.stages, (tuple, list)):
+            raise ValueError(f"wlitepose: stages must be a tuple such as (1, 2), got {self.stages}")
         for stage in self.stages:
             check_choice("wlitepose: stage", stage, (1, 2, 3, 4))
-        if self.reading.dfc_kernel % 2 == 0:
-            raise ValueError(f"wlitepose: dfc_kernel {self.reading.dfc_kernel} must be odd")
+        if reading.dfc_kernel < 1 or reading.dfc_kernel % 2 == 0:
+            raise ValueError(f"wlitepose: dfc_kernel {reading.dfc_kernel} must be odd")
+        if reading.expansion < 1:
+            raise ValueError(f"wlitepose: expansion {reading.expansion} must be at least 1")
         if self.light_width % self.light_groups:
             width = -(-self.light_width // self.light_groups) * self.light_groups
             raise ValueError(

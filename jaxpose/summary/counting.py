@@ -12,7 +12,8 @@ What a paper prints depends on the tool that counted. The conventions (`CONVENTI
     Biases, resizing and additions are free.
   hrnet: what the summary in HRNet's code prints as "GFLOPs": the true ones, but a transposed
     convolution at its output positions, in units of 2^30. It sees modules as they are called, so
-    the parameters of a module that runs twice (CBAM's shared layers) count twice.
+    the parameters of a module that runs twice (CBAM's shared layers) count twice, and those of a
+    block that is called a convolution in its code (EfficientNet's MBConv) once more with the block.
   higher: the same in units of 1e9, as HigherHRNet's tables have it.
   torchstat: what the counter in Lite-HRNet's code prints: convolutions with their biases, two per
     element of a batch norm, one per element of ReLU and ReLU6, one per pixel (of all channels) of
@@ -259,20 +260,27 @@ def _row(path: tuple[str, ...] | list[str], depth: int) -> str:
     return re.sub(r"_\d+$", "", name) if len(path) >= depth else name
 
 
+# Blocks whose class in the public code has "Conv" in its name.
+_SEEN_WHOLE = {"MBConv"}
+
+
 def _trace(
     model: nn.Module, input_size: tuple[int, int]
 ) -> tuple[Any, collections.Counter, dict[tuple[str, ...], tuple[int, ...]], list[Operator]]:
-    """Abstract variables; by module path the calls and the output shape (H, W, C); operators.
+    """Abstract variables; by module path how often HRNet's summary sees its parameters, and the
+    output shape (H, W, C); operators.
 
     All of them come from one trace, of `model.init` with train=False at batch 1: it runs the
     inference network and makes the variables on the way.
     """
-    calls, outputs = collections.Counter(), {}
+    calls, blocks, outputs = collections.Counter(), set(), {}
 
     def record(method, args, kwargs, context):
         result = method(*args, **kwargs)
         if context.method_name == "__call__":
             calls[context.module.path] += 1
+            if type(context.module).__name__ in _SEEN_WHOLE:
+                blocks.add(context.module.path)
             if hasattr(result, "shape"):
                 outputs[context.module.path] = tuple(result.shape[1:])
         return result
@@ -283,6 +291,8 @@ def _trace(
 
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
     jaxpr, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
+    for path in calls:
+        calls[path] += sum(path[:n] in blocks for n in range(len(path)))
     return variables, calls, outputs, list(_walk(jaxpr.jaxpr))
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jaxpose import models
 from jaxpose.summary.counting import Count, count
 
+COMMAND = "jaxpose models --paper wlitepose > docs/wlitepose.md"
 NUM_KEYPOINTS = 14  # CrowdPose, where the paper's ablations are
 
 
@@ -88,12 +89,12 @@ The paper has no code, and the printed rows contradict the text, each other, or 
 * **Stage 1 gains too much.** It has six blocks of 16 channels; +0.12 M are 20 k more for each. The
   whole block of LitePose has 8.2 k, the DFC branch adds 0.5 k, and a 7x7 depthwise convolution on
   16 channels instead of 96 saves 3.9 k.
-* **Attention on pooled vectors costs nothing.** SE, CBAM and CA work on means; they add 0.02 G to
-  the block without attention, but are printed 0.7 to 1.1 G above the row of Table X that they
-  start from, and CA 0.4 G above SE.
+* **Attention on pooled vectors costs nothing.** SE, CBAM and CA work on means; they add at most
+  0.02 G to the block without attention, but are printed 0.7 to 1.1 G above the row of Table X that
+  they start from, and CA 0.4 G above SE.
 * **Moving up saves more than printed.** The 7x7 convolution on the input's channels instead of six
   times as many, with what follows from it, saves 0.94 G; between 0.33 and 0.43 G are printed.
-* **The light module is light.** +0.22 to +0.32 M are printed for it, and it has 8.3 k weights: a
+* **The light module is light.** +0.22 to +0.32 M are printed for it, and it has 8.4 k parameters: a
   quarter of a million at 1/2 of the resolution would cost 12 G. It also takes the place of
   LitePose's last fusion deconvolution and head, which cost more, so the total falls.
 * **32 channels in 3 groups** (section III-B) do not exist; 33 are used here.
@@ -102,8 +103,8 @@ The paper has no code, and the printed rows contradict the text, each other, or 
 
 The default, preset `literal`, contradicts nothing else in sections III-B and III-C and is smaller
 than LitePose. Presets A, B and C let attention weigh the expanded channels, against eq. (11), and
-leave the first block of a stage to LitePose; each comes near to some printed number and to no other
-(second table). They are fits, not evidence of the authors' code."""
+leave the first block of a stage to LitePose; each comes near to a few printed numbers and misses
+the rest (second table). They are fits, not evidence of the authors' code."""
 
 
 def report() -> str:
@@ -112,7 +113,7 @@ def report() -> str:
         [
             "# WLitePose: the sizes printed and the sizes computed",
             "",
-            "Made by `jaxpose models --paper wlitepose > docs/wlitepose.md`.",
+            f"Made by `{COMMAND}`.",
             "",
             _TERMS,
             "",
@@ -133,7 +134,7 @@ def report() -> str:
 
 def _table(cases: tuple[Case, ...]) -> list[str]:
     header = ("table, row", "model", "printed", "computed", "difference", "true")
-    lines = [" | ".join(header), "|".join(["---"] * len(header))]
+    lines = [" | ".join(header), " | ".join(["---"] * len(header))]
     for case in cases:
         ours = computed(case)
         pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]

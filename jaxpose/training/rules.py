@@ -140,7 +140,7 @@ def check_bottomup(config: ConfigDict) -> None:
     people = tuple(config.data.generated.people)
     if len(people) != 2 or not 1 <= people[0] <= people[1]:
         raise ConfigError(
-            f"config.data.generated.people={people} must be (fewest, most), e.g. (1, 6)"
+            f"config.data.generated.people={people} must be (fewest, most), e.g. (2, 6)"
         )
     if config.data.detections:
         raise ConfigError(

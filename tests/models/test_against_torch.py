@@ -108,6 +108,38 @@ def resnet50(net, x):
     return net.head(x)
 
 
+def litepose(net, x):
+    def block(x, key, act, stride=1, first=0):
+        return act(net.norm(net.conv(x, f"{key}.{first}", stride), f"{key}.{first + 1}"))
+
+    def deconv(x, key):
+        return F.conv_transpose2d(x, net.state[f"{key}.weight"], stride=2, padding=1)
+
+    def separable(x, key):
+        return net.conv(block(x, f"{key}.conv", F.relu), f"{key}.conv.3")
+
+    x = block(block(x, "first.0", F.relu6, 2), "first.1", F.relu6)
+    maps = [block(x, "first", linear, first=2)]
+    for stage, (repeats, stride) in enumerate([(6, 2), (8, 2), (10, 2), (10, 1)]):
+        x = maps[-1]
+        for i in range(repeats):
+            key, s = f"stage.{stage}.{i}", stride if i == 0 else 1
+            y = block(x, f"{key}.inv", F.relu6)
+            y = block(y, f"{key}.depth_conv", F.relu6, s)
+            y = block(y, f"{key}.point_conv", linear)
+            x = x + y if s == 1 and x.shape == y.shape else y
+        maps.append(x)
+    half, quarter, eighth, sixteenth, x = maps
+    heads = []
+    for i, (raw, same) in enumerate([(sixteenth, None), (eighth, quarter), (quarter, half)]):
+        x = deconv(x, f"deconv_refined.{i}") + deconv(raw, f"deconv_raw.{i}")
+        x = F.relu(net.norm(x, f"deconv_bnrelu.{i}.0"))
+        if same is not None:
+            refined = separable(x, f"final_refined.{i - 1}")
+            heads.append(refined + separable(same, f"final_raw.{i - 1}"))
+    return heads
+
+
 @pytest.mark.parametrize("network", [mobilenetv2, mobilenetv3, shufflenetv2, resnet50])
 @pytest.mark.slow
 def test_whole_network_equals_torch(network, golden):
@@ -121,3 +153,21 @@ def test_whole_network_equals_torch(network, golden):
     model, variables = jaxpose.create_model(name), convert.from_torch(name, state)
     heatmaps = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
     assert np.abs(heatmaps - expected).max() / expected.std() < 1e-3
+
+
+@pytest.mark.slow
+def test_whole_litepose_equals_torch(golden):
+    keys = json.loads(gzip.decompress((golden / "torch_keys_litepose.json.gz").read_bytes()))
+    state = recipe.state_dict(keys["litepose_xs"], 0.9)
+    images = recipe.images(2, 64, 96)
+    with torch.no_grad():
+        expected = litepose(Net(state), torch.tensor(images).permute(0, 3, 1, 2))
+    model = jaxpose.create_model("litepose_xs", 14)
+    variables = convert.from_torch("litepose_xs", state, 14)
+    with jaxpose.ops.implementation("lax"):  # compiles faster
+        outputs = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
+    for ours, theirs in zip(outputs, expected, strict=True):
+        theirs = theirs.permute(0, 2, 3, 1).numpy()
+        assert ours.shape == theirs.shape
+        assert np.abs(theirs[0] - theirs[1]).max() > theirs.std()  # both images count
+        assert np.abs(ours - theirs).max() / theirs.std() < 1e-3

@@ -13,6 +13,8 @@ from jaxpose import models, ops
 from tests.golden import recipe
 
 NAMES = jaxpose.list_models()
+TOPDOWN = [name for name in NAMES if models.info(name).paradigm == "topdown"]
+BOTTOMUP = [name for name in NAMES if name not in TOPDOWN]
 
 
 def shapes_of(model, height=64, width=64):
@@ -25,17 +27,21 @@ def shapes_of(model, height=64, width=64):
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_types_and_collections(name):
     model = jaxpose.create_model(name, num_keypoints=5, dtype=jnp.bfloat16)
-    heatmaps, variables = shapes_of(model, 64, 96)
-    assert (heatmaps.shape, heatmaps.dtype) == ((2, 16, 24, 5), jnp.float32)
+    outputs, variables = shapes_of(model, 64, 96)
+    if name in TOPDOWN:
+        assert (outputs.shape, outputs.dtype) == ((2, 16, 24, 5), jnp.float32)
+    else:
+        assert [y.shape for y in outputs] == [(2, 16, 24, 10), (2, 32, 48, 5)]
+        assert {y.dtype for y in outputs} == {jnp.dtype("float32")}
     assert set(variables) == {"params", "batch_stats"}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    info = models.info(name)
-    assert info.name == name and info.paradigm == "topdown"
-    assert shapes_of(model, *info.input_size)[0].shape[1:3] == (64, 48)
+    assert models.info(name).name == name
 
 
-# Their gradient is zero by the mathematics: batch norm takes a constant away again.
-CANCELLED = "pointwise/bias"
+@pytest.mark.parametrize("name", TOPDOWN)
+def test_topdown_models_are_at_home_at_256x192(name):
+    size = models.info(name).input_size
+    assert shapes_of(jaxpose.create_model(name), *size)[0].shape[1:3] == (64, 48)
 
 
 def drawn(model, images):
@@ -54,13 +60,19 @@ def drawn(model, images):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
+# The other bottom-up models differ from these two in widths alone.
+TRAINED = [*TOPDOWN, "litepose_xs", "wlitepose_xs"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_parameter_gets_a_gradient(name):
     model = jaxpose.create_model(name)
     images = recipe.images(2, 64, 64)
     variables = drawn(model, images)
-    target = np.random.default_rng(0).normal(size=(2, 16, 16, 17)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    outputs = jax.tree.leaves(shapes_of(model)[0])
+    targets = [rng.normal(size=y.shape).astype(np.float32) for y in outputs]
 
     @jax.jit
     def differentiate(variables):
@@ -68,14 +80,18 @@ def test_every_parameter_gets_a_gradient(name):
             y, changes = model.apply(
                 variables | {"params": params}, images, train=True, mutable=["batch_stats"]
             )
-            return jnp.mean((y - target) ** 2), (y, changes)
+            y = jax.tree.leaves(y)
+            return sum(jnp.mean((a - b) ** 2) for a, b in zip(y, targets, strict=True)), (
+                y,
+                changes,
+            )
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
     # The native forms compile faster; the operators' own tests compare both.
     with ops.implementation("lax"):
         (loss, (y, changes)), gradient = differentiate(variables)
-    assert np.isfinite(loss) and np.isfinite(y).all()
+    assert np.isfinite(loss) and all(np.isfinite(heatmaps).all() for heatmaps in y)
     for path, g in jax.tree_util.tree_leaves_with_path(gradient):
         path = jax.tree_util.keystr(path, simple=True, separator="/")
         assert np.isfinite(g).all(), path
@@ -106,6 +122,8 @@ def test_every_parameter_gets_a_gradient(name):
         (lambda: jaxpose.create_model("simplebaseline_resnet50", deconv_init="x"), "kaiming"),
         (lambda: jaxpose.create_model("simplebaseline_shufflenetv2", width=0.7), "0.5, 1.0, 1.5"),
         (lambda: models.info("resnet50"), "simplebaseline_resnet50"),
+        (lambda: jaxpose.create_model("litepose"), "did you mean 'litepose_"),
+        (lambda: jaxpose.create_model("litepose_xs", widths=None), "'widths' is unknown"),
     ],
 )
 def test_wrong_names_and_options_are_refused(build, message):

@@ -15,7 +15,7 @@ import pytest
 import jaxpose
 from configs import common
 from jaxpose import skeletons
-from jaxpose.training import checkpoint, state
+from jaxpose.training import arrays, checkpoint, state
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -225,6 +225,17 @@ def test_written_runs_are_read_back(tmp_path, hwl):
         checkpoint.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
     with pytest.raises(checkpoint.CheckpointError, match="init_from"):
         restore(tmp_path / "run")
+
+
+def test_runs_of_before_there_were_two_paradigms_are_top_down(tmp_path, hwl):
+    config, variables = hwl
+    old = config.to_dict()
+    del old["paradigm"]
+    checkpoint.write_run(tmp_path / "run", old, skeletons.MPII, variables)
+    assert checkpoint.load_run(tmp_path / "run")[0].to_dict() == config.to_dict()
+    # Nor do their checkpoints hold other arrays than those of today.
+    names = {key for key in arrays.flat(make_state()) if "window" in key}
+    assert names == {"window/steps", "window/loss", "window/grad_norm"}
 
 
 def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 
@@ -23,13 +24,13 @@ def aggregate(
 ) -> tuple[jax.Array, jax.Array]:
     """Heatmaps and tags of a batch at one scale.
 
-    All outputs are resized to the last one's size; the heatmap is their mean, the tags are those of
-    the outputs that have any. With mirrored outputs the heatmap is the mean of both; the tags of
-    both stay. Then both are resized to `size`. Resizing is bilinear between pixel centers.
+    All outputs are resized to the last one's size; the heatmap is their mean. With mirrored outputs
+    the heatmap is the mean of both passes; the tags of both stay. Then both are resized to `size`.
+    Resizing is bilinear between pixel centers.
 
     Args:
-      outputs: low to high resolution; each [B, h, w, 2K] (K heatmaps, then K tags) or
-        [B, h, w, K] (heatmaps); the first has tags.
+      outputs: low to high resolution; the first [B, h, w, 2K] (K heatmaps, then K tags), the others
+        [B, h, w, K] heatmaps.
       mirrored_outputs: of the same network on the mirrored pictures, as they come; or None.
       flip_indices: [K], joint k of a mirrored person is joint flip_indices[k].
       size: (H, W) of the result, that of the network's input at scale 1.
@@ -38,17 +39,20 @@ def aggregate(
       heatmaps [B, H, W, K] and tags [B, H, W, K, T] float32, T = 2 with mirrored outputs, else 1.
 
     Raises:
-      ValueError: outputs whose channels are not K or 2K, or without tags.
+      ValueError: outputs of other channels.
     """
     flip_indices = np.asarray(flip_indices)
-    heatmaps, tags = _merge(outputs, len(flip_indices))
-    tags = [tags]
+    passes = [_split(outputs, len(flip_indices))]
     if mirrored_outputs is not None:
-        turned = [jnp.asarray(output)[:, :, ::-1] for output in mirrored_outputs]
-        more_heatmaps, more_tags = _merge(turned, len(flip_indices))
-        heatmaps = (heatmaps + more_heatmaps[..., flip_indices]) / 2
-        tags.append(more_tags[..., flip_indices])
-    return resize(heatmaps, size), jnp.stack([resize(each, size) for each in tags], axis=-1)
+        turned = _split(mirrored_outputs, len(flip_indices))
+        passes.append([maps[:, :, ::-1, flip_indices] for maps in turned])
+    # One pass after another, in a loop: fused into what follows, the merged maps would be computed
+    # many times over.
+    stacked = [jnp.stack(maps) for maps in zip(*passes, strict=True)]
+    heatmaps, tags = lax.map(_merge, stacked)
+    tags = jnp.moveaxis(tags, 0, -1)  # [B, h, w, K, T]
+    channels = resize(tags.reshape(*tags.shape[:3], -1), size)
+    return resize(heatmaps.mean(axis=0), size), channels.reshape(-1, *size, *tags.shape[3:])
 
 
 def combine_scales(
@@ -66,8 +70,8 @@ def combine_scales(
     tags = [each for _, each in maps if each is not None]
     if len(tags) != 1:
         raise ValueError(f"tags come from one scale (scale 1), got them from {len(tags)}")
-    total = sum((jnp.asarray(heatmaps, jnp.float32) for heatmaps, _ in maps[1:]), maps[0][0])
-    return jnp.asarray(total, jnp.float32) / len(maps), jnp.asarray(tags[0], jnp.float32)
+    heatmaps = sum(jnp.asarray(each, jnp.float32) for each, _ in maps) / len(maps)
+    return heatmaps, jnp.asarray(tags[0], jnp.float32)
 
 
 def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:
@@ -76,21 +80,25 @@ def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:
     return _along(_along(maps, 1, size[0]), 2, size[1])
 
 
-def _merge(outputs: Sequence[ArrayLike], joints: int) -> tuple[jax.Array, jax.Array]:
-    """Mean heatmaps and tags of one pass, at the last output's resolution."""
+def _split(outputs: Sequence[ArrayLike], joints: int) -> list[jax.Array]:
+    """Tags [B, h, w, K], then the heatmaps [B, h, w, K] of every output."""
     outputs = [jnp.asarray(output, jnp.float32) for output in outputs]
-    for output in outputs:
-        if output.ndim != 4 or output.shape[-1] not in (joints, 2 * joints):
+    for number, output in enumerate(outputs):
+        channels = joints if number else 2 * joints
+        if output.ndim != 4 or output.shape[-1] != channels:
+            what = "heatmaps" if number else "heatmaps and tags"
             raise ValueError(
-                f"output {output.shape} must be [B, h, w, {joints}] heatmaps or "
-                f"[B, h, w, {2 * joints}] heatmaps and tags"
+                f"output {number} has shape {output.shape}, expected [B, h, w, {channels}] ({what} "
+                f"of {joints} joints)"
             )
-    size = outputs[-1].shape[1:3]
-    outputs = [resize(output, size) for output in outputs]
-    if outputs[0].shape[-1] != 2 * joints:
-        raise ValueError(f"the first output {outputs[0].shape} has no tags for {joints} joints")
-    heatmaps = sum(output[..., :joints] for output in outputs) / len(outputs)
-    return heatmaps, outputs[0][..., joints:]
+    return [outputs[0][..., joints:], outputs[0][..., :joints], *outputs[1:]]
+
+
+def _merge(maps: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Mean heatmaps and the tags of one pass, at the last output's resolution."""
+    size = maps[-1].shape[1:3]
+    tags, *heatmaps = (resize(each, size) for each in maps)
+    return sum(heatmaps) / len(heatmaps), tags
 
 
 def _along(maps: jax.Array, axis: int, length: int) -> jax.Array:

@@ -39,6 +39,9 @@ CASES = [
     ("depthwise_conv_transpose", 3, 2, 1, 6, 6, {}),
     ("depthwise_conv_transpose", 3, 1, 1, 6, 6, {}),
     ("depthwise_conv_transpose", (4, 3), (2, 1), (1, 1), 6, 6, {}),
+    ("conv", 3, 1, 2, 5, 7, {"dilation": 2}),
+    ("depthwise_conv", 3, 1, 2, 6, 6, {"dilation": 2}),
+    ("depthwise_conv", (3, 5), (2, 1), (2, 4), 6, 6, {"dilation": (3, 2)}),
 ]
 
 

@@ -67,6 +67,11 @@ def run(args: argparse.Namespace) -> int:
     """Reads, converts and writes; prints what was written."""
     # Orbax takes a second to import, which a misspelt model name should not have to wait for.
     info = models.info(args.model)
+    if info.paradigm not in _EVAL:
+        raise ValueError(
+            f"{args.model} is {info.paradigm}, for which there are no run folders; its weights are "
+            "read with jaxpose.convert.from_torch"
+        )
     options = dict(parse_option(text) for text in args.option)
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
@@ -134,8 +139,9 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
 def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
     """Joints of a checkpoint, read from its last layer."""
     for key, value in state_dict.items():
-        if names.canonical(name, key) in names.FINAL_LAYERS:
-            return int(value.shape[0])
+        others = names.FINAL_LAYERS.get(names.canonical(name, key))
+        if others is not None:
+            return int(value.shape[0]) - others
     known = " or ".join(map(repr, names.FINAL_LAYERS))
     raise ValueError(f"{name}: the checkpoint has no {known}; is it of this model?")
 

@@ -53,6 +53,40 @@ _DITE_HRNET = {
 
 _HRNET = {"^(backbone|head)/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
 
+_EFFICIENT = {
+    # A layer with an activation is a Sequential that begins with a padding.
+    "^backbone/features_0/conv$": "features_0_1",
+    "^backbone/features_0/bn$": "features_0_2",
+    # The first block has no expansion, so its layers come one place sooner than the others'.
+    "^backbone/features_1/depthwise/": "features_1/conv_0/",
+    "^backbone/features_1/se/": "features_1/conv_1/se/",
+    "^backbone/features_1/project/conv$": "features_1/conv_2",
+    "^backbone/features_1/project/bn$": "features_1/conv_3",
+    r"^backbone/(features_\d+)/expand/": r"\1/conv_0/",
+    r"^backbone/(features_\d+)/depthwise/": r"\1/conv_1/",
+    r"^backbone/(features_\d+)/se/": r"\1/conv_2/se/",
+    r"^backbone/(features_\d+)/project/conv$": r"\1/conv_3",
+    r"^backbone/(features_\d+)/project/bn$": r"\1/conv_4",
+    r"(/conv_[01])/conv$": r"\1_1",
+    r"(/conv_[01])/bn$": r"\1_2",
+    "/se/conv1/conv$": "/se_1",
+    "/se/conv2/conv$": "/se_3",
+    **_HRNET,
+}
+# There is no public code, so these keys are ours: EfficientHRNet's, with the backbone's layers
+# under the names of Table I (`backbone.l1.c11.0.weight`).
+_LIGHTWEIGHT = {"^head/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
+_OPENPOSE = {
+    r"^(model_\d+)/depthwise/conv$": r"\1_0",
+    r"^(model_\d+)/depthwise/bn$": r"\1_1",
+    r"^(model_\d+)/pointwise/conv$": r"\1_3",
+    r"^(model_\d+)/pointwise/bn$": r"\1_4",
+    r"^(cpm/trunk_\d)/depthwise$": r"\1_0",
+    r"^(cpm/trunk_\d)/pointwise$": r"\1_2",
+    "/conv$": "/0",
+    "/bn$": "/1",
+}
+
 # Model -> {pattern in our path: what replaces it}, applied in order.
 RENAMES = {
     "litepose_xs": _LITEPOSE,
@@ -78,6 +112,17 @@ RENAMES = {
     # No checkpoint is public; these are named in the style of Lite-HRNet's.
     "lite_csw_hrnet_18": _LITE_HRNET,
     "lite_csw_hrnet_30": _LITE_HRNET,
+    "efficient_hrnet_h0": _EFFICIENT,
+    "efficient_hrnet_hm1": _EFFICIENT,
+    "efficient_hrnet_hm2": _EFFICIENT,
+    "efficient_hrnet_hm3": _EFFICIENT,
+    "efficient_hrnet_hm4": _EFFICIENT,
+    "lightweight_hrnet_r0": _LIGHTWEIGHT,
+    "lightweight_hrnet_rm1": _LIGHTWEIGHT,
+    "lightweight_hrnet_rm2": _LIGHTWEIGHT,
+    "lightweight_hrnet_rm3": _LIGHTWEIGHT,
+    "lightweight_openpose": _OPENPOSE,
+    "vipnas_mobilenetv3": _PLAIN_HEAD,
 }
 
 # Put before every key where a network was saved inside a wrapper, of several devices or of half
@@ -90,13 +135,19 @@ _MMPOSE = {"keypoint_head.": "head."}
 _NO_PREFIXES = {"backbone.": "", "keypoint_head.": "", "head.": ""}
 PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames is _HRNET}
 
-# Keys whose first dimension is the number of keypoints; a checkpoint has one of them.
-FINAL_LAYERS = (
-    "head.final_layer.weight",
-    "final_layer.weight",
-    "final_layers.1.weight",
-    "final_refined.1.conv.3.weight",
-)
+# Keys of a public checkpoint that the model does not need, as its authors say: Lightweight OpenPose
+# was trained with three refinement stages, of which the later ones are dropped afterwards.
+LEFT_OUT = {"lightweight_openpose": r"refinement_stages\.[1-9]\."}
+
+# Keys whose first dimension is the number of keypoints, plus so many other channels; a checkpoint
+# has one of them.
+FINAL_LAYERS = {
+    "head.final_layer.weight": 0,
+    "final_layer.weight": 0,
+    "final_layers.1.weight": 0,
+    "final_refined.1.conv.3.weight": 0,
+    "initial_stage.heatmaps.1.0.weight": 1,  # the background
+}
 
 
 def torch_module(name: str, path: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ copied.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -109,9 +110,10 @@ def _tracked(key: str) -> str:
 
 
 def _check_keys(name: str, wanted: Iterable[str], given: Mapping[str, Any]) -> None:
-    optional = {_tracked(key) for key in wanted if key.endswith("running_var")}
+    accepted = {*wanted, *(_tracked(key) for key in wanted if key.endswith("running_var"))}
+    left_out = re.compile(names.LEFT_OUT.get(name, "$."))  # by default nothing
     missing = [key for key in wanted if key not in given]
-    extra = [key for key in given if key not in optional and key not in set(wanted)]
+    extra = [key for key in given if key not in accepted and not left_out.match(key)]
     problems = []
     for kind, keys, others in (("missing", missing, extra), ("unexpected", extra, missing)):
         if keys:

@@ -16,18 +16,19 @@ from jaxpose.layers.norm import BatchNorm
 class ChannelGate(nn.Module):
     """Squeeze-and-excitation weights (Hu et al. 2018): [B,H,W,C] -> [B,1,1,C] in [0, 1].
 
-    global mean -> 1x1 to `hidden` -> ReLU -> 1x1 back -> gate; both convolutions have a bias. The
+    global mean -> 1x1 to `hidden` -> `act` -> 1x1 back -> gate; both convolutions have a bias. The
     caller multiplies: `x * ChannelGate(hidden)(x)`.
     """
 
     hidden: int
     gate: str = "hard_sigmoid"
     conv: ModuleDef = Conv
+    act: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         c = ops.global_avg_pool(x)
-        c = ConvNormAct(self.hidden, act="relu", conv=self.conv, name="conv1")(c)
+        c = ConvNormAct(self.hidden, act=self.act, conv=self.conv, name="conv1")(c)
         return ConvNormAct(x.shape[-1], act=self.gate, conv=self.conv, name="conv2")(c)
 
 

@@ -23,8 +23,9 @@ class Conv(nn.Module):
     Attributes:
       features: output channels.
       kernel_size, stride: an int or (h, w).
-      padding: on each side, an int or (h, w); None means kernel_size // 2, as the papers' PyTorch
-        code has it.
+      padding: on each side, an int or (h, w); None means dilation * (kernel_size // 2), as the
+        papers' PyTorch code has it.
+      dilation: distance of the kernel's taps; 1 unless dense or depthwise.
     """
 
     features: int
@@ -32,6 +33,7 @@ class Conv(nn.Module):
     stride: Size = 1
     padding: Size | None = None
     groups: int = 1
+    dilation: int = 1
     use_bias: bool = False
     kernel_init: Initializer = init.kaiming_fan_out
     bias_init: Initializer = nn.initializers.zeros
@@ -48,13 +50,17 @@ class Conv(nn.Module):
             )
         shape = (height, width, channels // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
-        padding = (height // 2, width // 2) if self.padding is None else self.padding
+        padding = self.padding
+        if padding is None:
+            padding = (self.dilation * (height // 2), self.dilation * (width // 2))
         window = dict(stride=self.stride, padding=padding)
         x = x.astype(self.dtype)
         if self.groups == 1:
-            x = ops.conv(x, kernel, **window)
+            x = ops.conv(x, kernel, dilation=self.dilation, **window)
         elif self.groups == channels == self.features:
-            x = ops.depthwise_conv(x, kernel, **window)
+            x = ops.depthwise_conv(x, kernel, dilation=self.dilation, **window)
+        elif self.dilation != 1:
+            raise ValueError(f"{self.name}: a grouped convolution has no dilation")
         else:
             x = ops.grouped_conv(x, kernel, groups=self.groups, **window)
         return _add_bias(self, x)

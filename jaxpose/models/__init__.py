@@ -9,11 +9,13 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose.layers import check_choice
-from jaxpose.models import hrnet, lite_hrnet, litepose, wlitepose
+from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
 from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.el_hrnet import el_hrnet_w32
 from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.hwl import HWL
+from jaxpose.models.lightweight_hrnet import LightweightHRNet
+from jaxpose.models.lightweight_openpose import LightweightOpenPose
 from jaxpose.models.lite_csw_hrnet import LiteCSWHRNet
 from jaxpose.models.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from jaxpose.models.published import INFO, ModelInfo
@@ -24,6 +26,7 @@ from jaxpose.models.simplebaseline import (
     simplebaseline_resnet50,
     simplebaseline_shufflenetv2,
 )
+from jaxpose.models.vipnas import ViPNAS
 
 _CONSTRUCTORS = {
     "litepose_xs": partial(litepose.LitePose, litepose.XS),
@@ -51,6 +54,17 @@ _CONSTRUCTORS = {
     "dite_hrnet_30": partial(DiteHRNet, lite_hrnet.LITE_30),
     "lite_csw_hrnet_18": partial(LiteCSWHRNet, lite_hrnet.LITE_18),
     "lite_csw_hrnet_30": partial(LiteCSWHRNet, lite_hrnet.LITE_30),
+    "efficient_hrnet_h0": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.H0),
+    "efficient_hrnet_hm1": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM1),
+    "efficient_hrnet_hm2": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM2),
+    "efficient_hrnet_hm3": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM3),
+    "efficient_hrnet_hm4": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM4),
+    "lightweight_hrnet_r0": partial(LightweightHRNet, efficient_hrnet.H0),
+    "lightweight_hrnet_rm1": partial(LightweightHRNet, efficient_hrnet.HM1),
+    "lightweight_hrnet_rm2": partial(LightweightHRNet, efficient_hrnet.HM2),
+    "lightweight_hrnet_rm3": partial(LightweightHRNet, efficient_hrnet.HM3),
+    "lightweight_openpose": LightweightOpenPose,
+    "vipnas_mobilenetv3": ViPNAS,
 }
 
 

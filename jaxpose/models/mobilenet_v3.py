@@ -58,13 +58,17 @@ TEXTBOOK = (
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expand -> k x k depthwise -> [SE] -> 1x1 project, plus identity where shapes allow."""
+    """1x1 expand -> k x k depthwise -> [SE] -> 1x1 project, plus identity where shapes allow.
+
+    With `groups` the k x k convolution is a grouped one instead of depthwise.
+    """
 
     row: Row
     expand: bool = True
     gate: str = "hard_sigmoid"
     conv: ModuleDef = Conv
     norm: ModuleDef = BatchNorm
+    groups: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -73,7 +77,8 @@ class InvertedResidual(nn.Module):
         y = x
         if self.expand:
             y = block(mid, act=act, name="expand_conv")(y, train)
-        y = block(mid, kernel, stride, groups=mid, act=act, name="depthwise_conv")(y, train)
+        groups = self.groups or mid
+        y = block(mid, kernel, stride, groups=groups, act=act, name="depthwise_conv")(y, train)
         if se:
             y = y * ChannelGate(se, gate=self.gate, conv=self.conv, name="se")(y)
         y = block(out, act=None, name="linear_conv")(y, train)

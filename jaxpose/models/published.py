@@ -33,7 +33,7 @@ class ModelInfo(NamedTuple):
     """Facts about one model of the zoo."""
 
     name: str
-    paradigm: str  # "topdown" or "bottomup"
+    paradigm: str  # "topdown", "bottomup" (by tags) or "part_affinity" (by fields)
     paper: str
     input_size: tuple[int, int]  # (H, W) of the paper's main row
     published: tuple[Row, ...]
@@ -77,6 +77,20 @@ _HIGHER = (
     "Cheng et al., HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose "
     "Estimation, CVPR 2020"
 )
+_EFFICIENT = (
+    "Neff et al., EfficientHRNet: Efficient Scaling for Lightweight High-Resolution Multi-Person "
+    "Pose Estimation, 2020"
+)
+_TRUNCATED = "parameters printed truncated, not rounded"
+_LIGHTWEIGHT = (
+    "Liao et al., Lightweight HRNet: A Lightweight Network for Bottom-Up Human Pose Estimation, "
+    "Engineering Letters 32, 2024"
+)
+_LIGHTWEIGHT_PAPER = "Lightweight HRNet paper"
+_OPENPOSE = (
+    "Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, ICPRAM 2019"
+)
+_VIPNAS = "Xu et al., ViPNAS: Efficient Video Pose Estimation via Neural Architecture Search, 2021"
 _SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
 
 MODELS = (
@@ -396,6 +410,76 @@ MODELS = (
         ),
     ),
     ModelInfo("lite_csw_hrnet_30", "topdown", _CSW, (256, 192), ()),
+    *(
+        ModelInfo(
+            f"efficient_hrnet_{name}",
+            "bottomup",
+            _EFFICIENT,
+            (size, size),
+            _rows(
+                "EfficientHRNet paper",
+                ("coco", (size, size), 17, params, gflops, "AP", score),
+                convention="higher",
+                note=note,
+            ),
+        )
+        for name, size, params, gflops, score, note in (
+            ("h0", 512, 23.3, 25.6, 64.8, ""),
+            ("hm1", 480, 16.0, 14.2, 59.2, _TRUNCATED),
+            ("hm2", 448, 10.3, 7.7, 52.9, _TRUNCATED),
+            ("hm3", 416, 6.9, 4.2, 44.8, _TRUNCATED),
+            ("hm4", 384, 3.7, 2.1, 35.7, _TRUNCATED),
+        )
+    ),
+    *(
+        ModelInfo(
+            f"lightweight_hrnet_{name}",
+            "bottomup",
+            _LIGHTWEIGHT,
+            (size, size),
+            sum(
+                (
+                    _rows(
+                        f"{_LIGHTWEIGHT_PAPER}, {with_cem} CEM",
+                        ("coco", (size, size), 17, params, gflops, "AP", score),
+                        convention="higher",
+                    )
+                    for with_cem, params, gflops, score in rows
+                ),
+                (),
+            ),
+        )
+        for name, size, rows in (
+            ("r0", 512, [("without", 13.2, 15.6, 55.2)]),
+            ("rm1", 480, [("without", 8.8, 9.3, 49.0)]),
+            ("rm2", 448, [("without", 5.9, 5.5, 45.4), ("with", 5.9, 5.5, 46.6)]),
+            ("rm3", 416, []),
+        )
+    ),
+    ModelInfo(
+        "lightweight_openpose",
+        "part_affinity",
+        _OPENPOSE,
+        (368, 368),
+        _rows(
+            _LIGHTWEIGHT_PAPER,
+            ("coco", (368, 368), 18, 4.1, 9.0, "AP", 42.8),
+            convention="true",
+            note="8.88 by the same count, printed as 9; scored on a part of val2017",
+        ),
+    ),
+    ModelInfo(
+        "vipnas_mobilenetv3",
+        "topdown",
+        _VIPNAS,
+        (256, 192),
+        _rows("mmpose documentation", ("coco", (256, 192), 17, 5.9, 0.76, "AP", 70.0))
+        + _rows(
+            "HWL paper",
+            ("coco", (256, 192), 17, 2.8, 0.69, "AP", 67.8),
+            note="of the ViPNAS authors' own, smaller network",
+        ),
+    ),
 )
 
 INFO = {model.name: model for model in MODELS}

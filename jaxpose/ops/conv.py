@@ -34,41 +34,55 @@ def _check(op: str, x: jax.Array, w: jax.Array, expected: tuple[int | None, int 
         raise ValueError(f"{op}: kernel {w.shape} does not fit {x.shape[3]} input channels")
 
 
-def conv(x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0) -> jax.Array:
+def _dilated(dilation: Size) -> dict[str, list[int]]:
+    """The static argument `dilation`, left out of the operator's name where it is 1."""
+    return {} if pair(dilation) == [1, 1] else {"dilation": pair(dilation)}
+
+
+def conv(
+    x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1
+) -> jax.Array:
     """Dense convolution.
 
-    out[b,i,j,o] = sum over u,v,c of x[b, i*s+u-p, j*s+v-p, c] * w[u,v,c,o], zero outside the image.
+    out[b,i,j,o] = sum over u,v,c of x[b, i*s+u*d-p, j*s+v*d-p, c] * w[u,v,c,o], zero outside the
+    image.
 
     Args:
       x: [B, H, W, Cin].
       w: [kh, kw, Cin, Cout].
       stride: int or (h, w).
       padding: zeros on both sides, int or (h, w).
+      dilation: distance of the kernel's taps, int or (h, w).
 
     Returns:
-      [B, (H+2p-kh)//s+1, (W+2p-kw)//s+1, Cout]. PyTorch: ``F.conv2d(x, w, None, stride, padding)``.
+      [B, (H+2p-d(kh-1)-1)//s+1, (W+2p-d(kw-1)-1)//s+1, Cout]. PyTorch: ``F.conv2d(x, w, None,
+      stride, padding, dilation)``.
     """
     _check("conv", x, w, (x.shape[-1], None))
-    return call(_conv, x, w, stride=pair(stride), padding=pair(padding))
+    return call(_conv, x, w, stride=pair(stride), padding=pair(padding), **_dilated(dilation))
 
 
-def depthwise_conv(x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0) -> jax.Array:
+def depthwise_conv(
+    x: jax.Array, w: jax.Array, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1
+) -> jax.Array:
     """Depthwise convolution: every channel has its own kernel.
 
-    out[b,i,j,c] = sum over u,v of x[b, i*s+u-p, j*s+v-p, c] * w[u,v,0,c].
+    out[b,i,j,c] = sum over u,v of x[b, i*s+u*d-p, j*s+v*d-p, c] * w[u,v,0,c].
 
     Args:
       x: [B, H, W, C].
       w: [kh, kw, 1, C].
       stride: int or (h, w).
       padding: zeros on both sides, int or (h, w).
+      dilation: distance of the kernel's taps, int or (h, w).
 
     Returns:
-      [B, (H+2p-kh)//s+1, (W+2p-kw)//s+1, C]. PyTorch: ``F.conv2d(x, w, None, stride, padding,
-      groups=C)``.
+      [B, (H+2p-d(kh-1)-1)//s+1, (W+2p-d(kw-1)-1)//s+1, C]. PyTorch: ``F.conv2d(x, w, None, stride,
+      padding, dilation, groups=C)``.
     """
     _check("depthwise_conv", x, w, (1, x.shape[-1]))
-    return call(_depthwise_conv, x, w, stride=pair(stride), padding=pair(padding))
+    window = dict(stride=pair(stride), padding=pair(padding), **_dilated(dilation))
+    return call(_depthwise_conv, x, w, **window)
 
 
 def grouped_conv(
@@ -133,7 +147,7 @@ def depthwise_conv_transpose(
     return call(_depthwise_conv_transpose, x, w, stride=pair(stride), padding=pair(padding))
 
 
-def _native(x, w, *, stride=(1, 1), padding, dilation=(1, 1), groups=1):
+def _native(x, w, *, stride=(1, 1), padding, insert=(1, 1), dilation=(1, 1), groups=1):
     # On CPU and in float32 the accumulator is float32 anyway; a bfloat16 convolution accumulates in
     # float32 on every accelerator, so asking for a float32 result would only cost memory.
     return lax.conv_general_dilated(
@@ -141,14 +155,15 @@ def _native(x, w, *, stride=(1, 1), padding, dilation=(1, 1), groups=1):
         w.astype(x.dtype),
         stride,
         [(p, p) for p in padding],
-        lhs_dilation=dilation,
+        lhs_dilation=insert,
+        rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
 
 
-def _conv(x, w, *, impl, stride, padding):
-    native = functools.partial(_native, stride=stride, padding=padding)
+def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
+    native = functools.partial(_native, stride=stride, padding=padding, dilation=dilation)
     if w.shape[:2] != (1, 1) or any(padding):
         return native(x, w)
     stride, size = tuple(stride), x.shape[1:3]
@@ -164,16 +179,17 @@ def _conv(x, w, *, impl, stride, padding):
     return with_gradient(impl, native, fast, vjp)(x, w)
 
 
-def _depthwise_conv(x, w, *, impl, stride, padding):
-    native = functools.partial(_native, stride=stride, padding=padding, groups=x.shape[-1])
-    stride, padding, size = tuple(stride), tuple(padding), x.shape[1:3]
+def _depthwise_conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
+    stride, padding, dilation = tuple(stride), tuple(padding), tuple(dilation)
+    window, size = dict(stride=stride, padding=padding, dilation=dilation), x.shape[1:3]
+    native = functools.partial(_native, **window, groups=x.shape[-1])
 
     def fast(x, w):
-        return taps.gather(x, w[:, :, 0], stride, padding).astype(x.dtype)
+        return taps.gather(x, w[:, :, 0], **window).astype(x.dtype)
 
     def vjp(x, w, g):
-        dx = taps.scatter(g, w[:, :, 0], stride, padding, size)
-        dw = taps.correlate(x, g, w.shape[:2], stride, padding, dense=False)
+        dx = taps.scatter(g, w[:, :, 0], size=size, **window)
+        dw = taps.correlate(x, g, w.shape[:2], dense=False, **window)
         return dx.astype(x.dtype), dw[:, :, None].astype(w.dtype)
 
     return with_gradient(impl, native, fast, vjp)(x, w)
@@ -276,7 +292,7 @@ def _transposed(x, w, impl, stride, padding, depthwise):
     native = functools.partial(
         _native,
         padding=[k - 1 - p for k, p in zip(kernel, padding, strict=True)],
-        dilation=stride,
+        insert=stride,
         groups=x.shape[-1] if depthwise else 1,
     )
     stride, padding = tuple(stride), tuple(padding)

@@ -1,7 +1,7 @@
 """Convolution as sums over kernel taps: the building blocks of the fast CPU forms.
 
-With stride s, padding p, kernel index k, an image index y and an output index o are tied by
-``y = o * s + k - p``. Each function sums over one of the three:
+With stride s, padding p, dilation d, kernel index k, an image index y and an output index o are
+tied by ``y = o * s + k * d - p``. Each function sums over one of the three (here d = 1):
 
     gather     out[o] = sum_k  x[o*s + k - p] * w[k]          convolution
     scatter    out[y] = sum_ok g[o] * w[k], o*s + k - p = y   its transpose (also: transposed
@@ -50,35 +50,52 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
     )
 
 
-def gather(x: jax.Array, w: jax.Array, stride: Pair, padding: Pair) -> jax.Array:
-    """out[o] = sum_k x[o*s + k - p] * w[k], float32."""
+def reach(kernel: Pair, dilation: Pair) -> Pair:
+    """Pixels from the first tap to the last, both included."""
+    return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+
+
+def gather(
+    x: jax.Array, w: jax.Array, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+) -> jax.Array:
+    """out[o] = sum_k x[o*s + k*d - p] * w[k], float32."""
     kernel = w.shape[:2]
-    size = output_size(x.shape[1:3], kernel, stride, padding)
+    size = output_size(x.shape[1:3], reach(kernel, dilation), stride, padding)
     x = _pad(x, (padding[0],) * 2, (padding[1],) * 2)
     return sum(
-        _product(_window(x, tap, size, stride), w[tap])
-        for tap in itertools.product(*map(range, kernel))
+        _product(_window(x, (i * dilation[0], j * dilation[1]), size, stride), w[i, j])
+        for i, j in itertools.product(*map(range, kernel))
     )
 
 
-def scatter(g: jax.Array, w: jax.Array, stride: Pair, padding: Pair, size: Pair) -> jax.Array:
-    """out[y] = sum of g[o] * w[k] over o*s + k - p = y, for image size ``size``; float32.
+def scatter(
+    g: jax.Array,
+    w: jax.Array,
+    stride: Pair,
+    padding: Pair,
+    size: Pair,
+    dilation: Pair = (1, 1),
+) -> jax.Array:
+    """out[y] = sum of g[o] * w[k] over o*s + k*d - p = y, for image size ``size``; float32.
 
-    Image index y = a*s + r meets only the taps k = r + p modulo s, at o = a + (r + p - k)/s: each
-    of the s*s phases r is a small stride-1 sum, and no product with an inserted zero is ever made.
+    Image index y = a*s + r meets only the taps k*d = r + p modulo s, at o = a + (r + p - k*d)/s:
+    each of the s*s phases r is a small stride-1 sum, and no product with an inserted zero is made.
     """
     kernel = w.shape[:2]
     phases = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
     lows, highs, offsets = [], [], []
     for axis in range(2):
         k, s, p, n = kernel[axis], stride[axis], padding[axis], phases[axis]
+        # Where the taps read in the image, from the pixel of the phase.
+        at = [r + p - t * dilation[axis] for r in range(s) for t in range(k)]
         table = [
-            [(t, (r + p - t) // s) for t in range(k) if (r + p - t) % s == 0] for r in range(s)
+            [(t, a // s) for t, a in enumerate(at[r * k : (r + 1) * k]) if a % s == 0]
+            for r in range(s)
         ]
-        reach = [d for taps in table for _, d in taps]
-        lows.append(max(0, -min(reach)))
-        highs.append(max(0, max(reach) + n - g.shape[1 + axis]))
-        offsets.append([[(t, d + lows[axis]) for t, d in taps] for taps in table])
+        starts = [start for taps in table for _, start in taps]
+        lows.append(max(0, -min(starts)))
+        highs.append(max(0, max(starts) + n - g.shape[1 + axis]))
+        offsets.append([[(t, start + lows[axis]) for t, start in taps] for taps in table])
     g = _pad(g, (lows[0], highs[0]), (lows[1], highs[1]))
 
     def phase(rows, columns):
@@ -99,25 +116,33 @@ def scatter(g: jax.Array, w: jax.Array, stride: Pair, padding: Pair, size: Pair)
 
 
 def correlate(
-    x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair, padding: Pair, dense: bool
+    x: jax.Array,
+    g: jax.Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dense: bool,
+    dilation: Pair = (1, 1),
 ) -> jax.Array:
-    """dw[k] = sum of x[o*s + k - p] * g[o] over batch and o, float32.
+    """dw[k] = sum of x[o*s + k*d - p] * g[o] over batch and o, float32.
 
     [kh, kw, C], or (dense) [kh, kw, Cin, Cout].
     """
     size = g.shape[1:3]
     # Only rows and columns that some tap reads; x may be larger than the outputs reach.
-    reach = tuple(
-        (n - 1) * s + k - p for n, s, k, p in zip(size, stride, kernel, padding, strict=True)
+    stops = tuple(
+        (n - 1) * s + k - p
+        for n, s, k, p in zip(size, stride, reach(kernel, dilation), padding, strict=True)
     )
-    extra = tuple(r - n for r, n in zip(reach, x.shape[1:3], strict=True))
+    extra = tuple(stop - n for stop, n in zip(stops, x.shape[1:3], strict=True))
     x = _pad(x, (padding[0], extra[0]), (padding[1], extra[1]))
 
     if not dense:
-        return _correlate_channels(x, g, kernel, stride)
+        return _correlate_channels(x, g, kernel, stride, dilation)
 
     def one(tap):
-        return _pixel_product(_window(x, tap, size, stride), g)
+        start = (tap[0] * dilation[0], tap[1] * dilation[1])
+        return _pixel_product(_window(x, start, size, stride), g)
 
     rows, columns = kernel
     return jnp.stack([jnp.stack([one((i, j)) for j in range(columns)]) for i in range(rows)])
@@ -132,7 +157,9 @@ def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
     return lax.dot_general(a, b, (((0, 1, 2), (0, 1, 2)), ((), ())))
 
 
-def _correlate_channels(x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair) -> jax.Array:
+def _correlate_channels(
+    x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair, dilation: Pair
+) -> jax.Array:
     """`correlate` per channel, of a padded x: [kh, kw, C].
 
     A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. The sum
@@ -144,7 +171,7 @@ def _correlate_channels(x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair) 
     g = g.astype(jnp.float32)
 
     def one(tap):
-        start = (0, tap // columns, tap % columns, 0)
+        start = (0, tap // columns * dilation[0], tap % columns * dilation[1], 0)
         window = lax.dynamic_slice(x, start, (b, (h - 1) * sh + 1, (w - 1) * sw + 1, c))
         product = window[:, ::sh, ::sw].astype(jnp.float32) * g
         return (ones @ product.reshape(-1, c))[0]

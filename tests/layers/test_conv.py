@@ -35,6 +35,23 @@ def test_convolution_equals_torch(kernel, stride, groups, features):
     np.testing.assert_allclose(layer.apply(variables, x), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [1, 8])
+def test_dilated_convolution_equals_torch(groups):
+    torch = pytest.importorskip("torch")
+    x = data(2, 7, 10, 8)
+    layer = Conv(8, 3, groups=groups, dilation=2)
+    variables = randomised(layer, x)
+    kernel = torch.tensor(variables["params"]["kernel"]).permute(3, 2, 0, 1)
+    image = torch.tensor(x).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.conv2d(image, kernel, None, 1, 2, 2, groups)
+    np.testing.assert_allclose(layer.apply(variables, x), expected.permute(0, 2, 3, 1), atol=1e-5)
+
+
+def test_grouped_convolution_has_no_dilation():
+    with pytest.raises(ValueError, match="no dilation"):
+        Conv(8, 3, groups=2, dilation=2).init(jax.random.key(0), data(1, 7, 10, 8))
+
+
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("kernel,stride,padding", [(4, 2, 1), (3, 1, 1), (2, 2, 0)])
 def test_transposed_convolution_equals_torch(depthwise, kernel, stride, padding):

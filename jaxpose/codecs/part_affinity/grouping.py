@@ -1,0 +1,202 @@
+"""From heatmaps and part affinity fields of one picture to people; numpy, on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxpose.codecs.part_affinity.joints import LIMBS, OPENPOSE
+
+# Limbs in the order in which people grow by them: from the neck outwards, the head last.
+_ORDER = tuple(
+    LIMBS.index(limb)
+    for limb in (
+        (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11),
+        (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
+    )
+)  # fmt: skip
+# Limbs that close a circle: they may add the joint that a person lacks, and count nothing.
+_SPARE = (LIMBS.index((2, 16)), LIMBS.index((5, 17)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Grouping:
+    """Options of `decode`; distances are pixels of the maps given to it.
+
+    Attributes:
+      peak_threshold: least value of a joint.
+      peak_distance: a joint suppresses those of its kind that are nearer.
+      samples: points of a limb at which the field is read, its ends among them.
+      field_threshold: least agreement of the field with the limb's direction that a point needs.
+      agreement: share of the points that must be above it (more than this).
+      least_joints: people with fewer are dropped.
+      least_score: people whose mean score a joint is less are dropped.
+    """
+
+    peak_threshold: float = 0.1
+    peak_distance: float = 6.0
+    samples: int = 10
+    field_threshold: float = 0.05
+    agreement: float = 0.8
+    least_joints: int = 3
+    least_score: float = 0.2
+
+
+@dataclasses.dataclass
+class _Person:
+    joints: dict[int, int]  # of the skeleton -> number among the candidates of that joint
+    score: float
+    count: int
+
+
+def decode(
+    heatmaps: np.ndarray, fields: np.ndarray, options: Grouping = Grouping()
+) -> tuple[np.ndarray, np.ndarray]:
+    """People of one picture.
+
+    Joints are peaks of the heatmaps. For each limb, every pair of its joints is scored by the mean
+    agreement of the field with the line between them; the best pairs that share no joint become
+    limbs. People grow limb by limb, a limb joining the person that has its first joint.
+
+    Args:
+      heatmaps: [h, w, 18] or more channels (the background is not read), on the grid on which the
+        joints are wanted: the network's maps after `upsample`.
+      fields: [h, w, 38] on the same grid.
+      options: thresholds.
+
+    Returns:
+      keypoints [N, 18, 3] (x, y, score) on the grid, zeros for missing joints, and scores [N], the
+      sum of the joints' and the limbs' scores times one less than the number of joints.
+
+    Raises:
+      ValueError: arrays whose shapes do not fit.
+    """
+    heatmaps, fields = np.asarray(heatmaps, np.float32), np.asarray(fields, np.float32)
+    joints = OPENPOSE.num_joints
+    if heatmaps.ndim != 3 or heatmaps.shape[-1] < joints:
+        raise ValueError(f"heatmaps have shape {heatmaps.shape}, expected [h, w, {joints}] or more")
+    if fields.shape != (*heatmaps.shape[:2], 2 * len(LIMBS)):
+        raise ValueError(f"fields have shape {fields.shape}, expected [h, w, {2 * len(LIMBS)}]")
+    candidates = [peaks(heatmaps[..., joint], options) for joint in range(joints)]
+    people: list[_Person] = []
+    for limb in _ORDER:
+        first, second = LIMBS[limb]
+        a, b = candidates[first], candidates[second]
+        if len(a) and len(b):
+            pairs = connections(a, b, fields[..., 2 * limb : 2 * limb + 2], options)
+            if limb in _SPARE:
+                _complete(people, first, second, pairs)
+            else:
+                _grow(people, first, second, pairs, a, b)
+        else:
+            # A joint without any partner may still begin a person.
+            for joint, found in ((first, a), (second, b)):
+                owned = {person.joints.get(joint) for person in people}
+                people += [
+                    _Person({joint: i}, float(score), 1)
+                    for i, (_, _, score) in enumerate(found)
+                    if i not in owned
+                ]
+    kept = [
+        person
+        for person in people
+        if person.count >= options.least_joints
+        and person.score / person.count >= options.least_score
+    ]
+    keypoints = np.zeros((len(kept), joints, 3), np.float32)
+    for number, person in enumerate(kept):
+        for joint, index in person.joints.items():
+            keypoints[number, joint] = candidates[joint][index]
+    scores = np.array([person.score * (person.count - 1) for person in kept], np.float32)
+    return keypoints, scores
+
+
+def peaks(heatmap: np.ndarray, options: Grouping = Grouping()) -> np.ndarray:
+    """[n, 3] (x, y, score) of a map's local maxima, in the order of x, then y.
+
+    Strictly above all four neighbours, outside counting as 0. From left to right each suppresses
+    those that come after it and are near; a suppressed one suppresses none.
+    """
+    heatmap = np.where(heatmap < options.peak_threshold, 0, heatmap)
+    padded = np.pad(heatmap, 1)
+    inner = padded[1:-1, 1:-1]
+    higher = (inner > padded[:-2, 1:-1]) & (inner > padded[2:, 1:-1])
+    higher &= (inner > padded[1:-1, :-2]) & (inner > padded[1:-1, 2:])
+    x, y = np.nonzero(higher.T)
+    alive = np.ones(len(x), bool)
+    for i in range(len(x)):
+        if alive[i]:
+            distance = np.hypot(x[i + 1 :] - x[i], y[i + 1 :] - y[i])
+            alive[i + 1 :] &= distance >= options.peak_distance
+    x, y = x[alive], y[alive]
+    return np.stack([x, y, heatmap[y, x]], axis=-1).astype(np.float64)
+
+
+def connections(
+    a: np.ndarray, b: np.ndarray, field: np.ndarray, options: Grouping = Grouping()
+) -> list[tuple[int, int, float]]:
+    """(number in a, number in b, score) of the limbs between joints, the best first.
+
+    The score of a pair is the mean of field . direction over those of the sampled points where it
+    is above the threshold, less a penalty for limbs longer than half the picture's height. Each
+    joint is in one limb at most.
+
+    Args:
+      a, b: joints [n, 3] and [m, 3], neither empty.
+      field: [h, w, 2].
+    """
+    vector = b[None, :, :2] - a[:, None, :2]
+    length = np.linalg.norm(vector, axis=-1)
+    direction = vector / np.where(length > 0, length, 1)[..., None]
+    step = vector[:, :, None] / (options.samples - 1)
+    points = a[:, None, None, :2] + np.arange(options.samples)[:, None] * step
+    x, y = np.rint(points).astype(int).transpose(3, 0, 1, 2)
+    agreement = (field[y, x] * direction[:, :, None]).sum(-1)
+    passed = agreement > options.field_threshold
+    count = passed.sum(-1)
+    mean = np.where(passed, agreement, 0).sum(-1) / np.maximum(count, 1)
+    half = field.shape[0] // 2
+    score = mean + np.minimum(half / np.where(length > 0, length, 1) - 1, 0)
+    usable = (length > 0) & (score > 0) & (count / options.samples > options.agreement)
+    rows, columns = np.nonzero(usable)
+    best = np.argsort(-score[rows, columns], kind="stable")
+    chosen, taken_a, taken_b = [], set(), set()
+    for i, j in zip(rows[best].tolist(), columns[best].tolist(), strict=True):
+        if i not in taken_a and j not in taken_b:
+            chosen.append((i, j, float(score[i, j])))
+            taken_a.add(i)
+            taken_b.add(j)
+    return chosen
+
+
+def _grow(
+    people: list[_Person],
+    first: int,
+    second: int,
+    pairs: Sequence[tuple[int, int, float]],
+    a: np.ndarray,
+    b: np.ndarray,
+) -> None:
+    """Adds limbs to those who have their first joint; the others begin new people."""
+    for i, j, score in pairs:
+        owners = [person for person in people if person.joints.get(first) == i]
+        for person in owners:
+            person.joints[second] = j
+            person.count += 1
+            person.score += b[j, 2] + score
+        if not owners:
+            people.append(_Person({first: i, second: j}, a[i, 2] + b[j, 2] + score, 2))
+
+
+def _complete(
+    people: list[_Person], first: int, second: int, pairs: Sequence[tuple[int, int, float]]
+) -> None:
+    """Gives the joint at the other end to people who lack it."""
+    for i, j, _ in pairs:
+        for person in people:
+            if person.joints.get(first) == i and second not in person.joints:
+                person.joints[second] = j
+            elif person.joints.get(second) == j and first not in person.joints:
+                person.joints[first] = i

@@ -1,0 +1,196 @@
+"""Targets, loss and enlargement of heatmaps and part affinity fields; jax, on the device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxpose.codecs.part_affinity.joints import LIMBS
+
+# A Gaussian ends where it falls below 1 %.
+_LARGEST_EXPONENT = 4.6052
+
+
+def encode_batch(
+    keypoints: ArrayLike,
+    input_size: tuple[int, int],
+    *,
+    stride: int = 8,
+    sigma: float = 7.0,
+    thickness: float = 1.0,
+    limbs: Sequence[tuple[int, int]] = LIMBS,
+) -> tuple[jax.Array, jax.Array]:
+    """Heatmaps and fields of all people of each picture.
+
+    A joint at (x, y) adds exp(-d^2 / (2 sigma^2)) to its map, d being the distance in input pixels
+    from a cell's middle (stride * i + (stride - 1) / 2), where that is at least 1 %; the sum over
+    people is cut at 1. The background is 1 minus the largest joint.
+
+    A limb writes its unit vector to the cells within `thickness` of the line through its joints and
+    inside the box around them that is `thickness` larger on each side, all in cells (coordinates
+    divided by the stride, without the half cell above). Where two people overlap, the later one
+    stands.
+
+    Args:
+      keypoints: [B, P, K, 3] (x, y, labelled) in input pixels; they may lie outside the input.
+      input_size: (H, W) of the input, multiples of the stride.
+      stride: of the maps.
+      sigma: of the Gaussians, in input pixels.
+      thickness: half the width of the fields, in cells.
+      limbs: pairs of joints.
+
+    Returns:
+      heatmaps [B, H/stride, W/stride, K+1] and fields [B, H/stride, W/stride, 2L], float32.
+    """
+    keypoints = jnp.asarray(keypoints, jnp.float32)
+    if keypoints.ndim != 4 or keypoints.shape[-1] != 3:
+        raise ValueError(f"keypoints have shape {keypoints.shape}, expected [B, P, K, 3]")
+    if input_size[0] % stride or input_size[1] % stride:
+        raise ValueError(f"input size {input_size} must be multiples of the stride {stride}")
+    batch, people, joints, _ = keypoints.shape
+    height, width = input_size[0] // stride, input_size[1] // stride
+    # Targets are data; and the loop below has no reverse-mode derivative.
+    keypoints = lax.stop_gradient(keypoints)
+    labelled = keypoints[..., 2] > 0
+    points = jnp.where(labelled[..., None], keypoints[..., :2], 0)
+    first, second = np.array(limbs).T
+
+    def draw(person: jax.Array, maps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        heatmaps, fields = maps
+        at = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)  # [B, K, 2]
+        seen = lax.dynamic_index_in_dim(labelled, person, 1, keepdims=False)
+        heatmaps += _gaussians(at, seen, (height, width), stride, sigma)
+        a, b = at[:, first] / stride, at[:, second] / stride
+        inside, direction = _limbs(a, b, (height, width), thickness)
+        inside &= (seen[:, first] & seen[:, second])[:, None, None]
+        fields = jnp.where(inside[..., None], direction[:, None, None], fields)
+        return heatmaps, fields
+
+    heatmaps = jnp.zeros((batch, height, width, joints), jnp.float32)
+    fields = jnp.zeros((batch, height, width, len(limbs), 2), jnp.float32)
+    if people:
+        # Up to the last person that the batch has: empty slots cost nothing.
+        present = labelled.any(axis=(0, 2))
+        last = jnp.max(jnp.where(present, jnp.arange(1, people + 1), 0))
+        heatmaps, fields = lax.fori_loop(0, last, draw, (heatmaps, fields))
+    heatmaps = jnp.minimum(heatmaps, 1)
+    background = 1 - heatmaps.max(axis=-1, keepdims=True)
+    heatmaps = jnp.concatenate([heatmaps, background], axis=-1)
+    return heatmaps, fields.reshape(batch, height, width, 2 * len(limbs))
+
+
+def _gaussians(
+    points: jax.Array, seen: jax.Array, size: tuple[int, int], stride: int, sigma: float
+) -> jax.Array:
+    """[B, h, w, K] of joints [B, K, 2]."""
+    middle = (stride - 1) / 2
+
+    def squared(length: int, at: jax.Array) -> jax.Array:
+        distance = stride * np.arange(length, dtype=np.float32)[:, None] + middle - at[:, None]
+        return distance**2 / (2 * sigma**2)
+
+    rows, columns = squared(size[0], points[..., 1]), squared(size[1], points[..., 0])
+    exponent = rows[:, :, None] + columns[:, None]
+    drawn = (exponent <= _LARGEST_EXPONENT) & seen[:, None, None]
+    return jnp.where(drawn, jnp.exp(-exponent), 0)
+
+
+def _limbs(
+    a: jax.Array, b: jax.Array, size: tuple[int, int], thickness: float
+) -> tuple[jax.Array, jax.Array]:
+    """Where limbs from a to b, [B, L, 2] in cells, lie: bool [B, h, w, L]; directions [B, L, 2]."""
+    vector = b - a
+    length = jnp.linalg.norm(vector, axis=-1, keepdims=True)
+    direction = vector / jnp.maximum(length, 1e-7)
+    low = jnp.floor(jnp.maximum(jnp.minimum(a, b) - thickness, 0))
+    high = jnp.floor(jnp.minimum(jnp.maximum(a, b) + thickness, np.array(size[::-1])))
+    y = jnp.arange(size[0], dtype=jnp.float32)[:, None, None]
+    x = jnp.arange(size[1], dtype=jnp.float32)[None, :, None]
+
+    def each(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The x and the y of [B, L, 2], to be compared with the cells."""
+        return values[:, None, None, :, 0], values[:, None, None, :, 1]
+
+    (ax, ay), (dx, dy), (x0, y0), (x1, y1) = map(each, (a, direction, low, high))
+    near = jnp.abs((x - ax) * dy - (y - ay) * dx) <= thickness
+    near &= (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+    return near & (length[:, None, None, :, 0] >= 1e-7), direction
+
+
+def loss(
+    outputs: Sequence[ArrayLike],
+    heatmaps: ArrayLike,
+    fields: ArrayLike,
+    mask: ArrayLike | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """(heatmap loss, field loss): half the squared error, summed over stages, cells and channels.
+
+    Means over the batch alone, as in the public code, whose learning rate goes with it.
+
+    Args:
+      outputs: of the network: heatmaps and fields of its first stage, of the second, ...
+      heatmaps: targets [B, h, w, K+1].
+      fields: targets [B, h, w, 2L].
+      mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; None means 1 everywhere.
+
+    Returns:
+      Two float32 scalars.
+
+    Raises:
+      ValueError: arrays whose shapes do not fit.
+    """
+    if not outputs or len(outputs) % 2:
+        raise ValueError(f"{len(outputs)} outputs are not pairs of heatmaps and fields")
+
+    def error(predictions: Sequence[ArrayLike], target: ArrayLike, name: str) -> jax.Array:
+        target = jnp.asarray(target, jnp.float32)
+        total = jnp.zeros((), jnp.float32)
+        for prediction in predictions:
+            prediction = jnp.asarray(prediction, jnp.float32)
+            if prediction.shape != target.shape:
+                raise ValueError(f"{name}: {prediction.shape} predicted, target {target.shape}")
+            difference = prediction - target
+            if mask is not None:
+                weight = jnp.asarray(mask, jnp.float32)
+                if weight.shape != target.shape[:3]:
+                    raise ValueError(f"mask has shape {weight.shape}, not {target.shape[:3]}")
+                difference = difference * weight[..., None]
+            total += jnp.square(difference).sum()
+        return total / (2 * target.shape[0])
+
+    return error(outputs[::2], heatmaps, "heatmaps"), error(outputs[1::2], fields, "fields")
+
+
+def upsample(maps: ArrayLike, factor: int = 8) -> jax.Array:
+    """[B, h, w, C] -> [B, factor*h, factor*w, C], bicubic with half-pixel centres.
+
+    The kernel is that of OpenCV and PyTorch (a = -0.75); borders are repeated.
+    """
+    maps = jnp.asarray(maps, jnp.float32)
+    rows, columns = (_cubic(n, factor) for n in maps.shape[1:3])
+    return jnp.einsum("yi,bijc,xj->byxc", rows, maps, columns, precision=lax.Precision.HIGHEST)
+
+
+@functools.cache
+def _cubic(n: int, factor: int) -> np.ndarray:
+    """[factor * n, n] weights of four neighbours each."""
+    a = -0.75
+    at = (np.arange(factor * n) + 0.5) / factor - 0.5
+    base = np.floor(at).astype(int)
+    weights = np.zeros((factor * n, n))
+    for tap in range(-1, 3):
+        t = np.abs(at - (base + tap))
+        near = ((a + 2) * t - (a + 3)) * t**2 + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        np.add.at(
+            weights,
+            (np.arange(factor * n), np.clip(base + tap, 0, n - 1)),
+            np.where(t <= 1, near, far),
+        )
+    return weights.astype(np.float32)

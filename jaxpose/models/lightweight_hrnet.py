@@ -1,0 +1,245 @@
+"""Lightweight HRNet: a lightweight network for bottom-up pose estimation (Liao et al. 2024).
+
+image [B,H,W,3] -> convolutions and Lite Conv Modules (section III-C) -> four maps at 1/4 to 1/32,
+which exchange channels (CEM, III-D) as they become branches -> EfficientHRNet's network with two
+stages, of 2 and of 4 branches -> heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K].
+
+There is no public code. Sizes and strides that Table I prints against its own feature maps, and
+what the text leaves open, are chosen so that all six printed sizes (r = 0, -1, -2) come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxpose import ops
+from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init
+from jaxpose.models.efficient_hrnet import Scaling, branch_widths, pose_from_taps
+from jaxpose.models.efficientnet import B0, scaled_width
+from jaxpose.models.hrnet import CONV_INIT, policy
+from jaxpose.models.hrnet_stages import Stage
+
+VARIANTS = ("proj", "plain")
+# How much of every map is exchanged -> order in which the maps' chunks are dealt out, from A1 = 1.
+EXCHANGES = {"half": (3, 2, 4, 1), "all": (1, 2, 3, 4)}
+
+
+class Piece(NamedTuple):
+    """Channels start to stop of map A_{source+1}."""
+
+    source: int
+    start: int
+    stop: int
+
+
+def exchange_pieces(
+    widths: Sequence[int],
+    exchange: str = "half",
+    order: Sequence[int] | None = None,
+    groups: int = 4,
+) -> tuple[tuple[Piece, ...], ...]:
+    """Which channels the CEM gives to each branch: a permutation of all channels.
+
+    The first half of every map's channels (or all of them) is cut into `groups` equal chunks. The
+    first chunks of all maps in `order`, then the second ones and so on, make one long sequence,
+    which is dealt out again: as many channels to each map as it gave away, then the half that it
+    kept. This rule, with the default order, is the one that gives the paper's Table IV; "all",
+    which the paper rejects, gives its Table III.
+
+    Args:
+      widths: channels of A1, A2, ...
+      exchange: "half" or "all".
+      order: of the maps, counted from 1; None: the paper's, see `EXCHANGES`.
+      groups: chunks a map.
+
+    Returns:
+      For each map the pieces that A_n' consists of, in order.
+
+    Raises:
+      ValueError: an order that is no permutation, or a map that cannot be cut into equal chunks.
+    """
+    order = EXCHANGES[exchange] if order is None else tuple(order)
+    if sorted(order) != list(range(1, len(widths) + 1)):
+        raise ValueError(f"CEM: order {order} must name each of the {len(widths)} maps once")
+    given = [width // 2 if exchange == "half" else width for width in widths]
+    for number, (width, part) in enumerate(zip(widths, given, strict=True), 1):
+        if groups < 1 or part % groups or (exchange == "half" and width % 2):
+            raise ValueError(
+                f"CEM: {exchange} of the {width} channels of A{number} cannot be cut into "
+                f"{groups} equal chunks"
+            )
+    sequence = []
+    for group in range(groups):
+        for source in (number - 1 for number in order):
+            chunk = given[source] // groups
+            sequence += [(source, chunk * group + channel) for channel in range(chunk)]
+    branches, first = [], 0
+    for number, (width, part) in enumerate(zip(widths, given, strict=True)):
+        kept = [(number, channel) for channel in range(part, width)]
+        branches.append(_joined(sequence[first : first + part] + kept))
+        first += part
+    return tuple(branches)
+
+
+def _joined(channels: list[tuple[int, int]]) -> tuple[Piece, ...]:
+    """Neighbouring channels of one map as one piece."""
+    pieces: list[Piece] = []
+    for source, channel in channels:
+        if pieces and pieces[-1].source == source and pieces[-1].stop == channel:
+            pieces[-1] = pieces[-1]._replace(stop=channel + 1)
+        else:
+            pieces.append(Piece(source, channel, channel + 1))
+    return tuple(pieces)
+
+
+def exchange_channels(
+    maps: Sequence[jax.Array], pieces: Sequence[Sequence[Piece]]
+) -> list[jax.Array]:
+    """A_n' of Figure 3: all of the size of the first map, to which the others are enlarged."""
+    size = maps[0].shape[1:3]
+    maps = [maps[0], *(ops.resize(x, size=size, method="nearest") for x in maps[1:])]
+    return [
+        jnp.concatenate(
+            [lax.slice_in_dim(maps[p.source], p.start, p.stop, axis=-1) for p in branch], axis=-1
+        )
+        for branch in pieces
+    ]
+
+
+class LiteConvModule(nn.Module):
+    """Section III-C: [B,H,W,C] -> [B,H/2,W/2,features], features > C.
+
+    Two branches on the same input, C11 with as many channels as it and C12 with those that are
+    still missing; side by side, shuffled; then half of the channels through one more convolution,
+    and shuffled again. A branch is a 3x3 convolution of stride 2, in the variant "proj" after a
+    1x1 one that brings the input to the branch's width.
+    """
+
+    features: int
+    variant: str
+    conv: ModuleDef
+    norm: ModuleDef
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        if self.features <= channels or self.features % 2:
+            raise ValueError(
+                f"lightweight_hrnet: a Lite Conv Module makes an even number of channels above its "
+                f"{channels}, not {self.features}"
+            )
+        block = partial(ConvNormAct, conv=self.conv, norm=self.norm)
+        branches = []
+        for name, width in (("c11", channels), ("c12", self.features - channels)):
+            y = x
+            if self.variant == "proj":
+                y = block(width, name=f"{name}_proj")(y, train)
+            branches.append(block(width, 3, 2, name=name)(y, train))
+        x = ops.channel_shuffle(jnp.concatenate(branches, axis=-1), groups=2)
+        first, second = jnp.split(x, 2, axis=-1)
+        first = block(self.features // 2, 3, name="c21")(first, train)
+        return ops.channel_shuffle(jnp.concatenate([first, second], axis=-1), groups=2)
+
+
+class LiteBackbone(nn.Module):
+    """[B,H,W,3] -> A1 ... A4 at 1/4, 1/8, 1/16, 1/32 (Table I, without its stem at full size).
+
+    Attributes:
+      widths: of EfficientNet's seven stages; the first is the stem's.
+      variant: of the Lite Conv Modules.
+    """
+
+    widths: tuple[int, ...]
+    variant: str
+    conv: ModuleDef
+    norm: ModuleDef
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
+        layers = dict(conv=self.conv, norm=self.norm)
+        dense = partial(ConvNormAct, kernel_size=3, **layers)
+        lite = partial(LiteConvModule, variant=self.variant, **layers)
+        stem, *widths = self.widths
+        x = dense(stem, stride=2, name="stem")(x, train)
+        maps = []
+        for layer, name, width in zip(
+            (lite, lite, lite, dense, lite, dense),
+            ("l1", "l2", "l3", "c4", "l5", "c6"),
+            widths,
+            strict=True,
+        ):
+            x = layer(width, name=name)(x, train)
+            maps.append(x)
+        a1, a2, _, a3, _, a4 = maps
+        return [a1, a2, a3, a4]
+
+
+class LightweightHRNet(nn.Module):
+    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+
+    Both float32; the first K channels of the first map are heatmaps, the other K are tags.
+
+    Attributes:
+      scaling: EfficientHRNet's of the same phi = r.
+      num_keypoints: K.
+      cem: whether the maps exchange channels as they become branches. The layers are the same with
+        and without, only their strides differ: Table VI, and Table V for False.
+      exchange: "half" of every map's channels (Table IV) or "all" of them (Table III).
+      order: in which the maps' chunks are dealt out, e.g. (3, 2, 4, 1) for A3, A2, A4, A1; None:
+        the one that reproduces the table.
+      groups: chunks that a map's exchanged channels are cut into.
+      variant: of the Lite Conv Modules, "proj" with or "plain" without 1x1 convolutions. Both are
+        within the text; "plain" misses the printed size of r = 0 by a rounding.
+      conv_init: "paper" = N(0, 0.001), or "kaiming"; the backbone always has the latter (nothing
+        is said of pre-training).
+      dtype: of the arithmetic; parameters stay float32.
+      bn_axis: mesh axis over which batch norm shares its statistics.
+    """
+
+    scaling: Scaling
+    num_keypoints: int = 17
+    cem: bool = True
+    exchange: str = "half"
+    order: tuple[int, ...] | None = None
+    groups: int = 4
+    variant: str = "proj"
+    conv_init: str = "paper"
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    def __post_init__(self):
+        check_choice("lightweight_hrnet: exchange", self.exchange, EXCHANGES)
+        check_choice("lightweight_hrnet: variant", self.variant, VARIANTS)
+        check_choice("lightweight_hrnet: conv_init", self.conv_init, CONV_INIT)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        check_images(x, 32, "lightweight_hrnet")
+        layers = policy(self.conv_init, self.dtype, self.bn_axis)
+        maps = LiteBackbone(
+            tuple(scaled_width(row.features, self.scaling.width) for row in B0),
+            self.variant,
+            partial(layers["conv"], kernel_init=init.kaiming_fan_out),
+            layers["norm"],
+            name="backbone",
+        )(x.astype(self.dtype), train)
+        strides = (1, 1, 1, 1)
+        if self.cem:
+            widths = [x.shape[-1] for x in maps]
+            pieces = exchange_pieces(widths, self.exchange, self.order, self.groups)
+            # Back to the branches' sizes by the layers that enter them. The paper prints 2n.
+            maps, strides = exchange_channels(maps, pieces), (1, 2, 4, 8)
+        widths = branch_widths(self.scaling.phi)
+        stages = [
+            Stage("stage1", "trans1", widths[:2], modules=1),
+            Stage("stage2", "trans2", widths, modules=3, outputs=1),
+        ]
+        return pose_from_taps(maps, stages, self.num_keypoints, layers, train, strides)

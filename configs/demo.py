@@ -18,7 +18,7 @@ def get_config():
     config.model_options.deconv_init = "kaiming"
     config.sigma = 1.5
     config.batch_size = 16
-    config.epochs = 4.25
+    config.epochs = 4.5
     config.optimizer.learning_rate = 2e-3
     config.schedule.name = "cosine"
     config.schedule.warmup_steps = 100

@@ -140,3 +140,63 @@ def test_normalize():
     for out in (geometry.normalize(images), geometry.normalize(jnp.asarray(images))):
         assert out.dtype == np.float32
         np.testing.assert_allclose(out[0, 0, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "image, size",
+    [
+        ((480, 640), (512, 704)),
+        ((640, 480), (704, 512)),
+        ((427, 640), (512, 768)),
+        ((1080, 1920), (512, 960)),
+        ((640, 640), (512, 512)),
+    ],
+)
+def test_bottomup_size_examples(image, size):
+    found, center, scale = geometry.bottomup_size(image, 512)
+    assert found == size and all(isinstance(side, int) for side in found)
+    height, width = image
+    np.testing.assert_array_equal(center, [int(width / 2 + 0.5), int(height / 2 + 0.5)])
+    assert center.dtype == scale.dtype == np.float32
+    # The short side fits exactly, and both sides of the crop have one scale.
+    matrix = geometry.affine(center, scale, 0, size)
+    np.testing.assert_allclose(matrix[0, 0], min(size) / min(image), rtol=1e-6)
+    np.testing.assert_allclose(200 * scale * matrix[0, 0], size[::-1], rtol=1e-6)
+    np.testing.assert_allclose(geometry.transform(center, matrix), np.array(size[::-1]) / 2)
+
+
+def test_bottomup_size_of_several_scales():
+    sizes = {s: geometry.bottomup_size((480, 640), 512, s, 0.5) for s in (0.5, 1.0, 2.0)}
+    assert {s: found[0] for s, found in sizes.items()} == {
+        0.5: (256, 384),
+        1.0: (512, 768),
+        2.0: (1024, 1536),
+    }
+    for _, center, scale in sizes.values():  # they show the same region
+        np.testing.assert_array_equal(center, [320, 240])
+        np.testing.assert_allclose(scale, [3.6, 2.4], rtol=1e-6)
+    # A short side that is no multiple of 64 is brought up to one; odd sides have their center
+    # half a pixel further.
+    size, center, scale = geometry.bottomup_size((301, 201), 500)
+    assert size == (768, 512)
+    np.testing.assert_array_equal(center, [101, 151])
+    np.testing.assert_allclose(scale, [201 / 200, 768 / 512 * 201 / 200], rtol=1e-6)
+
+
+@pytest.mark.parametrize("image", [(480, 640), (640, 480), (333, 1000), (50, 50)])
+@pytest.mark.parametrize("size", [(256, 256), (448, 640)])
+def test_bottomup_fit_shows_all_of_the_picture(image, size):
+    center, scale = geometry.bottomup_fit(image, size)
+    matrix = geometry.affine(center, scale, 0, size)
+    (left, top), (right, bottom) = geometry.transform([[0, 0], image[::-1]], matrix)
+    zoom = min(size[0] / image[0], size[1] / image[1])
+    np.testing.assert_allclose(matrix[0, 0], zoom, rtol=1e-6)
+    slack = zoom / 2 + 1e-3  # the center is rounded to whole pixels
+    assert left >= -slack and top >= -slack
+    assert right <= size[1] + slack and bottom <= size[0] + slack
+    np.testing.assert_allclose([left + right, top + bottom], size[::-1], atol=2 * slack)
+    points = np.array([[10.0, 20.0], [3.5, 7.25]])
+    there = geometry.transform(points, matrix)
+    np.testing.assert_allclose(
+        geometry.heatmap_to_image(there, center, scale, size), points, atol=1e-4
+    )

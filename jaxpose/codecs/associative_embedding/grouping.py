@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from jaxpose.codecs.associative_embedding.candidates import Candidates, Grouping, candidates
-from jaxpose.codecs.associative_embedding.refinement import refine
+from jaxpose.codecs.associative_embedding.refinement import find_missing
 
 # Joints in the order in which they are matched: COCO's face and shoulders, hips, arms, legs.
 # HigherHRNet takes the first K of the same list for other joint sets.
@@ -42,8 +42,8 @@ def decode(
     """
     options = Grouping(max_people, detection_threshold, tag_threshold, nms_kernel, adjust, refine)
     heatmaps, tags = np.asarray(heatmaps, np.float32), np.asarray(tags, np.float32)
-    found = _candidates(heatmaps[None], tags[None], options=options)
-    return group(Candidates(*(each[0] for each in found)), heatmaps, tags, options)
+    found = jax.device_get(_candidates(heatmaps[None], tags[None], options=options))
+    return group(jax.tree.map(lambda array: array[0], found), heatmaps, tags, options)
 
 
 def group(
@@ -53,9 +53,9 @@ def group(
 
     Args:
       found: of one picture, see `candidates`.
-      heatmaps: [H, W, K]; read by `refine` only.
-      tags: [H, W, K, T]; read by `refine` only.
-      options: those that `found` was made with.
+      heatmaps: [H, W, K] and
+      tags: [H, W, K, T], those that `found` was made from; read only to fill in missing joints.
+      options: those with which it was made.
 
     Returns:
       keypoints float32 [N, K, 3] (x, y, score) on the maps' grid, zeros where a joint is missing,
@@ -63,28 +63,33 @@ def group(
       were filled in. People are in the order in which they were founded.
 
     Raises:
-      ValueError: candidates with tags that are not finite.
+      ValueError: tags that are not finite at candidates, or maps that are not where joints are to
+        be filled in.
     """
-    found = Candidates(*(np.asarray(each) for each in found))
+    found = jax.tree.map(np.asarray, found)
+    heatmaps, tags = (np.ascontiguousarray(maps, np.float32) for maps in (heatmaps, tags))
     members = _match(found, options)
-    present, joint = members >= 0, np.arange(members.shape[1])
+    person, joint = np.nonzero(members >= 0)
+    member = members[person, joint]
+    x, y = found.places[joint, member].T
     keypoints = np.zeros((*members.shape, 3), np.float32)
-    keypoints[..., :2] = found.places[joint, members]
+    keypoints[person, joint, :2] = np.stack([x, y], axis=-1)
     if options.adjust:
-        keypoints[..., :2] += found.offsets[joint, members] + 0.5
-    keypoints[..., 2] = found.values[joint, members]
-    keypoints[~present] = 0
+        keypoints[person, joint, :2] = _adjusted(heatmaps, x, y, joint)
+    keypoints[person, joint, 2] = found.values[joint, member]
     scores = keypoints[..., 2].mean(axis=1)
+
     if options.refine and len(members):
-        seen = np.where(present[..., None], found.tags[joint, members], 0)
-        means = seen.sum(axis=1) / present.sum(axis=1, dtype=np.float32)[:, None]
-        person, missing = np.nonzero(~present)
-        keypoints[person, missing] = refine(
-            np.asarray(heatmaps, np.float32),
-            np.asarray(tags, np.float32),
-            missing,
-            means[person],
+        seen = np.zeros((*members.shape, tags.shape[-1]), np.float32)
+        seen[person, joint] = found.tags[joint, member]
+        means = seen.sum(axis=1) / (members >= 0).sum(axis=1, dtype=np.float32)[:, None]
+        joint, person = np.nonzero(members.T < 0)
+        y, x = np.divmod(
+            find_missing(heatmaps, tags, found.bounds, joint, means[person]), heatmaps.shape[1]
         )
+        heat = heatmaps[y, x, joint]
+        filled = np.column_stack([_adjusted(heatmaps, x, y, joint), heat])
+        keypoints[person, joint] = np.where(heat[:, None] > 0, filled, 0)
     return keypoints, scores
 
 
@@ -137,3 +142,19 @@ def _match(found: Candidates, options: Grouping) -> np.ndarray:
                 sizes[at] = 1
             members[at, joint] = row
     return members[: len(keys)]
+
+
+def _adjusted(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """Pixels of joints [n] moved by half a pixel and a quarter toward the higher neighbour.
+
+    Between equal neighbours the quarter is to the left, or up; beyond the border stands the border.
+
+    Returns:
+      (x, y) [n, 2].
+    """
+    height, width, _ = heatmaps.shape
+    right = heatmaps[y, np.minimum(x + 1, width - 1), joint]
+    left = heatmaps[y, np.maximum(x - 1, 0), joint]
+    below = heatmaps[np.minimum(y + 1, height - 1), x, joint]
+    above = heatmaps[np.maximum(y - 1, 0), x, joint]
+    return np.stack([x + 0.25 + 0.5 * (right > left), y + 0.25 + 0.5 * (below > above)], axis=-1)

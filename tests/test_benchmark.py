@@ -179,7 +179,7 @@ def test_latency_of_a_bottomup_model(crowds, tmp_path, capsys):
 
 @pytest.mark.parametrize("people", [0, 1, 10, 30])
 def test_everybody_drawn_is_found(people):
-    size = (128, 192)
+    size = (192, 256)
     scene = scenes.draw(people, size, missing=0.1, seed=people)
     found = scenes.find(scene, Grouping(refine=False))
     assert len(found) == people

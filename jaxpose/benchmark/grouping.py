@@ -124,11 +124,9 @@ def measure(
         report.progress(f"compiling {source.name}")
         add("network", device, _network(source, flip))
     for number, count in enumerate(counts):
-        scene = jax.device_put(
-            scenes.draw(
-                count, source.input_size, skeleton=source.skeleton, missing=missing, flip=flip
-            )
-        )
+        scene = scenes.draw(
+            count, source.input_size, skeleton=source.skeleton, missing=missing, flip=flip
+        ).on_device()
         maps = scenes.merge(scene)
         if number == 0:
             add("merge", device, lambda s=scene: jax.block_until_ready(scenes.merge(s)))

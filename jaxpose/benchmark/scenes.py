@@ -1,7 +1,7 @@
 """What a bottom-up network says about pictures of so many people, drawn: no weights are needed.
 
-People stand in the cells of a grid, their joints anywhere in it; each has a tag of its own, some
-joints are missing, and the maps have a little noise everywhere.
+People stand in the cells of a grid, their joints somewhere in the middle; each has a tag of its
+own, some joints are missing, and the maps have a little noise everywhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from jaxpose.codecs.associative_embedding import Candidates, Grouping
 from jaxpose.skeletons import COCO, Skeleton
 
 SIGMA = 2.0  # of the peaks, in pixels of each map, as trained networks have them
+# Distance of one person's tags from the next one's. It is rounded up where grouping rounds, and
+# twice it down: else two people who each lack a joint could be matched across a third.
+APART = 2.7
 
 Outputs = tuple[np.ndarray, np.ndarray]  # [1, H/4, W/4, 2K] and [1, H/2, W/2, K]
 Maps = tuple[jax.Array, jax.Array]  # heatmaps [1, H, W, K] and tags [1, H, W, K, T]
@@ -36,6 +39,11 @@ class Scene:
     size: tuple[int, int]
     joints: np.ndarray
     skeleton: Skeleton
+
+    def on_device(self) -> Scene:
+        """The same with its maps on the device."""
+        outputs, mirrored = jax.device_put((self.outputs, self.mirrored))
+        return dataclasses.replace(self, outputs=outputs, mirrored=mirrored)
 
 
 def draw(
@@ -59,15 +67,16 @@ def draw(
     rng = np.random.default_rng(seed)
     count, (height, width) = skeleton.num_joints, size
     columns = max(1, math.ceil(math.sqrt(people * width / height)))
-    rows = math.ceil(people / columns)
+    rows = max(1, math.ceil(people / columns))
     cell = np.array([width / columns, height / rows])
     corner = np.array([divmod(n, columns)[::-1] for n in range(people)]).reshape(-1, 2) * cell
     # On the grid of the low map, so that peaks are sharp in both.
-    points = corner[:, None] + rng.uniform(0.2, 0.8, (people, count, 2)) * cell
+    points = corner[:, None] + rng.uniform(0.3, 0.7, (people, count, 2)) * cell
     points = points // 4 * 4 + 2
     there = rng.uniform(size=(people, count)) >= missing
     joints = np.concatenate([points, there[..., None]], -1)
-    tags = 2 * np.arange(people)[:, None] + rng.normal(0, 0.05, (people, count))
+    spacing = APART / math.sqrt(2 if flip else 1)
+    tags = spacing * np.arange(people)[:, None] + rng.normal(0, 0.02, (people, count))
     heat = rng.uniform(0.5, 0.9, (people, count)) * there
 
     low = rng.normal(0, 0.01, (height // 4, width // 4, 2 * count))
@@ -75,10 +84,11 @@ def draw(
     for person in range(people):
         for k in np.flatnonzero(there[person]):
             for maps, stride in ((low, 4), (high, 2)):
-                stamp = _stamp(maps.shape[:2], points[person, k] / stride)
-                maps[..., k] = np.maximum(maps[..., k], heat[person, k] * stamp)
+                stamp = heat[person, k] * _stamp(maps.shape[:2], points[person, k] / stride)
+                higher = stamp > maps[..., k]
+                maps[..., k][higher] = stamp[higher]
                 if stride == 4:
-                    low[..., count + k][stamp > 0.1] = tags[person, k]
+                    maps[..., count + k][higher & (stamp > 0.05)] = tags[person, k]
     outputs = tuple(maps[None].astype(np.float32) for maps in (low, high))
     mirrored = None
     if flip:

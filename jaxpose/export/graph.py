@@ -26,6 +26,7 @@ Operators and their attributes (sizes are (height, width)):
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -160,28 +161,62 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
     )
 
 
+def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
+    """Inputs of two convolutions with the batch norm `node` of their sum multiplied into both."""
+    x, scale, shift, mean, variance = node.inputs
+    nothing = Const(np.zeros_like(mean.array))
+    whole = (x, scale, shift, mean, variance)
+    factor = (x, scale, nothing, nothing, variance)
+    return [
+        _fold_norm(conv, replace(node, inputs=inputs))
+        for conv, inputs in zip(convs, (whole, factor), strict=True)
+    ]
+
+
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
     """Moves bias additions and, unless `fold_bn` is False, batch norms into the convolution before.
 
-    Only where the convolution's result has no other reader. With `fold_bn=False` a bias is moved
-    only into the convolution of the same Flax module, so that every parameter stays one.
+    Or into the two convolutions before, when their sum is normalised. Only where a result has no
+    other reader. With `fold_bn=False` a bias is moved only into the convolution of the same Flax
+    module, so that every parameter stays one.
     """
     users = _users(graph)
     producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it
+    sums: dict[str, Node] = {}  # tensor name -> the addition of two convolutions that writes it
     nodes: list[Node] = []
+
+    def put(old: Node, new: Node) -> None:
+        nodes[[n is old for n in nodes].index(True)] = new
+
+    def conv_of(value: Tensor | Const) -> Node | None:
+        alone = isinstance(value, Tensor) and users[value.name] == 1
+        return producer.get(value.name) if alone else None
+
     for node in graph.nodes:
         source = node.inputs[0]
-        conv = producer.get(source.name) if isinstance(source, Tensor) else None
-        if conv is not None and users[source.name] == 1 and len(node.inputs) > 1:
+        conv = conv_of(source)
+        if conv is not None and len(node.inputs) > 1:
             inputs = _add_bias(conv, node, fold_bn)
             if inputs is None and fold_bn:
                 inputs = _fold_norm(conv, node)
             if inputs is not None:
                 merged = replace(conv, inputs=inputs, outputs=node.outputs)
-                nodes[[n is conv for n in nodes].index(True)] = merged
+                put(conv, merged)
                 producer[node.outputs[0].name] = merged
                 continue
+        added = sums.get(source.name) if isinstance(source, Tensor) else None
+        if node.op == "batch_norm" and fold_bn and added is not None and users[source.name] == 1:
+            convs = [producer[x.name] for x in added.inputs]
+            for conv, inputs in zip(convs, _fold_into_sum(convs, node), strict=True):
+                merged = replace(conv, inputs=inputs)
+                put(conv, merged)
+                producer[conv.outputs[0].name] = merged
+            put(added, replace(added, outputs=node.outputs))
+            continue
         nodes.append(node)
         if node.op in ("conv", "conv_transpose"):
             producer[node.outputs[0].name] = node
+        elif node.op == "binary" and node.attrs["kind"] == "add":
+            if all(conv_of(x) is not None for x in node.inputs) and len(set(node.inputs)) == 2:
+                sums[node.outputs[0].name] = node
     return share_constants(Graph(graph.input, graph.outputs, nodes))

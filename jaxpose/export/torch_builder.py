@@ -53,6 +53,9 @@ class _Builder:
         """Puts a module or a parameter into the tree; the same `key` is placed once."""
         if key in self._placed:
             return self._placed[key]
+        # Names that mean something else to torch (half, type, ...) get an underscore.
+        taken = self.torch.nn.Module
+        path = tuple(f"{name}_" if hasattr(taken, name) else name for name in path)
         owner = self.root
         for name in path[:-1]:
             if name not in owner._modules:

@@ -10,7 +10,7 @@ import jaxpose
 from jaxpose import export, ops, skeletons
 from jaxpose.benchmark import scenes
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.export import command
+from jaxpose.export import command, people
 from jaxpose.export.people import compare_people
 from jaxpose.export.source import Source
 from jaxpose.models import litepose, wlitepose
@@ -61,7 +61,10 @@ def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_p
 
         graph = onnx.load(path).graph
         assert [output.name for output in graph.output] == ["heatmaps_tags", "heatmaps"]
-        assert not {"Identity", "Cast", "Shape", "Gather"} & {n.op_type for n in graph.node}
+        kinds = {node.op_type for node in graph.node}
+        assert not {"Identity", "Cast", "Shape", "Gather"} & kinds
+        # WLitePose normalises what attention has weighed: that cannot be part of a convolution.
+        assert ("BatchNormalization" in kinds) == (name == "wlitepose_xs")
 
 
 def layer(kind):
@@ -84,9 +87,9 @@ def layer(kind):
             norm=norm,
         )
         x = ops.conv(x, weight(m, "lift", (1, 1, 3, 16)))
-        x = block(12, 2, name="down")(x, False)
-        x = block(12, 1, name="same")(x, False)
-        light = wlitepose.LightResidual(3, conv, norm, name="light")(x, False)
+        x = block(16, 2, name="down")(x, False)
+        x = block(16, 1, name="same")(x, False)
+        light = wlitepose.LightResidual(2, conv, norm, name="light")(x, False)
         return litepose.FusionDeconv(4, policy["deconv"], norm, name="up")(light, x, False)
 
     return Function(body)
@@ -175,12 +178,13 @@ def test_equal_maps_agree():
 
 def test_a_joint_elsewhere_is_found_out():
     def move(low, high):
-        low[0, ..., 5] = np.roll(low[0, ..., 5], 1, axis=1)
-        high[0, ..., 5] = np.roll(high[0, ..., 5], 2, axis=1)
+        for channel in (5, 17 + 5):
+            low[0, :, 1:, channel] = low[0, :, :-1, channel].copy()
+        high[0, :, 2:, 5] = high[0, :, :-2, 5].copy()
 
     outputs = drawn()
     agreement = compare_people(outputs, changed(outputs, move), SIZE, Grouping())
-    assert not agreement.holds and agreement.keypoint == pytest.approx(4, abs=0.5)
+    assert not agreement.holds and agreement.keypoint == pytest.approx(4, abs=1.2)
     assert agreement.more == 0
 
 
@@ -196,25 +200,26 @@ def test_a_person_more_is_found_out():
 
 
 def test_what_rounding_decides_is_a_tie():
-    outputs = drawn(1)
-    for maps in outputs:  # flat in every direction from the peak: the quarter offset is a toss-up
-        maps[..., : 17 if maps.shape[-1] == 34 else None].round(2, out=maps[..., :17])
-    outputs[0][..., :17] = 0
-    y, x = np.unravel_index(outputs[1][0, ..., 3].argmax(), outputs[1].shape[1:3])
+    outputs = [x[:1] for x in drawn(1)]
+    options = Grouping(detection_threshold=0.05, refine=False)
+    joint = int(np.argmax(outputs[1].max((0, 1, 2))))
+    peak = float(people._merge(tuple(outputs), SIZE)[0][..., joint].max())
 
-    def tilt(low, high):
-        high[0, y, x + 1, 3] += 2e-6
+    def scaled(height):
+        """The joint's peak is so high."""
 
-    rounded = changed(outputs, lambda low, high: None)
-    rounded[1][0, y, x + 1, 3] = rounded[1][0, y, x - 1, 3]
-    agreement = compare_people(rounded, changed(rounded, tilt), SIZE, Grouping())
-    assert agreement.holds and agreement.ties == 1 and agreement.keypoint == 0
+        def scale(low, high):
+            low[..., joint] *= height / peak
+            high[..., joint] *= height / peak
 
-    def lean(low, high):  # by more than rounding does
-        high[0, y, x + 1, 3] += 2e-2
+        return changed(outputs, scale)
 
-    agreement = compare_people(rounded, changed(rounded, lean), SIZE, Grouping())
-    assert not agreement.holds
+    edge = scaled(0.05 + 1e-7)  # it counts from 0.05 on
+    agreement = compare_people(edge, scaled(0.05 - 1e-7), SIZE, options)
+    assert agreement.holds and agreement.ties == 1 and "1 left out as ties" in str(agreement)
+    clear = scaled(0.06)
+    agreement = compare_people(clear, scaled(0.04), SIZE, options)
+    assert not agreement.holds and agreement.keypoint == np.inf and agreement.ties == 0
 
 
 def test_untrained_networks_have_people_to_compare():

@@ -197,6 +197,25 @@ def test_a_result_with_two_readers_keeps_its_norm_apart():
     assert [n.op for n in nodes] == ["conv", "batch_norm", "global_avg_pool", "binary"]
 
 
+def summed(m, x):
+    """Two convolutions, one with a bias, whose sum is normalised."""
+    left = ops.conv_transpose(x, weight(m, "left", (4, 4, 3, 5)))
+    right = ops.conv_transpose(x + 1, weight(m, "right", (4, 4, 3, 5))) + weight(m, "bias", (5,))
+    return norm(m, left + right)
+
+
+def test_the_norm_of_a_sum_goes_into_both_convolutions():
+    pytest.importorskip("torch")
+    model = Function(summed)
+    variables = initialized(model, SIZE)
+    nodes = fold(trace(model, variables, SIZE)).nodes
+    assert sorted(n.op for n in nodes) == ["binary", "binary", "conv_transpose", "conv_transpose"]
+    x = images(SIZE)
+    for fold_bn in (True, False):
+        got = run_torch(model, variables, x, fold_bn=fold_bn)
+        np.testing.assert_allclose(got, run_jax(model, variables, x), rtol=1e-5, atol=1e-5)
+
+
 def test_a_shared_module_stays_shared():
     torch = pytest.importorskip("torch")
 

@@ -26,7 +26,6 @@ EXACT = [
     ("el_hrnet_w32", (256, 256), 16, {}, 4_856_544, 2_861_514_240, 5_032_672),
     ("el_hrnet_w32", (256, 192), 17, {"cbam": False}, 4_670_257, 2_133_344_256, 4_670_257),
     ("el_hrnet_w32", (256, 192), 17, {"reduction": 8}, 5_032_705, 2_146_674_304, 5_384_961),
-    ("el_hrnet_w32", (256, 192), 17, {"reduction": 4}, 5_384_961, 2_147_378_816, 6_089_473),
     ("el_hrnet_w32", (256, 192), 17, {"groups": 16}, 5_165_313, 2_188_347_008, 5_341_441),
     ("higher_hrnet_w32", (512, 512), 17, {}, 28_645_331, 46_203_404_288, 28_645_331),
     ("higher_hrnet_w48", (640, 640), 17, {}, 63_827_139, 149_468_774_400, 63_827_139),
@@ -40,10 +39,9 @@ def test_exact_counts(name, size, keypoints, options, params, macs, called):
     assert sum(stage.macs for stage in result.stages) == macs
 
 
-@pytest.mark.parametrize("groups,millions,giga", [(8, 5.562, 2.280), (1, 11.110, 3.569)])
-def test_dense_groups_of_the_light_block(groups, millions, giga):
-    result = summary.count("el_hrnet_w32", groups=groups)
-    assert (round(result.params / 1e6, 3), round(result.macs / 1e9, 3)) == (millions, giga)
+def test_dense_groups_of_the_light_block():
+    result = summary.count("el_hrnet_w32", groups=1)
+    assert (round(result.params / 1e6, 3), round(result.macs / 1e9, 3)) == (11.110, 3.569)
 
 
 def test_a_transposed_convolution_counted_at_its_output():

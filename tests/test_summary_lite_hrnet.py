@@ -142,7 +142,7 @@ def test_totals_and_parts_at_256x192(name):
         found = [row for row in rows if re.search(part, row.name)]
         assert sum(row.params for row in found) == params, part
         cost = sum(row.macs for row in found) / 1e6
-        assert macs is None or cost == pytest.approx(macs, abs=0.0051), part
+        assert macs is None or cost == pytest.approx(macs, abs=0.011), part
 
 
 NAMES = [name for name in models.list_models() if re.match("(wider_)?(naive_)?(lite|dite)_", name)]

@@ -55,11 +55,12 @@ def test_published_rows_are_reproduced_to_the_printed_digit(name):
         case = (row.input_size, row.num_keypoints)
         if case not in counts:
             counts[case] = summary.count(name, *case)
-        digits = 2 if row.convention == "mmcv" else 1
-        counted = getattr(counts[case], row.convention) / 1e9
+        two = row.convention in ("mmcv", "torchstat")
+        digits = 2 if two else len(f"{row.gflops}".partition(".")[2])
+        params, counted = counts[case].printed(row.convention)
         agrees = f"{counted:.{digits}f}" == f"{row.gflops:.{digits}f}"
         if row.params is not None:
-            agrees &= f"{counts[case].params / 1e6:.1f}" == f"{row.params:.1f}"
+            agrees &= f"{params:.1f}" == f"{row.params:.1f}"
         assert agrees == (not row.note)
 
 

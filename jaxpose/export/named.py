@@ -86,8 +86,7 @@ def convert(
             target,
             module,
             groups=groups,
-            dilation=(1, 1),
-            **attrs,
+            **{"dilation": (1, 1), **attrs},
         )
     if op in ("conv_transpose", "depthwise_conv_transpose"):
         dense = op == "conv_transpose"

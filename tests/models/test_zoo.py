@@ -66,7 +66,7 @@ def drawn(model, images):
 
 # The other bottom-up models differ from these in widths alone; half WLitePose, half LitePose has
 # every kind of block of the two families.
-# EL-HRNet's attention has two hidden units at its default, which random weights may both leave dead.
+# By default some of EL-HRNet's attention has two hidden units: random weights may leave both dead.
 OPTIONS = {"el_hrnet_w32": {"reduction": 2}}
 TRAINED = [(name, OPTIONS.get(name, {})) for name in TOPDOWN] + [
     ("wlitepose_xs", {"stages": (1, 4)}),

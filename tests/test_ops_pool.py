@@ -106,6 +106,19 @@ def test_global_pools_and_channel_statistics():
 
 
 @pytest.mark.parametrize(
+    "op,axis", [(ops.global_max_pool, (1, 2)), (ops.channel_max, -1)], ids=["image", "channels"]
+)
+def test_the_gradient_of_a_maximum(op, axis):
+    weights = jnp.arange(op(IMAGE).size, dtype=jnp.float32).reshape(op(IMAGE).shape) + 1
+    expected = weights * (IMAGE == IMAGE.max(axis, keepdims=True))
+    gradient = jax.grad(lambda x: jnp.sum(weights * op(x)))(IMAGE)
+    np.testing.assert_array_equal(gradient, expected)
+    # Of equals, the first: nothing is divided.
+    gradient = jax.grad(lambda x: jnp.sum(op(x)))(jnp.zeros_like(IMAGE))
+    assert gradient.sum() == op(IMAGE).size and set(np.unique(gradient)) == {0, 1}
+
+
+@pytest.mark.parametrize(
     ("kind", "name"),
     [
         ("relu", "relu"),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.ops.named import call
+from jaxpose.ops.pool import maximum
 
 _ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -83,7 +84,7 @@ def _channel_mean(x, *, impl):
 
 
 def _channel_max(x, *, impl):
-    return jnp.max(x, -1, keepdims=True)
+    return maximum(x, -1)
 
 
 def _channel_conv1d(x, w, *, impl):

@@ -80,6 +80,29 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     return call(_global_max_pool, x)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def maximum(x: jax.Array, axis: int) -> jax.Array:
+    """Maximum along an axis that stays, of length 1; the gradient goes to the first of equals.
+
+    JAX's own gradient compares x with the maximum and divides by the number of equals. Where the
+    compiler computes x twice, with other rounding, nothing is equal, and that is 0 / 0.
+    """
+    return jnp.max(x, axis, keepdims=True)
+
+
+def _maximum_forward(x, axis):
+    return maximum(x, axis), x
+
+
+def _maximum_backward(axis, x, g):
+    first = jnp.argmax(x, axis, keepdims=True)
+    place = lax.broadcasted_iota(first.dtype, x.shape, axis % x.ndim)
+    return (jnp.where(place == first, g, 0),)
+
+
+maximum.defvjp(_maximum_forward, _maximum_backward)
+
+
 def _max_pool(x, *, impl, window, stride, padding):
     return lax.reduce_window(
         x,
@@ -187,4 +210,5 @@ def _global_avg_pool(x, *, impl):
 
 
 def _global_max_pool(x, *, impl):
-    return jnp.max(x, (1, 2), keepdims=True)
+    b, h, w, c = x.shape
+    return maximum(x.reshape(b, h * w, c), 1)[:, None]

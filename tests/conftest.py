@@ -11,8 +11,22 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 CACHE = pathlib.Path(tempfile.gettempdir()) / f"jaxpose-test-xla-{os.getuid()}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Nearly all of the time is compilation. Without LLVM's optimisation it is half as long.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # damaged pictures are what some tests are about
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--zoo", action="store_true", help="also the large models (see tests/zoo.py)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--zoo"):
+        return
+    large = [item for item in items if item.get_closest_marker("zoo")]
+    config.hook.pytest_deselected(items=large)
+    items[:] = [item for item in items if item not in set(large)]
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def environment(devices: int = 1) -> dict[str, str]:
     """Environment with so many simulated CPU devices."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
     }
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import export, models, skeletons
+from jaxpose import export, models, ops, skeletons
 from jaxpose.export.source import parse_size, untrained
-from tests.export.networks import images, initialized, run_jax, run_torch
+from tests.export.networks import images, initialized, run_jax, run_onnx, run_torch
+from tests.zoo import every
 
 SIZE = (64, 64)
 TOPDOWN = [name for name in jaxpose.list_models() if models.info(name).paradigm == "topdown"]
+OTHERS = [name for name in jaxpose.list_models() if name not in TOPDOWN]
 LITE = {name for name in TOPDOWN if re.match("(wider_)?(naive_)?(lite|dite)_", name)}
 SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE
 # Layers whose parameters checkpoints have and nothing runs.
@@ -47,7 +49,7 @@ def metadata(name):
     return export.describe(name, skeletons.COCO, SIZE)
 
 
-@pytest.mark.parametrize("name", TOPDOWN)
+@pytest.mark.parametrize("name", every(TOPDOWN))
 def test_onnx_file(name, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -71,20 +73,34 @@ def test_onnx_file(name, tmp_path):
     assert any(name.startswith("backbone/") and name.endswith("/kernel") for name in names)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", every(OTHERS))
+def test_onnx_file_of_several_outputs(name, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = jaxpose.create_model(name)
+    variables, x = initialized(model, SIZE), images(SIZE)
+    with ops.implementation("lax"):  # compiles sooner; what is exported is the same
+        expected = run_jax(model, variables, x)
+    got = run_onnx(model, variables, x, tmp_path / "m.onnx")
+    for mine, theirs in zip(got, expected, strict=True):
+        atol = 1e-4 * max(1, np.abs(theirs).max())
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=atol)
+
+
 def test_hwl_is_a_short_list_of_nodes():
     model, variables, _, _ = network("hwl_mobilenetv3")
     assert len(export.build_graph(model, variables, SIZE).nodes) <= 165
 
 
 @pytest.mark.parametrize("fold_bn", [True, False])
-@pytest.mark.parametrize("name", TOPDOWN)
+@pytest.mark.parametrize("name", every(TOPDOWN))
 def test_torch_module(name, fold_bn):
     pytest.importorskip("torch")
     model, variables, x, expected = network(name)
     np.testing.assert_allclose(run_torch(model, variables, x, fold_bn=fold_bn), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", TOPDOWN)
+@pytest.mark.parametrize("name", every(TOPDOWN))
 def test_torch_keys_follow_the_flax_paths(name):
     pytest.importorskip("torch")
     model, variables, _, _ = network(name)

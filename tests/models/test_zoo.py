@@ -12,6 +12,7 @@ import pytest
 import jaxpose
 from jaxpose import models, ops
 from tests.golden import recipe
+from tests.zoo import every
 
 NAMES = jaxpose.list_models()
 TOPDOWN = [name for name in NAMES if models.info(name).paradigm == "topdown"]
@@ -64,16 +65,8 @@ def drawn(model, images):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-# The other bottom-up models differ from these in widths alone; half WLitePose, half LitePose has
-# every kind of block of the two families.
 # By default some of EL-HRNet's attention has two hidden units: random weights may leave both dead.
 OPTIONS = {"el_hrnet_w32": {"reduction": 2}}
-TRAINED = [(name, OPTIONS.get(name, {})) for name in TOPDOWN] + [
-    ("wlitepose_xs", {"stages": (1, 4)}),
-    ("efficient_hrnet_hm4", {}),
-    ("lightweight_hrnet_rm3", {}),
-    ("lightweight_openpose", {}),
-]
 # Their gradient is zero, up to rounding, by the mathematics: batch norm takes the bias before it
 # away again, a softmax the bias of its logits; and Dite-HRNet has a mask for the lowest resolution
 # of every block that nothing uses (checkpoints have it).
@@ -85,9 +78,9 @@ CANCELLED = re.compile(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name,options", TRAINED)
-def test_every_parameter_gets_a_gradient(name, options):
-    model = jaxpose.create_model(name, **options)
+@pytest.mark.parametrize("name", every(NAMES))
+def test_every_parameter_gets_a_gradient(name):
+    model = jaxpose.create_model(name, **OPTIONS.get(name, {}))
     images = recipe.images(2, 64, 64)
     variables = drawn(model, images)
     rng = np.random.default_rng(0)

@@ -1,0 +1,32 @@
+"""Which models the tests that take long for each of them leave to `make test-zoo`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+# A smaller model of the family has every kind of block of these: they differ in widths and repeats.
+LARGE = {
+    "hrnet_w48",
+    "lite_hrnet_30",
+    "wider_naive_lite_hrnet_18",
+    "dite_hrnet_30",
+    "lite_csw_hrnet_30",
+    "litepose_s",
+    "litepose_m",
+    "litepose_l",
+    "wlitepose_s",
+    "higher_hrnet_w48",
+    "efficient_hrnet_h0",
+    "efficient_hrnet_hm1",
+    "efficient_hrnet_hm2",
+    "efficient_hrnet_hm3",
+    "lightweight_hrnet_r0",
+    "lightweight_hrnet_rm1",
+    "lightweight_hrnet_rm2",
+}
+
+
+def every(names: Iterable[str]) -> list[Any]:
+    """Parameters for `pytest.mark.parametrize`: all names, the large ones for `--zoo` alone."""
+    return [pytest.param(name, marks=pytest.mark.zoo) if name in LARGE else name for name in names]

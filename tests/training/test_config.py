@@ -14,7 +14,7 @@ def make(base=common.get_config, **changes):
     return config
 
 
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_the_defaults_are_valid(base):
     configuration.validate(make(base), devices=8)
 
@@ -127,7 +127,7 @@ def test_differences_name_what_matters():
     assert configuration.differences(old, new) == ["model_options: {} -> {'attention': 'se'}"]
 
 
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_settings_that_are_named_exist(base):
     config = make(base)
     known = set(configuration.flatten(config))

@@ -6,9 +6,10 @@ to which the published scores belong.
 
 The way of a picture: `encode_batch` makes the targets of training (on the device); at test the
 network's outputs go through `aggregate` (both resolutions, the mirror image) and `combine_scales`,
-then `candidates` (peaks, on the device) and `group` (people, on the host). `decode` is the last two
-for one picture; `find` is the device's part of all that. Positions are on the grid of the maps, which `aggregate` brings to the size of the
-network's input; `geometry.heatmap_to_image` leads on to the picture.
+then `candidates` (peaks, on the device) and `group` (people, on the host). `find` is all of that on
+the device; `decode` is the last two for one picture. Positions are on the grid of the maps, which
+`aggregate` brings to the size of the network's input; `geometry.heatmap_to_image` leads on to the
+picture.
 """
 
 from jaxpose.codecs.associative_embedding.aggregation import aggregate, combine_scales, find

@@ -35,7 +35,7 @@ class Pose:
         ValueError: `source` is neither, or cannot be read; or an option that it does not have.
     """
 
-    paradigm: str  # "topdown": people are told by boxes; "bottomup", "part_affinity": found
+    paradigm: str  # "topdown": people are told by boxes; the others find them
     skeleton: Skeleton
     input_size: tuple[int, int]
 

@@ -92,7 +92,7 @@ def test_refused_bottom_up(changes, said):
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"input_size": (364, 370)}, "multiples of 8; the nearest is (360, 368)"),
+        ({"input_size": (362, 370)}, "multiples of 8; the nearest is (360, 368)"),
         ({"data.format": "crowdpose"}, "choose from coco, generated"),
         ({"eval.metric": "crowdpose"}, "choose from coco"),
         ({"eval.agreement": 1.5}, "between 0 and 1"),

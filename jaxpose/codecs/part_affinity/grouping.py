@@ -34,6 +34,9 @@ class Grouping:
       agreement: share of the points that must be above it (more than this).
       least_joints: people with fewer are dropped.
       least_score: people whose mean score a joint is less are dropped.
+
+    Raises:
+      ValueError: fewer than 2 samples.
     """
 
     detection_threshold: float = 0.1
@@ -43,6 +46,10 @@ class Grouping:
     agreement: float = 0.8
     least_joints: int = 3
     least_score: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2, a limb's ends, got {self.samples}")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Grouping:

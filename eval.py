@@ -118,7 +118,7 @@ def read_exported(source: programs.Source, config: ConfigDict) -> dict:
             "give the run or the recipe it comes from"
         )
     size = tuple(told["input_size"])
-    if config.paradigm == "bottomup":
+    if config.paradigm != "topdown":
         if len(config.eval.scales) > 1:
             raise ValueError(
                 f"{source.exported} takes one size, config.eval.scales={config.eval.scales} are "

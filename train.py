@@ -76,7 +76,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         )
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
-    noun = "pictures" if config.paradigm == "bottomup" else "people"
+    noun = "people" if config.paradigm == "topdown" else "pictures"
     say(
         f"{examples} {noun} to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
         f"joints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"

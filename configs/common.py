@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     # Network
-    config.paradigm = "topdown"  # topdown: one person a crop | bottomup: all people of a picture
+    config.paradigm = "topdown"  # one person a crop | bottomup, part_affinity: whole pictures
     config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`, of that paradigm
     config.model_options = ConfigDict()  # keyword arguments of that model, e.g. attention="se"
     config.input_size = (256, 192)  # (height, width) of the input, pixels; multiples of 32
@@ -189,6 +189,36 @@ def bottomup() -> ConfigDict:
         config.data.generated.overlap = 0.3  # 0 = they stand apart ... 1 = behind each other
     config.model_options.unlock()
     _follow(config, 1e-3, 32, 500.0, (350.0, 480.0))
+    return config
+
+
+def part_affinity() -> ConfigDict:
+    """Returns all settings with their defaults for Lightweight OpenPose; COCO's joints alone.
+
+    As `bottomup()`, but for the groups loss and eval.
+    """
+    config = bottomup()
+    config.paradigm = "part_affinity"
+    config.model = "lightweight_openpose"
+    config.sigma = 7.0  # of the Gaussian target, input pixels
+    with config.unlocked():
+        config.loss = ConfigDict()  # squared errors of heatmaps and fields, summed
+        config.loss.thickness = 1.0  # half the width of a limb's field, cells of 8x8 pixels
+
+        config.eval = ConfigDict()
+        config.eval.batch_size = 8  # pictures a step, over all devices and hosts
+        config.eval.flip = False  # average with the mirror image
+        config.eval.scales = (1.0,)  # sizes to average over, shares of the input size; 1 is one
+        config.eval.sizing = "short_side"  # short_side | fixed: input_size is that, or the whole
+        config.eval.detection_threshold = 0.1  # least heatmap value of a joint
+        config.eval.peak_distance = 6.0  # pixels within which a joint is the only one of its kind
+        config.eval.samples = 10  # points of a limb at which the field is read
+        config.eval.field_threshold = 0.05  # least agreement of field and limb at a point
+        config.eval.agreement = 0.8  # share of the points that must be above it
+        config.eval.least_joints = 3  # people with fewer are dropped
+        config.eval.least_score = 0.2  # mean score a joint below which people are dropped
+        config.eval.metric = "coco"  # COCO's joints have no other
+    config.model_options.unlock()
     return config
 
 

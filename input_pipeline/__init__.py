@@ -4,8 +4,8 @@
     for batch in data.batches(start_step): ...
 
 `input_pipeline.batch` describes the batches, `input_pipeline.order` their order. What is in them
-depends on `config.paradigm`: `topdown` has one person a crop, `bottomup` one picture with everybody
-in it.
+depends on `config.paradigm`: `topdown` has one person a crop, `bottomup` and `part_affinity` one
+picture with everybody in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _examples(config: Any) -> Any:
     return examples
 
 
-PARADIGMS = ("topdown", "bottomup")
+PARADIGMS = ("topdown", "bottomup", "part_affinity")
 
 
 def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:

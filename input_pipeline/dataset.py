@@ -39,7 +39,7 @@ def load(config: Any, split: str) -> annotations.Dataset:
     if kind == "generated":
         from input_pipeline import generated
 
-        crowds = config.get("paradigm") == "bottomup"
+        crowds = config.get("paradigm", "topdown") != "topdown"
         write = generated.ensure_crowds if crowds else generated.ensure
         root = write(data.root, **data.get("generated", {}))
         path, folder = root / f"{split}.json", root / "images"

@@ -168,10 +168,19 @@ def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     np.testing.assert_allclose(left, right, rtol=1e-3)
 
 
-def test_latency_of_a_bottomup_model(crowds, tmp_path, capsys):
+def test_steps_with_fields_give_the_losses_of_torch(crowds):
+    pytest.importorskip("torch")
+    task = task_of("lightweight_openpose", SIZE, 3)
+    assert task.model.num_keypoints == 18 and "heatmaps and fields" in task.loss
+    left, right = losses_of(task, steps=3)
+    np.testing.assert_allclose(left, right, rtol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["litepose_xs", "lightweight_openpose"])
+def test_latency_of_a_bottomup_model(crowds, model, capsys):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("torch")
-    words = "latency litepose_xs --size 64x32 --threads 1 --warmup 0 --runs 1 --seconds 0"
+    words = f"latency {model} --size 64x32 --threads 1 --warmup 0 --runs 1 --seconds 0"
     assert benchmark.run(parsed(*words.split(), "--include-prepost")) == 0
     printed = capsys.readouterr().out
     assert "picture + normalise" in printed and "10 people" in printed
@@ -227,6 +236,11 @@ def test_bad_arguments_are_one_line(words, message):
 def test_top_down_networks_have_nothing_to_group(tiny):
     with pytest.raises(ValueError, match="nothing to group"):
         benchmark.run(parsed("grouping", "hwl_mobilenetv3", "--size", "32x32"))
+
+
+def test_fields_are_not_grouped_by_tags(crowds):
+    with pytest.raises(ValueError, match="no tags"):
+        benchmark.run(parsed("grouping", "lightweight_openpose", "--size", "32x32"))
 
 
 def test_a_run_folder_is_a_source(tmp_path):

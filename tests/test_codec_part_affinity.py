@@ -101,6 +101,8 @@ def test_wrong_shapes_are_refused():
         part_affinity.loss([np.zeros((1, 2, 2, 19))], np.zeros((1, 2, 2, 19)), None)
     with pytest.raises(ValueError, match="38"):
         part_affinity.decode(np.zeros((8, 8, 19)), np.zeros((8, 8, 19)))
+    with pytest.raises(ValueError, match="at least 2"):
+        Grouping(samples=1)
 
 
 def test_neck_is_between_the_shoulders_and_coco_comes_back():

@@ -120,7 +120,7 @@ def test_check_scores_what_it_trains_on(name):
     assert config.eval.flip == (config.augment.flip > 0)
 
 
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_unknown_keys_are_refused_and_model_options_are_open(base):
     config = base()
     with pytest.raises(AttributeError, match="batch_size"):
@@ -136,7 +136,7 @@ def test_every_key_has_its_line_of_explanation():
     text = (FOLDER / "common.py").read_text()
     functions = re.split(r"^def ", text, flags=re.MULTILINE)
     body = "".join(f.split("with config.unlocked")[-1] for f in functions
-                   if f.startswith(("get_config", "bottomup")))  # fmt: skip
+                   if f.startswith(("get_config", "bottomup", "part_affinity")))  # fmt: skip
     plain = {"train_annotations", "val_annotations", "generated.seed"}  # the name says it
     pattern = re.compile(r"^ +config\.(?:data\.)?([\w.]+) = (.*)$", re.MULTILINE)
     assert len(pattern.findall(body)) > 90

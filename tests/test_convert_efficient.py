@@ -9,6 +9,7 @@ import pytest
 
 import jaxpose
 from jaxpose import convert
+from jaxpose.codecs.part_affinity import Grouping
 from jaxpose.convert import command
 from tests.golden import recipe
 
@@ -132,11 +133,22 @@ def test_a_missing_key_is_named(shapes):
         convert.from_torch(name, state)
 
 
-def test_there_are_no_run_folders_of_part_affinity(tmp_path):
+def test_imported_openpose_takes_what_its_weights_were_trained_on(tmp_path):
+    torch = pytest.importorskip("torch")
     import argparse
 
+    state = recipe.state_dict(openpose_shapes(3), 0.5)
+    file, folder = tmp_path / "checkpoint.pth", tmp_path / "run"
+    torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    args = parser.parse_args(["lightweight_openpose", "weights.pth", "-o", str(tmp_path)])
-    with pytest.raises(ValueError, match="lightweight_openpose is part_affinity"):
-        command.run(args)
+    words = ["lightweight_openpose", file, "-o", folder, "--option", "refinement_stages=3"]
+    assert command.run(parser.parse_args(list(map(str, words)))) == 0
+
+    from jaxpose.evaluation import PeopleOptions
+    from jaxpose.training import checkpoint
+
+    config, model, _, skeleton = checkpoint.load_run(folder)
+    assert (config.paradigm, config.sigma, config.eval.metric) == ("part_affinity", 7, "coco")
+    assert (skeleton.name, model.num_keypoints, model.refinement_stages) == ("coco", 18, 3)
+    assert model.public_input and PeopleOptions.from_config(config).grouping == Grouping()

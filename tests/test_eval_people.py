@@ -68,7 +68,7 @@ def test_options_come_from_the_settings():
     config = tiny_runs.crowd_config("nowhere", **{
         "eval.flip": False, "eval.scales": (0.5, 1.0), "eval.tag_threshold": 2.0,
         "eval.refine": False,
-    }).eval  # fmt: skip
+    })  # fmt: skip
     assert evaluation.PeopleOptions.from_config(config) == evaluation.PeopleOptions(
         False, (0.5, 1.0), Grouping(tag_threshold=2.0, refine=False)
     )

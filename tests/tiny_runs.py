@@ -59,6 +59,11 @@ def crowd_config(data: pathlib.Path, **changes):
     return _tiny(common.bottomup(), data, {"model": "litepose_xs", "max_people": 3} | changes)
 
 
+def fields_config(data: pathlib.Path, **changes):
+    """The same for a network with part affinity fields."""
+    return _tiny(common.part_affinity(), data, {"max_people": 3} | changes)
+
+
 def _tiny(made, data: pathlib.Path, changes: dict):
     made.update({
         "input_size": (64, 64), "batch_size": 4, "epochs": 2.0, "log_every": 2, "eval_every": 1.0,
@@ -106,9 +111,26 @@ class TinyPose(nn.Module):
         return low.astype(jnp.float32), high.astype(jnp.float32)
 
 
+class TinyFields(nn.Module):
+    """Heatmaps and part affinity fields from three layers."""
+
+    num_keypoints: int
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        norm = partial(BatchNorm, axis_name=self.bn_axis)
+        x = ConvNormAct(16, 9, 8, act="relu", conv=Conv, norm=norm, name="eighth")(x, train)
+        heatmaps = Conv(self.num_keypoints + 1, name="heatmaps")(x)
+        return heatmaps, Conv(38, name="fields")(x)
+
+
 def shrink(patch) -> None:
-    """Puts `TinyPose` in the place of LitePose-XS; `patch` (pytest's) undoes it."""
+    """Puts `TinyPose` in the place of LitePose-XS and `TinyFields` in that of Lightweight OpenPose;
+    `patch` (pytest's) undoes it."""
     patch.setitem(models._CONSTRUCTORS, "litepose_xs", TinyPose)
+    patch.setitem(models._CONSTRUCTORS, "lightweight_openpose", TinyFields)
 
 
 _SHRUNK = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry
+from jaxpose import annotations, geometry, skeletons
 
 SIZINGS = ("short_side", "fixed")
 
@@ -20,6 +21,11 @@ def _load(config: Any, split: str) -> annotations.Dataset:
         raise ValueError(
             "config.data.format='mpii' names one person a record, not everybody in a picture: "
             "bottom-up networks take coco, crowdpose or generated"
+        )
+    if config.paradigm == "part_affinity" and dataset.skeleton.joints != skeletons.COCO.joints:
+        raise ValueError(
+            f"{dataset.path}: part affinity fields are known for COCO's 17 joints alone, these are "
+            f"{dataset.skeleton.num_joints} ({', '.join(dataset.skeleton.joints)})"
         )
     return dataset
 
@@ -110,7 +116,8 @@ class EvalExamples:
                 "tags are read there"
             )
         sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
-        size_of = _short_side if sizing == "short_side" else _fixed
+        multiple = 8 if config.paradigm == "part_affinity" else 32
+        size_of = _short_side if sizing == "short_side" else partial(_fixed, multiple)
         sights = [
             size_of((info.height, info.width), tuple(config.input_size), self._scales)
             for info in infos
@@ -159,14 +166,18 @@ def _short_side(
 
 
 def _fixed(
-    image_size: tuple[int, int], input_size: tuple[int, int], scales: tuple[float, ...]
+    multiple: int,
+    image_size: tuple[int, int],
+    input_size: tuple[int, int],
+    scales: tuple[float, ...],
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray, np.ndarray]:
-    """As `_short_side`, with one size for all pictures."""
+    """As `_short_side`, with one size for all pictures, its sides multiples of `multiple`."""
     sizes = tuple(tuple(round(side * scale) for side in input_size) for scale in scales)
     for scale, size in zip(scales, sizes, strict=True):
-        if any(side % 32 for side in size):
+        if any(side % multiple for side in size):
             raise ValueError(
-                f"config.eval.scales: {scale:g} times {input_size} is {size}, not multiples of 32"
+                f"config.eval.scales: {scale:g} times {input_size} is {size}, not multiples of "
+                f"{multiple}"
             )
     center, scale = geometry.bottomup_fit(image_size, input_size)
     return sizes, center, scale

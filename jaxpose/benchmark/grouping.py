@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxpose import export, geometry
 from jaxpose.benchmark import report, scenes
+from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.source import Source, from_run, parse_size, untrained
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if source.grouping is None:
         raise ValueError(f"{args.model} is top-down: there is nothing to group")
+    if not isinstance(source.grouping, Grouping):
+        raise ValueError(f"{args.model} has no tags: the steps of grouping by tags are timed here")
     flip = not args.no_flip
     load = report.load()
     rows = measure(

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxpose import export, geometry, models
 from jaxpose.benchmark import report, scenes
-from jaxpose.codecs import topdown
+from jaxpose.codecs import part_affinity, topdown
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.files import SUFFIXES, onnx_session, require
 from jaxpose.export.source import Source, from_run, parse_size, untrained
@@ -250,15 +250,16 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
 def _around(contestants: list[Contestant]) -> list[Contestant]:
     """What comes before and after the first contestant's network.
 
-    Top-down: the crop of a person with normalisation, and decoding. Bottom-up: the whole picture
-    with normalisation, and finding ten people in the maps.
+    Top-down: the crop of a person with normalisation, and decoding. Else: the whole picture with
+    normalisation, and finding ten people in the maps.
     """
-    size, bottomup = contestants[0].size, contestants[0].paradigm == "bottomup"
+    size, paradigm = contestants[0].size, contestants[0].paradigm
+    whole = paradigm != "topdown"
     photograph = export.sample_crops((480, 640), 1)[0]
     box = (200, 40, 200, 400)
 
     def view():
-        if bottomup:
+        if whole:
             return geometry.bottomup_fit(photograph.shape[:2], size)
         return geometry.box_to_center_scale(box, size)
 
@@ -267,9 +268,14 @@ def _around(contestants: list[Contestant]) -> list[Contestant]:
         return geometry.normalize(geometry.crop(photograph, matrix, size))
 
     def start_decode():
-        if bottomup:
+        if whole:
             scene = scenes.draw(10, size, flip=False)
-            return lambda: scenes.find(scene, Grouping())
+            if paradigm == "bottomup":
+                return lambda: scenes.find(scene, Grouping())
+            drawn = part_affinity.encode_batch(part_affinity.from_coco(scene.joints)[None], size)
+            options = part_affinity.Grouping()
+            find = jax.jit(lambda maps: part_affinity.find({1.0: (maps, None)}, size, options))
+            return lambda: part_affinity.group(*(x[0] for x in jax.device_get(find(drawn))))
         decode = jax.jit(topdown.decode)
         center, scale = (jnp.asarray(a)[None] for a in view())
         maps = np.random.default_rng(0).random((1, size[0] // 4, size[1] // 4, 17))
@@ -277,8 +283,8 @@ def _around(contestants: list[Contestant]) -> list[Contestant]:
         return lambda: jax.block_until_ready(decode(maps, center, scale))
 
     rest = {"precision": "fp32", "threads": "default", "file_kb": None}
-    rest["input"] = "10 people" if bottomup else "1 person"
-    what = "picture" if bottomup else "crop"
+    rest["input"] = "10 people" if whole else "1 person"
+    what = "picture" if whole else "crop"
     before = {"model": f"{what} + normalise", "runtime": "numpy, OpenCV"} | rest
     after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
     return [Contestant(before, size, lambda: crop), Contestant(after, size, start_decode)]

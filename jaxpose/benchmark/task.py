@@ -30,6 +30,8 @@ class Task:
     def loss(self) -> str:
         """The loss in words."""
         loss = self.config.loss
+        if self.config.paradigm == "part_affinity":
+            return f"squared errors of heatmaps and fields; {PEOPLE} people a picture"
         if self.config.paradigm == "bottomup":
             return f"{loss.name} at 1/4 and 1/2, tags; {PEOPLE} people a picture"
         return f"{loss.name} ({loss.fn})" if loss.name == "heatmap_weighting" else loss.name
@@ -54,7 +56,7 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
         info = models.info(what)
         name, size = what, size or tuple(info.input_size)
         settings, joints = _settings(info.paradigm, size), skeletons.COCO.num_joints
-        model = models.create_model(name, joints)
+        model = models.create_model(name, models.network_joints(name, joints))
     return Task(
         name, model, size, settings, sample_batch(settings.paradigm, size, batch_size, joints)
     )
@@ -65,10 +67,10 @@ def sample_batch(
 ) -> dict[str, np.ndarray]:
     """Drawn uint8 pictures [B,H,W,3] and random labelled joints in pixels.
 
-    Top-down one person an example; bottom-up five, nothing mirrored and nothing ignored.
+    Top-down one person an example; else five, nothing mirrored and nothing ignored.
     """
     rng = np.random.default_rng(seed)
-    people = PEOPLE if paradigm == "bottomup" else 1
+    people = 1 if paradigm == "topdown" else PEOPLE
     places = rng.uniform(0, (size[1], size[0]), (count, people, joints, 2))
     keypoints = np.concatenate([places, np.ones_like(places[..., :1])], -1).astype(np.float32)
     batch = {"image": export.sample_crops(size, count, seed)}
@@ -89,14 +91,16 @@ def _settings(paradigm: str, size: tuple[int, int]) -> ConfigDict:
 
     The loss is the one that networks of the paradigm share: a run folder brings its own.
     """
-    loss = {"name": "heatmap_weighting", "fn": "x"}
-    if paradigm == "bottomup":
-        loss = {"name": "mse", "push": 1e-3, "pull": 1e-3}
+    loss = {
+        "topdown": {"name": "heatmap_weighting", "fn": "x"},
+        "bottomup": {"name": "mse", "push": 1e-3, "pull": 1e-3},
+        "part_affinity": {"thickness": 1.0},
+    }[paradigm]
     return ConfigDict(
         {
             "paradigm": paradigm,
             "input_size": size,
-            "sigma": 2.0,
+            "sigma": 7.0 if paradigm == "part_affinity" else 2.0,
             "loss": loss,
             "optimizer": {
                 "name": "adam",

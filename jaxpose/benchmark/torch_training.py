@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxpose import export, geometry
 from jaxpose.benchmark.task import Task
-from jaxpose.codecs import associative_embedding, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.export.files import require
 
 
@@ -27,7 +27,8 @@ def make_step(task: Task) -> Callable[[], float]:
         module.parameters(), lr=rates.learning_rate, betas=(rates.b1, rates.b2), eps=rates.eps
     )
     images = _nchw(geometry.normalize(task.batch["image"]))
-    loss_of = (_bottomup if task.config.paradigm == "bottomup" else _topdown)(task)
+    losses = {"topdown": _topdown, "bottomup": _bottomup, "part_affinity": _part_affinity}
+    loss_of = losses[task.config.paradigm](task)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -82,6 +83,20 @@ def _bottomup(task: Task) -> Callable[[Any], Any]:
         heat = _heat(low[:, :joints], targets[0], tau) + _heat(high, targets[1], tau)
         pull, push = _tags(low[:, joints:], places[0])
         return heat + config.loss.pull * pull + config.loss.push * push
+
+    return loss
+
+
+def _part_affinity(task: Task) -> Callable[[Any], Any]:
+    config, keypoints = task.config, part_affinity.from_coco(task.batch["keypoints"])
+    maps = part_affinity.encode_batch(
+        keypoints, task.size, sigma=config.sigma, thickness=config.loss.thickness
+    )
+    targets = [_nchw(target) for target in maps]
+
+    def loss(outputs):
+        errors = [(y - targets[n % 2]).square().sum() for n, y in enumerate(outputs)]
+        return sum(errors) / (2 * len(keypoints))
 
     return loss
 

@@ -5,7 +5,8 @@ adds the exported network (batch norms kept) trained by PyTorch: eager, channels
 same loss on the same targets. All take their steps in turns within one process.
 
 A model's name takes the loss that its paradigm shares (weighted heatmaps; the mean squared error of
-both outputs with the terms of the tags), a run folder that of the run.
+both outputs with the terms of the tags; squared errors of heatmaps and fields), a run folder that
+of the run.
 """
 
 from __future__ import annotations

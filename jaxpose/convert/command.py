@@ -37,9 +37,26 @@ _EVAL = {
         "adjust": True,
         "refine": True,
     },
+    "part_affinity": {
+        "batch_size": 8,
+        "flip": False,
+        "scales": (1.0,),
+        "sizing": "short_side",
+        "detection_threshold": 0.1,
+        "peak_distance": 6.0,
+        "samples": 10,
+        "field_threshold": 0.05,
+        "agreement": 0.8,
+        "least_joints": 3,
+        "least_score": 0.2,
+    },
 }
 # A dataset with a metric of its own; any other is scored as COCO is.
-_OWN_METRIC = {"topdown": skeletons.MPII, "bottomup": skeletons.CROWDPOSE}
+_OWN_METRIC = {
+    "topdown": skeletons.MPII,
+    "bottomup": skeletons.CROWDPOSE,
+    "part_affinity": skeletons.COCO,
+}
 _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
 
 
@@ -67,15 +84,11 @@ def run(args: argparse.Namespace) -> int:
     """Reads, converts and writes; prints what was written."""
     # Orbax takes a second to import, which a misspelt model name should not have to wait for.
     info = models.info(args.model)
-    if info.paradigm not in _EVAL:
-        raise ValueError(
-            f"{args.model} is {info.paradigm}, for which there are no run folders; its weights are "
-            "read with jaxpose.convert.from_torch"
-        )
-    options = dict(parse_option(text) for text in args.option)
+    options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
-    skeleton = choose_skeleton(args.skeleton, num_keypoints)
+    own_joints = models.network_joints(args.model, 0)  # that no dataset has
+    skeleton = choose_skeleton(args.skeleton, num_keypoints - own_joints)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
     own = _OWN_METRIC[info.paradigm]
     metric = own.name if skeleton.joints == own.joints else "coco"
@@ -88,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         "dtype": "float32",
         "ops": "auto",
         "batch_norm": "device",
-        "sigma": 2.0,
+        "sigma": 7.0 if info.paradigm == "part_affinity" else 2.0,
         "eval": _EVAL[info.paradigm] | {"metric": metric},
     }
     from jaxpose.training import checkpoint

@@ -139,6 +139,9 @@ PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames i
 # was trained with three refinement stages, of which the later ones are dropped afterwards.
 LEFT_OUT = {"lightweight_openpose": r"refinement_stages\.[1-9]\."}
 
+# Switches of a model that its public weights need.
+OPTIONS = {"lightweight_openpose": {"public_input": True}}
+
 # Keys whose first dimension is the number of keypoints, plus so many other channels; a checkpoint
 # has one of them.
 FINAL_LAYERS = {

@@ -1,4 +1,4 @@
-"""All people of a picture: a bottom-up model, its mirror test and sizes, grouping, and back.
+"""All people of a picture: a network, its mirror test and sizes, grouping, and back.
 
 The network, the averaging of its maps and the search for peaks run on the devices; people are put
 together from the peaks on the host, each host doing its own pictures.
@@ -15,9 +15,8 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxpose import geometry
+from jaxpose import codecs, geometry
 from jaxpose.codecs import associative_embedding
-from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation.predictions import Batch, gather_rows
 from jaxpose.skeletons import Skeleton
 from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
@@ -27,7 +26,6 @@ from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
 People = tuple[np.ndarray, np.ndarray, np.ndarray]
 # A batch of this host -> the people of each of its pictures (nobody where it is not valid).
 PredictPeople = Callable[[Batch], list[People]]
-Maps = tuple[jax.Array, jax.Array]  # [B, H/4, W/4, 2K] and [B, H/2, W/2, K]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +33,19 @@ class PeopleOptions:
     """How people are read from a network.
 
     flip: average with the mirror image. scales: sizes that are averaged over, as shares of the
-    nominal one; 1, among them, gives the tags. grouping: from maps to people.
+    nominal one; 1, among them, gives the tags. grouping: from maps to people, the options of one of
+    the codecs in `codecs.PEOPLE`.
     """
 
     flip: bool = True
     scales: tuple[float, ...] = (1.0,)
-    grouping: Grouping = Grouping()
+    grouping: Any = associative_embedding.Grouping()
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> "PeopleOptions":
-        """The options in `eval` of a bottom-up configuration."""
-        return cls(config.flip, tuple(config.scales), Grouping.from_settings(config))
+        """The options of a configuration: its paradigm says which codec, `eval` the rest."""
+        grouping = codecs.PEOPLE[config.paradigm].Grouping.from_settings(config.eval)
+        return cls(config.eval.flip, tuple(config.eval.scales), grouping)
 
     @property
     def images(self) -> dict[float, str]:
@@ -54,43 +54,27 @@ class PeopleOptions:
 
 
 def _make_finish(skeleton: Skeleton, options: PeopleOptions) -> Callable:
-    """Returns (outputs, size) -> (candidates, heatmaps, tags), for use under jit.
+    """Returns (outputs, size) -> what `_group` reads, for use under jit.
 
     `outputs` is scale -> (maps of the pictures, maps of their mirror images or None); `size` (H, W)
     that of the pictures at scale 1, on whose grid the results are.
     """
-
-    def finish(outputs: dict[float, tuple[Maps, Maps | None]], size: tuple[int, int]):
-        scales = []
-        for scale, (maps, mirrored) in outputs.items():
-            heatmaps, tags = associative_embedding.aggregate(
-                maps, mirrored, skeleton.flip_indices, size
-            )
-            scales.append((heatmaps, tags if scale == 1 else None))
-        heatmaps, tags = associative_embedding.combine_scales(scales)
-        found = associative_embedding.candidates(heatmaps, tags, options.grouping)
-        return found, heatmaps, tags
-
-    return finish
+    find = codecs.of_grouping(options.grouping).find
+    return lambda outputs, size: find(outputs, size, options.grouping, skeleton)
 
 
-def _group(found: Any, batch: Batch, options: PeopleOptions) -> list[People]:
+def _group(found: Any, batch: Batch, skeleton: Skeleton, options: PeopleOptions) -> list[People]:
     """People from the numpy arrays of `_make_finish` for this host's batch."""
-    candidates, heatmaps, tags = found
-    size = heatmaps.shape[1:3]
-    valid = batch.get("valid", np.ones(len(heatmaps), bool))
+    group, joints = codecs.of_grouping(options.grouping).group, skeleton.num_joints
+    count, *size = batch["image"].shape[:3]
+    valid = batch.get("valid", np.ones(count, bool))
     people = []
-    for i in range(len(heatmaps)):
+    for i in range(count):
         if not valid[i]:
-            joints = heatmaps.shape[-1]
             people.append((np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0)))
             continue
-        keypoints, scores = associative_embedding.group(
-            jax.tree.map(lambda x, row=i: x[row], candidates),
-            heatmaps[i],
-            tags[i],
-            options.grouping,
-        )
+        row = jax.tree.map(lambda x, i=i: x[i], found)
+        keypoints, scores = group(*row, options.grouping)
         points = geometry.heatmap_to_image(
             keypoints[..., :2], batch["center"][i], batch["scale"][i], size
         )
@@ -134,7 +118,7 @@ def make_people_predict(
     def predict(variables, batch):
         inputs = {key: batch[key] for key in options.images.values()}
         found = _own_rows(predict_step(variables, shard_batch(inputs, mesh)))
-        return _group(found, batch, options)
+        return _group(found, batch, skeleton, options)
 
     predict.program = predict_step
     return predict
@@ -148,7 +132,7 @@ def make_people_from_outputs(
     """Prediction with something that runs outside JAX, such as an exported file.
 
     Args:
-        outputs_of: normalised float32 images [B, H, W, 3] -> both maps of the network.
+        outputs_of: normalised float32 images [B, H, W, 3] -> all maps of the network.
     """
     finish = jax.jit(_make_finish(skeleton, options), static_argnums=1)
 
@@ -161,7 +145,7 @@ def make_people_from_outputs(
                 mirrored = tuple(outputs_of(np.ascontiguousarray(images[:, :, ::-1])))
             outputs[scale] = maps, mirrored
         found = jax.device_get(finish(outputs, batch["image"].shape[1:3]))
-        return _group(found, batch, options)
+        return _group(found, batch, skeleton, options)
 
     return predict
 

@@ -55,8 +55,8 @@ def make_predictor(
     model: nn.Module, skeleton: Skeleton, mesh: Mesh, config: ConfigDict
 ) -> Callable[[Any, Batch], Any]:
     """(variables, batch) -> what `evaluate` takes from a model of `config.paradigm`."""
-    if config.paradigm == "bottomup":
-        return make_people_predict(model, skeleton, mesh, PeopleOptions.from_config(config.eval))
+    if config.paradigm != "topdown":
+        return make_people_predict(model, skeleton, mesh, PeopleOptions.from_config(config))
     options = {"flip": config.eval.flip, "decode": config.eval.decode}
     return make_predict(model, skeleton, mesh, **options)
 
@@ -65,8 +65,8 @@ def make_predictor_from_file(
     run_file: Callable[[np.ndarray], Any], skeleton: Skeleton, config: ConfigDict
 ) -> Callable[[Batch], Any]:
     """The same of something outside JAX: normalised float32 images -> the network's outputs."""
-    if config.paradigm == "bottomup":
-        options = PeopleOptions.from_config(config.eval)
+    if config.paradigm != "topdown":
+        options = PeopleOptions.from_config(config)
         return make_people_from_outputs(run_file, skeleton, options)
     options = {"flip": config.eval.flip, "decode": config.eval.decode}
     return make_predict_from_heatmaps(run_file, skeleton, **options)
@@ -91,7 +91,7 @@ def evaluate(
             used.
         head_boxes: mpii_gt_val.mat, for the official PCKh.
     """
-    if config.paradigm == "bottomup":
+    if config.paradigm != "topdown":
         return _evaluate_people(predict, batches, truth, config)
     predictions = predict_all(predict, batches)
     results = metrics.assemble_results(

@@ -4,7 +4,7 @@ module = export.to_torch(model, variables, (256, 192))
 export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=export.describe(...))
 heatmaps = export.run_file("hwl.onnx")(images)
 
-A file holds the network alone, for a bottom-up one with both outputs; what finds people in its maps
+A file holds the network alone, with all of its outputs; what finds people in its maps
 is shared with the models (`jaxpose.codecs`).
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxpose import __version__, geometry
+from jaxpose.codecs import part_affinity
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.agreement import Agreement, MismatchError
 from jaxpose.export.files import read_metadata, require, run_file, save_torch
@@ -34,6 +35,7 @@ __all__ = [
     "build_graph",
     "describe",
     "describe_bottomup",
+    "describe_part_affinity",
     "read_metadata",
     "run_file",
     "sample_crops",
@@ -103,6 +105,43 @@ def describe_bottomup(
             "project_to_input": True,
         },
         "grouping": dataclasses.asdict(grouping or Grouping()),
+    }
+
+
+def describe_part_affinity(
+    model_name: str,
+    skeleton: Skeleton,
+    input_size: tuple[int, int],
+    *,
+    stages: int = 2,
+    grouping: part_affinity.Grouping | None = None,
+    sigma: float = 7.0,
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """The metadata of a file with heatmaps and part affinity fields of so many stages.
+
+    As `describe_bottomup`. `outputs` are two a stage, the last two being those in which
+    `jaxpose.codecs.part_affinity` finds people: a channel for each of `codec["joints"]` and the
+    background, and two, x and y, for each of `codec["limbs"]`.
+    """
+    codec = part_affinity
+    joints, limbs = codec.OPENPOSE.num_joints, len(codec.LIMBS)
+    return _facts(model_name, "part_affinity", skeleton, input_size, precision) | {
+        "sizing": "fixed",
+        "outputs": [
+            {"name": f"{name}_{stage}", "stride": 8, name: [0, channels]}
+            for stage in range(stages)
+            for name, channels in (("heatmaps", joints), ("fields", 2 * limbs))
+        ],
+        "codec": {
+            "name": "part_affinity",
+            "joints": list(codec.OPENPOSE.joints),
+            "limbs": [list(limb) for limb in codec.LIMBS],
+            "sigma": sigma,
+            "resize": "bicubic, half-pixel centers, a = -0.75",
+            "project_to_input": True,
+        },
+        "grouping": dataclasses.asdict(grouping or codec.Grouping()),
     }
 
 

@@ -1,4 +1,4 @@
-"""How far a bottom-up file is from its model: both outputs, and the people found in them."""
+"""How far a file is from its model: all outputs, and the people found in them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from jaxpose.codecs import associative_embedding
-from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose import codecs
 from jaxpose.export.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
 
 TRIALS = 16  # of small changes of the model's maps, to prove a tie
 LEAST_PEAK = 0.1  # share of the highest peak from which people are looked for
 
-Outputs = Sequence[np.ndarray]  # [N, H/4, W/4, 2K] and [N, H/2, W/2, K]
+Outputs = Sequence[np.ndarray]  # [N, h, w, C] each, as the network gives them
+Grouping = Any  # the options of one of the codecs in `codecs.PEOPLE`
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PeopleAgreement:
 def compare_people(
     expected: Outputs, actual: Outputs, input_size: tuple[int, int], grouping: Grouping
 ) -> PeopleAgreement:
-    """Differences of the outputs of a bottom-up network and of the people found in them.
+    """Differences of the outputs of a network and of the people found in them.
 
     People are looked for from a tenth of the highest peak on, or from `grouping`'s threshold where
     that is lower, so that drawn pictures and untrained networks have some. Grouping decides much by
@@ -74,7 +75,7 @@ def compare_people(
     )
     # Rounding may flip what it decides, but only rounding: a large difference is no excuse.
     noise = [4 * min(error, HEATMAP_TOLERANCE * scale) for error, scale in maps]
-    highest = float(_merge(expected, input_size)[0].max())
+    highest = float(_highest(tuple(expected), size=input_size, options=grouping))
     threshold = min(grouping.detection_threshold, max(LEAST_PEAK * highest, 0.0))
     options = dataclasses.replace(grouping, detection_threshold=threshold)
 
@@ -96,22 +97,24 @@ def compare_people(
     return PeopleAgreement(maps, worst, sum(map(len, ours)), more, joints, ties)
 
 
-@partial(jax.jit, static_argnames="size")
-def _merge(outputs: Outputs, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
-    joints = outputs[-1].shape[-1]
-    return associative_embedding.aggregate(tuple(outputs), None, np.arange(joints), size)
+@partial(jax.jit, static_argnames=("size", "options"))
+def _find(outputs: Outputs, size: tuple[int, int], options: Grouping) -> Any:
+    return codecs.of_grouping(options).find({1.0: (outputs, None)}, size, options)
 
 
-_candidates = jax.jit(associative_embedding.candidates, static_argnames="options")
+@partial(jax.jit, static_argnames=("size", "options"))
+def _highest(outputs: Outputs, size: tuple[int, int], options: Grouping) -> jax.Array:
+    *_, heatmaps, _ = _find(outputs, size, options)
+    return heatmaps.max()
 
 
 def _people(outputs: Outputs, size: tuple[int, int], options: Grouping) -> list[np.ndarray]:
     """Keypoints [P, K, 3] of each picture, on the input's grid; zeros where a joint is missing."""
-    heatmaps, tags = _merge(tuple(outputs), size)
-    found = jax.device_get((_candidates(heatmaps, tags, options=options), heatmaps, tags))
+    found = jax.device_get(_find(tuple(outputs), size=size, options=options))
+    group = codecs.of_grouping(options).group
     return [
-        associative_embedding.group(*jax.tree.map(lambda x, row=i: x[row], found), options)[0]
-        for i in range(len(heatmaps))
+        group(*jax.tree.map(lambda x, row=i: x[row], found), options)[0]
+        for i in range(len(outputs[0]))
     ]
 
 

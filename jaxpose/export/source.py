@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose import export, models, skeletons
-from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose import codecs, export, models, skeletons
 from jaxpose.skeletons import Skeleton
 
 
@@ -20,8 +20,8 @@ from jaxpose.skeletons import Skeleton
 class Source:
     """A network with its weights and what is needed to use it. `input_size` is (H, W).
 
-    `decode` belongs to top-down networks; `grouping` is None there, and says how a bottom-up one's
-    people are found.
+    `decode` belongs to top-down networks; `grouping` is None there, and else says how people are
+    found: the options of one of the codecs in `codecs.PEOPLE`.
     """
 
     name: str
@@ -31,14 +31,20 @@ class Source:
     input_size: tuple[int, int]
     decode: str = "quarter"
     sigma: float = 2.0
-    grouping: Grouping | None = None
+    grouping: Any = None
 
     def metadata(self) -> dict[str, Any]:
-        """See `jaxpose.export.describe` and `describe_bottomup`."""
+        """See `jaxpose.export.describe`, `describe_bottomup` and `describe_part_affinity`."""
         told = (self.name, self.skeleton, self.input_size)
-        if self.grouping is not None:
-            return export.describe_bottomup(*told, grouping=self.grouping, sigma=self.sigma)
-        return export.describe(*told, decode=self.decode, sigma=self.sigma)
+        if self.grouping is None:
+            return export.describe(*told, decode=self.decode, sigma=self.sigma)
+        options = {"grouping": self.grouping, "sigma": self.sigma}
+        if isinstance(self.grouping, codecs.part_affinity.Grouping):
+            image = jax.ShapeDtypeStruct((1, *self.input_size, 3), jnp.float32)
+            apply = partial(self.model.apply, train=False)
+            stages = len(jax.eval_shape(apply, self.variables, image)) // 2
+            return export.describe_part_affinity(*told, stages=stages, **options)
+        return export.describe_bottomup(*told, **options)
 
 
 def from_run(
@@ -51,16 +57,16 @@ def from_run(
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    bottomup = config.paradigm == "bottomup"
+    codec = codecs.PEOPLE.get(config.paradigm)
     return Source(
         config.model,
         model,
         variables,
         skeleton,
         size,
-        decode="quarter" if bottomup else config.eval.decode,
+        decode="quarter" if codec else config.eval.decode,
         sigma=config.sigma,
-        grouping=Grouping.from_settings(config.eval) if bottomup else None,
+        grouping=codec.Grouping.from_settings(config.eval) if codec else None,
     )
 
 
@@ -68,10 +74,12 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     """A model of the zoo with random weights and COCO joints, for measurements of time alone."""
     info = models.info(name)
     size = input_size or tuple(info.input_size)
-    model = models.create_model(name, skeletons.COCO.num_joints)
+    joints = skeletons.COCO.num_joints
+    model = models.create_model(name, models.network_joints(name, joints))
     image = jnp.zeros((1, *size, 3))
     variables = jax.jit(lambda key: model.init(key, image, train=False))(jax.random.key(seed))
-    grouping = Grouping() if info.paradigm == "bottomup" else None
+    codec = codecs.PEOPLE.get(info.paradigm)
+    grouping = codec.Grouping() if codec else None
     return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)
 
 

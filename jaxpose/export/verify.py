@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.agreement import (
     HEATMAP_TOLERANCE,
     KEYPOINT_TOLERANCE,
@@ -63,7 +63,7 @@ def verify(
     *,
     images: np.ndarray | None = None,
     decode: str = "quarter",
-    grouping: Grouping | None = None,
+    grouping: Any = None,
 ) -> Agreement | PeopleAgreement:
     """Compares the file at `path` with the model on the same uint8 images.
 
@@ -71,10 +71,11 @@ def verify(
       model, variables: the source of the file.
       path: the exported file (.onnx or .pt2).
       input_size: (H, W).
-      images: uint8 RGB [N,H,W,3], crops of people or, bottom-up, pictures; None takes
+      images: uint8 RGB [N,H,W,3], crops of people or whole pictures; None takes
         `sample_crops`.
       decode: "quarter" or "dark", the top-down codec's decoder.
-      grouping: how people are found in the maps of a bottom-up network; None for a top-down one.
+      grouping: how people are found in the maps, the options of one of the codecs in
+        `codecs.PEOPLE`; None for a top-down network.
 
     Raises:
       MismatchError: maps further apart than 1e-4 of the model's largest value, a joint further than

@@ -100,6 +100,11 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
     return constructor(num_keypoints=num_keypoints, **overrides)
 
 
+def network_joints(name: str, joints: int) -> int:
+    """`num_keypoints` of a model for a dataset of so many joints: with fields, the neck is more."""
+    return joints + (info(name).paradigm == "part_affinity")
+
+
 # `num_keypoints` is an argument of its own; the others belong to flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
 

@@ -178,15 +178,17 @@ class LightweightOpenPose(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         check_images(x, 8, "lightweight_openpose")
-        # PyTorch's initial values, but for biases, which start at zero.
+        # PyTorch's initial values, but for biases, which start at zero, and for the backbone: there
+        # He's, with which the maps of an untrained network do not vanish.
         conv = partial(Conv, kernel_init=init.torch_default, dtype=self.dtype)
+        kaiming = partial(conv, kernel_init=nn.initializers.he_normal())
         norm = partial(BatchNorm, axis_name=self.bn_axis)
         outputs = {"heatmaps": self.num_keypoints + 1, "pafs": 2 * self.limbs}
 
         x = (public_input(x) if self.public_input else x).astype(self.dtype)
-        x = ConvNormAct(32, 3, 2, conv=conv, norm=norm, name="model_0")(x, train)
+        x = ConvNormAct(32, 3, 2, conv=kaiming, norm=norm, name="model_0")(x, train)
         for number, window in enumerate(MOBILENET, 1):
-            x = SeparableConv(*window, conv, norm, name=f"model_{number}")(x, train)
+            x = SeparableConv(*window, kaiming, norm, name=f"model_{number}")(x, train)
         features = Compression(conv, name="cpm")(x)
         stages = [InitialStage(outputs, conv, name="initial_stage")(features)]
         for number in range(self.refinement_stages):

@@ -109,7 +109,7 @@ def _predictor(args: argparse.Namespace) -> tuple[Pose, Predictor]:
     step = int(args.step) if args.step and args.step.isdigit() else args.step
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
     pose = Pose(args.checkpoint, step=step, batch_size=args.batch, **options)
-    if pose.paradigm == "bottomup":
+    if pose.paradigm != "topdown":
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)
         if given:
             raise ValueError(f"{args.checkpoint} is bottom-up and finds the people: no --{given}")
@@ -126,7 +126,7 @@ class _Finder:
     """A bottom-up network, its good people alone; says when it meets a size of pictures first."""
 
     def __init__(self, pose: Pose, args: argparse.Namespace):
-        if pose.paradigm != "bottomup":
+        if pose.paradigm == "topdown":
             raise ValueError(f"--people {pose.source} is top-down: it needs a bottom-up network")
         self._pose, self._least = pose, args.person_score
         self._sizes: set[tuple[int, int]] = set()

@@ -20,9 +20,9 @@ class Network:
     """What a run folder or an exported file gives.
 
     Attributes:
-        paradigm: "topdown" or "bottomup".
+        paradigm: "topdown", "bottomup" or "part_affinity".
         skeleton: joints of the people.
-        input_size: (H, W) of the crop; of a bottom-up network see `sizing`.
+        input_size: (H, W) of the crop; of a network that finds the people see `sizing`.
         predict: a batch of the input pipeline's evaluation schema, numpy arrays under `image`,
             `center` and `scale` -> (keypoints, scores) of the crops, or the people of each picture
             (`jaxpose.evaluation`).
@@ -54,8 +54,8 @@ def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network
     config, model, variables, skeleton = checkpoint.load_run(path, step=step)
     grid = mesh.make_mesh(jax.local_devices()[:1])
     sizing = "fixed"
-    if config.paradigm == "bottomup":
-        options = evaluation.PeopleOptions.from_config(config.eval)
+    if config.paradigm != "topdown":
+        options = evaluation.PeopleOptions.from_config(config)
         options = dataclasses.replace(options, flip=flip, scales=(1.0,))
         predict = evaluation.make_people_predict(model, skeleton, grid, options)
         sizing = config.eval.sizing
@@ -67,14 +67,14 @@ def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network
 
 
 def _from_file(path: pathlib.Path, flip: bool) -> Network:
-    from jaxpose import export
-    from jaxpose.codecs.associative_embedding import Grouping
+    from jaxpose import codecs, export
 
     facts = export.read_metadata(path)
     skeleton = Skeleton.from_dict(facts["skeleton"])
     run_file = export.run_file(path)
-    if facts["paradigm"] == "bottomup":
-        options = evaluation.PeopleOptions(flip, grouping=Grouping(**facts["grouping"]))
+    if facts["paradigm"] != "topdown":
+        grouping = codecs.PEOPLE[facts["paradigm"]].Grouping(**facts["grouping"])
+        options = evaluation.PeopleOptions(flip, grouping=grouping)
         predict = evaluation.make_people_from_outputs(run_file, skeleton, options)
     else:
         decode = facts["codec"]["decode"]

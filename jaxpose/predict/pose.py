@@ -35,7 +35,7 @@ class Pose:
         ValueError: `source` is neither, or cannot be read; or an option that it does not have.
     """
 
-    paradigm: str  # "topdown": people are told by boxes; "bottomup": they are found
+    paradigm: str  # "topdown": people are told by boxes; the others find them
     skeleton: Skeleton
     input_size: tuple[int, int]
 
@@ -75,7 +75,7 @@ class Pose:
         """
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
-        if self.paradigm == "bottomup":
+        if self.paradigm != "topdown":
             if boxes is not None:
                 raise ValueError(
                     f"{self.source} is bottom-up: it finds the people itself and takes no boxes"

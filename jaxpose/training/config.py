@@ -35,7 +35,7 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
         rules.check_rules(flat, table)
     if not flat["ema_decay"] < 1:
         raise ConfigError("config.ema_decay=1 would never move; use less, e.g. 0.999, or 0 for off")
-    rules.check_size(config.input_size)
+    rules.check_size(config.input_size, rules.multiple(config))
     if training:
         rules.check_batch("batch_size", config.batch_size, devices, config.accumulate)
     rules.check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
@@ -44,8 +44,8 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must grow")
-    if config.paradigm == "bottomup":
-        rules.check_bottomup(config)
+    if config.paradigm != "topdown":
+        rules.check_people(config)
     if not config.data.root and config.data.format != "generated":
         raise ConfigError("config.data.root is empty: give the dataset, --config.data.root=FOLDER")
     if config.data.storage == "tfds" and not config.data.tfds_dir:
@@ -54,7 +54,10 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
 
 
 def create_model(config: ConfigDict, num_keypoints: int) -> nn.Module:
-    """The model of a configuration. Raises ValueError on an unknown name or option."""
+    """The model of a configuration, for data of so many joints.
+
+    Raises ValueError on an unknown name or option.
+    """
     options = config.model_options.to_dict()
     taken = {"dtype", "bn_axis", "num_keypoints"} & set(options)
     if taken:
@@ -64,7 +67,7 @@ def create_model(config: ConfigDict, num_keypoints: int) -> nn.Module:
         )
     return models.create_model(
         config.model,
-        num_keypoints=num_keypoints,
+        num_keypoints=models.network_joints(config.model, num_keypoints),
         dtype=jnp.dtype(config.dtype).type,
         bn_axis=AXIS if config.batch_norm == "global" else None,
         **options,

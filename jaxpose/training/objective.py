@@ -8,7 +8,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxpose import geometry, losses
-from jaxpose.codecs import associative_embedding, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.training.state import Tree
 from jaxpose.training.step import LossFn
 
@@ -34,9 +34,12 @@ class Objective:
 
 def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """The objective of a model of `config.paradigm`, as `config.loss` says."""
-    if config.paradigm == "bottomup":
-        return bottomup_objective(model, config)
-    return topdown_objective(model, config)
+    makers = {
+        "topdown": topdown_objective,
+        "bottomup": bottomup_objective,
+        "part_affinity": part_affinity_objective,
+    }
+    return makers[config.paradigm](model, config)
 
 
 def topdown_objective(model: nn.Module, config: ConfigDict) -> Objective:
@@ -113,6 +116,32 @@ def bottomup_objective(model: nn.Module, config: ConfigDict) -> Objective:
         ("heat_quarter", "heat_half", "push", "pull"),
         ("image", "valid", "keypoints", "mirrored", "mask_quarter", "mask_half"),
     )
+
+
+def part_affinity_objective(model: nn.Module, config: ConfigDict) -> Objective:
+    """Heatmaps of all people, and fields along their limbs, after every stage of the network.
+
+    The batch is that of `bottomup_objective`, with COCO's joints, to which the neck is added; a
+    cell of the maps counts where all that it covers of `mask_quarter` does.
+    """
+    size = tuple(config.input_size)
+
+    def loss(params: Tree, batch_stats: Tree, batch: Batch):
+        outputs, batch_stats = _forward(model, params, batch_stats, batch["image"])
+        valid = batch["valid"]
+        targets = part_affinity.encode_batch(
+            part_affinity.from_coco(batch["keypoints"] * valid[:, None, None, None]),
+            size,
+            sigma=config.sigma,
+            thickness=config.loss.thickness,
+        )
+        height, width = _map_size(size, 2 * QUARTER)
+        mask = batch["mask_quarter"].reshape(-1, height, 2, width, 2).min((2, 4))
+        mask = mask * valid[:, None, None]
+        heatmaps, fields = part_affinity.loss(outputs, *targets, mask)
+        return heatmaps + fields, (batch_stats, {"heatmaps": heatmaps, "fields": fields})
+
+    return Objective(loss, ("heatmaps", "fields"), ("image", "valid", "keypoints", "mask_quarter"))
 
 
 def _forward(model: nn.Module, params: Tree, batch_stats: Tree, images: jax.Array):

@@ -82,7 +82,29 @@ PARADIGMS = {
         "loss.push loss.pull augment.translate",
         "eval.detection_threshold data.generated.overlap",
     ),
+    "part_affinity": Rules(
+        {
+            "data.format": ("coco", "generated"),
+            "eval.sizing": ("short_side", "fixed"),
+            "eval.metric": ("coco",),
+        },
+        "loss.thickness max_people augment.scale_min augment.scale_max eval.samples "
+        "eval.least_joints",
+        "augment.translate eval.peak_distance eval.field_threshold eval.least_score",
+        "eval.detection_threshold eval.agreement data.generated.overlap",
+    ),
 }
+# Where a recipe of a paradigm starts from.
+STARTS = {
+    "topdown": "configs/custom_topdown.py",
+    "bottomup": "configs/custom_bottomup.py",
+    "part_affinity": "configs/lightweight_openpose_coco_368x368.py",
+}
+
+
+def multiple(config: ConfigDict) -> int:
+    """Of what the sides of the network's input are multiples."""
+    return 8 if config.paradigm == "part_affinity" else 32
 
 
 def check_paradigm(config: ConfigDict) -> None:
@@ -94,7 +116,7 @@ def check_paradigm(config: ConfigDict) -> None:
     if found != config.paradigm:
         raise ConfigError(
             f"config.model={config.model!r} is {found}, this recipe is {config.paradigm}: start "
-            f"from configs/custom_{found}.py or another {found} recipe"
+            f"from {STARTS[found]} or another {found} recipe"
         )
     flat = flatten(config)
     rules = PARADIGMS[config.paradigm]
@@ -103,7 +125,7 @@ def check_paradigm(config: ConfigDict) -> None:
     if missing:
         raise ConfigError(
             f"config.paradigm={config.paradigm}, but the recipe has no config.{missing[0]}: start "
-            f"from configs/custom_{config.paradigm}.py"
+            f"from {STARTS[config.paradigm]}"
         )
 
 
@@ -123,15 +145,15 @@ def check_rules(flat: dict[str, Any], rules: Rules) -> None:
             raise ConfigError(f"config.{key}={flat[key]} must lie between 0 and 1")
 
 
-def check_bottomup(config: ConfigDict) -> None:
-    """Rules of single bottom-up settings that a table cannot say."""
+def check_people(config: ConfigDict) -> None:
+    """Rules that a table cannot say, of settings of networks that find all people of a picture."""
     augment, evaluation = config.augment, config.eval
     if augment.scale_min > augment.scale_max:
         raise ConfigError(
             f"config.augment.scale_min={augment.scale_min} is more than "
             f"config.augment.scale_max={augment.scale_max}"
         )
-    if evaluation.nms_kernel % 2 == 0:
+    if config.paradigm == "bottomup" and evaluation.nms_kernel % 2 == 0:
         raise ConfigError(
             f"config.eval.nms_kernel={evaluation.nms_kernel} must be odd; the nearest is "
             f"{evaluation.nms_kernel + 1}"
@@ -160,21 +182,21 @@ def _check_scales(scales: tuple, config: ConfigDict) -> None:
     else:  # multiples of 64 at the smallest scale; the others follow from it
         sides = {s: [64 * s / min(scales)] for s in scales}
     for scale, found in sides.items():
-        if any(side % 32 for side in found):
+        if any(side % multiple(config) for side in found):
             raise ConfigError(
                 f"config.eval.scales={scales}: at {scale:g} the sides of a picture would be no "
-                "multiples of 32; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
+                f"multiples of {multiple(config)}; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
             )
 
 
-def check_size(size: Any) -> None:
-    """(height, width), multiples of 32."""
+def check_size(size: Any, of: int) -> None:
+    """(height, width), multiples of a number."""
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise ConfigError(f"config.input_size={tuple(size)} must be (height, width) in pixels")
-    if any(side % 32 for side in size):
-        nearest = tuple(max(32, 32 * round(side / 32)) for side in size)
+    if any(side % of for side in size):
+        nearest = tuple(max(of, of * round(side / of)) for side in size)
         raise ConfigError(
-            f"config.input_size={tuple(size)} must be multiples of 32; the nearest is {nearest}"
+            f"config.input_size={tuple(size)} must be multiples of {of}; the nearest is {nearest}"
         )
 
 

@@ -203,7 +203,7 @@ def test_what_rounding_decides_is_a_tie():
     outputs = [x[:1] for x in drawn(1)]
     options = Grouping(detection_threshold=0.05, refine=False)
     joint = int(np.argmax(outputs[1].max((0, 1, 2))))
-    peak = float(people._merge(tuple(outputs), SIZE)[0][..., joint].max())
+    peak = float(people._find(tuple(outputs), SIZE, options)[1][..., joint].max())
 
     def scaled(height):
         """The joint's peak is so high."""

@@ -14,7 +14,7 @@ def make(base=common.get_config, **changes):
     return config
 
 
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_the_defaults_are_valid(base):
     configuration.validate(make(base), devices=8)
 
@@ -89,6 +89,26 @@ def test_refused_bottom_up(changes, said):
     assert said in text and "config." in text and "\n" not in text
 
 
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"input_size": (362, 370)}, "multiples of 8; the nearest is (360, 368)"),
+        ({"data.format": "crowdpose"}, "choose from coco, generated"),
+        ({"eval.metric": "crowdpose"}, "choose from coco"),
+        ({"eval.agreement": 1.5}, "between 0 and 1"),
+        ({"loss.thickness": 0.0}, "greater than 0"),
+        ({"model": "litepose_s"}, "configs/custom_bottomup.py"),
+        ({"paradigm": "bottomup"}, "configs/lightweight_openpose_coco_368x368.py"),
+    ],
+)
+def test_refused_part_affinity(changes, said):
+    with pytest.raises(ValueError) as error:
+        configuration.validate(make(common.part_affinity, **changes), devices=8)
+    assert said in str(error.value) and "\n" not in str(error.value)
+    sizes = {"input_size": (368, 376), "eval.sizing": "fixed"}
+    configuration.validate(make(common.part_affinity, **sizes), devices=8)
+
+
 def test_a_bottom_up_model_needs_a_bottom_up_recipe():
     for changes in ({}, {"paradigm": "bottomup"}):
         with pytest.raises(ValueError, match="configs/custom_bottomup.py"):
@@ -127,7 +147,7 @@ def test_differences_name_what_matters():
     assert configuration.differences(old, new) == ["model_options: {} -> {'attention': 'se'}"]
 
 
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup])
+@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_settings_that_are_named_exist(base):
     config = make(base)
     known = set(configuration.flatten(config))

@@ -8,7 +8,7 @@ import pytest
 
 from configs import common
 from jaxpose import losses
-from jaxpose.codecs import associative_embedding, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.training import objective
 
 K, P = 17, 4
@@ -36,7 +36,7 @@ class Memory(nn.Module):
 def random_batch(people, seed=0):
     """Two pictures of so many people; half of the joints are labelled, some lie outside."""
     random = np.random.default_rng(seed)
-    keypoints = np.zeros((2, P, K, 3), np.float32)
+    keypoints = np.zeros((2, max(P, people), K, 3), np.float32)
     keypoints[:, :people, :, :2] = random.uniform((-5, -5), (100, 70), (2, people, K, 2))
     keypoints[:, :people, :, 2] = random.random((2, people, K)) < 0.5
     return {
@@ -125,6 +125,30 @@ def test_an_example_that_is_not_valid_counts_for_nothing():
         parts.append(found)
     for key in aim.parts:
         np.testing.assert_allclose(parts[0][key] + parts[1][key], both[key], rtol=1e-5)
+
+
+@pytest.mark.parametrize("people", [0, 1, 30])
+def test_loss_of_part_affinity(people):
+    maps = ((8, 12, 19), (8, 12, 38))
+    aim, params, stats = make(common.part_affinity, maps * 2)
+    batch = random_batch(people)
+    batch["mask_quarter"][:] = 1
+    batch["mask_quarter"][0, 5, 8] = 0  # a quarter of cell (2, 4)
+    batch["valid"] = np.array([True, False])
+    value = jax.jit(jax.value_and_grad(aim.loss, has_aux=True))
+    (found, (stats, parts)), grads = value(params, stats, {key: batch[key] for key in aim.inputs})
+    assert stats["seen"] == 1 and set(parts) == set(aim.parts) and np.isfinite(found)
+    np.testing.assert_allclose(found, parts["heatmaps"] + parts["fields"], rtol=1e-6)
+    for grad in jax.tree.leaves(grads):
+        assert np.isfinite(grad).all() and not grad[1].any()
+        np.testing.assert_array_equal(np.argwhere(~grad[0].any(-1)), [[2, 4]])
+    targets = part_affinity.encode_batch(part_affinity.from_coco(batch["keypoints"][:1]), SIZE)
+    for index in range(4):
+        error = (params[f"map{index}"][0] - targets[index % 2][0]) / 2  # of a batch of two
+        counts = (
+            np.ones(maps[0][:2] + (1,)) - (np.indices((8, 12)) == [[[2]], [[4]]]).all(0)[..., None]
+        )
+        np.testing.assert_allclose(grads[f"map{index}"][0], error * counts, atol=1e-6)
 
 
 def test_top_down_loss():

@@ -7,13 +7,16 @@ before peaks are looked for (PROJECT2IMAGE).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
+
+from jaxpose.codecs.associative_embedding.candidates import Candidates, Grouping, candidates
+from jaxpose.skeletons import Skeleton
 
 
 def aggregate(
@@ -72,6 +75,29 @@ def combine_scales(
         raise ValueError(f"tags come from one scale (scale 1), got them from {len(tags)}")
     heatmaps = sum(jnp.asarray(each, jnp.float32) for each, _ in maps) / len(maps)
     return heatmaps, jnp.asarray(tags[0], jnp.float32)
+
+
+def find(
+    passes: Mapping[float, tuple[Sequence[ArrayLike], Sequence[ArrayLike] | None]],
+    size: tuple[int, int],
+    options: Grouping,
+    skeleton: Skeleton | None = None,
+) -> tuple[Candidates, jax.Array, jax.Array]:
+    """What `group` reads of a batch: candidates, and the maps that they were found in.
+
+    Args:
+      passes: scale -> (outputs of the network, those for the mirrored pictures or None).
+      size: (H, W) of the maps, that of the network's input at scale 1.
+      options: of the candidates.
+      skeleton: whose joints; needed with mirrored pictures.
+    """
+    scales = []
+    for scale, (outputs, mirrored) in passes.items():
+        flip = skeleton.flip_indices if skeleton else np.arange(outputs[-1].shape[-1])
+        heatmaps, tags = aggregate(outputs, mirrored, flip, size)
+        scales.append((heatmaps, tags if scale == 1 else None))
+    heatmaps, tags = combine_scales(scales)
+    return candidates(heatmaps, tags, options), heatmaps, tags
 
 
 def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from jaxpose.codecs.part_affinity.joints import LIMBS, OPENPOSE
+from jaxpose.codecs.part_affinity.joints import LIMBS, OPENPOSE, to_coco
 
 # Limbs in the order in which people grow by them: from the neck outwards, the head last.
 _ORDER = tuple(
@@ -26,22 +27,34 @@ class Grouping:
     """Options of `decode`; distances are pixels of the maps given to it.
 
     Attributes:
-      peak_threshold: least value of a joint.
+      detection_threshold: least value of a joint.
       peak_distance: a joint suppresses those of its kind that are nearer.
       samples: points of a limb at which the field is read, its ends among them.
       field_threshold: least agreement of the field with the limb's direction that a point needs.
       agreement: share of the points that must be above it (more than this).
       least_joints: people with fewer are dropped.
       least_score: people whose mean score a joint is less are dropped.
+
+    Raises:
+      ValueError: fewer than 2 samples.
     """
 
-    peak_threshold: float = 0.1
+    detection_threshold: float = 0.1
     peak_distance: float = 6.0
     samples: int = 10
     field_threshold: float = 0.05
     agreement: float = 0.8
     least_joints: int = 3
     least_score: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2, a limb's ends, got {self.samples}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Grouping:
+        """The options under their names in `settings`, which may hold others, too."""
+        return cls(**{field.name: settings[field.name] for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass
@@ -113,13 +126,21 @@ def decode(
     return keypoints, scores
 
 
+def group(
+    heatmaps: np.ndarray, fields: np.ndarray, options: Grouping = Grouping()
+) -> tuple[np.ndarray, np.ndarray]:
+    """`decode`, its people with COCO's joints alone: keypoints [N, 17, 3] and scores [N]."""
+    keypoints, scores = decode(heatmaps, fields, options)
+    return to_coco(keypoints), scores
+
+
 def peaks(heatmap: np.ndarray, options: Grouping = Grouping()) -> np.ndarray:
     """[n, 3] (x, y, score) of a map's local maxima, in the order of x, then y.
 
     Strictly above all four neighbours, outside counting as 0. From left to right each suppresses
     those that come after it and are near; a suppressed one suppresses none.
     """
-    heatmap = np.where(heatmap < options.peak_threshold, 0, heatmap)
+    heatmap = np.where(heatmap < options.detection_threshold, 0, heatmap)
     padded = np.pad(heatmap, 1)
     inner = padded[1:-1, 1:-1]
     higher = (inner > padded[:-2, 1:-1]) & (inner > padded[2:, 1:-1])

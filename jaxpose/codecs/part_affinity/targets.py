@@ -172,25 +172,31 @@ def upsample(maps: ArrayLike, factor: int = 8) -> jax.Array:
 
     The kernel is that of OpenCV and PyTorch (a = -0.75); borders are repeated.
     """
+    _, height, width, _ = jnp.shape(maps)
+    return resize(maps, (factor * height, factor * width))
+
+
+def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:
+    """[B, h, w, C] -> [B, H, W, C] as `upsample`, to any larger size."""
     maps = jnp.asarray(maps, jnp.float32)
-    rows, columns = (_cubic(n, factor) for n in maps.shape[1:3])
+    rows, columns = (_cubic(n, m) for n, m in zip(maps.shape[1:3], size, strict=True))
     return jnp.einsum("yi,bijc,xj->byxc", rows, maps, columns, precision=lax.Precision.HIGHEST)
 
 
 @functools.cache
-def _cubic(n: int, factor: int) -> np.ndarray:
-    """[factor * n, n] weights of four neighbours each."""
+def _cubic(n: int, length: int) -> np.ndarray:
+    """[length, n] weights of four neighbours each."""
     a = -0.75
-    at = (np.arange(factor * n) + 0.5) / factor - 0.5
+    at = (np.arange(length) + 0.5) * (n / length) - 0.5
     base = np.floor(at).astype(int)
-    weights = np.zeros((factor * n, n))
+    weights = np.zeros((length, n))
     for tap in range(-1, 3):
         t = np.abs(at - (base + tap))
         near = ((a + 2) * t - (a + 3)) * t**2 + 1
         far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
         np.add.at(
             weights,
-            (np.arange(factor * n), np.clip(base + tap, 0, n - 1)),
+            (np.arange(length), np.clip(base + tap, 0, n - 1)),
             np.where(t <= 1, near, far),
         )
     return weights.astype(np.float32)

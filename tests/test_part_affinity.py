@@ -1,0 +1,118 @@
+"""Networks with part affinity fields through the commands: training to exported files."""
+
+import importlib
+import json
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from jaxpose import evaluation, export, skeletons
+from jaxpose.codecs import part_affinity
+from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
+from jaxpose.export import command
+from jaxpose.export.people import compare_people
+from jaxpose.export.source import from_run
+from jaxpose.predict import Pose
+from jaxpose.training import checkpoint, programs
+from tests import tiny_runs
+from tests.test_codec_part_affinity import person
+
+train, eval_program = (importlib.import_module(name) for name in ("train", "eval"))
+SIZE = (256, 320)
+# Not on half pixels: a peak must be above its neighbours.
+PEOPLE = np.stack([person(80.1, 60.6, 3.3, hidden=("left_wrist",)), person(240.2, 50.1, 3.1)])
+
+
+def outputs_of(people, size=SIZE):
+    """What a perfect network of two stages says: the first stage is of no account."""
+    encode = jax.jit(part_affinity.encode_batch, static_argnums=1)
+    heatmaps, fields = (np.asarray(maps) for maps in encode(people[None], size))
+    return -heatmaps, -fields, heatmaps, fields
+
+
+@pytest.mark.parametrize("flip, scales", [(False, (1.0,)), (True, (1.0, 2.0))])
+def test_people_are_found_where_they_are(flip, scales):
+    def network(images):
+        size = images.shape[1:3]
+        people = PEOPLE * (*[size[0] / SIZE[0]] * 2, 1)
+        if images[0, 0, 0, 0] < images[0, 0, -1, 0]:  # the mirror image
+            people = people[:, OPENPOSE.flip_indices]
+            people[..., 0] = size[1] - 1 - people[..., 0]
+        return outputs_of(people, size)
+
+    options = evaluation.PeopleOptions(flip, scales, Grouping())
+    batch = {"center": np.float32([[400, 300]]), "scale": np.float32([[3.2, 2.56]])}
+    for scale in scales:
+        image = np.zeros((1, int(scale * SIZE[0]), int(scale * SIZE[1]), 3), np.uint8)
+        image[:, 0, 0] = 255
+        batch[options.images[scale]] = image
+    predict = evaluation.make_people_from_outputs(network, skeletons.COCO, options)
+    ((keypoints, scores, person_scores),) = predict(batch)
+    order = np.argsort(keypoints[:, 0, 0])
+    expected = part_affinity.to_coco(PEOPLE)
+    np.testing.assert_array_equal(scores[order] > 0, expected[..., 2] > 0)
+    middle = (expected[..., :2] - (160, 128)) * 2 + (400, 300)  # a pixel is two of the picture
+    seen = expected[..., 2] > 0
+    assert np.abs(keypoints[order] - middle)[seen].max() < 16
+    assert (keypoints[order][~seen] == 0).all() and (person_scores > 18).all()
+
+    joints = skeletons.MPII
+    with pytest.raises(ValueError, match="COCO's 17 joints alone, not for the 16 of 'mpii'"):
+        evaluation.make_people_from_outputs(network, joints, options)(batch)
+
+
+def test_what_a_file_says_is_compared():
+    outputs = outputs_of(PEOPLE)
+    agreement = compare_people(outputs, outputs, SIZE, Grouping())
+    assert agreement.holds and (agreement.people, agreement.joints) == (2, 2 * 17)
+    moved = [*outputs[:2], np.roll(outputs[2], 1, 1), outputs[3]]
+    assert not compare_people(outputs, moved, SIZE, Grouping()).holds
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(data, run folder) of a short training with a tiny network."""
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_runs.shrink(patch)
+        root = tmp_path_factory.mktemp("fields")
+        data = tiny_runs.write_people(root / "data", people=24, each=2)
+        config = tiny_runs.fields_config(data)
+        assert train.main(config, str(root / "run")) == 0
+        yield data, root / "run"
+
+
+def test_a_run_is_trained_and_scored(run, tmp_path):
+    _, folder = run
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in logged:
+        if "loss" in line:
+            assert line["loss"] == pytest.approx(line["heatmaps"] + line["fields"], rel=1e-5)
+    assert "eval/AP" in logged[-1]
+    found = checkpoint.read_run(folder)
+    source = programs.Source("the run", folder, run=found)
+    assert eval_program.main(found.config, source, tmp_path, worst=1) == 0
+    assert {"metrics.json", "worst_01.jpg"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_run_is_exported_and_predicts(run, tmp_path):
+    pytest.importorskip("onnxruntime")
+    data, folder = run
+    source = from_run(folder)
+    path, agreement = command.export_file(source, "onnx", tmp_path)
+    assert agreement.holds and len(agreement.maps) == 2
+    told = export.read_metadata(path)
+    assert told == source.metadata() and told["paradigm"] == "part_affinity"
+    assert [(y["name"], y["stride"]) for y in told["outputs"]] == [
+        ("heatmaps_0", 8), ("fields_0", 8)
+    ]  # fmt: skip
+    assert Grouping(**told["grouping"]) == source.grouping
+    image = cv2.imread(str(data / "images" / "0.png"))
+    for network in (folder, path):
+        pose = Pose(network)
+        people = pose(image)
+        assert (pose.paradigm, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
+    config = checkpoint.read_info(folder).config
+    exported = programs.Source(str(path), tmp_path, exported=str(path))
+    assert eval_program.main(config, exported, tmp_path / "eval", worst=0) == 0

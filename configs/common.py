@@ -248,9 +248,15 @@ TOPDOWN = ("coco,256x192", "coco,384x288", "mpii,256x256")
 
 def parts(variant: str, variants: tuple[str, ...]) -> list[str]:
     """The parts, between commas, of `--config=RECIPE.py:VARIANT`; refused unless in `variants`."""
-    if variant not in variants:
-        raise ValueError(f"no variant {variant!r}: choose from {' '.join(variants)}")
-    return variant.split(",")
+    left, given = [known.split(",") for known in variants], variant.split(",")
+    if len(given) != len(left[0]):
+        raise ValueError(f"no variant {variant!r}: give all of it, such as {variants[0]!r}")
+    for number, part in enumerate(given):
+        choices = dict.fromkeys(known[number] for known in left)
+        if part not in choices:
+            raise ValueError(f"no {part!r} in {variant!r}: choose from {', '.join(choices)}")
+        left = [known for known in left if known[number] == part]
+    return given
 
 
 def pixels(size: str) -> tuple[int, int]:

@@ -73,8 +73,11 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
     assert str(load(name)) == str(load(name, variants(name)[0]))
     text = importlib.import_module(f"configs.{name}").__doc__
     assert set(variants(name)[0].split(",")) <= set(re.split(r"[\s,:()]+", text))
-    with pytest.raises(ValueError, match=f"no variant '19': choose from {variants(name)[0]}"):
-        load(name, "19")
+    first, *rest = variants(name)[0].split(",")
+    with pytest.raises(ValueError, match=f"no '19' in '19.*': choose from {first}"):
+        load(name, ",".join(["19", *rest]))
+    with pytest.raises(ValueError, match=f"give all of it, such as '{variants(name)[0]}'"):
+        load(name, variants(name)[0] + ",more")
 
 
 TRAINED = [name for name in models.list_models() if models.info(name).paradigm in rules.PARADIGMS]

@@ -3,6 +3,9 @@
 A recipe calls `get_config()` (top-down) or `bottomup()` and changes what differs. Unknown keys are
 refused, also on the command line (`--config.optimizer.learning_rate=1e-3`); `model_options` alone
 takes new keys, since each model has its own switches (`jaxpose models` lists the models).
+
+Recipes of several sizes take the one that is meant after a colon, `--config=RECIPE.py:VARIANT`,
+and list them all in VARIANTS; the first is the default.
 """
 
 from ml_collections import ConfigDict
@@ -268,3 +271,51 @@ def crowdpose(input_size: tuple[int, int], schedule: str = "wlitepose") -> Confi
     config.data.val_images = "images"
     config.eval.metric = "crowdpose"
     return _schedule(config, schedule, (1e-3, 32, 200.0, (50.0, 180.0)))
+
+
+TOPDOWN = ("coco,256x192", "coco,384x288", "mpii,256x256")
+
+
+def parts(variant: str, variants: tuple[str, ...]) -> list[str]:
+    """The parts, between commas, of `--config=RECIPE.py:VARIANT`; refused unless in `variants`."""
+    left, given = [known.split(",") for known in variants], variant.split(",")
+    if len(given) != len(left[0]):
+        raise ValueError(f"no variant {variant!r}: give all of it, such as {variants[0]!r}")
+    for number, part in enumerate(given):
+        choices = dict.fromkeys(known[number] for known in left)
+        if part not in choices:
+            raise ValueError(f"no {part!r} in {variant!r}: choose from {', '.join(choices)}")
+        left = [known for known in left if known[number] == part]
+    return given
+
+
+def pixels(size: str) -> tuple[int, int]:
+    """256x192 -> (256, 192)."""
+    height, width = size.split("x")
+    return int(height), int(width)
+
+
+def topdown(dataset: str, size: str) -> ConfigDict:
+    """COCO or MPII with what HRNet and those that follow it share.
+
+    That is the mean squared error, and a sigma of 3 at 384x288, where the heatmap is larger; and
+    Lite-HRNet's augmentation, by 25% in size and 30 degrees (of what `augment` says).
+    """
+    config = coco(pixels(size)) if dataset == "coco" else mpii()
+    config.loss.name = "mse"
+    config.sigma = 3.0 if size == "384x288" else 2.0
+    config.augment.scale = 0.25
+    config.augment.rotation = 30.0
+    return config
+
+
+def higher(size: str, batch: int) -> ConfigDict:
+    """COCO, bottom-up, as HigherHRNet's public configuration has it but for the batch.
+
+    Adam 1e-3, 300 epochs (x0.1 at 200 and 260), no warm-up, the mean squared error at both
+    resolutions, pull and push 1e-3, crops of 0.75 to 1.5 of the short side, 30 degrees.
+    """
+    config = coco_bottomup(pixels(size))
+    config.loss.name = "mse"
+    _follow(config, 1e-3, batch, 300.0, (200.0, 260.0))
+    return config

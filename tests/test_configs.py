@@ -10,15 +10,26 @@ import pytest
 from configs import common
 from jaxpose import models
 from jaxpose.training import config as configuration
+from jaxpose.training import rules
 
 FOLDER = pathlib.Path(common.__file__).parent
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("common", "__init__"))
 
 
-def load(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
+def load(name, *variant):
+    config = importlib.import_module(f"configs.{name}").get_config(*variant)
     config.data.root = "somewhere"
     return config
+
+
+def variants(name):
+    """What may stand after the colon of --config=RECIPE.py:VARIANT."""
+    return getattr(importlib.import_module(f"configs.{name}"), "VARIANTS", ())
+
+
+# (recipe,) and (recipe, variant)
+CASES = [(name, *one) for name in RECIPES for one in [(v,) for v in variants(name)] or [()]]
+LOADED = [load(*case) for case in CASES]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -26,9 +37,62 @@ def test_recipe_is_valid_and_documented(name):
     config = load(name)
     configuration.validate(config, devices=1)
     text = importlib.import_module(f"configs.{name}").__doc__
-    assert f"python train.py --config=configs/{name}.py" in text and "--workdir=" in text
+    default = f":{variants(name)[0]}" if variants(name) else ""
+    assert f"python train.py --config=configs/{name}.py{default} " in text and "--workdir=" in text
     assert config.paradigm == models.info(config.model).paradigm
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 60
+
+
+VARIANTS = [case for case in CASES if len(case) == 2]
+
+
+@pytest.mark.parametrize("name,variant", VARIANTS)
+def test_variant_is_what_it_says(name, variant):
+    config = load(name, variant)
+    configuration.validate(config, devices=8)
+    published = models.info(config.model).published
+    sizes = re.findall(r"\d+x\d+", variant)
+    assert (
+        sizes == ["{}x{}".format(*config.input_size)]
+        if sizes
+        else (config.input_size == models.info(config.model).input_size)
+    )
+    dataset = next((d for d in ("mpii", "crowdpose") if d in variant), "coco")
+    assert config.data.format == config.eval.metric == dataset
+    assert config.loss.name == "mse" and config.optimizer.name == "adam"
+    # Every published score of that case is quoted.
+    text = importlib.import_module(f"configs.{name}").__doc__
+    for row in published:
+        if (row.dataset, row.input_size) == (dataset, config.input_size):
+            assert f"{row.score}" in text or "Lite CSW" in row.source, row
+
+
+@pytest.mark.parametrize("name", dict(VARIANTS))
+def test_variants_differ_and_unknown_ones_are_refused(name):
+    assert len({str(load(name, variant)) for variant in variants(name)}) == len(variants(name))
+    assert str(load(name)) == str(load(name, variants(name)[0]))
+    text = importlib.import_module(f"configs.{name}").__doc__
+    assert set(variants(name)[0].split(",")) <= set(re.split(r"[\s,:()]+", text))
+    first, *rest = variants(name)[0].split(",")
+    with pytest.raises(ValueError, match=f"no '19' in '19.*': choose from {first}"):
+        load(name, ",".join(["19", *rest]))
+    with pytest.raises(ValueError, match=f"give all of it, such as '{variants(name)[0]}'"):
+        load(name, variants(name)[0] + ",more")
+
+
+TRAINED = [name for name in models.list_models() if models.info(name).paradigm in rules.PARADIGMS]
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_every_model_has_a_recipe_of_every_published_case(model):
+    """Also of the three usual sizes and datasets, where the model came with variants."""
+    found = {(c.data.format, tuple(c.input_size)) for c in LOADED if c.model == model}
+    assert found, f"no recipe for {model}"
+    for row in models.info(model).published:
+        case = (row.dataset.split()[0], row.input_size)
+        assert case in found, f"no recipe for {model} on {case}"
+    if models.info(model).paradigm == "topdown" and not model.startswith(("hwl", "simple")):
+        assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} == found
 
 
 NAME = re.compile(r"(\w+)_(coco|mpii|crowdpose)_(\d+)x(\d+)")
@@ -109,6 +173,83 @@ def _value(text):
         return ast.literal_eval(text.strip('"'))
     except ValueError:
         return text
+
+
+# recipe -> networks that its docstring's overrides of the model make, beside the default
+OVERRIDES = {
+    "el_hrnet": 8,
+    "lite_hrnet": 1,
+    "dite_hrnet": 1,
+    "lite_csw_hrnet": 11,
+    "vipnas": 1,
+    "lightweight_hrnet": 4,
+    "hwl_coco_256x192": 3,
+}
+
+
+@pytest.mark.parametrize("name,count", OVERRIDES.items())
+def test_overrides_that_a_recipe_names_make_other_networks(name, count):
+    text = importlib.import_module(f"configs.{name}").__doc__
+    found = {str(configuration.create_model(load(name), 17))}
+    for key, values in re.findall(r'--config\.model_options\.(\w+)=("[^"]+"|[\w.|]*\w)', text):
+        for value in [values] if values[0] == '"' else values.split("|"):
+            config = load(name)
+            config.model_options[key] = _value(value)
+            found.add(str(configuration.create_model(config, 17)))
+    assert len(found) == count + 1
+
+
+@pytest.mark.parametrize(
+    "case,rate,batch,epochs,milestones,warmup,sigma,augment",
+    [
+        ("hrnet:w32,coco,256x192", 1e-3, 128, 210, (170, 200), 0, 2, (0.35, 45, 0.3, 0)),
+        ("hrnet:w48,coco,384x288", 1e-3, 96, 210, (170, 200), 0, 3, (0.35, 45, 0.3, 0)),
+        ("hrnet:w32,mpii,256x256", 1e-3, 128, 210, (170, 200), 0, 2, (0.25, 30, 0, 0)),
+        ("el_hrnet:coco,256x192", 1e-3, 16, 300, (120, 170, 200, 260), 0, 2, (0.35, 45, 0, 0)),
+        ("el_hrnet:mpii,256x256", 1e-3, 8, 210, (170, 200), 0, 2, (0.25, 30, 0, 0)),
+        ("lite_hrnet:18,coco,256x192", 2e-3, 512, 210, (170, 200), 500, 2, (0.25, 30, 0.3, 0.3)),
+        ("lite_hrnet:30,mpii,256x256", 2e-3, 256, 210, (170, 200), 500, 2, (0.25, 30, 0, 0)),
+        ("dite_hrnet:30,coco,384x288", 2e-3, 256, 270, (170, 200), 500, 3, (0.25, 30, 0.3, 0.3)),
+        ("dite_hrnet:18,mpii,256x256", 2e-3, 256, 260, (170, 200), 500, 2, (0.25, 30, 0, 0)),
+        (
+            "lite_csw_hrnet:18,coco,256x192",
+            2e-3,
+            512,
+            210,
+            (170, 200),
+            500,
+            2,
+            (0.25, 30, 0.3, 0.3),
+        ),
+        (
+            "lite_csw_hrnet:18,coco,384x288",
+            2e-3,
+            256,
+            210,
+            (170, 200),
+            500,
+            3,
+            (0.25, 30, 0.3, 0.3),
+        ),
+        ("vipnas:coco,256x192", 5e-4, 64, 210, (170, 200), 500, 2, (0.25, 30, 0.3, 0.3)),
+        ("higher_hrnet:w48,640x640", 1e-3, 40, 300, (200, 260), 0, 2, None),
+        ("efficient_hrnet:hm4", 1e-3, 32, 300, (200, 260), 0, 2, None),
+        ("lightweight_hrnet:rm2", 1e-3, 32, 300, (200, 260), 0, 2, None),
+        ("litepose:l,crowdpose", 4e-3, 16, 500, (350, 480), 0, 2, None),
+    ],
+)
+def test_hyper_parameters(case, rate, batch, epochs, milestones, warmup, sigma, augment):
+    config = load(*case.split(":"))
+    assert (config.optimizer.learning_rate, config.batch_size) == (rate, batch)
+    assert (config.epochs, config.schedule.milestones) == (epochs, milestones)
+    assert (config.schedule.warmup_steps, config.sigma) == (warmup, sigma)
+    a = config.augment
+    if augment:
+        assert (a.scale, a.rotation, a.half_body_prob, a.shift_prob) == augment
+        assert (a.rotation_prob, a.half_body_min) == (0.6, 8)
+    else:
+        assert (a.scale_min, a.scale_max, a.rotation, a.translate) == (0.75, 1.5, 30, 40)
+    assert a.flip == 0.5 and config.optimizer.weight_decay == config.ema_decay == 0
 
 
 @pytest.mark.parametrize("name", ["check_topdown", "check_bottomup"])

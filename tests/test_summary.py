@@ -196,9 +196,3 @@ def test_bad_arguments_name_the_nearest(words, message):
     summary.add_arguments(parser)
     with pytest.raises(ValueError, match=message):
         summary.run(parser.parse_args(words))
-
-
-def test_zoo_lists_every_model():
-    table = summary.zoo_table()
-    assert all(name in table for name in jaxpose.list_models())
-    assert "5,426,380,800" in table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jaxpose import models
-from jaxpose.summary import wlitepose
+from jaxpose.summary import document, wlitepose
 from jaxpose.summary.command import align
 from jaxpose.summary.counting import count
 
@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--names", action="store_true", help="names only")
     what.add_argument(
+        "--markdown",
+        action="store_true",
+        help="one table a paper, with the reasons where numbers differ, as Markdown",
+    )
+    what.add_argument(
         "--paper",
         choices=PAPERS,
         help="every size that a paper prints beside ours, as Markdown",
@@ -42,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the zoo."""
     if args.paper:
         print(PAPERS[args.paper]())
+    elif args.markdown:
+        print(document.document())
     elif args.names:
         print("\n".join(models.list_models()))
     else:

@@ -1,0 +1,43 @@
+"""Lite-HRNet and what its paper compares with, on COCO and MPII: NETWORK,DATASET,SIZE.
+
+    python train.py --config=configs/lite_hrnet.py:18,coco,256x192 --workdir=runs/lite_hrnet \
+        --config.data.root=/data/coco
+
+NETWORK is 18, 30, naive_18, wider_naive_18 or small_w16 (Small HRNet).
+The networks and the public configurations of Yu et al., Lite-HRNet: A Lightweight High-Resolution
+Network, CVPR 2021: from random weights, Adam 2e-3, 210 epochs (x0.1 at 170 and 200), 500 steps of
+warm-up, mean squared error, batch 64 on each of 8 devices (384x288, MPII: 32), sigma 2 (384x288:
+3), zoom +-0.25, rotation 30; COCO with half bodies.
+On fewer devices: --config.accumulate=8, which also leaves batch norm its 64 (32) people.
+No recipe is published for Small HRNet, nor for the naive ones at 384x288: the same is taken.
+
+Published scores, val:     COCO 256x192   384x288   MPII
+    18                          AP 64.8      67.6   PCKh 85.4 (85.9 in EL-HRNet's table)
+    30                             67.2      70.4        87.0
+    naive_18                       62.8         -        85.3
+    wider_naive_18                 66.0         -        86.8
+    small_w16                      55.2      56.0           -
+HRNet's fusion in place of the released one, which counts the first branch twice:
+--config.model_options.fusion=sum (not for small_w16, where it is that already).
+Scores here: none, not trained here.
+"""
+
+from configs import common
+
+NETWORKS = {
+    "18": "lite_hrnet_18",
+    "30": "lite_hrnet_30",
+    "naive_18": "naive_lite_hrnet_18",
+    "wider_naive_18": "wider_naive_lite_hrnet_18",
+    "small_w16": "small_hrnet_w16",
+}
+VARIANTS = tuple(f"{network},{data}" for network in NETWORKS for data in common.TOPDOWN)
+
+
+def get_config(variant=VARIANTS[0]):
+    network, dataset, size = common.parts(variant, VARIANTS)
+    config = common.topdown(dataset, size)
+    config.model = NETWORKS[network]
+    config.optimizer.learning_rate = 2e-3
+    config.batch_size = 512 if size == "256x192" else 256
+    return config

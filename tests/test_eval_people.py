@@ -64,6 +64,18 @@ def test_people_are_found_where_they_are(flip, scales):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_nobody_is_looked_for_beside_the_picture(flip):
+    batch, _ = batch_of((64, 128))
+    batch["center"][1] = 8, 4  # a small picture: the people are painted in its border
+    variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    see = jax.jit(lambda images: Seer().apply(variables, images))
+    for inside, numbers in ((False, [2, 2]), (True, [2, 0])):
+        options = evaluation.PeopleOptions(flip, (1.0,), Grouping(), inside)
+        found = evaluation.make_people_from_outputs(see, DOTS, options)(batch)
+        assert [len(people[0]) for people in found] == numbers
+
+
 def test_options_come_from_the_settings():
     config = tiny_runs.crowd_config("nowhere", **{
         "eval.flip": False, "eval.scales": (0.5, 1.0), "eval.tag_threshold": 2.0,

@@ -34,18 +34,22 @@ class PeopleOptions:
 
     flip: average with the mirror image. scales: sizes that are averaged over, as shares of the
     nominal one; 1, among them, gives the tags. grouping: from maps to people, the options of one of
-    the codecs in `codecs.PEOPLE`.
+    the codecs in `codecs.PEOPLE`. inside: nothing is looked for in the border around a picture,
+    where training leaves the maps to themselves; the reference looks there, too, but its borders
+    are narrow.
     """
 
     flip: bool = True
     scales: tuple[float, ...] = (1.0,)
     grouping: Any = associative_embedding.Grouping()
+    inside: bool = False
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> "PeopleOptions":
         """The options of a configuration: its paradigm says which codec, `eval` the rest."""
         grouping = codecs.PEOPLE[config.paradigm].Grouping.from_settings(config.eval)
-        return cls(config.eval.flip, tuple(config.eval.scales), grouping)
+        inside = config.eval.sizing == "fixed"
+        return cls(config.eval.flip, tuple(config.eval.scales), grouping, inside)
 
     @property
     def images(self) -> dict[float, str]:
@@ -54,13 +58,37 @@ class PeopleOptions:
 
 
 def _make_finish(skeleton: Skeleton, options: PeopleOptions) -> Callable:
-    """Returns (outputs, size) -> what `_group` reads, for use under jit.
+    """Returns (outputs, size, center, scale) -> what `_group` reads, for use under jit.
 
     `outputs` is scale -> (maps of the pictures, maps of their mirror images or None); `size` (H, W)
-    that of the pictures at scale 1, on whose grid the results are.
+    that of the pictures at scale 1, on whose grid the results are; `center` and `scale` [B, 2] say
+    where they were seen.
     """
     find = codecs.of_grouping(options.grouping).find
-    return lambda outputs, size: find(outputs, size, options.grouping, skeleton)
+
+    def finish(outputs, size, center, scale):
+        if options.inside:
+            outputs = {
+                key: (
+                    tuple(x * _inside(center, scale, x.shape) for x in maps),
+                    mirrored
+                    and tuple(x * _inside(center, scale, x.shape)[:, :, ::-1] for x in mirrored),
+                )
+                for key, (maps, mirrored) in outputs.items()
+            }
+        return find(outputs, size, options.grouping, skeleton)
+
+    return finish
+
+
+def _inside(center: jax.Array, scale: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """bool [B, h, w, 1]: whether the middle of a pixel of maps [B, h, w, C] is in the picture."""
+    height, width = shape[1:3]
+    y, x = jnp.meshgrid(jnp.arange(height) + 0.5, jnp.arange(width) + 0.5, indexing="ij")
+    grid = jnp.stack([x, y], axis=-1).reshape(1, -1, 2)
+    points = geometry.heatmap_to_image(grid, center, scale, (height, width))
+    away = jnp.abs(points - center[:, None])  # the center is the picture's
+    return jnp.all(away <= center[:, None], axis=-1).reshape(-1, height, width, 1)
 
 
 def _group(found: Any, batch: Batch, skeleton: Skeleton, options: PeopleOptions) -> list[People]:
@@ -105,7 +133,8 @@ def make_people_predict(
             else:
                 maps = model.apply(variables, image, train=False)
             outputs[scale] = maps, mirrored
-        return finish(outputs, images["image"].shape[1:3])
+        size = images["image"].shape[1:3]
+        return finish(outputs, size, images["center"], images["scale"])
 
     mapped = jax.shard_map(
         on_device, mesh=mesh, in_specs=(EVERYWHERE, SPLIT), out_specs=SPLIT, check_vma=False
@@ -116,7 +145,7 @@ def make_people_predict(
         return mapped(variables, images)
 
     def predict(variables, batch):
-        inputs = {key: batch[key] for key in options.images.values()}
+        inputs = {key: batch[key] for key in (*options.images.values(), "center", "scale")}
         found = _own_rows(predict_step(variables, shard_batch(inputs, mesh)))
         return _group(found, batch, skeleton, options)
 
@@ -144,7 +173,8 @@ def make_people_from_outputs(
             if options.flip:
                 mirrored = tuple(outputs_of(np.ascontiguousarray(images[:, :, ::-1])))
             outputs[scale] = maps, mirrored
-        found = jax.device_get(finish(outputs, batch["image"].shape[1:3]))
+        size = batch["image"].shape[1:3]
+        found = jax.device_get(finish(outputs, size, batch["center"], batch["scale"]))
         return _group(found, batch, skeleton, options)
 
     return predict

@@ -56,7 +56,7 @@ def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network
     sizing = "fixed"
     if config.paradigm != "topdown":
         options = evaluation.PeopleOptions.from_config(config)
-        options = dataclasses.replace(options, flip=flip, scales=(1.0,))
+        options = dataclasses.replace(options, flip=flip, scales=(1.0,), inside=True)
         predict = evaluation.make_people_predict(model, skeleton, grid, options)
         sizing = config.eval.sizing
     else:
@@ -74,7 +74,7 @@ def _from_file(path: pathlib.Path, flip: bool) -> Network:
     run_file = export.run_file(path)
     if facts["paradigm"] != "topdown":
         grouping = codecs.PEOPLE[facts["paradigm"]].Grouping(**facts["grouping"])
-        options = evaluation.PeopleOptions(flip, grouping=grouping)
+        options = evaluation.PeopleOptions(flip, grouping=grouping, inside=True)
         predict = evaluation.make_people_from_outputs(run_file, skeleton, options)
     else:
         decode = facts["codec"]["decode"]

@@ -170,7 +170,8 @@ def bottomup() -> ConfigDict:
 
         config.augment = ConfigDict()
         config.augment.flip = 0.5  # probability of a mirror image
-        config.augment.scale_min = 0.75  # least side of the crop, share of the short side
+        config.augment.scale_type = "short"  # short: 1 = the short side | long: the whole picture
+        config.augment.scale_min = 0.75  # least side of the crop, share of that
         config.augment.scale_max = 1.5  # largest
         config.augment.rotation = 30.0  # largest angle, degrees; uniform
         config.augment.translate = 40.0  # largest shift of the centre, 1/200 of the crop's side

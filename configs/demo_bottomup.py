@@ -20,6 +20,9 @@ def get_config():
     config.eval.batch_size = 8
     config.epochs = 10.0
     config.optimizer.learning_rate = 4e-3
+    config.optimizer.b2 = 0.95
+    config.loss.push = 1e-2
+    config.loss.pull = 1e-2
     config.schedule.name = "cosine"
     config.schedule.warmup_steps = 100
     config.augment.scale_min = 0.9

@@ -20,6 +20,7 @@ from jaxpose import geometry
 class Options:
     """Strength of the augmentation; the keys of `config.augment`, where they are explained."""
 
+    scale_type: str
     flip: float
     scale_min: float
     scale_max: float
@@ -77,10 +78,11 @@ def augment(
 ) -> View:
     """The view of a picture under these random numbers.
 
-    The square of side a * (short side of the picture), a uniform between `scale_min` and
-    `scale_max`, fills the output (its short side, where it is not square) after a rotation of up to
-    `rotation` degrees. With s that square's side in units of 200 pixels, its center lies an integer
-    from [-translate * s, translate * s) beside the picture's, in x and in y.
+    With scale type "short", the square of side a * (short side of the picture), a uniform between
+    `scale_min` and `scale_max`, fills the output (its short side, where it is not square) after a
+    rotation of up to `rotation` degrees; with "long", at a = 1 the whole picture fits into the
+    output. With s that square's side in units of 200 pixels, its center lies an integer from
+    [-translate * s, translate * s) beside the picture's, in x and in y.
 
     Args:
       image_size: (H, W) of the picture.
@@ -90,7 +92,11 @@ def augment(
     """
     height, width = image_size
     zoom = options.scale_min + (options.scale_max - options.scale_min) * draws.zoom
-    scale = zoom * min(height, width) / geometry.PIXEL_STD
+    if options.scale_type == "long":
+        _, (across, down) = geometry.bottomup_fit(image_size, input_size)
+        scale = zoom * float(min(across, down))
+    else:
+        scale = zoom * min(height, width) / geometry.PIXEL_STD
     reach = int(options.translate * scale)
     shift = [int(2 * reach * u) - reach for u in (draws.shift_x, draws.shift_y)]
     return View(

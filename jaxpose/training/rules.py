@@ -74,6 +74,7 @@ PARADIGMS = {
         {
             "loss.name": ("soft_boundary", "mse"),
             "data.format": ("coco", "crowdpose", "generated"),
+            "augment.scale_type": ("short", "long"),
             "eval.sizing": ("short_side", "fixed"),
             "eval.metric": ("coco", "crowdpose"),
         },
@@ -85,6 +86,7 @@ PARADIGMS = {
     "part_affinity": Rules(
         {
             "data.format": ("coco", "generated"),
+            "augment.scale_type": ("short", "long"),
             "eval.sizing": ("short_side", "fixed"),
             "eval.metric": ("coco",),
         },

@@ -9,7 +9,9 @@ from input_pipeline import order
 from input_pipeline.bottomup import augment
 from jaxpose import skeletons
 
-OPTIONS = augment.Options(flip=0.5, scale_min=0.75, scale_max=1.5, rotation=30.0, translate=40.0)
+OPTIONS = augment.Options(
+    scale_type="short", flip=0.5, scale_min=0.75, scale_max=1.5, rotation=30.0, translate=40.0
+)
 MIDDLE = augment.Draws(zoom=0.5, angle=0.5, shift_x=0.5, shift_y=0.5, flip=0.9)
 
 
@@ -42,6 +44,21 @@ def test_the_short_side_of_the_output_shows_the_square():
     np.testing.assert_allclose(points, [[32, 0], [64, 32]], atol=1e-4)
     points = augment.warp_keypoints(shown, high, (128, 64), same)[0, :, :2]
     np.testing.assert_allclose(points, [[0, 32], [32, 64]], atol=1e-4)
+
+
+@pytest.mark.parametrize("picture", [(300, 400), (400, 300)])
+@pytest.mark.parametrize("output", [(64, 64), (64, 128), (128, 64)])
+def test_the_long_side_shows_the_whole_picture(picture, output):
+    options = dataclasses.replace(OPTIONS, scale_type="long", scale_min=1.0, scale_max=1.0)
+    seen = augment.augment(picture, MIDDLE, options, output)
+    corners = np.array([[[0, 0, 1], [picture[1], picture[0], 1]]])
+    (x0, y0), (x1, y1) = augment.warp_keypoints(corners, seen, output, np.arange(2))[0, :, :2]
+    extent = np.array(picture[::-1]) * min(output[0] / picture[0], output[1] / picture[1])
+    np.testing.assert_allclose([x1 - x0, y1 - y0], extent, rtol=1e-5)
+    np.testing.assert_allclose([x0 + x1, y0 + y1], [output[1], output[0]], rtol=1e-5)
+    twice = dataclasses.replace(options, scale_min=2.0, scale_max=2.0)
+    farther = augment.augment(picture, MIDDLE, twice, output)
+    np.testing.assert_allclose(farther.scale, 2 * seen.scale)
 
 
 def test_draws_are_uniform_and_separate():

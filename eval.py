@@ -4,7 +4,7 @@
     python eval.py --workdir=runs/hwl --step=best              its best one
     python eval.py --checkpoint=runs/hwl/checkpoints/20000
     python eval.py --exported=hwl.onnx --workdir=runs/hwl      the file, on the data of that run
-    python eval.py --exported=hwl.onnx --config=configs/hwl_coco_256x192.py --config.data.root=DIR
+    python eval.py --exported=hwl.onnx --config=configs/hwl.py:coco,256x192 --config.data.root=DIR
     python eval.py --untrained --config=...                    random weights, for comparison
 
 Settings come from the run's config.json; --config.key=value changes them, for example

@@ -1,6 +1,6 @@
 """Trains a pose network.
 
-    python train.py --config=configs/hwl_coco_256x192.py --workdir=runs/hwl \
+    python train.py --config=configs/hwl.py:coco,256x192 --workdir=runs/hwl \
         --config.data.root=/data/coco
 
 Run the same command again to go on after a stop of any kind. The run folder then holds config.json,

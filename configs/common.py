@@ -115,14 +115,14 @@ def get_config() -> ConfigDict:
     return config
 
 
-def coco(input_size: tuple[int, int]) -> ConfigDict:
+def coco(size: str) -> ConfigDict:
     """COCO 2017 in its official folders, scored on the detector boxes of the papers' tables.
 
     The box file (person AP 56.4) comes with the public SimpleBaseline and HRNet code; without it
     give --config.data.detections= to score on annotated boxes, which is usually 1.5-2.5 AP more.
     """
     config = get_config()
-    config.input_size = input_size
+    config.input_size = pixels(size)
     config.data.detections = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
     return config
 
@@ -296,13 +296,18 @@ def pixels(size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def crops(dataset: str, size: str) -> ConfigDict:
+    """COCO or MPII, top-down at that size; all else as `get_config()` has it."""
+    return coco(size) if dataset == "coco" else mpii()
+
+
 def topdown(dataset: str, size: str) -> ConfigDict:
     """COCO or MPII with what HRNet and those that follow it share.
 
     That is the mean squared error, and a sigma of 3 at 384x288, where the heatmap is larger; and
     Lite-HRNet's augmentation, by 25% in size and 30 degrees (of what `augment` says).
     """
-    config = coco(pixels(size)) if dataset == "coco" else mpii()
+    config = crops(dataset, size)
     config.loss.name = "mse"
     config.sigma = 3.0 if size == "384x288" else 2.0
     config.augment.scale = 0.25

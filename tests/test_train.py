@@ -89,7 +89,7 @@ def tiny(paradigm, request, **changes):
         config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
         return ["--config=configs/litepose_xs_coco_256x256.py", *tiny_runs.flags(config)]
     config = tiny_runs.config(request.getfixturevalue("people"), **changes)
-    flags = ["--config=configs/hwl_coco_256x192.py", *tiny_runs.flags(config)]
+    flags = ["--config=configs/hwl.py", *tiny_runs.flags(config)]
     return [*flags, "--config.data.detections="]
 
 

@@ -1,0 +1,29 @@
+"""HWL-MobileNetV3 on COCO and MPII: DATASET,SIZE.
+
+    python train.py --config=configs/hwl.py:coco,256x192 --workdir=runs/hwl \
+        --config.data.root=/data/coco
+
+Reproduces the recipe of Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting
+Loss, ICPR 2022: from random weights, Adam 5e-4, batch 64 on one device, 210 epochs (x0.1 at 170 and
+200), heatmap-weighting loss with F(x) = x. The target's sigma is 2, also at 384x288, as in the
+released configuration.
+
+Scores in the paper, val: COCO (detector boxes) 256x192 AP 65.8 (AP50 87.7, AP75 74.1, AR 72.1),
+384x288 AP 69.9 (AP50 88.8, AP75 77.5, AR 75.5);
+MPII PCKh 85.9 (head 95.6, shoulder 93.9, elbow 85.1, wrist 79.5, hip 86.3, knee 80.4, ankle 75.5).
+Its ablations, on COCO at 256x192:
+--config.loss.fn=none|x|2x|x2|exp gives 65.56 / 65.83 / 65.59 / 65.65 / 65.70 AP;
+--config.model_options.attention=none|se|cbam|own gives 65.29 / 65.71 / 65.77 / 65.83 AP.
+Scores here: none, not trained here.
+"""
+
+from configs import common
+
+VARIANTS = common.TOPDOWN
+
+
+def get_config(variant=VARIANTS[0]):
+    dataset, size = common.parts(variant, VARIANTS)
+    config = common.crops(dataset, size)
+    config.model = "hwl_mobilenetv3"
+    return config

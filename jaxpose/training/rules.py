@@ -100,7 +100,7 @@ PARADIGMS = {
 STARTS = {
     "topdown": "configs/custom_topdown.py",
     "bottomup": "configs/custom_bottomup.py",
-    "part_affinity": "configs/lightweight_openpose_coco_368x368.py",
+    "part_affinity": "configs/lightweight_openpose.py",
 }
 
 

@@ -98,7 +98,7 @@ def test_refused_bottom_up(changes, said):
         ({"eval.agreement": 1.5}, "between 0 and 1"),
         ({"loss.thickness": 0.0}, "greater than 0"),
         ({"model": "litepose_s"}, "configs/custom_bottomup.py"),
-        ({"paradigm": "bottomup"}, "configs/lightweight_openpose_coco_368x368.py"),
+        ({"paradigm": "bottomup"}, "configs/lightweight_openpose.py"),
     ],
 )
 def test_refused_part_affinity(changes, said):

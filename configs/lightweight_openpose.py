@@ -1,7 +1,7 @@
 """Lightweight OpenPose on COCO at 368x368.
 
-    python train.py --config=configs/lightweight_openpose_coco_368x368.py \
-        --workdir=runs/openpose --config.data.root=/data/coco
+    python train.py --config=configs/lightweight_openpose.py --workdir=runs/openpose \
+        --config.data.root=/data/coco
 
 Reproduces Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
 All numbers are taken from its public code, none from the paper: Adam 4e-5, batch 80, 280 epochs

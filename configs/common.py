@@ -233,59 +233,43 @@ def _follow(config: ConfigDict, rate: float, batch: int, epochs: float, mileston
     config.schedule.milestones = milestones
 
 
-def _schedule(config: ConfigDict, name: str, papers: tuple) -> ConfigDict:
-    """`--config=RECIPE.py:litepose` takes the schedule of LitePose's official configuration."""
-    schedules = {"wlitepose": papers, "litepose": (4e-3, 16, 500.0, (350.0, 480.0))}
-    if name not in schedules:
-        raise ValueError(f"no schedule {name!r}: choose from {', '.join(schedules)}")
-    _follow(config, *schedules[name])
-    return config
-
-
-def coco_bottomup(input_size: tuple[int, int], schedule: str = "wlitepose") -> ConfigDict:
-    """COCO 2017 in its official folders, bottom-up.
-
-    Args:
-        input_size: (H, W), equal; pictures are evaluated with their short side at that size.
-        schedule: "wlitepose", that of the paper: Adam 1e-3, batch 32 on two devices, 500 epochs,
-            x0.1 at 350 and 480; or "litepose", the official one of LitePose: 4e-3, batch 16 on
-            each device (16 here: give --config.batch_size), 500 epochs, 350 and 480.
-    """
-    config = bottomup()
-    config.input_size = input_size
-    return _schedule(config, schedule, (1e-3, 32, 500.0, (350.0, 480.0)))
-
-
-def crowdpose(input_size: tuple[int, int], schedule: str = "wlitepose") -> ConfigDict:
+def crowdpose() -> ConfigDict:
     """CrowdPose, trained on train and val together and scored on test, as the papers have it.
 
     The annotation files are those that mmpose publishes; CrowdPose's own
-    (--config.data.train_annotations=...) have the same form. Arguments as for `coco_bottomup`; the
-    paper's schedule is 200 epochs here, x0.1 at 50 and 180.
+    (--config.data.train_annotations=...) have the same form.
     """
     config = bottomup()
-    config.input_size = input_size
     config.data.format = "crowdpose"
     config.data.train_annotations = "annotations/mmpose_crowdpose_trainval.json"
     config.data.val_annotations = "annotations/mmpose_crowdpose_test.json"
     config.data.train_images = "images"
     config.data.val_images = "images"
     config.eval.metric = "crowdpose"
-    return _schedule(config, schedule, (1e-3, 32, 200.0, (50.0, 180.0)))
+    return config
 
 
 TOPDOWN = ("coco,256x192", "coco,384x288", "mpii,256x256")
+CROWDS = ("coco", "crowdpose")
+SCHEDULES = ("wlitepose", "litepose")
 
 
-def parts(variant: str, variants: tuple[str, ...]) -> list[str]:
-    """The parts, between commas, of `--config=RECIPE.py:VARIANT`; refused unless in `variants`."""
+def parts(variant: str, variants: tuple[str, ...], last: tuple[str, ...] = ()) -> list[str]:
+    """The parts, between commas, of `--config=RECIPE.py:VARIANT`; refused unless in `variants`.
+
+    One of `last` may follow; where it could and does not, the last part returned is "".
+    """
     left, given = [known.split(",") for known in variants], variant.split(",")
+    if last:
+        given += [""] * (len(given) == len(left[0]))
+        left = [[*known, end] for known in left for end in ("", *last)]
     if len(given) != len(left[0]):
         raise ValueError(f"no variant {variant!r}: give all of it, such as {variants[0]!r}")
     for number, part in enumerate(given):
         choices = dict.fromkeys(known[number] for known in left)
         if part not in choices:
-            raise ValueError(f"no {part!r} in {variant!r}: choose from {', '.join(choices)}")
+            named = ", ".join(filter(None, choices))
+            raise ValueError(f"no {part!r} in {variant!r}: choose from {named}")
         left = [known for known in left if known[number] == part]
     return given
 
@@ -315,13 +299,33 @@ def topdown(dataset: str, size: str) -> ConfigDict:
     return config
 
 
+def litepose(dataset: str, side: int, schedule: str) -> ConfigDict:
+    """COCO or CrowdPose, bottom-up, as LitePose and WLitePose are trained on them.
+
+    Args:
+        dataset: one of CROWDS.
+        side: of the input, pixels; pictures are evaluated with their short side at that size.
+        schedule: "wlitepose", that of WLitePose's paper: Adam 1e-3, batch 32 on two devices, COCO
+            500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and 180); or "litepose", that of
+            LitePose's code: 4e-3, batch 16 on each device (16 here), 500 epochs (350 and 480).
+    """
+    config = bottomup() if dataset == "coco" else crowdpose()
+    config.input_size = (side, side)
+    if schedule == "litepose":
+        _follow(config, 4e-3, 16, 500.0, (350.0, 480.0))
+    elif dataset == "crowdpose":  # bottomup() has that of COCO
+        _follow(config, 1e-3, 32, 200.0, (50.0, 180.0))
+    return config
+
+
 def higher(size: str, batch: int) -> ConfigDict:
     """COCO, bottom-up, as HigherHRNet's public configuration has it but for the batch.
 
     Adam 1e-3, 300 epochs (x0.1 at 200 and 260), no warm-up, the mean squared error at both
     resolutions, pull and push 1e-3, crops of 0.75 to 1.5 of the short side, 30 degrees.
     """
-    config = coco_bottomup(pixels(size))
+    config = bottomup()
+    config.input_size = pixels(size)
     config.loss.name = "mse"
     _follow(config, 1e-3, batch, 300.0, (200.0, 260.0))
     return config

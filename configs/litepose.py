@@ -1,30 +1,44 @@
-"""LitePose-M and -L on COCO and CrowdPose: NETWORK,DATASET (for S and XS see litepose_*.py).
+"""LitePose-XS, -S, -M and -L on COCO and CrowdPose: NETWORK,DATASET or NETWORK,DATASET,SCHEDULE.
 
-    python train.py --config=configs/litepose.py:m,coco --workdir=runs/litepose_m \
+    python train.py --config=configs/litepose.py:xs,coco --workdir=runs/litepose_xs \
         --config.data.root=/data/coco
 
-The networks and the official configuration of Wang et al., Lite Pose: Efficient Architecture Design
-for 2D Human Pose Estimation, CVPR 2022: Adam 4e-3, batch 16 on each device (16 here: give
---config.batch_size), 500 epochs (x0.1 at 350 and 480), mean squared error. M at 448x448, L at
-512x512. Its official weights come from a super-network that was trained first; this starts from
-random ones.
+The networks of Wang et al., Lite Pose: Efficient Architecture Design for 2D Human Pose Estimation,
+CVPR 2022, with the mean squared error; xs at 256x256, s and m at 448x448, l at 512x512. Its
+official weights come from a super-network that was trained first; this starts from random ones.
+SCHEDULE, with the networks that have it by default:
+    litepose   (m, l) its official configuration's: Adam 4e-3, batch 16 on each device (16 here:
+               give --config.batch_size), 500 epochs (x0.1 at 350 and 480)
+    wlitepose  (xs, s) that of Wang et al., Lightweight Human Pose Estimation Based on Heatmap
+               Weighted Loss Function (WLitePose), 2024, whose baseline they are: Adam 1e-3, batch
+               32 on two devices, 500 epochs (350 and 480), on CrowdPose 200 (50 and 180)
 
-Published scores, flip test:  COCO val2017   CrowdPose test (trained on train and val)
-    m                              AP 59.8             59.9
-    l                                 62.5             61.9
+Published scores, flip test:   COCO val2017                 CrowdPose test (trained on train, val)
+    xs, WLitePose paper        AP 40.1 (AP50 61.3, AP75 42.8)   49.4 (74.1, 51.3)
+    xs, LitePose repository       40.6                          49.5
+    s, WLitePose paper            56.4 (77.2, 61.2)             58.0 (80.9, 61.6)
+    s, LitePose repository        56.8                          58.3
+    m, LitePose repository        59.8                          59.9
+    l, LitePose repository        62.5                          61.9
+With WLitePose's loss (its Tables VI and VIII): see wlitepose.py.
 Scores here: none, not trained here.
 """
 
 from configs import common
 
-SIDES = {"m": 448, "l": 512}
-DATASETS = {"coco": common.coco_bottomup, "crowdpose": common.crowdpose}
-VARIANTS = tuple(f"{network},{dataset}" for network in SIDES for dataset in DATASETS)
+NETWORKS = {
+    "xs": (256, "wlitepose"),
+    "s": (448, "wlitepose"),
+    "m": (448, "litepose"),
+    "l": (512, "litepose"),
+}
+VARIANTS = tuple(f"{network},{dataset}" for network in NETWORKS for dataset in common.CROWDS)
 
 
 def get_config(variant=VARIANTS[0]):
-    network, dataset = common.parts(variant, VARIANTS)
-    config = DATASETS[dataset]((SIDES[network], SIDES[network]), "litepose")
+    network, dataset, schedule = common.parts(variant, VARIANTS, common.SCHEDULES)
+    side, usual = NETWORKS[network]
+    config = common.litepose(dataset, side, schedule or usual)
     config.model = f"litepose_{network}"
     config.loss.name = "mse"
     return config

@@ -44,7 +44,7 @@ def test_recipe_is_valid_and_documented(name):
 
 
 VARIANTS = [case for case in CASES if len(case) == 2]
-LOSSES = {"hwl": "heatmap_weighting"}  # of recipes; the rest has mse
+LOSSES = {"hwl": "heatmap_weighting", "wlitepose": "soft_boundary"}  # the rest has mse
 
 
 @pytest.mark.parametrize("name,variant", VARIANTS)
@@ -68,6 +68,9 @@ def test_variant_is_what_it_says(name, variant):
             assert f"{row.score}" in text or "Lite CSW" in row.source, row
 
 
+LITE = ("litepose", "wlitepose")  # whose variants may end with a schedule
+
+
 @pytest.mark.parametrize("name", dict(VARIANTS))
 def test_variants_differ_and_unknown_ones_are_refused(name):
     assert len({str(load(name, variant)) for variant in variants(name)}) == len(variants(name))
@@ -78,7 +81,7 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
     with pytest.raises(ValueError, match=f"no '19' in '19.*': choose from {first}"):
         load(name, ",".join(["19", *rest]))
     with pytest.raises(ValueError, match=f"give all of it, such as '{variants(name)[0]}'"):
-        load(name, variants(name)[0] + ",more")
+        load(name, variants(name)[0] + (",litepose,more" if name in LITE else ",more"))
 
 
 TRAINED = [name for name in models.list_models() if models.info(name).paradigm in rules.PARADIGMS]
@@ -94,19 +97,6 @@ def test_every_model_has_a_recipe_of_every_published_case(model):
         assert case in found, f"no recipe for {model} on {case}"
     if models.info(model).paradigm == "topdown" and not model.startswith(("hwl", "simple")):
         assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} == found
-
-
-NAME = re.compile(r"(\w+)_(coco|mpii|crowdpose)_(\d+)x(\d+)")
-
-
-@pytest.mark.parametrize("name", [name for name in RECIPES if NAME.fullmatch(name)])
-def test_recipes_of_papers_are_what_their_name_says(name):
-    model, dataset, height, width = NAME.fullmatch(name).groups()
-    config = load(name)
-    assert config.model.startswith(model)
-    assert config.input_size == (int(height), int(width))
-    assert config.data.format == config.eval.metric == dataset
-    configuration.validate(config, devices=8)
 
 
 @pytest.mark.parametrize("variant", variants("hwl"))
@@ -126,20 +116,19 @@ def test_hwl_recipe(variant):
     assert config.eval.flip and config.eval.decode == "quarter" and config.eval_every == 10
 
 
-LITE = [name for name in RECIPES if NAME.fullmatch(name) and "litepose" in name]
-
-
-@pytest.mark.parametrize("name", LITE)
-def test_bottom_up_recipe(name):
-    config = load(name)
+@pytest.mark.parametrize("name,variant", [(name, v) for name in LITE for v in variants(name)])
+def test_bottom_up_recipe(name, variant):
+    config = load(name, f"{variant},wlitepose")
+    network, dataset = variant.split(",")
+    assert config.model == f"{name}_{network}"
     assert config.optimizer.name == "adam" and config.optimizer.learning_rate == 1e-3
     assert config.optimizer.weight_decay == config.ema_decay == config.schedule.warmup_steps == 0
-    crowds = "crowdpose" in name
+    crowds = dataset == "crowdpose"
     assert config.epochs == (200 if crowds else 500) and config.schedule.gamma == 0.1
     assert config.schedule.milestones == ((50, 180) if crowds else (350, 480))
     assert (config.batch_size, config.sigma, config.max_people) == (32, 2, 30)
-    assert config.input_size == ((256, 256) if "_xs_" in name else (448, 448))
-    assert config.loss.name == ("soft_boundary" if name.startswith("w") else "mse")
+    side = {"xs": 256, "s": 448, "m": 448, "l": 512}[network]
+    assert config.input_size == (side, side)
     assert (config.loss.tau, config.loss.push, config.loss.pull) == (0.01, 1e-3, 1e-3)
     assert not config.loss.detach_weight
     augment = config.augment
@@ -150,19 +139,27 @@ def test_bottom_up_recipe(name):
     assert (test.max_people, test.nms_kernel, test.adjust, test.refine) == (30, 5, True, True)
     assert (test.detection_threshold, test.tag_threshold) == (0.1, 1)
 
-    official = importlib.import_module(f"configs.{name}").get_config("litepose")
+    official = load(name, f"{variant},litepose")
     assert official.optimizer.learning_rate == 4e-3 and official.batch_size == 16
     assert official.epochs == 500 and official.schedule.milestones == (350, 480)
+    assert str(load(name, variant)) == str(official if network in ("m", "l") else config)
     with pytest.raises(ValueError, match="choose from wlitepose, litepose"):
-        importlib.import_module(f"configs.{name}").get_config("official")
+        load(name, f"{variant},official")
+
+
+def test_lightweight_openpose_recipe():
+    config = load("lightweight_openpose")
+    assert config.model == "lightweight_openpose" and config.input_size == (368, 368)
+    assert config.data.format == config.eval.metric == "coco"
+    configuration.validate(config, devices=8)
 
 
 def test_ablations_are_what_their_recipe_says():
     """Each override that the recipe names builds, and gives another network."""
-    text = importlib.import_module("configs.wlitepose_s_crowdpose_448x448").__doc__
+    text = importlib.import_module("configs.wlitepose").__doc__
     found = set()
     for part in re.findall(r'model_options\.(\w+)=("[^"]+"|[^\s;,]+)', text):
-        config = load("wlitepose_s_crowdpose_448x448")
+        config = load("wlitepose", "s,crowdpose")
         config.model_options[part[0]] = _value(part[1])
         model = configuration.create_model(config, 14)
         found.add(str(model))

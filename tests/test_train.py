@@ -87,7 +87,7 @@ def tiny(paradigm, request, **changes):
     """Command line, without --workdir, of a small run of that paradigm."""
     if paradigm == "bottomup":
         config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
-        return ["--config=configs/litepose_xs_coco_256x256.py", *tiny_runs.flags(config)]
+        return ["--config=configs/litepose.py:xs,coco", *tiny_runs.flags(config)]
     config = tiny_runs.config(request.getfixturevalue("people"), **changes)
     flags = ["--config=configs/hwl.py", *tiny_runs.flags(config)]
     return [*flags, "--config.data.detections="]

@@ -1,0 +1,42 @@
+"""WLitePose-XS and -S on COCO and CrowdPose: NETWORK,DATASET or NETWORK,DATASET,SCHEDULE.
+
+    python train.py --config=configs/wlitepose.py:xs,coco --workdir=runs/wlitepose_xs \
+        --config.data.root=/data/coco
+
+Reproduces the recipe of Wang et al., Lightweight Human Pose Estimation Based on Heatmap Weighted
+Loss Function (WLitePose), 2024: xs at 256x256 and s at 448x448, Adam 1e-3, batch 32 on two devices,
+COCO 500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and 180), the soft-boundary loss with
+tau = 0.01. The paper does not say whether anything was pretrained; this starts from random weights.
+SCHEDULE is wlitepose, that one, unless litepose is given: that of LitePose's official
+configuration, 4e-3, batch 16 on each device (16 here: give --config.batch_size) and 500 epochs (350
+and 480) on both.
+
+Scores in the paper, flip test:  COCO val2017                 CrowdPose test (trained on train, val)
+    xs                           AP 41.1 (AP50 62.1, AP75 44.3)   50.6 (74.8, 52.8)
+    s                               57.7 (78.2, 63.0)             59.6 (82.3, 63.5)
+Its ablations (Tables VI to X) are of s,crowdpose; with --config. before each setting, AP in it:
+  VI    Exp-1 model_options.light_deconv=False loss.name=mse 58.7; Exp-2 loss.name=mse 58.8;
+        Exp-3 model_options.stages="()" loss.name=mse 58.3;
+        Exp-4 configs/litepose.py:s,crowdpose with loss.name=soft_boundary 59.0.
+  VII   as Exp-1 with model_options.stages="(1,)" 58.2, "(2,)" 58.3, "(3,)" 58.2, "(4,)" 58.5.
+  VIII  as Exp-4 with loss.tau=1 58.5, 0.1 58.8, 0.01 59.0, 0.001 59.0.
+  IX    as Exp-1 with model_options.attention=se 58.2, cbam 58.3, ca 58.7, dfc 58.7.
+  X     as Exp-1: 7x7 moved up, model_options.attention=none model_options.full_bn_relu6=True 57.1;
+        + DFC, full_bn_relu6=True alone 58.4; + GELU, model_options.norms=3
+        model_options.activations=2 58.4; fewer activations, norms=3 alone 58.6; fewer norms 58.7.
+The fits to the printed sizes: model_options.preset=A, B or C; no gradient through the weight of the
+loss, on which the paper is silent: loss.detach_weight=True.
+Scores here: none, not trained here.
+"""
+
+from configs import common
+
+SIDES = {"xs": 256, "s": 448}
+VARIANTS = tuple(f"{network},{dataset}" for network in SIDES for dataset in common.CROWDS)
+
+
+def get_config(variant=VARIANTS[0]):
+    network, dataset, schedule = common.parts(variant, VARIANTS, common.SCHEDULES)
+    config = common.litepose(dataset, SIDES[network], schedule or "wlitepose")
+    config.model = f"wlitepose_{network}"
+    return config

@@ -19,7 +19,7 @@ Operators and their attributes (sizes are (height, width)):
     binary                   kind: add sub mul div max min
     unary                    kind: neg exp log sqrt abs tanh erf
     reduce                   kind: sum max min; axes (the axes stay, with length 1)
-    concat axis | split axis, sizes | slice starts, stops, steps
+    concat axis | split axis, sizes | slice starts, stops, steps | pad before, after (zeros)
     reshape, expand (to the output's shape) | transpose perm
 """
 

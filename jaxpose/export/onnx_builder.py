@@ -274,6 +274,9 @@ class _Writer:
         steps = self._ints([a["steps"][i] for i in axes], y[0], "steps")
         self.add("Slice", [*x, *parts, self._ints(axes, y[0], "axes"), steps], y)
 
+    def _pad(self, node, x, y, a):
+        self.add("Pad", [*x, self._ints([*a["before"], *a["after"]], y[0], "border")], y)
+
     def _reshape(self, node, x, y, a):
         self.add("Reshape", [*x, self._ints([0, *node.outputs[0].shape[1:]], y[0], "shape")], y)
 

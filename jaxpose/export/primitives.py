@@ -62,6 +62,28 @@ def _slice(walker, eqn, args, module):
     )
 
 
+def _pad(walker, eqn, args, module):
+    x, value = args
+    before, after, between = zip(*eqn.params["padding_config"], strict=True)
+    if (
+        isinstance(x, Const)
+        or not isinstance(value, Const)
+        or np.any(value.array)
+        or min(*before, *after) < 0
+        or any(between)
+        or before[0] + after[0]
+    ):
+        raise ExportError(f"{module}: only a border of zeros can be exported, not around the batch")
+    return walker.emit(
+        "pad",
+        [x],
+        to_target(eqn.outvars[0].aval.shape),
+        module,
+        before=to_target(before),
+        after=to_target(after),
+    )
+
+
 def _reshape(walker, eqn, args, module):
     shape = eqn.outvars[0].aval.shape
     if not shape or shape[0] != BATCH:
@@ -159,6 +181,7 @@ PRIMITIVES = {
     "concatenate": _concatenate,
     "split": _split,
     "slice": _slice,
+    "pad": _pad,
     "reshape": _reshape,
     "transpose": _transpose,
     "dot_general": _dot_general,

@@ -271,6 +271,11 @@ class _Builder:
         )
         return self._call(operator.getitem, x, index)
 
+    def _pad(self, node, x, a):
+        # The last axis first.
+        border = [n for both in zip(a["before"], a["after"], strict=True) for n in both[::-1]]
+        return self._call(self.F.pad, x, tuple(border[:1:-1]))
+
     def _reshape(self, node, x, a):
         return self._method("reshape", x, -1, *node.outputs[0].shape[1:])
 

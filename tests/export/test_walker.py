@@ -126,6 +126,7 @@ CASES = {
     "pieces": pieces,
     "both_sides": both_sides,
     "slice": lambda m, x: x[:, 1::2, 3:-2],
+    "pad": lambda m, x: jnp.pad(x, ((0, 0), (1, 0), (2, 3), (0, 4))),
     "plain_layers": plain_layers,
     "rearranged": rearranged,
     "constants": constants,

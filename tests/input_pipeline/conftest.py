@@ -150,7 +150,14 @@ def make_crowd_config(root):
     config.input_size = (128, 192)
     config.max_people = 4
     config.augment = ConfigDict(
-        {"flip": 0.5, "scale_min": 0.75, "scale_max": 1.5, "rotation": 30.0, "translate": 40.0}
+        {
+            "scale_type": "short",
+            "flip": 0.5,
+            "scale_min": 0.75,
+            "scale_max": 1.5,
+            "rotation": 30.0,
+            "translate": 40.0,
+        }
     )
     config.eval.scales = (1.0,)
     config.eval.sizing = "short_side"

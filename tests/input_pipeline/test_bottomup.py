@@ -102,7 +102,8 @@ def test_crowdpose_masks_are_ones(crowd_config, real_data):
     crowd_config.data.root = str(real_data / "crowdpose")
     crowd_config.data.train_annotations = "annotations.json"
     crowd_config.augment = {
-        "scale_type": "short", "flip": 0.5, "scale_min": 0.2, "scale_max": 0.4, "rotation": 5.0, "translate": 0.0,
+        "scale_type": "short", "flip": 0.5, "scale_min": 0.2, "scale_max": 0.4, "rotation": 5.0,
+        "translate": 0.0,
     }  # fmt: skip
     (batch,) = take(crowd_config, 1)
     assert batch["mask_half"].all() and batch["mask_quarter"].all()

@@ -24,14 +24,13 @@ from jaxpose.layers import (
     check_images,
     init,
 )
-from jaxpose.models.hrnet import CONV_INIT
+from jaxpose.models.hrnet import CONV_INIT, heatmaps
 from jaxpose.models.hrnet_stages import Maps, all_branches, fuse_sum
 from jaxpose.models.lite_hrnet import (
     BLOCKS,
     Layout,
     LiteBackbone,
     fuse_doubled,
-    heatmaps,
     join,
     lite_layers,
     split_halves,

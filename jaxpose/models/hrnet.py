@@ -127,5 +127,10 @@ class HRNet(nn.Module):
         x = HRBackbone(self.layout, self.block, conv, norm, name="backbone")(
             x.astype(self.dtype), train
         )
-        final = partial(conv, use_bias=True, kernel_init=init.normal_small)
-        return final(self.num_keypoints, name="final_layer")(x).astype(jnp.float32)
+        return heatmaps(x, self.num_keypoints, conv)
+
+
+def heatmaps(x: jax.Array, num_keypoints: int, conv: ModuleDef) -> jax.Array:
+    """The last layer, 1x1 to [B,h,w,K] in float32; runs in the network's own compact method."""
+    final = partial(conv, use_bias=True, kernel_init=init.normal_small)
+    return final(num_keypoints, name="final_layer")(x).astype(jnp.float32)

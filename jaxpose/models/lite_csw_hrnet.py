@@ -23,14 +23,13 @@ import jax.numpy as jnp
 
 from jaxpose import ops
 from jaxpose.layers import Conv, ModuleDef, check_choice, check_images, init
-from jaxpose.models.hrnet import CONV_INIT
+from jaxpose.models.hrnet import CONV_INIT, heatmaps
 from jaxpose.models.lite_hrnet import (
     FUSIONS,
     CrossResolutionWeighting,
     Layout,
     LiteBackbone,
     Stem,
-    heatmaps,
     lite_layers,
     spatial_weighting,
     weighting_body,

@@ -28,9 +28,8 @@ from jaxpose.layers import (
     ModuleDef,
     check_choice,
     check_images,
-    init,
 )
-from jaxpose.models.hrnet import CONV_INIT, policy
+from jaxpose.models.hrnet import CONV_INIT, heatmaps, policy
 from jaxpose.models.hrnet_stages import (
     HRModule,
     Maps,
@@ -336,9 +335,3 @@ class NaiveLiteHRNet(nn.Module):
         layout = Layout(self.widths, MODULES[self.depth])
         backbone = LiteBackbone(layout, Stem, body, FUSIONS[self.fusion], **layers, name="backbone")
         return heatmaps(backbone(x.astype(self.dtype), train), self.num_keypoints, layers["conv"])
-
-
-def heatmaps(x: jax.Array, num_keypoints: int, conv: ModuleDef) -> jax.Array:
-    """The last layer, 1x1 to [B,h,w,K] in float32; runs in the network's own compact method."""
-    final = partial(conv, use_bias=True, kernel_init=init.normal_small)
-    return final(num_keypoints, name="final_layer")(x).astype(jnp.float32)

@@ -67,13 +67,12 @@ def _make_finish(skeleton: Skeleton, options: PeopleOptions) -> Callable:
     find = codecs.of_grouping(options.grouping).find
 
     def finish(outputs, size, center, scale):
+        def clear(maps, step):  # -1 for those of mirror images
+            return tuple(x * _inside(center, scale, x.shape)[:, :, ::step] for x in maps)
+
         if options.inside:
             outputs = {
-                key: (
-                    tuple(x * _inside(center, scale, x.shape) for x in maps),
-                    mirrored
-                    and tuple(x * _inside(center, scale, x.shape)[:, :, ::-1] for x in mirrored),
-                )
+                key: (clear(maps, 1), mirrored and clear(mirrored, -1))
                 for key, (maps, mirrored) in outputs.items()
             }
         return find(outputs, size, options.grouping, skeleton)

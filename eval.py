@@ -19,12 +19,11 @@ import sys
 import time
 
 import jax
-import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
 
 import input_pipeline
-from jaxpose import evaluation, ops
+from jaxpose import evaluation, models, ops
 from jaxpose.evaluation import report as reports
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
@@ -67,9 +66,7 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
             check_joints(source.run.skeleton, data.skeleton, source.name)
             weights = source.run.variables
         else:
-            image = np.zeros((1, *config.input_size, 3), np.float32)
-            init = functools.partial(model.init, train=False)
-            weights = runtime.run_once(init, jax.random.key(config.seed), image)
+            weights = models.initial_variables(model, tuple(config.input_size), config.seed)
         grid = mesh.make_mesh()
         weights = mesh.replicate(weights, grid)
         step = evaluation.make_predictor(model, data.skeleton, grid, config)

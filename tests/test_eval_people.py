@@ -1,6 +1,5 @@
 """Evaluation of bottom-up networks: from maps to people, scores, and the report."""
 
-import functools
 import importlib
 import json
 
@@ -8,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import annotations, evaluation, skeletons
+from jaxpose import annotations, evaluation, models, skeletons
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import report as reports
 from jaxpose.evaluation import worst
-from jaxpose.training import checkpoint, mesh, programs, runtime
+from jaxpose.training import checkpoint, mesh, programs
 from jaxpose.training import config as configuration
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
@@ -185,9 +184,7 @@ def run(crowds, tmp_path_factory):
         # No threshold: what it finds is noise, but it finds something.
         config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
         model = configuration.create_model(config, 17)
-        init = functools.partial(model.init, train=False)
-        image = np.zeros((1, 64, 64, 3), np.float32)
-        variables = runtime.run_once(init, jax.random.key(0), image)
+        variables = models.initial_variables(model, (64, 64))
         folder = tmp_path_factory.mktemp("runs") / "run"
         checkpoint.write_run(folder, config, skeletons.COCO, variables)
         yield folder

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxpose import export, geometry
+from jaxpose import export, geometry, models
 from jaxpose.benchmark.task import Task
 from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.export.files import require
@@ -18,8 +16,7 @@ from jaxpose.export.files import require
 def make_step(task: Task) -> Callable[[], float]:
     """One step of training, which returns its loss; images and targets are made beforehand."""
     torch = require("torch", "torch")
-    image = jnp.zeros((1, *task.size, 3))
-    variables = jax.jit(lambda: task.model.init(jax.random.key(0), image, train=False))()
+    variables = models.initial_variables(task.model, task.size)
     module = export.to_torch(task.model, variables, task.size, fold_bn=False).train()
     module = module.to(memory_format=torch.channels_last)
     rates = task.config.optimizer

@@ -185,11 +185,7 @@ def _compile(task: Task, implementation: str):
     objective = make_objective(model, config)
     mesh = make_mesh(jax.devices()[:1])
     with ops.implementation(implementation):
-        state = jax.jit(
-            lambda: create_state(
-                model, optimizer, task.size, ema=False, seed=0, parts=objective.parts
-            )
-        )()
+        state = create_state(model, optimizer, task.size, ema=False, seed=0, parts=objective.parts)
         state = replicate(state, mesh)
         data = shard_batch({key: task.batch[key] for key in objective.inputs}, mesh)
         step = make_train_step(objective.loss, optimizer, schedule, mesh, log_every=1)

@@ -76,8 +76,7 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     size = input_size or tuple(info.input_size)
     joints = skeletons.COCO.num_joints
     model = models.create_model(name, models.network_joints(name, joints))
-    image = jnp.zeros((1, *size, 3))
-    variables = jax.jit(lambda key: model.init(key, image, train=False))(jax.random.key(seed))
+    variables = models.initial_variables(model, size, seed)
     codec = codecs.PEOPLE.get(info.paradigm)
     grouping = codec.Grouping() if codec else None
     return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from jaxpose.layers import check_choice
 from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
@@ -98,6 +99,25 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
     if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
         raise ValueError(f"{name}: num_keypoints must be a positive integer, got {num_keypoints!r}")
     return constructor(num_keypoints=num_keypoints, **overrides)
+
+
+def initial_variables(
+    model: nn.Module, input_size: tuple[int, int], seed: int = 0
+) -> dict[str, Any]:
+    """Random {"params", "batch_stats"} of a network for images of `input_size` (H, W).
+
+    Those of `model.init(jax.random.key(seed), images, train=False)`, drawn on the CPU array by
+    array and without running the network. In one jitted program every array brings a generator of
+    its own, and compiling WLitePose-S's takes longer than compiling its forward pass; here arrays
+    of one shape share a program.
+    """
+    images = jax.ShapeDtypeStruct((1, *input_size, 3), jax.numpy.float32)
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        cpu = None  # JAX_PLATFORMS leaves it out: drawn where everything else runs
+    with jax.default_device(cpu):
+        return model.lazy_init(jax.random.key(seed), images, train=False)
 
 
 def network_joints(name: str, joints: int) -> int:

@@ -138,14 +138,6 @@ def _check_same_run(
         )
 
 
-def run_once(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Compiles and runs something that is needed once, such as the random initial weights."""
-    # Hundreds of small random arrays: on CPU, optimising that program takes three times as long
-    # as generating its code, for a tenth of a second of running time.
-    fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(function).lower(*arguments).compile(compiler_options=fast)(*arguments)
-
-
 def initial_state(
     config: ConfigDict,
     create: Callable[[int], TrainState],
@@ -153,7 +145,7 @@ def initial_state(
 ) -> TrainState:
     """Random weights (`create` of the seed), or those of the run that `config.init_from` names."""
     if not config.init_from:
-        return run_once(create, config.seed)
+        return create(config.seed)
     shapes = jax.eval_shape(create, config.seed)
     run = checkpoint.read_run(config.init_from, fit=shapes.variables)
     logs.say(f"weights from {run.path}")

@@ -9,6 +9,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from jaxpose import models
+
 Tree = Any
 Parts = dict[str, jax.Array]  # terms of the loss by name, float32 scalars
 
@@ -58,8 +60,7 @@ def create_state(
 
     `parts` are the names of the loss's terms (`objective.Objective.parts`).
     """
-    image = jnp.zeros((1, *input_size, 3), jnp.float32)
-    variables = model.init(jax.random.key(seed), image, train=False)
+    variables = models.initial_variables(model, input_size, seed)
     return from_variables(variables, optimizer, ema=ema, parts=parts)
 
 

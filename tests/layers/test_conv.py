@@ -115,6 +115,15 @@ def test_arithmetic_in_bfloat16_keeps_parameters_in_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 5, 7), (1, 1, 33, 3), (7, 7, 1, 64)])
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out"])
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+def test_initial_values_are_those_of_jax(shape, mode, distribution):
+    ours = init.variance_scaling(0.7, mode, distribution)(jax.random.key(3), shape)
+    theirs = jax.nn.initializers.variance_scaling(0.7, mode, distribution)(jax.random.key(3), shape)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "initialiser,shape,std",
     [

@@ -9,6 +9,7 @@ from jaxpose.layers.attention import CBAM, ChannelGate, CoordinateAttention, DFC
 from jaxpose.layers.checks import check_choice, check_images
 from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, ModuleDef
 from jaxpose.layers.norm import BatchNorm
+from jaxpose.layers.repeat import repeat
 
 __all__ = [
     "CBAM",
@@ -23,4 +24,5 @@ __all__ = [
     "check_choice",
     "check_images",
     "init",
+    "repeat",
 ]

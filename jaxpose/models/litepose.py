@@ -26,6 +26,7 @@ from jaxpose.layers import (
     ModuleDef,
     check_images,
     init,
+    repeat,
 )
 
 
@@ -85,8 +86,8 @@ class InvertedBottleneck(nn.Module):
 class Backbone(nn.Module):
     """[B,H,W,3] -> five maps: of the first layers at 1/2, of the stages at 1/4, 1/8, 1/16, 1/16.
 
-    `blocks(stage, repeat)` is the class (or partial) to use there, both counted from 0; it takes
-    features and stride.
+    `blocks(stage, number)` is the class (or partial) to use there, both counted from 0 and all but
+    a stage's first alike; it takes features and stride.
     """
 
     widths: Widths
@@ -99,10 +100,10 @@ class Backbone(nn.Module):
         x = FirstLayers(self.widths.first, self.conv, self.norm, name="first")(x, train)
         maps = [x]
         for stage, features in enumerate(self.widths.stages):
-            for repeat in range(REPEATS[stage]):
-                block = self.blocks(stage, repeat)
-                stride = STRIDES[stage] if repeat == 0 else 1
-                x = block(features, stride, name=f"stage_{stage}_{repeat}")(x, train)
+            names = [f"stage_{stage}_{number}" for number in range(REPEATS[stage])]
+            x = self.blocks(stage, 0)(features, STRIDES[stage], name=names[0])(x, train)
+            block = self.blocks(stage, 1)(features, 1, parent=None)
+            x = repeat(self, block, names[1:], x, train)
             maps.append(x)
         return maps
 
@@ -206,7 +207,7 @@ class LitePose(nn.Module):
         layers = policy(self.dtype, self.bn_axis)
         conv, norm = layers["conv"], layers["norm"]
         block = partial(InvertedBottleneck, conv=conv, norm=norm)
-        backbone = Backbone(self.widths, lambda stage, repeat: block, conv, norm, name="backbone")
+        backbone = Backbone(self.widths, lambda stage, number: block, conv, norm, name="backbone")
         head = FusionHead(self.num_keypoints, self.widths, **layers, name="head")
         low, high = head(backbone(x.astype(self.dtype), train), train)
         return low.astype(jnp.float32), high.astype(jnp.float32)

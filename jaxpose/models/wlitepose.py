@@ -29,6 +29,7 @@ from jaxpose.layers import (
     check_choice,
     check_images,
     init,
+    repeat,
 )
 from jaxpose.models.litepose import (
     KERNEL,
@@ -211,11 +212,8 @@ class LightHead(nn.Module):
         x = LightDeconv(self.light_width, self.conv, self.deconv, self.norm, name="light_deconv")(
             x, train
         )
-        for number in range(4):
-            block = LightResidual(
-                self.light_groups, self.conv, self.norm, name=f"light_residual_{number}"
-            )
-            x = block(x, train)
+        block = LightResidual(self.light_groups, self.conv, self.norm, parent=None)
+        x = repeat(self, block, [f"light_residual_{number}" for number in range(4)], x, train)
         bias_init = init.torch_default_bias(self.light_width)
         final = self.conv(self.num_keypoints, use_bias=True, bias_init=bias_init, name="final_1")
         return low, final(x)
@@ -323,8 +321,8 @@ class WLitePose(nn.Module):
             norm=norm,
         )
 
-        def blocks(stage, repeat):
-            kept = stage + 1 not in self.stages or (repeat == 0 and reading.keep_first)
+        def blocks(stage, number):
+            kept = stage + 1 not in self.stages or (number == 0 and reading.keep_first)
             return original if kept else ours
 
         maps = Backbone(self.widths, blocks, conv, norm, name="backbone")(

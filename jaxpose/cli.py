@@ -7,6 +7,8 @@ import importlib
 import os
 import sys
 
+from jaxpose import memory
+
 # verb -> (module, help). A module is imported when its verb is called: `jaxpose --help` is instant.
 VERBS = {
     "models": ("jaxpose.summary.zoo", "the zoo: parameters and MACs, published beside ours"),
@@ -32,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
             module = importlib.import_module(name)
             module.add_arguments(child)
     args = parser.parse_args(argv)
+    memory.keep_freed()
     try:
         return module.run(args) or 0
     except (ValueError, FileNotFoundError, ImportError) as error:

@@ -13,6 +13,7 @@ LAYERS = {
     "skeletons": set(),
     "geometry": set(),
     "images": set(),
+    "memory": set(),
     "ops": set(),
     "annotations": {"skeletons", "geometry", "images"},
     "datacheck": {"annotations", "skeletons", "geometry", "images", "draw"},
@@ -23,7 +24,7 @@ LAYERS = {
     "layers": {"ops"},
     "models": {"layers", "ops"},
     "summary": {"models", "ops"},
-    "training": {"models", "codecs", "losses", "skeletons", "geometry", "ops"},
+    "training": {"models", "codecs", "losses", "skeletons", "geometry", "ops", "memory"},
     "convert": {"models", "ops", "skeletons", "training"},
     "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
 }

@@ -1,6 +1,5 @@
 """What a run needs around its loop: devices, compilation cache, run folder, stopping."""
 
-import ctypes
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ import optax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from jaxpose import memory
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
 from jaxpose.training import config as configuration
@@ -39,30 +39,11 @@ def start(config: ConfigDict) -> None:
         flag = "--xla_gpu_deterministic_ops=true"
         if flag not in os.environ.get("XLA_FLAGS", ""):
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    keep_freed_memory()
+    memory.keep_freed()
     if config.compilation_cache:
         use_compilation_cache()
     if config.distributed.initialize:
         join_hosts(config.distributed)
-
-
-def keep_freed_memory() -> None:
-    """On Linux with glibc, keeps freed memory in the process instead of unmapping it.
-
-    XLA's CPU client allocates the temporary buffer of a step anew each time; above a threshold
-    glibc maps and unmaps it, and the page faults of every step cost a third of its time. Does
-    nothing where the C library has no `mallopt`, or where the user has set MALLOC_ variables.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    trim_threshold, mmap_max, arena_max = -1, -4, -8  # names of malloc.h
-    mallopt(trim_threshold, -1)
-    mallopt(mmap_max, 0)
-    mallopt(arena_max, 1)
 
 
 def use_compilation_cache() -> None:

@@ -38,7 +38,7 @@ def get_config():
     config.augment.scale_min = 1.0
     config.augment.scale_max = 1.0
     config.augment.rotation = 0.0
-    config.augment.translate = 0.0
+    config.augment.translate = 4.0
     config.eval_every = 0.0
     config.checkpoint_every = 200
     config.log_every = 20

@@ -59,10 +59,11 @@ def bottomup_size(
 ) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
     """Size at which a whole picture enters a bottom-up network, and the crop that fills it.
 
-    As HigherHRNet's test code has it. At the smallest scale the short side is `input_size *
-    min_scale`, the long side follows the picture's aspect, and both are brought up to a multiple of
-    64; other scales multiply those sides. The short side of the picture fits exactly, the long side
-    is centred and the rest is border. The crop is `affine(center, scale, 0, size)`.
+    As HigherHRNet's test code has it, the middle rounded up to whole pixels. At the smallest scale
+    the short side is `input_size * min_scale`, the long side follows the picture's aspect, and both
+    are brought up to a multiple of 64; other scales multiply those sides. The short side of the
+    picture fits exactly, the long side is centred and the rest is border. The crop is
+    `affine(center, scale, 0, size)`.
 
     Args:
       image_size: (H, W) of the picture.
@@ -89,7 +90,8 @@ def bottomup_size(
     else:
         size = (zoom(short), zoom(align(short / height * width)))
         region = (size[1] / size[0] * height, height)
-    return size, _middle(image_size), (np.array(region) / PIXEL_STD).astype(np.float32)
+    middle = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float32)
+    return size, middle, (np.array(region) / PIXEL_STD).astype(np.float32)
 
 
 def bottomup_fit(
@@ -103,13 +105,9 @@ def bottomup_fit(
     height, width = image_size
     zoom = min(output_size[0] / height, output_size[1] / width)
     region = np.array([output_size[1] / zoom, output_size[0] / zoom])
-    return _middle(image_size), (region / PIXEL_STD).astype(np.float32)
-
-
-def _middle(image_size: tuple[int, int]) -> np.ndarray:
-    """Center of a picture as HigherHRNet has it, rounded up to whole pixels."""
-    height, width = image_size
-    return np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float32)
+    # The very middle, as training has it; `bottomup_size` rounds as HigherHRNet does.
+    middle = np.array([width / 2, height / 2], np.float32)
+    return middle, (region / PIXEL_STD).astype(np.float32)
 
 
 def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int]) -> np.ndarray:

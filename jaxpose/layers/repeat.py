@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,9 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def repeat(
-    parent: nn.Module, block: nn.Module, names: Sequence[str], x: jax.Array, train: bool
-) -> jax.Array:
+def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, train: bool) -> Any:
     """`x` through one copy of `block` after the other; called in a compact method of `parent`.
 
     While training it is one `lax.scan` over the copies' stacked variables: XLA compiles forward and
@@ -21,10 +20,10 @@ def repeat(
 
     Args:
       parent: holds the copies.
-      block: unbound (made with ``parent=None``), called as ``block(x, train)``; returns the shape
-        and dtype of x, uses no random numbers, and changes nothing but "batch_stats".
+      block: unbound (made with ``parent=None``), called as ``block(x, train)``; returns arrays of
+        the shapes and dtypes of x, uses no random numbers, changes nothing but "batch_stats".
       names: of the copies; variables are those of so many submodules of these names.
-      x: any array.
+      x: an array or a list of them.
       train: whether this is a training step.
     """
     if not train or len(names) < 2 or parent.is_initializing():
@@ -40,7 +39,8 @@ def repeat(
         return block.apply(variables, x, train, mutable=["batch_stats"])
 
     x, updated = lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies))
-    for number, name in enumerate(names):
-        own = jax.tree.map(lambda leaf, number=number: leaf[number], updated["batch_stats"])
-        parent.put_variable("batch_stats", name, own)
+    for kind, stacked in updated.items():
+        for number, name in enumerate(names):
+            own = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
+            parent.put_variable(kind, name, own)
     return x

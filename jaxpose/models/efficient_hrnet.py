@@ -88,6 +88,7 @@ def enter(
 
 
 def pose_from_taps(
+    parent: nn.Module,
     taps: Sequence[jax.Array],
     stages: Sequence[Stage],
     num_keypoints: int,
@@ -98,6 +99,7 @@ def pose_from_taps(
     """The high-resolution network and its head; to be called in a compact method.
 
     Args:
+      parent: whose method it is.
       taps: maps of the backbone, from which branch 1, 2, ... is made.
       stages: of the network.
       num_keypoints: K.
@@ -112,7 +114,7 @@ def pose_from_taps(
     body = partial(each_branch, block=partial(BasicBlock, **dense), blocks=BLOCKS)
     step = partial(ConvNormAct, kernel_size=3, **dense)
     module = partial(HRModule, body, step, **dense)
-    x = run_stages([], stages, transition, module, train)[0]
+    x = run_stages(parent, [], stages, transition, module, train)[0]
     low, high = HigherHead(num_keypoints, BLOCKS, **layers, name="head")(x, train)
     return low.astype(jnp.float32), high.astype(jnp.float32)
 
@@ -167,4 +169,4 @@ class EfficientHRNet(nn.Module):
             Stage("stage3", "trans2", widths[:3], three),
             Stage("stage4", "trans3", widths, four, outputs=1),
         ]
-        return pose_from_taps(taps, stages, self.num_keypoints, layers, train)
+        return pose_from_taps(self, taps, stages, self.num_keypoints, layers, train)

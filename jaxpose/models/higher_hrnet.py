@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
-from jaxpose.layers import ModuleDef, check_choice, check_images, init
+from jaxpose.layers import ModuleDef, check_choice, check_images, init, repeat
 from jaxpose.models.hrnet import CONV_INIT, HRBackbone, Layout, policy
 from jaxpose.models.resnet import BasicBlock
 
@@ -56,9 +56,9 @@ class HigherHead(nn.Module):
         low = final(2 * self.num_keypoints, name="final_layers_0")(x)
         x = jnp.concatenate([x, low], axis=-1)
         x = Deconv(width, self.deconv, self.norm, name="deconv_layers_0_0")(x, train)
-        for number in range(self.blocks):
-            block = BasicBlock(width, self.conv, self.norm, name=f"deconv_layers_0_{number + 1}_0")
-            x = block(x, train)
+        block = BasicBlock(width, self.conv, self.norm, parent=None)
+        names = [f"deconv_layers_0_{number}_0" for number in range(1, self.blocks + 1)]
+        x = repeat(self, block, names, x, train)
         return low, final(self.num_keypoints, name="final_layers_1")(x)
 
 

@@ -25,6 +25,7 @@ from jaxpose.layers import (
     check_choice,
     check_images,
     init,
+    repeat,
 )
 from jaxpose.models.hrnet_stages import HRModule, Stage, each_branch, grow, run_stages
 from jaxpose.models.resnet import Bottleneck
@@ -78,12 +79,13 @@ class HRBackbone(nn.Module):
         for number in (1, 2):
             x = self.conv(64, 3, 2, name=f"conv{number}")(x)
             x = ops.activation(self.norm(name=f"bn{number}")(x, train), kind="relu")
-        for number in range(layout.bottlenecks):
-            x = Bottleneck(layout.planes, **layers, name=f"layer1_{number}")(x, train)
+        first, *others = (f"layer1_{number}" for number in range(layout.bottlenecks))
+        x = Bottleneck(layout.planes, **layers, name=first)(x, train)
+        x = repeat(self, Bottleneck(layout.planes, **layers, parent=None), others, x, train)
         step = partial(ConvNormAct, kernel_size=3, **layers)
         body = partial(each_branch, block=partial(self.block, **layers), blocks=layout.blocks)
         module = partial(HRModule, body, step, **layers)
-        return run_stages([x], layout.stages(), partial(grow, step=step), module, train)[0]
+        return run_stages(self, [x], layout.stages(), partial(grow, step=step), module, train)[0]
 
 
 def policy(conv_init: str, dtype: Any, bn_axis: str | None) -> dict[str, ModuleDef]:

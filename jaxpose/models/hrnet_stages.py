@@ -7,11 +7,12 @@ mix all of them (the fusion).
 
 What a paper changes, it gives as a function:
   transition(stage, xs, train) -> xs   where the branches of a stage come from; `grow` is HRNet's
-  body(xs, train) -> xs                the blocks of a module; `each_branch` or `all_branches`
+  body(module, xs, train) -> xs        the blocks of a module; `each_branch` or `all_branches`
   step(features, stride=, act=, name=) a layer that changes width or halves the size
   fuse(xs, outputs, term) -> xs        how the branches are summed; `fuse_sum` is HRNet's
 They run inside a compact method and name the layers that they make there as the public checkpoints
-do, so a path in the parameter tree is a public key up to punctuation.
+do, so a path in the parameter tree is a public key up to punctuation. Modules of a stage and blocks
+of a module that are alike go through `layers.repeat`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import flax.linen as nn
 import jax
 
 from jaxpose import ops
-from jaxpose.layers import ConvNormAct, ModuleDef
+from jaxpose.layers import ConvNormAct, ModuleDef, repeat
 
 Maps = list[jax.Array]
 Term = Callable[[int, int, jax.Array], jax.Array]
@@ -47,6 +48,7 @@ class Stage(NamedTuple):
 
 
 def run_stages(
+    parent: nn.Module,
     xs: Maps,
     stages: Sequence[Stage],
     transition: Callable[[Stage, Maps, bool], Maps],
@@ -56,6 +58,7 @@ def run_stages(
     """All stages, one after the other.
 
     Args:
+      parent: in whose compact method this runs.
       xs: branches that enter the first transition.
       stages: descriptions.
       transition: makes a stage's branches of the outputs before it.
@@ -72,10 +75,12 @@ def run_stages(
         made = tuple(x.shape[-1] for x in xs)
         if made != tuple(stage.widths):
             raise ValueError(f"{stage.name}: branches of {stage.widths} expected, {made} made")
-        for number in range(stage.modules):
-            last = number == stage.modules - 1
-            outputs = stage.outputs if last and stage.outputs else len(stage.widths)
-            xs = module(outputs=outputs, name=f"{stage.name}_{number}")(xs, train)
+        names = [f"{stage.name}_{number}" for number in range(stage.modules)]
+        alike = names[:-1] if stage.outputs else names
+        block = module(outputs=len(stage.widths), parent=None)
+        xs = repeat(parent, block, alike, xs, train)
+        for name in names[len(alike) :]:
+            xs = module(outputs=stage.outputs, name=name)(xs, train)
     return xs
 
 
@@ -122,30 +127,45 @@ def grow(stage: Stage, xs: Maps, train: bool, *, step: ModuleDef) -> Maps:
 
 
 def each_branch(
-    xs: Maps, train: bool, *, block: ModuleDef, blocks: int, name: str = "branches"
+    module: nn.Module,
+    xs: Maps,
+    train: bool,
+    *,
+    block: ModuleDef,
+    blocks: int,
+    name: str = "branches",
 ) -> Maps:
-    """A body of `blocks` blocks a branch, each on its own: `block(width, name=...)(x, train)`.
+    """A body of `blocks` blocks a branch, each on its own: `block(width)(x, train)`.
 
     Layers are `{name}_{branch}_{number}`.
     """
-    branches = []
-    for i, x in enumerate(xs):
-        for number in range(blocks):
-            x = block(x.shape[-1], name=f"{name}_{i}_{number}")(x, train)
-        branches.append(x)
-    return branches
+    return [
+        repeat(
+            module,
+            block(x.shape[-1], parent=None),
+            [f"{name}_{i}_{number}" for number in range(blocks)],
+            x,
+            train,
+        )
+        for i, x in enumerate(xs)
+    ]
 
 
 def all_branches(
-    xs: Maps, train: bool, *, block: ModuleDef, blocks: int, name: str = "layers"
+    module: nn.Module,
+    xs: Maps,
+    train: bool,
+    *,
+    block: ModuleDef,
+    blocks: int,
+    name: str = "layers",
 ) -> Maps:
-    """A body of `blocks` blocks that see all branches: `block(name=...)(xs, train)`.
+    """A body of `blocks` blocks that see all branches: `block()(xs, train)`.
 
     Layers are `{name}_{number}`.
     """
-    for number in range(blocks):
-        xs = block(name=f"{name}_{number}")(xs, train)
-    return xs
+    names = [f"{name}_{number}" for number in range(blocks)]
+    return repeat(module, block(parent=None), names, xs, train)
 
 
 def fuse_sum(xs: Maps, outputs: int, term: Term) -> Maps:
@@ -173,7 +193,7 @@ class HRModule(nn.Module):
       conv, norm: of the 1x1 layers.
     """
 
-    body: Callable[[Maps, bool], Maps]
+    body: Callable[[nn.Module, Maps, bool], Maps]
     step: ModuleDef
     conv: ModuleDef
     norm: ModuleDef
@@ -182,7 +202,7 @@ class HRModule(nn.Module):
 
     @nn.compact
     def __call__(self, xs: Maps, train: bool) -> Maps:
-        xs = self.body(xs, train)
+        xs = self.body(self, xs, train)
         shapes = [x.shape for x in xs]
 
         def term(i: int, j: int, x: jax.Array) -> jax.Array:

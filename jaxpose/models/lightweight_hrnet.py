@@ -242,4 +242,4 @@ class LightweightHRNet(nn.Module):
             Stage("stage1", "trans1", widths[:2], modules=1),
             Stage("stage2", "trans2", widths, modules=3, outputs=1),
         ]
-        return pose_from_taps(maps, stages, self.num_keypoints, layers, train, strides)
+        return pose_from_taps(self, maps, stages, self.num_keypoints, layers, train, strides)

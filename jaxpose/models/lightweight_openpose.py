@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import ops
-from jaxpose.layers import BatchNorm, Conv, ConvNormAct, ModuleDef, check_images, init
+from jaxpose.layers import BatchNorm, Conv, ConvNormAct, ModuleDef, check_images, init, repeat
 from jaxpose.models.efficient_hrnet import Entry
 
 FEATURES = 128
@@ -139,8 +139,10 @@ class RefinementStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, ...]:
-        for number in range(5):
-            x = RefinementBlock(self.conv, self.norm, name=f"trunk_{number}")(x, train)
+        first, *others = (f"trunk_{number}" for number in range(5))
+        x = RefinementBlock(self.conv, self.norm, name=first)(x, train)
+        block = RefinementBlock(self.conv, self.norm, parent=None)
+        x = repeat(self, block, others, x, train)
         return predict(x, FEATURES, self.outputs, self.conv)
 
 

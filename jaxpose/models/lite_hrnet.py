@@ -164,7 +164,7 @@ class LiteBackbone(nn.Module):
 
     layout: Layout
     stem: ModuleDef
-    body: Callable[[Maps, bool], Maps]
+    body: Callable[[nn.Module, Maps, bool], Maps]
     fuse: Callable[[Maps, int, Term], Maps]
     conv: ModuleDef
     norm: ModuleDef
@@ -175,7 +175,7 @@ class LiteBackbone(nn.Module):
         x = self.stem(**layers, name="stem")(x, train)
         step = partial(Separable, **layers)
         module = partial(HRModule, self.body, step, fuse=self.fuse, **layers)
-        xs = run_stages([x], self.layout.stages(), partial(grow, step=step), module, train)
+        xs = run_stages(self, [x], self.layout.stages(), partial(grow, step=step), module, train)
         return IterativeHead(**layers, name="head_layer")(xs, train)
 
 
@@ -255,7 +255,7 @@ def split_halves(xs: Maps) -> tuple[Sequence[jax.Array], Maps]:
 
 def weighting_body(
     cross: ModuleDef | None, single: ModuleDef | None, conv: ModuleDef, norm: ModuleDef
-) -> Callable[[Maps, bool], Maps]:
+) -> Callable[[nn.Module, Maps, bool], Maps]:
     """The body of a module: `WeightingBlock`s."""
     block = partial(WeightingBlock, cross, single, conv, norm)
     return partial(all_branches, block=block, blocks=BLOCKS)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
-from jaxpose.layers import BatchNorm, Conv, ModuleDef
+from jaxpose.layers import BatchNorm, Conv, ModuleDef, repeat
 
 BLOCKS = (3, 4, 6, 3)
 EXPANSION = 4
@@ -71,12 +71,8 @@ class ResNet(nn.Module):
         x = ops.activation(x, kind="relu")
         x = ops.max_pool(x, window=3, stride=2, padding=1)
         for stage, blocks in enumerate(BLOCKS):
-            for i in range(blocks):
-                x = Bottleneck(
-                    64 * 2**stage,
-                    2 if stage > 0 and i == 0 else 1,
-                    conv,
-                    norm,
-                    name=f"layer{stage + 1}_{i}",
-                )(x, train)
+            block = partial(Bottleneck, 64 * 2**stage, conv=conv, norm=norm)
+            first, *others = (f"layer{stage + 1}_{i}" for i in range(blocks))
+            x = block(stride=2 if stage > 0 else 1, name=first)(x, train)
+            x = repeat(self, block(stride=1, parent=None), others, x, train)
         return x

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
-from jaxpose.layers import BatchNorm, Conv, ConvNormAct, ModuleDef
+from jaxpose.layers import BatchNorm, Conv, ConvNormAct, ModuleDef, repeat
 
 # Width -> output channels of the three stages and of the last 1x1 convolution.
 CHANNELS = {
@@ -68,8 +68,8 @@ class ShuffleNetV2(nn.Module):
         x = block(24, 3, 2, name="conv1")(x, train)
         x = ops.max_pool(x, window=3, stride=2, padding=1)
         for stage, (features, repeats) in enumerate(zip(stages, REPEATS, strict=True)):
-            for i in range(repeats):
-                x = ShuffleUnit(
-                    features, 2 if i == 0 else 1, conv, norm, name=f"layers{stage}_{i}"
-                )(x, train)
+            first, *others = (f"layers{stage}_{i}" for i in range(repeats))
+            x = ShuffleUnit(features, 2, conv, norm, name=first)(x, train)
+            unit = ShuffleUnit(features, 1, conv, norm, parent=None)
+            x = repeat(self, unit, others, x, train)
         return block(last, name="layers3")(x, train)

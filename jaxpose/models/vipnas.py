@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init
+from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init, repeat
 from jaxpose.models.higher_hrnet import Deconv
 from jaxpose.models.hrnet import CONV_INIT, policy
 from jaxpose.models.hwl import HARD_SIGMOID
@@ -60,18 +60,15 @@ class Backbone(nn.Module):
         for stage in STAGES:
             mid = stage.features * stage.expand
             squeeze = mid // 4 if stage.attention else 0
-            for repeat in range(stage.repeats):
-                number += 1
-                stride = stage.stride if repeat == 0 else 1
-                row = Row(stage.kernel, mid, stage.features, squeeze, stage.act, stride)
-                x = InvertedResidual(
-                    row,
-                    expand=stage.expand != 1,
-                    gate=self.gate,
-                    groups=stage.groups,
-                    **layers,
-                    name=f"layer{number}",
-                )(x, train)
+            row = Row(stage.kernel, mid, stage.features, squeeze, stage.act, stage.stride)
+            expand = stage.expand != 1
+            block = partial(
+                InvertedResidual, expand=expand, gate=self.gate, groups=stage.groups, **layers
+            )
+            first, *others = (f"layer{number + i}" for i in range(1, stage.repeats + 1))
+            number += stage.repeats
+            x = block(row, name=first)(x, train)
+            x = repeat(self, block(row._replace(stride=1), parent=None), others, x, train)
         return x
 
 

@@ -1,5 +1,7 @@
 """Blocks in a row: the scan of training against the loop that it stands for."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,51 +17,59 @@ class Block(nn.Module):
         return x + jnp.tanh(BatchNorm()(Conv(x.shape[-1])(x), train))
 
 
+def loop(parent, block, names, x, train):
+    """What `repeat` means."""
+    for name in names:
+        x = block.clone(parent=parent, name=name)(x, train)
+    return x
+
+
+class Nested(nn.Module):
+    """Two arrays; blocks in a row within each."""
+
+    through: Callable
+
+    @nn.compact
+    def __call__(self, xs, train):
+        xs = [
+            self.through(self, Block(parent=None), [f"{i}_{n}" for n in range(2)], x, train)
+            for i, x in enumerate(xs)
+        ]
+        return [xs[0] + jnp.mean(xs[1]), xs[1]]
+
+
 class Net(nn.Module):
+    through: Callable
     names: tuple[str, ...]
 
     @nn.compact
     def __call__(self, x, train=False):
         x = Conv(4, name="first")(x)
-        return repeat(self, Block(parent=None), self.names, x, train)
-
-
-class Loop(nn.Module):
-    """What `Net` means."""
-
-    names: tuple[str, ...]
-
-    @nn.compact
-    def __call__(self, x, train=False):
-        x = Conv(4, name="first")(x)
-        for name in self.names:
-            x = Block(name=name)(x, train)
-        return x
+        x = self.through(self, Block(parent=None), self.names, x, train)
+        nested = Nested(self.through, parent=None)
+        return self.through(self, nested, [f"nested_{name}" for name in self.names], [x, -x], train)
 
 
 @pytest.mark.parametrize("names", [(), ("block_1",), ("block_1", "block_2", "other")])
 def test_variables_outputs_statistics_and_gradients_are_those_of_the_loop(names):
     x = jax.random.normal(jax.random.key(1), (2, 5, 6, 3))
-    variables = Net(names).init(jax.random.key(0), x)
-    expected = Loop(names).init(jax.random.key(0), x)
+    variables = Net(repeat, names).init(jax.random.key(0), x)
+    expected = Net(loop, names).init(jax.random.key(0), x)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
 
     def loss(params, net):
         y, updated = net.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
-        return jnp.sum(jnp.sin(y)), (y, updated)
+        return sum(jnp.sum(jnp.sin(each)) for each in y), (y, updated)
 
     found, expected = (
         jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)(variables["params"], net)
-        for net in (Net(names), Loop(names))
+        for net in (Net(repeat, names), Net(loop, names))
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected
     )
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        Net(names).apply(variables, x),
-        Loop(names).apply(variables, x),
-    )
+    found, expected = (Net(way, names).apply(variables, x) for way in (repeat, loop))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def convolutions(jaxpr):
@@ -76,10 +86,11 @@ def test_training_compiles_one_block_however_many_there_are():
     x = jnp.zeros((1, 4, 4, 3))
 
     def compiled(count, train):
-        net = Net(tuple(f"block_{n}" for n in range(count)))
+        net = Net(repeat, tuple(f"block_{n}" for n in range(count)))
         variables = net.init(jax.random.key(0), x)
         apply = jax.make_jaxpr(lambda v: net.apply(v, x, train, mutable=["batch_stats"]))
         return convolutions(apply(variables).jaxpr)
 
-    assert compiled(9, train=True) == compiled(3, train=True) == 2
-    assert compiled(9, train=False) == 10
+    # The first layer, the block, and the two blocks within the nested one.
+    assert compiled(9, train=True) == compiled(3, train=True) == 1 + 1 + 2
+    assert compiled(9, train=False) == 1 + 9 + 9 * 4

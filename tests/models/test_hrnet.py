@@ -131,7 +131,7 @@ class Skeleton(nn.Module):
             Stage("stage1", "transition1", (6, 8, 12, 16), 2, self.outputs),
         ]
         module = partial(HRModule, self.body, STEP, **LAYERS)
-        return run_stages([x], stages, partial(grow, step=STEP), module, train)
+        return run_stages(self, [x], stages, partial(grow, step=STEP), module, train)
 
 
 class Mixed(nn.Module):
@@ -198,4 +198,4 @@ def test_the_last_module_may_make_the_first_branch_alone():
 def test_a_transition_that_makes_other_branches_is_refused():
     stages = [Stage("stage2", "transition1", (4, 8), 1)]
     with pytest.raises(ValueError, match="stage2: branches of .4, 8. expected, .4,. made"):
-        run_stages([jnp.zeros((1, 8, 8, 4))], stages, lambda stage, xs, train: xs, None, False)
+        run_stages(None, [jnp.zeros((1, 8, 8, 4))], stages, lambda s, xs, train: xs, None, False)

@@ -81,12 +81,3 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     codec = codecs.PEOPLE.get(info.paradigm)
     grouping = codec.Grouping() if codec else None
     return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "256x192" -> (256, 192), height first. For argparse."""
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise ValueError(f"size {text!r} must be HxW, e.g. 256x192") from None
-    return height, width

@@ -57,16 +57,16 @@ def from_run(
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    codec = codecs.PEOPLE.get(config.paradigm)
+    people = config.paradigm in codecs.PEOPLE
     return Source(
         config.model,
         model,
         variables,
         skeleton,
         size,
-        decode="quarter" if codec else config.eval.decode,
+        decode="quarter" if people else config.eval.decode,
         sigma=config.sigma,
-        grouping=codec.Grouping.from_settings(config.eval) if codec else None,
+        grouping=codecs.grouping_from(config.paradigm, config.eval) if people else None,
     )
 
 

@@ -123,6 +123,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
         log_every=config.log_every,
+        seed=config.seed,
     )
     predict = evaluation.make_predictor(model, skeleton, grid, config)
 

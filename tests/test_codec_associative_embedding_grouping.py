@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from jaxpose.benchmark import scenes
 from jaxpose.codecs import associative_embedding as ae
 from jaxpose.codecs.associative_embedding import grouping, refinement
 from jaxpose.skeletons import COCO
-from tests.people_maps import network_outputs
 
 ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
@@ -356,19 +356,19 @@ def test_bounds_hold():
 
 def test_a_batch_of_network_outputs_is_grouped_picture_by_picture():
     """Ten people through aggregation, candidates and grouping; filled in as by reading all."""
-    (low, high), mirrored = network_outputs(10, (128, 192))
-    turned = [maps[:, :, ::-1, _flip_channels(maps.shape[-1])] for maps in mirrored]
     size, options = (128, 192), ae.Grouping()
+    scene = scenes.draw(10, size, missing=0.3)
 
     @jax.jit
     def on_device(outputs, mirrored):
         heatmaps, tags = ae.aggregate(outputs, mirrored, COCO.flip_indices, size)
         return ae.candidates(heatmaps, tags, options), heatmaps, tags
 
-    empty = [np.zeros_like(maps) for maps in (low, high)]
-    batch = [np.concatenate(pair) for pair in zip(empty, (low, high), strict=True)]
-    both = [np.concatenate(pair) for pair in zip(empty, turned, strict=True)]
-    found, heatmaps, tags = jax.device_get(on_device(batch, both))
+    def after_an_empty_one(outputs):
+        return [np.concatenate([np.zeros_like(maps), maps]) for maps in outputs]
+
+    batch = map(after_an_empty_one, (scene.outputs, scene.mirrored))
+    found, heatmaps, tags = jax.device_get(on_device(*batch))
     first = jax.tree.map(lambda array: array[0], found)
     assert len(ae.group(first, heatmaps[0], tags[0], options)[1]) == 0
     second = jax.tree.map(lambda array: array[1], found)
@@ -377,11 +377,6 @@ def test_a_batch_of_network_outputs_is_grouped_picture_by_picture():
     expected, expected_scores = _decode_numpy(heatmaps[1], tags[1], 30, 0.1, 1.0, 5, True, True)
     np.testing.assert_array_equal(keypoints, expected)
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-6)
-
-
-def _flip_channels(channels):
-    order = COCO.flip_indices
-    return order if channels == len(order) else np.concatenate([order, len(order) + order])
 
 
 def test_whole_maps_are_read_where_bounds_leave_much(monkeypatch):

@@ -1,5 +1,6 @@
 """Part affinity fields: targets against plain loops, loss, enlargement, and grouping."""
 
+import dataclasses
 import math
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import skeletons
+from jaxpose import codecs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import LIMBS, OPENPOSE
 from jaxpose.codecs.part_affinity.grouping import Grouping, connections, peaks
@@ -209,3 +210,13 @@ def test_small_and_weak_people_are_dropped():
     assert len(scores) == 1 and (keypoints[0, :, 2] > 0).sum() == 4
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_joints=5))[1]) == 0
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_score=2.0))[1]) == 0
+
+
+@pytest.mark.parametrize("paradigm", codecs.PEOPLE)
+def test_options_come_from_settings_by_name(paradigm):
+    kind = codecs.PEOPLE[paradigm].Grouping
+    settings = dataclasses.asdict(kind(detection_threshold=0.3)) | {"flip": True}
+    assert codecs.grouping_from(paradigm, settings) == kind(detection_threshold=0.3)
+    del settings["detection_threshold"]
+    with pytest.raises(KeyError, match="detection_threshold"):
+        codecs.grouping_from(paradigm, settings)

@@ -25,7 +25,7 @@ LAYERS = {
     "models": {"layers", "ops"},
     "summary": {"models", "ops"},
     "training": {"models", "codecs", "losses", "skeletons", "geometry", "ops", "memory"},
-    "convert": {"models", "ops", "skeletons", "training"},
+    "convert": {"models", "ops", "codecs", "skeletons", "training"},
     "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
 }
 TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}

@@ -15,7 +15,7 @@ from jaxpose.export import command
 from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
-from jaxpose.training import checkpoint, programs
+from jaxpose.training import checkpoint, programs, run_info
 from tests import tiny_runs
 from tests.test_codec_part_affinity import person
 
@@ -113,6 +113,6 @@ def test_a_run_is_exported_and_predicts(run, tmp_path):
         pose = Pose(network)
         people = pose(image)
         assert (pose.paradigm, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
-    config = checkpoint.read_info(folder).config
+    config = run_info.read_info(folder).config
     exported = programs.Source(str(path), tmp_path, exported=str(path))
     assert eval_program.main(config, exported, tmp_path / "eval", worst=0) == 0

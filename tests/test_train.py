@@ -16,7 +16,7 @@ import pytest
 
 from jaxpose import skeletons
 from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, programs, runtime
+from jaxpose.training import checkpoint, logs, mesh, programs, run_info, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -336,7 +336,7 @@ def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, peop
     shutil.copytree(whole, folder)
     other = tiny_runs.config(people, ema_decay=0.5)
     other.model_options.attention = "none"
-    checkpoint.write_info(folder, other, skeletons.COCO)
+    run_info.write_info(folder, other, skeletons.COCO)
     with pytest.raises(ValueError) as error:
         train.main(other, str(folder))
     assert "another model or joint count" in str(error.value) and "absent here" in str(error.value)

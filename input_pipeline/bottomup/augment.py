@@ -12,13 +12,20 @@ from typing import Any
 import cv2
 import numpy as np
 
+from input_pipeline import dataset as datasets
 from input_pipeline import order
 from jaxpose import geometry
+
+SCALE_TYPES = ("short", "long")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Strength of the augmentation; the keys of `config.augment`, where they are explained."""
+    """Strength of the augmentation; the keys of `config.augment`, where they are explained.
+
+    Raises:
+      ValueError: an unknown scale type, or a range of scales that is none.
+    """
 
     scale_type: str
     flip: float
@@ -27,15 +34,17 @@ class Options:
     rotation: float
     translate: float
 
+    def __post_init__(self) -> None:
+        datasets.choice(self.scale_type, "augment.scale_type", SCALE_TYPES)
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(
+                f"config.augment.scale_min={self.scale_min:g} and scale_max={self.scale_max:g} "
+                "must be 0 < scale_min <= scale_max"
+            )
+
     @classmethod
     def from_config(cls, augment: Any) -> Options:
-        options = cls(**{field.name: augment[field.name] for field in dataclasses.fields(cls)})
-        if not 0 < options.scale_min <= options.scale_max:
-            raise ValueError(
-                f"config.augment.scale_min={options.scale_min:g} and "
-                f"scale_max={options.scale_max:g} must be 0 < scale_min <= scale_max"
-            )
-        return options
+        return cls(**{field.name: augment[field.name] for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,8 +116,8 @@ class EvalExamples:
                 "tags are read there"
             )
         sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
-        multiple = 8 if config.paradigm == "part_affinity" else 32
-        size_of = _short_side if sizing == "short_side" else partial(_fixed, multiple)
+        step = geometry.INPUT_STEPS[config.paradigm]
+        size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
         sights = [
             size_of((info.height, info.width), tuple(config.input_size), self._scales)
             for info in infos
@@ -166,18 +166,18 @@ def _short_side(
 
 
 def _fixed(
-    multiple: int,
+    step: int,
     image_size: tuple[int, int],
     input_size: tuple[int, int],
     scales: tuple[float, ...],
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray, np.ndarray]:
-    """As `_short_side`, with one size for all pictures, its sides multiples of `multiple`."""
+    """As `_short_side`, with one size for all pictures, its sides multiples of `step`."""
     sizes = tuple(tuple(round(side * scale) for side in input_size) for scale in scales)
     for scale, size in zip(scales, sizes, strict=True):
-        if any(side % multiple for side in size):
+        if any(side % step for side in size):
             raise ValueError(
                 f"config.eval.scales: {scale:g} times {input_size} is {size}, not multiples of "
-                f"{multiple}"
+                f"{step}"
             )
     center, scale = geometry.bottomup_fit(image_size, input_size)
     return sizes, center, scale

@@ -19,7 +19,8 @@ import numpy as np
 from jaxpose import export, geometry
 from jaxpose.benchmark import report, scenes
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.export.source import Source, from_run, parse_size, untrained
+from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.models.sizes import parse_size
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
 

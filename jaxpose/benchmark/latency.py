@@ -24,7 +24,8 @@ from jaxpose.benchmark import report, scenes
 from jaxpose.codecs import part_affinity, topdown
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export.files import SUFFIXES, onnx_session, require
-from jaxpose.export.source import Source, from_run, parse_size, untrained
+from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.models.sizes import parse_size
 
 COLUMNS = (
     "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "

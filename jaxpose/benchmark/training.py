@@ -26,7 +26,7 @@ from jaxpose import ops
 from jaxpose.benchmark import report
 from jaxpose.benchmark.task import Task, task_of
 from jaxpose.export.files import require
-from jaxpose.export.source import parse_size
+from jaxpose.models.sizes import parse_size
 from jaxpose.training.mesh import make_mesh, replicate, shard_batch
 from jaxpose.training.objective import make_objective
 from jaxpose.training.schedule import make_optimizer, make_schedule

@@ -7,15 +7,18 @@ import ast
 import json
 import pathlib
 import pickle
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from jaxpose import models, skeletons
+from jaxpose.codecs import associative_embedding, part_affinity
 from jaxpose.convert import names
 from jaxpose.convert.state_dict import from_torch
 from jaxpose.models.sizes import parse_size
 
+_PICTURES = {"batch_size": 8, "scales": (1.0,), "sizing": "short_side"}
 # How an imported network is evaluated unless --config says otherwise, as its paper does.
 _EVAL = {
     "topdown": {
@@ -25,31 +28,8 @@ _EVAL = {
         "rescore_threshold": 0.2,
         "oks_nms": 0.9,
     },
-    "bottomup": {
-        "batch_size": 8,
-        "flip": True,
-        "scales": (1.0,),
-        "sizing": "short_side",
-        "max_people": 30,
-        "detection_threshold": 0.1,
-        "tag_threshold": 1.0,
-        "nms_kernel": 5,
-        "adjust": True,
-        "refine": True,
-    },
-    "part_affinity": {
-        "batch_size": 8,
-        "flip": False,
-        "scales": (1.0,),
-        "sizing": "short_side",
-        "detection_threshold": 0.1,
-        "peak_distance": 6.0,
-        "samples": 10,
-        "field_threshold": 0.05,
-        "agreement": 0.8,
-        "least_joints": 3,
-        "least_score": 0.2,
-    },
+    "bottomup": _PICTURES | {"flip": True} | asdict(associative_embedding.Grouping()),
+    "part_affinity": _PICTURES | {"flip": False} | asdict(part_affinity.Grouping()),
 }
 # A dataset with a metric of its own; any other is scored as COCO is.
 _OWN_METRIC = {

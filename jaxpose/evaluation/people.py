@@ -47,7 +47,7 @@ class PeopleOptions:
     @classmethod
     def from_config(cls, config: ConfigDict) -> "PeopleOptions":
         """The options of a configuration: its paradigm says which codec, `eval` the rest."""
-        grouping = codecs.PEOPLE[config.paradigm].Grouping.from_settings(config.eval)
+        grouping = codecs.grouping_from(config.paradigm, config.eval)
         inside = config.eval.sizing == "fixed"
         return cls(config.eval.flip, tuple(config.eval.scales), grouping, inside)
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxpose import export, geometry, images
 from jaxpose.export.files import SUFFIXES
-from jaxpose.export.source import Source, from_run, parse_size, untrained
+from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.models.sizes import parse_size
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)

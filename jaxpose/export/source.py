@@ -57,16 +57,16 @@ def from_run(
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    codec = codecs.PEOPLE.get(config.paradigm)
+    people = config.paradigm in codecs.PEOPLE
     return Source(
         config.model,
         model,
         variables,
         skeleton,
         size,
-        decode="quarter" if codec else config.eval.decode,
+        decode="quarter" if people else config.eval.decode,
         sigma=config.sigma,
-        grouping=codec.Grouping.from_settings(config.eval) if codec else None,
+        grouping=codecs.grouping_from(config.paradigm, config.eval) if people else None,
     )
 
 
@@ -80,12 +80,3 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     codec = codecs.PEOPLE.get(info.paradigm)
     grouping = codec.Grouping() if codec else None
     return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "256x192" -> (256, 192), height first. For argparse."""
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise ValueError(f"size {text!r} must be HxW, e.g. 256x192") from None
-    return height, width

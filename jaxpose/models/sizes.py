@@ -11,5 +11,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"size {text!r} is not HEIGHTxWIDTH in pixels, for example 256x192")
+        raise ValueError(f"size {text!r} must be HxW, height and width in pixels, e.g. 256x192")
     return int(parts[0]), int(parts[1])

@@ -6,6 +6,8 @@ One table a paper. Nothing in the models is tuned to close a gap; a row that can
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from jaxpose import models
 from jaxpose.models.published import MODELS, ModelInfo, Row
@@ -77,26 +79,51 @@ def document() -> str:
     return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])
 
 
+class Line(NamedTuple):
+    """A model at one size: a published row beside what is counted here, or that count alone."""
+
+    info: ModelInfo
+    ours: Count
+    row: Row | None
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Input size, joints, parameters and multiply-adds, as they are printed."""
+        height, width = self.ours.input_size
+        exact = f"{self.ours.params:,}", f"{self.ours.macs:,}"
+        return (f"{height}x{width}", f"{self.ours.num_keypoints}", *exact)
+
+
+def lines_of(info: ModelInfo) -> Iterator[Line]:
+    """A line for each published row; a model without one has a line at its own size."""
+    for row in info.published:
+        yield Line(info, count(info.name, row.input_size, row.num_keypoints), row)
+    if not info.published:
+        yield Line(info, count(info.name, info.input_size), None)
+
+
+def score_of(row: Row) -> str:
+    """What the source reports."""
+    return f"{row.dataset} {row.metric} {row.score}"
+
+
 def _rows(info: ModelInfo) -> list[tuple[str, ...]]:
-    """Cells of a model's rows; one without a published row is listed at its own size."""
+    """Cells of a model's rows."""
     rows = []
-    cases = [(row.input_size, row.num_keypoints, row) for row in info.published]
-    for size, keypoints, row in cases or [(info.input_size, 17, None)]:
-        ours = count(info.name, size, keypoints)
-        cited = ("-",) * 5 + ("",)
+    for line in lines_of(info):
+        row, cited = line.row, ("-",) * 5 + ("",)
         if row is not None:
-            params, giga = ours.printed(row.convention)
+            params, giga = line.ours.printed(row.convention)
             printed = "-" if row.params is None else f"{row.params}"
             cited = (
                 f"{params:.2f} / {giga:.2f}",
                 f"{printed} / {_shown(row)}",
                 row.convention,
-                f"{row.dataset} {row.metric} {row.score}",
+                score_of(row),
                 row.source,
-                _why(ours, row),
+                _why(line.ours, row),
             )
-        exact = (f"{ours.params:,}", f"{ours.macs:,}")
-        rows.append((f"`{info.name}`", f"{size[0]}x{size[1]}", f"{keypoints}", *exact, *cited))
+        rows.append((f"`{info.name}`", *line.cells, *cited))
     return rows
 
 

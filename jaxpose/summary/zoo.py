@@ -7,7 +7,6 @@ import argparse
 from jaxpose import models
 from jaxpose.summary import document, wlitepose
 from jaxpose.summary.command import align
-from jaxpose.summary.counting import count
 
 PAPERS = {"wlitepose": wlitepose.report}
 
@@ -58,29 +57,15 @@ def run(args: argparse.Namespace) -> int:
 
 def zoo_table() -> str:
     """One line per published row of every model, with our exact counts first."""
-    lines = [HEADER]
+    table = [HEADER]
     for name in models.list_models():
-        info = models.info(name)
-        # A model without a published row is still listed, at its own size.
-        cases = [(row.input_size, row.num_keypoints, row) for row in info.published]
-        for size, keypoints, row in cases or [(info.input_size, 17, None)]:
-            ours = count(name, size, keypoints)
-            counted, cited = ("-",) * 2, ("-",) * 5
+        for line in document.lines_of(models.info(name)):
+            row, counted, cited = line.row, ("-",) * 2, ("-",) * 5
             if row is not None:
-                millions, giga = ours.printed(row.convention)
+                millions, giga = line.ours.printed(row.convention)
                 counted = (f"{millions:.2f}", f"{giga:.2f}")
                 params = "-" if row.params is None else f"{row.params}"
-                score = f"{row.dataset} {row.metric} {row.score}"
-                cited = (params, f"{row.gflops:.2f}", row.convention, score, row.source)
-            lines.append(
-                (
-                    name,
-                    f"{size[0]}x{size[1]}",
-                    f"{keypoints}",
-                    f"{ours.params:,}",
-                    f"{ours.macs:,}",
-                    *counted,
-                    *cited,
-                )
-            )
-    return "\n".join(align(lines))
+                giga = f"{row.gflops:.2f}"
+                cited = (params, giga, row.convention, document.score_of(row), row.source)
+            table.append((name, *line.cells, *counted, *cited))
+    return "\n".join(align(table))

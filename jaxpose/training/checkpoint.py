@@ -2,7 +2,7 @@
 
 A run folder holds
 
-    config.json          configuration, skeleton, versions: what is needed to use the weights
+    config.json          what is needed to use the weights (see `run_info`)
     checkpoints/<step>/  model, ema and train (arrays, written by orbax) and manifest (shapes and
                          CRC-32 of each array, the evaluation score)
     damaged/<step>/      checkpoints that did not prove whole, moved out of the way
@@ -14,13 +14,10 @@ rename cannot: files truncated, lost or altered afterwards.
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import flax
 import jax
 import ml_collections
 import numpy as np
@@ -42,7 +39,7 @@ from jaxpose.training.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.training.files import write_atomic
+from jaxpose.training.run_info import read_info, write_info
 from jaxpose.training.state import TrainState, Tree
 
 FOLDER = "checkpoints"
@@ -51,64 +48,6 @@ _MODEL_ITEMS = ("model", "ema")
 
 class SaveError(RuntimeError):
     """A checkpoint could not be written; those before it are untouched."""
-
-
-# --- config.json -------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class RunInfo:
-    """What config.json says."""
-
-    config: ml_collections.ConfigDict
-    skeleton: Skeleton
-    facts: dict[str, Any]  # numbers that a resumed run must find again, e.g. total steps
-
-
-def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
-    """Writes config.json: configuration, skeleton, versions and `facts`."""
-    values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
-    import jaxpose  # here, since the package may import this module
-
-    versions = {
-        "jaxpose": jaxpose.__version__,
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "orbax": ocp.__version__,
-    }
-    record = {
-        "config": values,
-        "skeleton": skeleton.to_dict(),
-        "facts": facts,
-        "versions": versions,
-    }
-    write_atomic(folder / "config.json", json.dumps(record, indent=2) + "\n")
-
-
-def read_info(folder: pathlib.Path) -> RunInfo:
-    """Reads config.json. Raises CheckpointError when it is absent or not what was written."""
-    path = folder / "config.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        # Runs of before there were two paradigms do not name theirs.
-        settings = {"paradigm": "topdown"} | _tuples(record["config"])
-        config = ml_collections.ConfigDict(settings)
-        info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-    config.lock()
-    if "model_options" in config:
-        config.model_options.unlock()
-    return info
-
-
-def _tuples(value: Any) -> Any:
-    """JSON has no tuples: its lists become tuples again."""
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 # --- writing and resuming ------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxpose import models
+from jaxpose import geometry, models
 from jaxpose.training import rules
 from jaxpose.training.mesh import AXIS
 from jaxpose.training.rules import ConfigError, flatten
@@ -35,7 +35,7 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
         rules.check_rules(flat, table)
     if not flat["ema_decay"] < 1:
         raise ConfigError("config.ema_decay=1 would never move; use less, e.g. 0.999, or 0 for off")
-    rules.check_size(config.input_size, rules.multiple(config))
+    rules.check_size(config.input_size, geometry.INPUT_STEPS[config.paradigm])
     if training:
         rules.check_batch("batch_size", config.batch_size, devices, config.accumulate)
     rules.check_batch("eval.batch_size", config.eval.batch_size, devices, 1)

@@ -23,8 +23,9 @@ Batch = dict[str, jax.Array]
 class Objective:
     """A loss and what it needs.
 
-    `loss` is (params, batch_stats, batch) -> (mean loss float32, (new batch_stats, parts)); `parts`
-    are the names of its terms, logged beside it; `inputs` the keys of the batch that it reads.
+    `loss` is (params, batch_stats, batch, key) -> (mean loss float32, (new batch_stats, parts)),
+    where the random key may be left out for a model that draws nothing; `parts` are the names of
+    its terms, logged beside it; `inputs` the keys of the batch that it reads.
     """
 
     loss: LossFn
@@ -51,8 +52,8 @@ def topdown_objective(model: nn.Module, config: ConfigDict) -> Objective:
     size = tuple(config.input_size)
     weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch):
-        heatmaps, batch_stats = _forward(model, params, batch_stats, batch["image"])
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        heatmaps, batch_stats = _forward(model, params, batch_stats, batch["image"], key)
         targets, weights = topdown.encode_batch(
             batch["keypoints"], size, _map_size(size, QUARTER), config.sigma
         )
@@ -83,8 +84,8 @@ def bottomup_objective(model: nn.Module, config: ConfigDict) -> Objective:
             detach_weight=config.loss.detach_weight,
         )
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch):
-        (quarter, half), batch_stats = _forward(model, params, batch_stats, batch["image"])
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        (quarter, half), batch_stats = _forward(model, params, batch_stats, batch["image"], key)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]
         keypoints = batch["keypoints"] * valid[:, None, None, None]  # nobody is labelled there
@@ -126,8 +127,8 @@ def part_affinity_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """
     size = tuple(config.input_size)
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch):
-        outputs, batch_stats = _forward(model, params, batch_stats, batch["image"])
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        outputs, batch_stats = _forward(model, params, batch_stats, batch["image"], key)
         valid = batch["valid"]
         targets = part_affinity.encode_batch(
             part_affinity.from_coco(batch["keypoints"] * valid[:, None, None, None]),
@@ -144,13 +145,19 @@ def part_affinity_objective(model: nn.Module, config: ConfigDict) -> Objective:
     return Objective(loss, ("heatmaps", "fields"), ("image", "valid", "keypoints", "mask_quarter"))
 
 
-def _forward(model: nn.Module, params: Tree, batch_stats: Tree, images: jax.Array):
-    """(outputs, new batch_stats) of uint8 images, in training mode."""
+def _forward(
+    model: nn.Module, params: Tree, batch_stats: Tree, images: jax.Array, key: jax.Array | None
+):
+    """(outputs, new batch_stats) of uint8 images, in training mode.
+
+    The key is for stochastic depth, the one thing that models here draw at random.
+    """
     outputs, updated = model.apply(
         {"params": params, "batch_stats": batch_stats},
         geometry.normalize(images),
         train=True,
         mutable=["batch_stats"],
+        rngs=None if key is None else {"drop_path": key},
     )
     return outputs, updated["batch_stats"]
 

@@ -10,7 +10,7 @@ import sys
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, run_info
 from jaxpose.training import config as configuration
 
 # Recipes lock themselves, so only `model_options` takes new keys, which have no type yet.
@@ -39,7 +39,7 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
             define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
-            info = checkpoint.read_info(checkpoint.run_folder(values.workdir or values.checkpoint))
+            info = run_info.read_info(checkpoint.run_folder(values.workdir or values.checkpoint))
             config_flags.DEFINE_config_dict(
                 "config", info.config, "Settings of the run; --config.key=value changes them.",
                 **_FREE,
@@ -100,7 +100,7 @@ def _base_config(argv: list[str]) -> ConfigDict | None:
             get_config = runpy.run_path(path)["get_config"]
             return get_config(recipe_argument) if recipe_argument else get_config()
         if key in ("workdir", "checkpoint") and not any(a.startswith("--config=") for a in argv):
-            return checkpoint.read_info(checkpoint.run_folder(value)).config
+            return run_info.read_info(checkpoint.run_folder(value)).config
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxpose import models
+from jaxpose import geometry, models
 
 
 class ConfigError(ValueError):
@@ -104,11 +104,6 @@ STARTS = {
 }
 
 
-def multiple(config: ConfigDict) -> int:
-    """Of what the sides of the network's input are multiples."""
-    return 8 if config.paradigm == "part_affinity" else 32
-
-
 def check_paradigm(config: ConfigDict) -> None:
     """Paradigm, model and groups of settings belong together."""
     if config.paradigm not in PARADIGMS:
@@ -179,15 +174,16 @@ def _check_scales(scales: tuple, config: ConfigDict) -> None:
             f"config.eval.scales={scales} must be different sizes above 0, 1 among them (the tags "
             "come from it), e.g. (0.5, 1.0, 2.0)"
         )
+    step = geometry.INPUT_STEPS[config.paradigm]
     if config.eval.sizing == "fixed":
         sides = {s: [s * side for side in config.input_size] for s in scales}
-    else:  # multiples of 64 at the smallest scale; the others follow from it
-        sides = {s: [64 * s / min(scales)] for s in scales}
+    else:  # multiples of SIZE_STEP at the smallest scale; the others follow from it
+        sides = {s: [geometry.SIZE_STEP * s / min(scales)] for s in scales}
     for scale, found in sides.items():
-        if any(side % multiple(config) for side in found):
+        if any(side % step for side in found):
             raise ConfigError(
                 f"config.eval.scales={scales}: at {scale:g} the sides of a picture would be no "
-                f"multiples of {multiple(config)}; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
+                f"multiples of {step}; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
             )
 
 

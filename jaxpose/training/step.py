@@ -4,7 +4,8 @@ Every device runs the step on its part of the batch; gradients and losses are av
 devices, so the update is that of the whole batch on 1 device or on 8. With
 `batch_norm="global"` the model itself averages its moments over the axis (it was created with
 `bn_axis="data"`); with `"device"` each device normalises by its own part and only the running
-statistics are averaged, once a step.
+statistics are averaged, once a step. What a model draws at random in training follows from the
+seed, the step and the device, so a resumed run draws what an unbroken one would.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from jaxpose.training.mesh import AXIS, EVERYWHERE, SPLIT
 from jaxpose.training.schedule import Schedule
 from jaxpose.training.state import Parts, TrainState, Tree, Window
 
-LossFn = Callable[[Tree, Tree, dict[str, jax.Array]], tuple[jax.Array, tuple[Tree, Parts]]]
+LossFn = Callable[
+    [Tree, Tree, dict[str, jax.Array], jax.Array], tuple[jax.Array, tuple[Tree, Parts]]
+]
 Metrics = dict[str, jax.Array]
 
 
@@ -32,15 +35,18 @@ def make_train_step(
     accumulate: int = 1,
     ema_decay: float = 0.0,
     log_every: int = 50,
+    seed: int = 0,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]:
     """The compiled step: (state, batch) -> (state, metrics); the old state is consumed.
 
     Args:
-        loss_fn: (params, batch_stats, batch) -> (loss, (new batch_stats, parts)); the parts are
-            those that the window of the state was made with (see `objective`).
+        loss_fn: (params, batch_stats, batch, key) -> (loss, (new batch_stats, parts)); the parts
+            are those that the window of the state was made with (see `objective`), the random key
+            is another one each time.
         accumulate: micro-batches that the part of each device is cut into.
         ema_decay: share of the old value in the moving average; 0 = state.ema is None.
         log_every: the means in the metrics run over the steps since the last multiple of it.
+        seed: of the random keys.
 
     Returns:
         A jitted function. Its metrics are float32 scalars: loss, its parts and grad_norm (means
@@ -52,19 +58,23 @@ def make_train_step(
 
     def gradients(state: TrainState, batch: dict[str, jax.Array]):
         """((loss, parts), batch_stats, gradient), means over this device's part of the batch."""
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        key = jax.random.fold_in(key, lax.axis_index(AXIS))
         if accumulate == 1:
-            (loss, (stats, parts)), grads = value_and_grad(state.params, state.batch_stats, batch)
+            found = value_and_grad(state.params, state.batch_stats, batch, key)
+            (loss, (stats, parts)), grads = found
             return (loss, parts), stats, grads
 
-        def micro_step(carry, micro):
+        def micro_step(carry, inputs):
             values, stats, grads = carry
-            (loss, (stats, parts)), new_grads = value_and_grad(state.params, stats, micro)
+            (loss, (stats, parts)), new_grads = value_and_grad(state.params, stats, *inputs)
             return (_add(values, (loss, parts)), stats, _add(grads, new_grads)), None
 
         micros = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
         zeros = jax.tree.map(jnp.zeros_like, (state.window.loss, state.window.parts))
         start = (zeros, state.batch_stats, jax.tree.map(jnp.zeros_like, state.params))
-        (values, stats, grads), _ = lax.scan(micro_step, start, micros)
+        keys = jax.random.split(key, accumulate)
+        (values, stats, grads), _ = lax.scan(micro_step, start, (micros, keys))
         return _divide(values, accumulate), stats, _divide(grads, accumulate)
 
     def device_step(state: TrainState, batch: dict[str, jax.Array]):

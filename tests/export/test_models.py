@@ -9,7 +9,8 @@ import pytest
 
 import jaxpose
 from jaxpose import export, models, ops, skeletons
-from jaxpose.export.source import parse_size, untrained
+from jaxpose.export.source import untrained
+from jaxpose.models.sizes import parse_size
 from tests.export.networks import images, initialized, run_jax, run_onnx, run_torch
 from tests.zoo import every
 
@@ -157,6 +158,14 @@ def test_sources():
         untrained("hwl_mobilnetv3")
     with pytest.raises(ValueError, match="32"):
         untrained("hwl_mobilenetv3", (60, 64))
+
+
+@pytest.mark.parametrize("text", ["256", "x", "256x", "256x192x3", "0x64", "-64x64"])
+def test_sizes_that_are_none(text):
     with pytest.raises(ValueError, match="HxW"):
-        parse_size("256")
+        parse_size(text)
+
+
+def test_sizes():
     assert parse_size("256x192") == (256, 192)
+    assert parse_size("256X192") == (256, 192)

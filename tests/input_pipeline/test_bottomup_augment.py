@@ -61,6 +61,20 @@ def test_the_long_side_shows_the_whole_picture(picture, output):
     np.testing.assert_allclose(farther.scale, 2 * seen.scale)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale_type": "shrot"}, "'shrot' is not one of short, long; did you mean 'short'"),
+        ({"scale_type": "whole"}, "'whole' is not one of short, long$"),
+        ({"scale_min": 2.0}, "scale_min=2 and scale_max=1.5 must be"),
+        ({"scale_min": 0.0}, "scale_min=0 and"),
+    ],
+)
+def test_options_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=message):
+        augment.Options.from_config(dataclasses.asdict(OPTIONS) | change)
+
+
 def test_draws_are_uniform_and_separate():
     draws = np.array([dataclasses.astuple(augment.draw(0, 1, index)) for index in range(3000)])
     np.testing.assert_allclose(draws.mean(axis=0), 0.5, atol=0.02)

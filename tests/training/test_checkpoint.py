@@ -15,7 +15,7 @@ import pytest
 import jaxpose
 from configs import common
 from jaxpose import skeletons
-from jaxpose.training import arrays, checkpoint, state
+from jaxpose.training import arrays, checkpoint, run_info, state
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -260,7 +260,7 @@ def test_what_is_no_run_is_refused(tmp_path, hwl):
 
 def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
     config, variables = hwl
-    checkpoint.write_info(tmp_path, config, skeletons.MPII)
+    run_info.write_info(tmp_path, config, skeletons.MPII)
     checkpoints = checkpoint.Checkpoints(tmp_path, 3)
     for step, score in ((1, 0.1), (2, 0.9), (3, 0.5)):
         made = state.from_variables(jax.tree.map(jnp.asarray, variables), OPTIMIZER)

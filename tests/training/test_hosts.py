@@ -21,7 +21,7 @@ config.initialize, config.hosts, config.timeout = True, 2, 120
 config.coordinator, config.host_id = sys.argv[1], int(sys.argv[2])
 runtime.join_hosts(config)
 
-def loss(params, stats, batch):
+def loss(params, stats, batch, key):
     return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2), (stats, {})
 
 optimizer = optax.sgd(0.1)

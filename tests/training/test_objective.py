@@ -9,6 +9,8 @@ import pytest
 from configs import common
 from jaxpose import losses
 from jaxpose.codecs import associative_embedding, part_affinity, topdown
+from jaxpose.layers import BatchNorm, Conv
+from jaxpose.models.efficientnet import MBConv, Row
 from jaxpose.training import objective
 
 K, P = 17, 4
@@ -31,6 +33,15 @@ class Memory(nn.Module):
         if train:
             seen.value = seen.value + 1
         return maps[0] if len(maps) == 1 else tuple(maps)
+
+
+class Dropping(nn.Module):
+    """Heatmaps at 1/4 through one block of EfficientNet with stochastic depth."""
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        block = MBConv(Row(1, 3, 1, 1, 3), 3, 1, drop_path=0.5, conv=Conv, norm=BatchNorm)
+        return nn.Dense(K)(block(x, train)[:, ::4, ::4])
 
 
 def random_batch(people, seed=0):
@@ -161,3 +172,18 @@ def test_top_down_loss():
     expected = losses.heatmap_weighting_loss(params["map0"], target, weight, fn="x")
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert parts == {}
+
+
+def test_stochastic_depth_follows_the_key():
+    config = common.get_config()
+    config.input_size = SIZE
+    model, batch = Dropping(), random_batch(people=1)
+    batch["keypoints"] = batch["keypoints"][:, 0]
+    variables = model.init(jax.random.key(0), jnp.zeros((2, *SIZE, 3)), train=False)
+    weights = variables["params"], variables["batch_stats"]
+    loss = objective.make_objective(model, config).loss
+    step = jax.jit(loss)
+    values = [float(step(*weights, batch, jax.random.key(n))[0]) for n in (*range(8), 0)]
+    assert values[0] == values[-1] and len(set(values)) > 1
+    with pytest.raises(ValueError, match="drop_path=0.5 draws at random in training"):
+        loss(*weights, batch)

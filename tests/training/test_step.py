@@ -27,17 +27,24 @@ def with_parts(loss, batch_stats):
     return loss, (batch_stats, {"third": loss / 3, "rest": 2 * loss / 3})
 
 
-def loss_fn(params, batch_stats, batch):
+def loss_fn(params, batch_stats, batch, key=None):
     variables = {"params": params, "batch_stats": batch_stats}
     out, updated = MODEL.apply(variables, batch["x"], train=True, mutable=["batch_stats"])
     return with_parts(jnp.mean((out - batch["y"]) ** 2), updated["batch_stats"])
 
 
-def loss_without_statistics(params, batch_stats, batch):
+def loss_without_statistics(params, batch_stats, batch, key):
     """Normalises by the running statistics: then micro-batches do not see each other at all."""
     variables = {"params": params, "batch_stats": batch_stats}
     out = MODEL.apply(variables, batch["x"], train=False)
     return with_parts(jnp.mean((out - batch["y"]) ** 2), batch_stats)
+
+
+def loss_that_draws(params, batch_stats, batch, key):
+    """Its parts are a random number and the square of it."""
+    loss, (batch_stats, _) = loss_fn(params, batch_stats, batch)
+    drawn = jax.random.uniform(key)
+    return loss, (batch_stats, {"third": drawn, "rest": drawn**2})
 
 
 def batch(seed=0, size=8):
@@ -131,6 +138,24 @@ def test_accumulation_updates_the_statistics_once_per_micro_batch():
     end, _ = train_step(start, mesh.shard_batch(values, grid))
     found = jax.device_get(end.batch_stats)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_random_numbers_follow_from_seed_and_step(accumulate):
+    def draws(state_and_step, steps, first=0):
+        end, metrics = advance(*state_and_step, steps, first)
+        for found in metrics:  # two micro-batches draw two numbers
+            variance = found["rest"] - found["third"] ** 2
+            assert variance > 1e-4 if accumulate == 2 else abs(variance) < 1e-6
+        return end, [float(found["third"]) for found in metrics]
+
+    options = dict(loss=loss_that_draws, log_every=1, accumulate=accumulate)
+    _, whole = draws(make(**options, seed=3), 4)
+    assert len(set(whole)) == 4
+    middle, early = draws(make(**options, seed=3), 2)
+    _, train_step, grid = make(**options, seed=3)
+    assert early + draws((middle, train_step, grid), 2, first=2)[1] == whole
+    assert not set(draws(make(**options, seed=4), 4)[1]) & set(whole)
 
 
 def test_moving_average_covers_parameters_and_statistics():

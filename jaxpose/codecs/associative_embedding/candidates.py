@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -53,11 +53,6 @@ class Grouping:
             )
         if self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
             raise ValueError(f"nms_kernel must be an odd number from 1, got {self.nms_kernel}")
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Grouping:
-        """The options under their names in `settings`, which may hold others, too."""
-        return cls(**{field.name: settings[field.name] for field in dataclasses.fields(cls)})
 
 
 class Bounds(NamedTuple):

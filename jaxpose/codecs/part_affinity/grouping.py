@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,11 +49,6 @@ class Grouping:
     def __post_init__(self) -> None:
         if self.samples < 2:
             raise ValueError(f"samples must be at least 2, a limb's ends, got {self.samples}")
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Grouping:
-        """The options under their names in `settings`, which may hold others, too."""
-        return cls(**{field.name: settings[field.name] for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass

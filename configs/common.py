@@ -233,6 +233,14 @@ def _follow(config: ConfigDict, rate: float, batch: int, epochs: float, mileston
     config.schedule.milestones = milestones
 
 
+def kaiming(config: ConfigDict) -> None:
+    """Starts the network at Kaiming's scale, where its paper starts at N(0, 0.001)."""
+    if config.model.startswith(("hwl", "simplebaseline")):
+        config.model_options.deconv_init = "kaiming"
+    elif "hrnet" in config.model or config.model.startswith("vipnas"):
+        config.model_options.conv_init = "kaiming"
+
+
 def crowdpose() -> ConfigDict:
     """CrowdPose, trained on train and val together and scored on test, as the papers have it.
 

@@ -6,8 +6,8 @@
         --config.data.train_images=images --config.data.val_images=images
 
 `jaxpose data FOLDER` checks the folder first. The joints, their mirror pairs and OKS sigmas come
-from the annotation file. Reproduces no paper: the values are for a few thousand people and a CPU,
-165,000 crops in all. With a GPU and more people, take the papers' size and length:
+from the annotation file. Any other top-down network: --config=configs/custom_topdown.py:MODEL.
+Reproduces no paper: the values are for a few thousand people and a CPU, 165,000 crops in all. With a GPU and more people, take the papers' size and length:
 --config.input_size="(256, 192)" --config.sigma=2.0 --config.batch_size=64 --config.epochs=210.
 
 Score here: on the 3,500 sports photographs of the Leeds dataset in COCO form (3,000 to train, 500
@@ -21,10 +21,11 @@ average of the weights.
 from configs import common
 
 
-def get_config():
+def get_config(model="hwl_mobilenetv3"):
     config = common.get_config()
+    config.model = model
     config.input_size = (128, 96)
-    config.model_options.deconv_init = "kaiming"
+    common.kaiming(config)
     config.sigma = 1.5
     config.batch_size = 16
     config.epochs = 55.0

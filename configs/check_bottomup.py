@@ -4,19 +4,22 @@
         --config.data.root=FOLDER --config.data.train_annotations=annotations_train.json
 
 Trains on the first pictures of a folder in COCO keypoint format and scores on the same ones. They
-are seen whole, at one size and hardly augmented; for upright pictures give
---config.input_size="(384,256)".
+are seen whole, at one size, mirrored or not and moved by a few pixels; for upright pictures give
+--config.input_size="(384,256)". Another network: check_bottomup.py:MODEL.
 
 Few steps on the same pictures need other values than a long training: the large gradients of the
 first steps must be forgotten soon (b2), and the tags of people must part before the heatmaps have
-taken the network (push); with more weight than this the tags hold the heatmaps up.
+taken the network (push); with more weight than this the tags hold the heatmaps up. Without the
+few pixels, tags are learnt at single pixels, and the next pixel belongs to somebody else.
 """
 
 from configs import common
 
 
-def get_config():
+def get_config(model="wlitepose_xs"):
     config = common.bottomup()
+    config.model = model
+    common.kaiming(config)
     config.input_size = (256, 384)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"

@@ -4,17 +4,19 @@
         --config.data.root=FOLDER --config.data.train_annotations=annotations_train.json
 
 Trains on the first people of a folder in COCO keypoint format, without augmentation, and scores on
-the same ones, on annotated boxes. Expect AP above 0.95 at the end; much less means wrong joints,
-boxes or pictures, not a weak network. For an MPII file add --config.data.format=mpii
---config.eval.metric=mpii --config.input_size="(256, 256)" and expect PCKh above 95. It reproduces
-no paper and says nothing about people the network has not seen.
+the same ones, on annotated boxes. Another network: check_topdown.py:MODEL. Expect AP above 0.95 at
+the end; much less means wrong joints, boxes or pictures, not a weak network. For an MPII file add
+--config.data.format=mpii --config.eval.metric=mpii --config.input_size="(256, 256)" and expect PCKh
+above 95. It reproduces no paper and says nothing about people the network has not seen.
 """
 
 from configs import common
 
 
-def get_config():
+def get_config(model="hwl_mobilenetv3"):
     config = common.get_config()
+    config.model = model
+    common.kaiming(config)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"
     # References: what is given for training on the command line is scored, too.

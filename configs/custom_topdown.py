@@ -7,8 +7,9 @@
 
 `jaxpose data FOLDER` checks the folder first. The joints, their mirror pairs and OKS sigmas come
 from the annotation file. Any other top-down network: --config=configs/custom_topdown.py:MODEL.
-Reproduces no paper: the values are for a few thousand people and a CPU, 165,000 crops in all. With a GPU and more people, take the papers' size and length:
---config.input_size="(256, 192)" --config.sigma=2.0 --config.batch_size=64 --config.epochs=210.
+Reproduces no paper: the values are for a few thousand people and a CPU, 165,000 crops in all. With
+a GPU and more people, take the papers' size and length: --config.input_size="(256, 192)"
+--config.sigma=2.0 --config.batch_size=64 --config.epochs=210.
 
 Score here: on the 3,500 sports photographs of the Leeds dataset in COCO form (3,000 to train, 500
 to validate, 14 joints) AP 22.3, AP50 59.7, PCK@0.2 40.3. The paper's own optimisation of the same

@@ -47,10 +47,11 @@ def test_recipe_is_valid_and_documented(name):
 def test_every_network_learns_from_a_folder_of_ones_own(paradigm):
     for name in models.list_models():
         if models.info(name).paradigm == paradigm:
-            config = load(f"custom_{paradigm}", name)
-            configuration.validate(config, devices=1)
-            configuration.create_model(config, 14)  # takes the options
-            assert config.model == name
+            for recipe in (f"custom_{paradigm}", f"check_{paradigm}"):
+                config = load(recipe, name)
+                configuration.validate(config, devices=1)
+                configuration.create_model(config, 14)  # takes the options
+                assert config.model == name
 
 
 VARIANTS = [case for case in CASES if len(case) == 2]

@@ -1,8 +1,9 @@
 """Every setting of train.py and eval.py: its default, its unit, one line each.
 
-A recipe calls `get_config()` (top-down) or `bottomup()` and changes what differs. Unknown keys are
-refused, also on the command line (`--config.optimizer.learning_rate=1e-3`); `model_options` alone
-takes new keys, since each model has its own switches (`jaxpose models` lists the models).
+A recipe calls `get_config()` (top-down), `bottomup()`, `part_affinity()` or a function that starts
+from one of them, and changes what differs. Unknown keys are refused, also on the command line
+(`--config.optimizer.learning_rate=1e-3`); `model_options` alone takes new keys, since each model
+has its own switches (`jaxpose models` lists the models).
 
 Recipes of several sizes take the one that is meant after a colon, `--config=RECIPE.py:VARIANT`,
 and list them all in VARIANTS; the first is the default.
@@ -19,7 +20,7 @@ def get_config() -> ConfigDict:
     config.paradigm = "topdown"  # one person a crop | bottomup, part_affinity: whole pictures
     config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`, of that paradigm
     config.model_options = ConfigDict()  # keyword arguments of that model, e.g. attention="se"
-    config.input_size = (256, 192)  # (height, width) of the input, pixels; multiples of 32
+    config.input_size = (256, 192)  # (height, width), pixels; multiples of 32, part_affinity: 8
     config.dtype = "float32"  # float32 | bfloat16: activations; parameters stay float32
     config.ops = "auto"  # auto | fast | lax: implementation of the named operators
     config.batch_norm = "device"  # device | global: whose batch gives the statistics

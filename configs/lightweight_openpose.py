@@ -13,6 +13,8 @@ for biases (x2) and refinement (x4), decays weights by 5e-4, and takes crops aro
 to 0.66 of their height (here: around the picture's centre, shares of its short side).
 There pictures are tested at a height of 368; here with a short side of 384, the next multiple of 64
 (--config.eval.sizing=fixed fits them into 368x368).
+The public weights, through `jaxpose import`, take other pixel values: where eval.py is given this
+recipe for such a run, add --config.model_options.public_input=True
 
 Score in the paper: a part of val2017, AP 42.8; the public weights: val2017, AP 40.
 Score here: none, not trained here.

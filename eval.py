@@ -146,6 +146,9 @@ def run(argv: list[str]) -> int:
     try:
         source = programs.find_source(FLAGS)
         folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
+        if source.run:
+            for line in programs.keep_network(FLAGS, source.run.config):
+                print(line, flush=True)
         return main(FLAGS.config, source, folder, FLAGS.worst)
     except (ValueError, ImportError, OSError) as error:
         print(f"eval.py: {error}", file=sys.stderr)

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import scipy.io
+from absl import flags
+from ml_collections import config_flags
 
 from configs import common
 from jaxpose import annotations, evaluation
@@ -246,3 +248,35 @@ def test_command_line(run, tmp_path):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2
         assert said in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def test_a_recipe_scores_the_network_of_the_run(monkeypatch):
+    run, recipe = common.get_config(), common.get_config()
+    run.model_options.attention = "none"
+    recipe.model_options.update(deconv_init="kaiming", pretrained_layout=True)
+
+    def keep(*arguments):
+        monkeypatch.setattr("sys.argv", ["eval.py", *arguments])  # config_flags looks there
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dict(
+            "config",
+            recipe.copy_and_resolve_references(),
+            flag_values=values,
+            lock_config=False,
+            accept_new_attributes=True,
+        )
+        values(["eval.py", *arguments])
+        lines = programs.keep_network(values, run)
+        return values.config.model_options.to_dict(), len(lines)
+
+    assert keep() == ({"attention": "none"}, 3)
+    given = "--config.model_options.deconv_init=released"
+    assert keep(given) == ({"attention": "none", "deconv_init": "released"}, 2)
+    with pytest.raises(ValueError, match="of hwl_mobilenetv3, the settings are for lite_hrnet_18"):
+        keep("--config.model=lite_hrnet_18")
+
+
+def test_a_file_is_no_run_folder(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="photo.jpg is not a run folder"):
+        checkpoint.read_run(tmp_path / "photo.jpg")

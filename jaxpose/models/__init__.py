@@ -84,9 +84,10 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
 
     Returns:
       A flax.linen Module called as `model.apply(variables, images, train=False)` with images
-      float32 [B,H,W,3], normalised, H and W multiples of 32. A top-down model returns heatmaps
-      [B,H/4,W/4,K]; a bottom-up one a tuple, [B,H/4,W/4,2K] (K heatmaps, then K tags) and
-      heatmaps [B,H/2,W/2,K]. Its collections are `params` and `batch_stats`.
+      float32 [B,H,W,3], normalised, H and W multiples of 32 (`lightweight_openpose`: of 8). A
+      top-down model returns heatmaps [B,H/4,W/4,K]; a bottom-up one a tuple, [B,H/4,W/4,2K] (K
+      heatmaps, then K tags) and heatmaps [B,H/2,W/2,K]; `lightweight_openpose` heatmaps and fields
+      of every stage. Its collections are `params` and `batch_stats`.
 
     Raises:
       ValueError: unknown name or override (the nearest one is named), or num_keypoints < 1.

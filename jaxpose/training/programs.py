@@ -104,6 +104,31 @@ def _base_config(argv: list[str]) -> ConfigDict | None:
     return None
 
 
+def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
+    """Gives the recipe that a run is scored with the run's own network; returns what to say of it.
+
+    A recipe says where the data are and how to score. The switches of the network are the run's,
+    except those that --config.model_options.KEY=VALUE names.
+
+    Raises:
+        ValueError: the recipe is for another model.
+    """
+    config, told = values.config, config_flags.get_override_values(values["config"])
+    if config.model != run.model:
+        raise ValueError(f"the run is of {run.model}, the settings are for {config.model}")
+    lines = []
+    for key in sorted({*config.model_options, *run.model_options}):
+        ours, theirs = config.model_options.get(key), run.model_options.get(key)
+        if ours != theirs and f"model_options.{key}" not in told:
+            lines.append(f"model_options.{key}={theirs} as in the run, not {ours} of the recipe")
+            with config.unlocked():
+                if key in run.model_options:
+                    config.model_options[key] = theirs
+                else:
+                    del config.model_options[key]
+    return lines
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """What eval.py scores: the weights of a run, an exported file, or (neither) random weights.

@@ -54,7 +54,7 @@ def read_info(folder: pathlib.Path) -> RunInfo:
         settings = {"paradigm": "topdown"} | _tuples(record["config"])
         config = ml_collections.ConfigDict(settings)
         info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None

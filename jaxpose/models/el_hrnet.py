@@ -2,8 +2,9 @@
 
 HRNet-W32 with another block in its branches (sections 2.2 and 2.3); stem, transitions, fusion and
 last layer are HRNet's. What the paper leaves open is chosen so that its multiply-adds come out to
-the printed digit for both input sizes: depthwise 3x3 layers, reduction 16. Its 5.0 M parameters
-then are 4.86 M, of which the counter of HRNet's code sees the attention's shared layers twice.
+the printed digit for both input sizes: depthwise 3x3 layers, reduction 16. Where 5.0 M parameters
+are printed there are 4.86 M; the counter of HRNet's code, which sees the layers that the attention
+shares twice, says 5.03 M.
 """
 
 from __future__ import annotations

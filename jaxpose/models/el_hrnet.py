@@ -83,7 +83,6 @@ def el_hrnet_w32(
       groups: of the 3x3 layers, g = 1 to 16; None: as many as channels.
       conv_init, dtype, bn_axis: as for `HRNet`.
     """
-    check_choice("el_hrnet_w32: cbam", cbam, (True, False))
     check_choice("el_hrnet_w32: reduction", reduction, REDUCTIONS)
     if groups is not None:
         check_choice("el_hrnet_w32: groups", groups, GROUPS)

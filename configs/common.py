@@ -327,13 +327,13 @@ def litepose(dataset: str, side: int, schedule: str) -> ConfigDict:
     return config
 
 
-def higher(size: str, batch: int) -> ConfigDict:
-    """COCO, bottom-up, as HigherHRNet's public configuration has it but for the batch.
+def higher(size: str, batch: int, dataset: str = "coco") -> ConfigDict:
+    """COCO or CrowdPose, bottom-up, as HigherHRNet's public configurations but for the batch.
 
     Adam 1e-3, 300 epochs (x0.1 at 200 and 260), no warm-up, the mean squared error at both
     resolutions, pull and push 1e-3, crops of 0.75 to 1.5 of the short side, 30 degrees.
     """
-    config = bottomup()
+    config = bottomup() if dataset == "coco" else crowdpose()
     config.input_size = pixels(size)
     config.loss.name = "mse"
     _follow(config, 1e-3, batch, 300.0, (200.0, 260.0))

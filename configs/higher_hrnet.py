@@ -1,4 +1,4 @@
-"""HigherHRNet-W32 and -W48 on COCO: NETWORK,SIZE.
+"""HigherHRNet-W32 and -W48 on COCO and CrowdPose: NETWORK,SIZE or NETWORK,SIZE,DATASET.
 
     python train.py --config=configs/higher_hrnet.py:w32,512x512 --workdir=runs/higher_hrnet \
         --config.data.root=/data/coco
@@ -9,10 +9,12 @@ Learning for Bottom-Up Human Pose Estimation, CVPR 2020: Adam 1e-3, 300 epochs (
 They start from ImageNet's weights; this starts from random ones (or --config.init_from=RUN, see
 `jaxpose import`). At 640 they use 16-bit floats: --config.dtype=bfloat16.
 On fewer devices: --config.accumulate=4, which also leaves batch norm its 12 pictures.
+DATASET is coco unless crowdpose is given, for which the recipe is the same.
 
 Published scores, val2017, flip test, one scale: W32 512x512 AP 67.1 (AP50 86.2, AP75 73.0),
 640x640 68.5 (87.1, 74.7); W48 640x640 69.9 (87.2, 76.1).
 At --config.eval.scales="(0.5, 1.0, 2.0)" 69.9, 70.6 and 72.1.
+CrowdPose test (trained on train, val), W48 640x640: AP 65.9 (86.4, 70.6).
 Scores here: none, not trained here.
 """
 
@@ -22,7 +24,7 @@ VARIANTS = ("w32,512x512", "w32,640x640", "w48,640x640")
 
 
 def get_config(variant=VARIANTS[0]):
-    network, size = common.parts(variant, VARIANTS)
-    config = common.higher(size, batch=40 if network == "w48" else 48)
+    network, size, dataset = common.parts(variant, VARIANTS, common.CROWDS)
+    config = common.higher(size, 40 if network == "w48" else 48, dataset or "coco")
     config.model = f"higher_hrnet_{network}"
     return config

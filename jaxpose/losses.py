@@ -117,7 +117,8 @@ def soft_boundary_loss(
     H^tau is 0 where the target is 0 and, for a small tau, close to 1 wherever it is not: pixels of
     the (truncated) Gaussians are weighted by |1 - P|, all others by |P|. P is the raw output of the
     network. The loss vanishes at P = H, and also at P = 1 where 0 < H: with the gradient flowing
-    through W, predictions above about (2 + H) / 3 are drawn up to 1. The papers do not detach W.
+    through W, predictions above about (2 + H) / 3 are drawn up to 1. SWAHR's code lets it flow;
+    WLitePose does not say.
 
     Args:
       pred: P, heatmaps [B, h, w, K].

@@ -79,7 +79,10 @@ def test_variant_is_what_it_says(name, variant):
             assert f"{row.score}" in text or "Lite CSW" in row.source, row
 
 
-LITE = ("litepose", "wlitepose")  # whose variants may end with a schedule
+LITE = ("litepose", "wlitepose")
+# What a variant may end with.
+LAST = dict.fromkeys(LITE, "litepose")
+LAST |= dict.fromkeys(("higher_hrnet", "efficient_hrnet"), "crowdpose")
 
 
 @pytest.mark.parametrize("name", dict(VARIANTS))
@@ -92,7 +95,7 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
     with pytest.raises(ValueError, match=f"no '19' in '19.*': choose from {first}"):
         load(name, ",".join(["19", *rest]))
     with pytest.raises(ValueError, match=f"give all of it, such as '{variants(name)[0]}'"):
-        load(name, variants(name)[0] + (",litepose,more" if name in LITE else ",more"))
+        load(name, ",".join(filter(None, (variants(name)[0], LAST.get(name), "more"))))
 
 
 TRAINED = [name for name in models.list_models() if models.info(name).paradigm in rules.PARADIGMS]
@@ -158,6 +161,17 @@ def test_bottom_up_recipe(name, variant):
         load(name, f"{variant},official")
 
 
+@pytest.mark.parametrize("name", ["higher_hrnet", "efficient_hrnet"])
+def test_crowdpose_takes_the_recipe_of_coco(name):
+    for variant in variants(name):
+        config, usual = load(name, f"{variant},crowdpose"), load(name, variant)
+        configuration.validate(config, devices=8)
+        assert str(load(name, f"{variant},coco")) == str(usual)
+        assert config.data.format == config.eval.metric == "crowdpose"
+        different = {line.split(":")[0] for line in configuration.differences(usual, config)}
+        assert {key.split(".")[0] for key in different - {"eval.metric"}} == {"data"}
+
+
 def test_lightweight_openpose_recipe():
     config = load("lightweight_openpose")
     assert config.model == "lightweight_openpose" and config.input_size == (368, 368)
@@ -191,6 +205,7 @@ OVERRIDES = {
     "dite_hrnet": 1,
     "lite_csw_hrnet": 11,
     "vipnas": 1,
+    "efficient_hrnet": 1,
     "lightweight_hrnet": 4,
     "hwl": 3,
 }

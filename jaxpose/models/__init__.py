@@ -90,13 +90,17 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
       of every stage. Its collections are `params` and `batch_stats`.
 
     Raises:
-      ValueError: unknown name or override (the nearest one is named), or num_keypoints < 1.
+      ValueError: unknown name or override (the nearest one is named), a switch that is neither
+        True nor False, or num_keypoints < 1.
     """
     check_choice("model", name, _CONSTRUCTORS)
     constructor = _CONSTRUCTORS[name]
-    options = [o for o in inspect.signature(constructor).parameters if o not in _NOT_OPTIONS]
-    for option in overrides:
+    parameters = inspect.signature(constructor).parameters
+    options = [o for o in parameters if o not in _NOT_OPTIONS]
+    for option, value in overrides.items():
         check_choice(f"{name}: option", option, options)
+        if not isinstance(value, _SWITCHES.get(parameters[option].annotation, object)):
+            raise ValueError(f"{name}: option {option!r} must be True or False, got {value!r}")
     if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
         raise ValueError(f"{name}: num_keypoints must be a positive integer, got {num_keypoints!r}")
     return constructor(num_keypoints=num_keypoints, **overrides)
@@ -128,6 +132,8 @@ def network_joints(name: str, joints: int) -> int:
 
 # `num_keypoints` is an argument of its own; the others belong to flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
+# Annotations of options that are on or off. Any word, "off" too, would count as True.
+_SWITCHES = {"bool": bool, "bool | None": bool | None}
 
 
 def info(name: str) -> ModelInfo:

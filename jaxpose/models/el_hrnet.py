@@ -2,8 +2,9 @@
 
 HRNet-W32 with another block in its branches (sections 2.2 and 2.3); stem, transitions, fusion and
 last layer are HRNet's. What the paper leaves open is chosen so that its multiply-adds come out to
-the printed digit for both input sizes: depthwise 3x3 layers, reduction 16. Its 5.0 M parameters
-then are 4.86 M, of which the counter of HRNet's code sees the attention's shared layers twice.
+the printed digit for both input sizes: depthwise 3x3 layers, reduction 16. Where 5.0 M parameters
+are printed there are 4.86 M; the counter of HRNet's code, which sees the layers that the attention
+shares twice, says 5.03 M.
 """
 
 from __future__ import annotations
@@ -82,7 +83,6 @@ def el_hrnet_w32(
       groups: of the 3x3 layers, g = 1 to 16; None: as many as channels.
       conv_init, dtype, bn_axis: as for `HRNet`.
     """
-    check_choice("el_hrnet_w32: cbam", cbam, (True, False))
     check_choice("el_hrnet_w32: reduction", reduction, REDUCTIONS)
     if groups is not None:
         check_choice("el_hrnet_w32: groups", groups, GROUPS)

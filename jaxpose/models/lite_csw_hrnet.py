@@ -2,13 +2,16 @@
 
 Lite-HRNet with other weights (sections 3.2 and 3.3): of one branch and across branches alike, a
 channel map times a spatial map. There is no public code. Where the paper is open or says two things
-the defaults are these; parameters and multiply-adds hardly depend on any of them:
+the defaults are these, of which the printed sizes decide the last two:
 
 * the two maps come from the same input, in parallel (eqs. 2, 3, 15; eq. 12 chains them);
 * gamma = 2 and b = 1 in eq. (8), as ECA-Net has them (the text says 1 and 2, "typically");
 * one 1-D convolution for the averages and the maxima, as eq. (9) has one symbol; no bias;
+* the weights across branches are the maps alone;
+* half of the channels pass untouched, as in Lite-HRNet, whose widths Table 1 keeps;
 * both weightings are replaced (0.9 M parameters are printed; with one of them it is 1.0 M);
-* the weights across branches are the maps alone, and half of the channels pass untouched.
+* two blocks in every module, also in stage 4, where Table 1 has one ("repeat"): at 384x288 0.45 G
+  are printed, with one block there it is 0.44 G.
 """
 
 from __future__ import annotations
@@ -123,8 +126,9 @@ class LiteCSWHRNet(nn.Module):
       weighting: which weightings are the paper's: "both", "single" (of one branch, section 3.2),
         "cross" (across branches, section 3.3) or "none".
       instead: what stands for a weighting that is not: "lite" = Lite-HRNet's, or "none".
-      arrangement: "parallel" (section 3.2) or "serial" (eq. 12).
-      gamma, b: of eq. (8); 1 and 2 as the text has them.
+      arrangement: of the two maps in either weighting, "parallel" (section 3.2) or "serial" (as
+        eq. 12 has it for one branch).
+      gamma, b: of eq. (8), by default ECA-Net's; the text has gamma = 1 and b = 2.
       pooling: "both", "avg" or "max" (the argument of Figure 4), in both maps.
       shared: one 1-D convolution for averages and maxima, or two.
       fusion: "released", Lite-HRNet's, or "sum", HRNet's.

@@ -112,8 +112,9 @@ class Attention(nn.Module):
     """The branch beside v(X): [B,h,w,C'] weighted by attention, of the same shape.
 
     "dfc" is eq. (11), O = Sigmoid(A) * v(X), its map A made of the block's input X by eqs. (9) and
-    (10) in GhostNetV2's form: depthwise 1xk, then kx1. "se", "cbam" and "ca" are those of Table IX;
-    they look at v(X) itself.
+    (10) in GhostNetV2's form and order: depthwise 1xk along the width, then kx1 (eq. (9), though
+    called horizontal, is over the height). "se", "cbam" and "ca" are those of Table IX; they look
+    at v(X) itself.
     """
 
     kind: str

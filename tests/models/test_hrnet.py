@@ -95,7 +95,7 @@ def test_parameters_of_the_light_block(features, cbam, params):
     [
         ({"reduction": 3}, "reduction 3 is unknown; .* choose from 2, 4"),
         ({"groups": 32}, "groups 32 is unknown"),
-        ({"cbam": "yes"}, "cbam 'yes' is unknown"),
+        ({"cbam": "no"}, "option 'cbam' must be True or False, got 'no'"),
         ({"conv_init": "papper"}, "did you mean 'paper'"),
         ({"block": None}, "option 'block' is unknown"),
     ],

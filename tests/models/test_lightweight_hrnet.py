@@ -178,6 +178,7 @@ def test_wrong_options_are_refused():
         ({"exchange": "third"}, "exchange 'third' is unknown"),
         ({"variant": "projection"}, "did you mean 'proj'"),
         ({"conv_init": "he"}, "conv_init 'he' is unknown"),
+        ({"cem": "off"}, "option 'cem' must be True or False, got 'off'"),
     ):
         with pytest.raises(ValueError, match=message):
             jaxpose.create_model("lightweight_hrnet_r0", **option)

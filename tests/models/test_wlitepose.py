@@ -228,6 +228,8 @@ def test_the_papers_66_channels_are_those_of_s_on_coco(num_keypoints, channels):
         ({"dfc_kernel": 4}, "dfc_kernel 4 must be odd"),
         ({"expansion": 0}, "expansion 0"),
         ({"norms": 2}, "norms 2"),
+        ({"light_deconv": 0}, "option 'light_deconv' must be True or False, got 0"),
+        ({"pool": "off"}, "option 'pool' must be True or False, got 'off'"),
         ({"dfc_kernal": 5}, "did you mean 'dfc_kernel'"),
     ],
 )

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import jaxpose
 from jaxpose import models, ops
+from jaxpose.layers import BatchNorm
 from tests.golden import recipe
 from tests.zoo import every
 
@@ -28,8 +30,21 @@ def shapes_of(model, height=64, width=64):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_types_and_collections(name):
-    model = jaxpose.create_model(name, num_keypoints=5, dtype=jnp.bfloat16)
-    outputs, variables = shapes_of(model, 64, 96)
+    model = jaxpose.create_model(name, num_keypoints=5, dtype=jnp.bfloat16, bn_axis="data")
+    norms = []
+
+    def check(method, args, kwargs, context):
+        """No layer leaves bfloat16 but the network itself, at its end."""
+        result, module = method(*args, **kwargs), context.module
+        if module.path:
+            assert {y.dtype for y in jax.tree.leaves(result)} <= {jnp.dtype("bfloat16")}, module
+        if isinstance(module, BatchNorm):
+            norms.append(module.axis_name)
+        return result
+
+    with nn.intercept_methods(check):
+        outputs, variables = shapes_of(model, 64, 96)
+    assert set(norms) == {"data"}
     if name in TOPDOWN:
         assert (outputs.shape, outputs.dtype) == ((2, 16, 24, 5), jnp.float32)
     else:

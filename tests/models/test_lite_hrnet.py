@@ -178,7 +178,6 @@ ABLATIONS = {
     "weighting=cross": 1_130_769 - 135_984 + 1_640,
     "weighting=single": 1_130_769 - 108_800 + 4_856,
     "weighting=none": 1_130_769,
-    "instead=none": 892_481,
     "arrangement=serial": 892_481,
     "shared=False": 892_481 + 224,
     "fusion=sum": 892_481,

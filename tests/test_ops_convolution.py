@@ -1,6 +1,8 @@
 """Convolution operators: fast and automatic forms against XLA's own convolution, value and
 gradient."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,8 @@ CASES = [
     ("conv", 3, 2, 1, 3, 8, {}),
     ("conv", 7, 2, 3, 3, 4, {}),
     ("conv", (3, 5), (2, 1), (1, 2), 3, 4, {}),
+    ("conv", 3, 4, 1, 3, 4, {}),
+    ("conv", 3, (3, 8), 0, 3, 4, {}),
     ("depthwise_conv", 3, 1, 1, 6, 6, {}),
     ("depthwise_conv", 3, 2, 1, 6, 6, {}),
     ("depthwise_conv", 5, 1, 2, 6, 6, {}),
@@ -121,6 +125,17 @@ def test_automatic_choice_leaves_no_convolution_on_cpu_and_keeps_it_elsewhere(na
     on_gpu = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert "convolution" not in on_cpu
     assert "stablehlo.convolution" in on_gpu
+
+
+def test_convolutions_in_loops_keep_the_order_of_axes_that_is_quick_on_cpu():
+    def blocks(x, kernels):
+        x, _ = jax.lax.scan(lambda x, w: (ops.conv(x, w, padding=1), None), x, kernels)
+        return jnp.sum(x**2)
+
+    x, kernels = jnp.ones((2, 8, 6, 4)), jnp.ones((3, 3, 3, 4, 4))
+    text = jax.jit(jax.grad(blocks, (0, 1))).lower(x, kernels).compile().as_text()
+    orders = set(re.findall(r"convolution\(.*dim_labels=([^,]*)", text))
+    assert orders == {"b01f_01io->b01f"}
 
 
 def test_kernel_that_does_not_fit_is_refused():

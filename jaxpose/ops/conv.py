@@ -2,7 +2,8 @@
 
 Native forms are ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
 convolutions tens of times slower than a sum of shifted products, hence the fast forms
-(`jaxpose.ops.taps`). Products are summed in float32 whatever the dtype; the result has the dtype
+(`jaxpose.ops.taps`); in loops also dense ones whose axes are in another order, hence gradients of
+our own (`_conv_vjp`). Products are summed in float32 whatever the dtype; the result has the dtype
 of ``x``.
 """
 
@@ -148,13 +149,14 @@ def depthwise_conv_transpose(
 
 
 def _native(x, w, *, stride=(1, 1), padding, insert=(1, 1), dilation=(1, 1), groups=1):
+    """`padding`: for each axis zeros on both sides, or (before, after), negative ones cut."""
     # On CPU and in float32 the accumulator is float32 anyway; a bfloat16 convolution accumulates in
     # float32 on every accelerator, so asking for a float32 result would only cost memory.
     return lax.conv_general_dilated(
         x,
         w.astype(x.dtype),
         stride,
-        [(p, p) for p in padding],
+        [(p, p) if isinstance(p, int) else p for p in padding],
         lhs_dilation=insert,
         rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -163,9 +165,10 @@ def _native(x, w, *, stride=(1, 1), padding, insert=(1, 1), dilation=(1, 1), gro
 
 
 def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
-    native = functools.partial(_native, stride=stride, padding=padding, dilation=dilation)
+    window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
+    native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
-        return native(x, w)
+        return with_gradient(impl, native, native, functools.partial(_conv_vjp, **window))(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):
@@ -177,6 +180,32 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
         return dx.astype(x.dtype), dw.astype(w.dtype)
 
     return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _conv_vjp(x, w, g, *, stride, padding, dilation):
+    """JAX's own gradients, but as convolutions of NHWC images with HWIO kernels.
+
+    JAX names the axes of the operands as they are; on CPU XLA turns such a convolution into its
+    quick form, but not inside of a loop, where it took ten to forty times as long (XLA of
+    JAX 0.10).
+    """
+    before_x, before_w = [], []
+    for axis in range(2):
+        image, reach = x.shape[1 + axis], (w.shape[axis] - 1) * dilation[axis]
+        spread = (g.shape[1 + axis] - 1) * stride[axis]  # from the first output to the last
+        low = padding[axis]
+        before_x.append((reach - low, image - 1 - spread + low))
+        before_w.append((low, reach + spread + 1 - image - low))
+    kernel = w.astype(x.dtype)[::-1, ::-1].swapaxes(2, 3)
+    dx = _native(g, kernel, padding=before_x, insert=stride, dilation=dilation)
+    dw = _native(
+        x.transpose(3, 1, 2, 0),
+        g.transpose(1, 2, 0, 3),
+        stride=dilation,
+        padding=before_w,
+        dilation=stride,
+    )
+    return dx.astype(x.dtype), dw.transpose(1, 2, 0, 3).astype(w.dtype)
 
 
 def _depthwise_conv(x, w, *, impl, stride, padding, dilation=(1, 1)):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import benchmark, export, layers, models, skeletons
+from jaxpose import benchmark, export, layers, models, skeletons, summary
 from jaxpose.benchmark import latency, report, scenes, training
 from jaxpose.benchmark.task import task_of
 from jaxpose.codecs.associative_embedding import Grouping
@@ -212,9 +212,29 @@ def test_grouping_states_its_terms(crowds, tmp_path, capsys):
     assert [(row["people"], row["found"]) for row in rows[2:]] == [(0, 0), (0, 0), (2, 2), (2, 2)]
 
 
+def test_networks_side_by_side(tiny, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    words = "networks hwl_mobilenetv3 simplebaseline_resnet50 --size 32x32 --batch 2 --runs 1"
+    path = tmp_path / "networks.json"
+    args = parsed(*words.split(), "--seconds", "0", "--json", str(path))
+    assert benchmark.run(args) == 0
+    printed = capsys.readouterr().out
+    for term in ("batch 2", "onnxruntime", "threads 1", "in turns", "peak RSS"):
+        assert term in printed
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["model"] for row in rows] == ["hwl_mobilenetv3", "simplebaseline_resnet50"]
+    counted = summary.count(Tiny(), SIZE)
+    for row in rows:
+        assert row["params_m"] == counted.params / 1e6 and row["macs_g"] == counted.macs / 1e9
+        assert row["nodes"] > 4 and row["input"] == "32x32"
+        assert min(row["onnx_ms"], row["train_step_ms"], row["first_step_s"]) > 0
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
+        ("networks hwl_mobilenetv3 hwl_mobilnetv3", "hwl_mobilenetv3"),
+        ("networks hwl_mobilenetv3 --threads 0", "at least 1"),
         ("latency hwl_mobilnetv3", "hwl_mobilenetv3"),
         ("latency missing.onnx", "missing.onnx"),
         ("latency hwl_mobilenetv3 --threads 0", "at least 1"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose.benchmark import grouping, latency, training
+from jaxpose.benchmark import grouping, latency, networks, training
 
 _VERBS = {
     "latency": (latency, "time of one forward pass: ONNX Runtime, PyTorch, JAX"),
     "grouping": (grouping, "bottom-up: time of the network, and from its maps to people"),
     "train": (training, "examples/s of the training step, time to the first one, memory"),
+    "networks": (networks, "several networks in one table: counts, latency, training step"),
 }
 
 

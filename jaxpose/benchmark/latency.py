@@ -136,7 +136,7 @@ def contestants_of(
     path = Path(what)
     if path.suffix in SUFFIXES.values():
         told = export.read_metadata(path)
-        for contestant in _file(path, path.name, threads, tuple(told["input_size"]), batch):
+        for contestant in of_file(path, path.name, threads, tuple(told["input_size"]), batch):
             contestant.paradigm = told["paradigm"]
             yield contestant
         return
@@ -150,7 +150,7 @@ def contestants_of(
     export.to_onnx(source.model, source.variables, source.input_size, path, metadata=told)
     for contestant in (
         _jax(source, batch),
-        *_file(path, source.name, threads, source.input_size, batch),
+        *of_file(path, source.name, threads, source.input_size, batch),
         *_torch_module(source, threads, batch),
     ):
         contestant.paradigm = told["paradigm"]
@@ -194,7 +194,8 @@ def _jax(source: Source, batch: int) -> Contestant:
     return Contestant(facts, source.input_size, start)
 
 
-def _file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
+def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
+    """An exported file in its own runtime, once for each number of threads."""
     images = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
     if path.suffix == SUFFIXES["onnx"]:
         ort = require("onnxruntime")

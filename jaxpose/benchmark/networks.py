@@ -1,0 +1,134 @@
+"""`jaxpose benchmark networks`: several networks side by side, in one run.
+
+What a network costs before anything is trained: its exact parameters and multiply-adds, the nodes
+of its ONNX file (what a phone's runtime has to start one after the other), the latency of that file
+in ONNX Runtime, and the time of a training step with that of the first one, compilation included.
+All steps and all files take their turns within one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+
+from jaxpose import export, ops
+from jaxpose.benchmark import latency, report, training
+from jaxpose.benchmark.task import Task, task_of
+from jaxpose.export.files import require
+from jaxpose.export.source import untrained
+from jaxpose.models.sizes import parse_size
+from jaxpose.summary import count
+
+COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s".split()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the sub-verb."""
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names from `jaxpose models`")
+    parser.add_argument("--size", metavar="HxW", help="input size; default that of each paper")
+    parser.add_argument("--batch", type=int, default=4, help="examples in a step (default 4)")
+    parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default 1)")
+    parser.add_argument("--runs", type=int, default=5, help="timed calls at least (default 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="timed at least (default 2)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures all networks in turns and prints one row each, and the terms."""
+    if min(args.batch, args.threads, args.runs) < 1:
+        raise ValueError("--batch, --threads and --runs must be at least 1")
+    size = parse_size(args.size) if args.size else None
+    load = report.load()
+    rows = measure(
+        args.models,
+        size,
+        batch=args.batch,
+        threads=args.threads,
+        runs=args.runs,
+        seconds=args.seconds,
+    )
+    terms = describe_terms(args.batch, args.threads) | {"load average before": load}
+    print(report.table(rows, COLUMNS))
+    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    return 0
+
+
+def describe_terms(batch: int, threads: int) -> dict[str, str | float]:
+    """What the figures rest on; call it after measuring."""
+    ort = require("onnxruntime")
+    return {
+        "host": f"{report.host_cpu()}; JAX {jax.__version__} on {jax.devices()[0].device_kind}",
+        "params, macs": "millions and 1e9, exact counts of one image; see `jaxpose summary`",
+        "nodes": "operators of the ONNX file, batch norms folded",
+        "onnx": f"median ms of one image, onnxruntime {ort.__version__}, threads {threads}, "
+        "float32, no flip test",
+        "train step": f"median ms of train.py's step, batch {batch}, Adam, float32, all cores",
+        "first step": "seconds: model, weights, tracing, compiling and one step, empty compilation "
+        "cache; imports not included",
+        "times": "wall clock; all files, then all steps, in turns in one process",
+        "not included": "reading pictures, decoding joints",
+        "peak RSS MB": round(report.peak_rss_mb(), 1),
+    }
+
+
+def measure(
+    names: list[str],
+    size: tuple[int, int] | None = None,
+    *,
+    batch: int = 4,
+    threads: int = 1,
+    runs: int = 5,
+    seconds: float = 2.0,
+) -> list[dict]:
+    """One row for each network: counts, nodes, and medians.
+
+    Raises:
+      ValueError: an unknown name, before anything is measured; the nearest one is told.
+    """
+    tasks = [task_of(name, size, batch) for name in names]
+    rows = [_counts(task) for task in tasks]
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for row, task in zip(rows, tasks, strict=True):
+            report.progress(f"exporting {task.name}")
+            path = Path(folder) / f"{task.name}.onnx"
+            row["nodes"] = _export(task.name, task.size, path)
+            files += latency.of_file(path, task.name, [threads], task.size, 1)
+        for row, timed in zip(
+            rows, latency.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
+        ):
+            row["onnx_ms"] = timed["median_ms"]
+    steps = []
+    for row, task in zip(rows, tasks, strict=True):
+        report.progress(f"compiling the step of {task.name}")
+        step = training.jax_step(task, ops.get_implementation(), cached=False)
+        row["first_step_s"] = step.facts["first_step_s"]
+        steps.append(step.call)
+    report.progress("timing steps in turns")
+    times = report.in_turns(steps, warmup=1, runs=runs, seconds=seconds)
+    for row, t in zip(rows, times, strict=True):
+        row["train_step_ms"] = report.statistics(t)["median_ms"]
+    return rows
+
+
+def _counts(task: Task) -> dict:
+    counted = count(task.model, task.size)
+    return {
+        "model": task.name,
+        "input": f"{task.size[0]}x{task.size[1]}",
+        "params_m": counted.params / 1e6,
+        "macs_g": counted.macs / 1e9,
+    }
+
+
+def _export(name: str, size: tuple[int, int], path: Path) -> int:
+    """Writes the file and returns its number of nodes."""
+    source = untrained(name, size)
+    export.to_onnx(source.model, source.variables, size, path, metadata=source.metadata())
+    return len(require("onnx").load(path).graph.node)

@@ -12,6 +12,8 @@ LEFT = (64, 145, 255)  # RGB
 RIGHT = (255, 128, 40)
 MIDDLE = (80, 220, 120)
 OUTLINE = (20, 20, 20)
+# Of people that a bottom-up network found; those below are mostly parts of others.
+LEAST_PERSON_SCORE = 0.1
 
 
 def side_colour(names: Sequence[str]) -> tuple[int, int, int]:

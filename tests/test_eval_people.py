@@ -1,5 +1,6 @@
 """Evaluation of bottom-up networks: from maps to people, scores, and the report."""
 
+import dataclasses
 import importlib
 import json
 
@@ -144,6 +145,15 @@ def test_people_who_were_not_found_are_missed(crowds, dataset):
     assert {case.image_id for case in cases[:2]} == {1, 4}
     assert "mean OKS 0.000 of 2 people, 0 found" in cases[0].caption
     assert len(cases[2].annotated) == len(cases[2].predicted) == 2
+    doubtful = dataclasses.replace(
+        found.predictions, person_score=np.where(found.predictions.image_id == 0, 0.05, 1.0)
+    )
+    case = next(
+        case
+        for case in worst.find(dataclasses.replace(found, predictions=doubtful), 6)
+        if case.image_id == 0
+    )
+    assert "2 found, 0 of them drawn" in case.caption and case.predicted == []
     nobody = oracle(dataset, blind=range(6))
     found = evaluation.evaluate(nobody, batches(dataset), dataset, config)
     assert found.metrics["AP"] == 0 and found.results == []

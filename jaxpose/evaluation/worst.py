@@ -73,13 +73,15 @@ def _pictures(evaluation: Evaluation, count: int) -> list[Case]:
     for number in np.argsort(means, kind="stable")[:count]:
         rows = np.flatnonzero(place == number)
         mine = np.flatnonzero(found.image_id == identities[number])
+        sure = mine[found.person_score[mine] >= draw.LEAST_PERSON_SCORE]
         caption = (
-            f"mean OKS {means[number]:.3f} of {len(rows)} people, {len(mine)} found "
+            f"mean OKS {means[number]:.3f} of {len(rows)} people, {len(mine)} found, {len(sure)} "
+            f"of them drawn: score {draw.LEAST_PERSON_SCORE} or more "
             f"(scores {', '.join(f'{s:.2f}' for s in np.sort(found.person_score[mine])[::-1][:5])})"
         )
         annotated = [_annotated(evaluation, row) for row in rows]
         # Joints that were not found stand at the origin with score 0.
-        poses = [(found.keypoints[row], found.scores[row]) for row in mine]
+        poses = [(found.keypoints[row], found.scores[row]) for row in sure]
         cases.append(Case(int(identities[number]), caption, annotated, poses))
     return cases
 

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--person-score",
         type=float,
-        default=0.1,
-        help="leave out people found by a bottom-up network below it (default 0.1)",
+        default=draw.LEAST_PERSON_SCORE,
+        help="leave out people found by a bottom-up network below it (default %(default)s)",
     )
     parser.add_argument("--threshold", type=float, default=0.2, help="draw joints from it on")
     parser.add_argument("--step", help="checkpoint: a step or 'best' (default: the newest)")

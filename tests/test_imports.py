@@ -15,6 +15,7 @@ LAYERS = {
     "skeletons": set(),
     "geometry": set(),
     "images": set(),
+    "settings": set(),
     "memory": set(),
     "ops": set(),
     "annotations": {"skeletons", "geometry", "images"},
@@ -26,7 +27,16 @@ LAYERS = {
     "layers": {"ops"},
     "models": {"layers", "ops"},
     "summary": {"models", "ops"},
-    "training": {"models", "codecs", "losses", "skeletons", "geometry", "ops", "memory"},
+    "training": {
+        "models",
+        "codecs",
+        "losses",
+        "skeletons",
+        "geometry",
+        "ops",
+        "memory",
+        "settings",
+    },
     "convert": {"models", "ops", "codecs", "skeletons", "training"},
     "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
 }
@@ -68,7 +78,7 @@ def test_configs_import_ml_collections_alone(path):
 
 @pytest.mark.parametrize("path", source_files("input_pipeline"), ids=relative)
 def test_input_pipeline_sees_only_annotations_of_jaxpose(path):
-    allowed = {"choices", "skeletons", "geometry", "annotations", "images"}
+    allowed = {"choices", "settings", "skeletons", "geometry", "annotations", "images"}
     for name in imports(path):
         head, *rest = name.split(".")
         assert head != "configs", f"{relative(path)} imports {name}"

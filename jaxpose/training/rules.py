@@ -6,21 +6,11 @@ from ml_collections import ConfigDict
 
 from jaxpose import geometry, models
 from jaxpose.choices import choose_from
+from jaxpose.settings import flatten
 
 
 class ConfigError(ValueError):
     """A setting that cannot work; the message is one line with the nearest that can."""
-
-
-def flatten(config: ConfigDict) -> dict[str, Any]:
-    """{"optimizer.learning_rate": 5e-4, ...}; model_options stays one entry."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict) and key != "model_options":
-            flat |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
-        else:
-            flat[key] = value.to_dict() if isinstance(value, ConfigDict) else value
-    return flat
 
 
 class Rules(NamedTuple):

@@ -7,7 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxpose import settings
-from jaxpose.training import checkpoint, run_info
+from jaxpose.training import run_info, runs
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
@@ -18,7 +18,7 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
             settings.define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
-            folder = checkpoint.run_folder(values.workdir or values.checkpoint)
+            folder = runs.run_folder(values.workdir or values.checkpoint)
             config = run_info.read_info(folder).config
             settings.define_config_dict(
                 config, "Settings of the run; --config.key=value changes them."
@@ -70,7 +70,7 @@ class Source:
 
     name: str
     folder: pathlib.Path
-    run: checkpoint.Run | None = None
+    run: runs.Run | None = None
     exported: str | None = None
 
 
@@ -81,7 +81,7 @@ def find_source(values: flags.FlagValues) -> Source:
         ValueError: no such run, checkpoint or file, or a --step that is none.
     """
     named = values.workdir or values.checkpoint
-    folder = checkpoint.run_folder(named) if named else pathlib.Path()
+    folder = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
     if values.exported:
@@ -95,5 +95,5 @@ def find_source(values: flags.FlagValues) -> Source:
     if step not in ("last", "best") and not step.isdigit():
         raise ValueError(f"--step={step}: choose from last, best or the number of a step")
     step = {"last": None, "best": "best"}.get(step) or (int(step) if step.isdigit() else None)
-    run = checkpoint.read_run(named, step=step)
+    run = runs.read_run(named, step=step)
     return Source(str(run.path), folder, run=run)

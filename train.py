@@ -22,13 +22,12 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import evaluation, ops  # noqa: E402
+from jaxpose import evaluation, ops, settings  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     logs,
     mesh,
     objective,
-    programs,
     runtime,
     schedule,
     state,
@@ -242,7 +241,7 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    programs.define_config_file("Recipe, e.g. configs/demo.py.")
+    settings.define_config_file("Recipe, e.g. configs/demo.py.")
     flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(run, flags_parser=programs.parse_flags)
+    app.run(run, flags_parser=settings.parse_flags)

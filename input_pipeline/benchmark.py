@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from absl import app, flags
+
 import input_pipeline
 from input_pipeline import dataset as datasets
 from input_pipeline import order
-from jaxpose import images
+from jaxpose import images, settings
 
 
 def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
@@ -68,7 +70,7 @@ def main(_: Any = None) -> None:
     try:
         rates = measure(config, steps=_STEPS.value)
     except ValueError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
+        print(f"benchmark.py: {error}", file=sys.stderr)
         sys.exit(2)
     for stage, rate in rates.items():
         name = workers if stage == "graph" else stage
@@ -76,9 +78,7 @@ def main(_: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    from absl import app, flags
-    from ml_collections import config_flags
-
-    _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file of configs/.")
+    _CONFIG = settings.define_config_file("Recipe, a file of configs/.")
     _STEPS = flags.DEFINE_integer("steps", 30, "Batches timed in the last stage.")
-    app.run(main)
+    flags.mark_flag_as_required("config")
+    app.run(main, flags_parser=settings.parse_flags)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from input_pipeline import source
 from jaxpose import annotations
+from jaxpose.choices import did_you_mean
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
@@ -19,8 +19,7 @@ def choice(value: str, key: str, known: tuple[str, ...]) -> str:
     """The value of a setting, if it is a known one; else a ValueError that names the nearest."""
     if value in known:
         return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(value, known, before="; ")
     raise ValueError(f"config.{key}={value!r} is not one of {', '.join(known)}{hint}")
 
 

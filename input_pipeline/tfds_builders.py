@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import app, flags
 
 from input_pipeline import source
-from jaxpose import annotations, images
+from jaxpose import annotations, images, settings
 
 SPLIT = "pictures"
 
@@ -151,13 +152,11 @@ def main(_: Any = None) -> None:
     try:
         prepare(_CONFIG.value)
     except ValueError as error:
-        print(f"tfds_builders: {error}", file=sys.stderr)
+        print(f"tfds_builders.py: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 if __name__ == "__main__":
-    from absl import app
-    from ml_collections import config_flags
-
-    _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file of configs/.")
-    app.run(main)
+    _CONFIG = settings.define_config_file("Recipe, a file of configs/.")
+    flags.mark_flag_as_required("config")
+    app.run(main, flags_parser=settings.parse_flags)

@@ -12,13 +12,14 @@ Embedding", NIPS 2017, in the form of HigherHRNet's code.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+
+from jaxpose.choices import did_you_mean
 
 # F of the target value g; the loss is weighted by F(g) + 1.
 WEIGHT_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -60,8 +61,7 @@ def heatmap_weighting_loss(
       ValueError: an unknown `fn`, or arrays whose shapes do not fit.
     """
     if fn not in WEIGHT_FUNCTIONS:
-        near = difflib.get_close_matches(str(fn), WEIGHT_FUNCTIONS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(fn, WEIGHT_FUNCTIONS, before="; ")
         raise ValueError(
             f"unknown weight function {fn!r} (known: {', '.join(WEIGHT_FUNCTIONS)}){hint}"
         )

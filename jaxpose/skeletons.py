@@ -11,13 +11,14 @@ of CrowdPose those of the CrowdPose API.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from jaxpose.choices import did_you_mean
 
 # OKS sigma by joint name without its side. The first eight are COCO's; head and neck joints have
 # the value that CrowdPose gives to its head and neck, the pelvis that of a hip.
@@ -224,8 +225,7 @@ _BUILT_IN = {skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE)}
 def get(name: str) -> Skeleton:
     """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name."""
     if name not in _BUILT_IN:
-        near = difflib.get_close_matches(name, _BUILT_IN, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, _BUILT_IN, before="; ")
         raise ValueError(f"unknown skeleton {name!r} (known: {', '.join(_BUILT_IN)}){hint}")
     return _BUILT_IN[name]
 

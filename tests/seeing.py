@@ -9,7 +9,7 @@ import numpy as np
 
 from configs import common
 from jaxpose import geometry, models, ops, skeletons
-from jaxpose.training import checkpoint
+from jaxpose.training import runs
 
 # Joints without sides, so that a picture can show which is which by colour, mirrored or not.
 DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
@@ -75,7 +75,7 @@ def write_runs(patch, folder):
 
     They stand in for HWL and LitePose-XS until `patch` (pytest's) undoes it.
     """
-    runs = []
+    folders = []
     for network, name, config, size in (
         (Looker, "hwl_mobilenetv3", common.get_config(), (32, 128)),
         (Seer, "litepose_xs", common.bottomup(), (64, 64)),
@@ -83,6 +83,6 @@ def write_runs(patch, folder):
         patch.setitem(models._CONSTRUCTORS, name, network)
         config.model, config.input_size = name, size
         variables = network().init(jax.random.key(0), np.zeros((1, *size, 3), np.float32))
-        runs.append(folder / name)
-        checkpoint.write_run(runs[-1], config.to_dict(), DOTS, variables)
-    return runs
+        folders.append(folder / name)
+        runs.write_run(folders[-1], config.to_dict(), DOTS, variables)
+    return folders

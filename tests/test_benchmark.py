@@ -13,8 +13,8 @@ from jaxpose.benchmark import latency, report, scenes, training
 from jaxpose.benchmark.task import task_of
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
-from jaxpose.training import checkpoint
 from jaxpose.training import config as configuration
+from jaxpose.training import runs
 from tests import tiny_runs
 from tests.export.networks import initialized
 
@@ -161,7 +161,7 @@ def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     config = tiny_runs.crowd_config(tmp_path, **{"loss.name": loss, "loss.push": 0.1})
     model = configuration.create_model(config, 14)
     variables = initialized(model, (64, 64))
-    checkpoint.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, variables)
+    runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, variables)
     task = task_of(str(tmp_path / "run"), SIZE, 3)
     assert task.batch["keypoints"].shape == (3, 30, 14, 3) and task.loss.startswith(loss)
     left, right = losses_of(task, steps=3)

@@ -188,9 +188,9 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
     folder = tmp_path / "run"
     assert command.run(parse(name, file, "-o", folder, "--size", "256x256")) == 0
 
-    from jaxpose.training import checkpoint
+    from jaxpose.training import runs
 
-    config, model, variables, skeleton = checkpoint.load_run(folder)
+    config, model, variables, skeleton = runs.load_run(folder)
     assert (config.model, tuple(config.input_size)) == (name, (256, 256))
     assert (config.eval.metric, config.eval.decode) == ("mpii", "quarter")
     assert (skeleton.name, model.num_keypoints) == ("mpii", 16)
@@ -208,9 +208,9 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
     torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
     assert command.run(parse("litepose_xs", file, "-o", folder)) == 0
 
-    from jaxpose.training import checkpoint
+    from jaxpose.training import runs
 
-    config, model, variables, skeleton = checkpoint.load_run(folder)
+    config, model, variables, skeleton = runs.load_run(folder)
     assert (config.paradigm, tuple(config.input_size)) == ("bottomup", (256, 256))
     assert (config.eval.metric, config.eval.sizing, config.eval.nms_kernel) == (
         "crowdpose",

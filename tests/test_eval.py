@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from configs import common
 from jaxpose import annotations, evaluation
 from jaxpose.evaluation import mpii
-from jaxpose.training import checkpoint, programs
+from jaxpose.training import programs, runs
 from tests import tiny_runs
 
 eval_program = importlib.import_module("eval")
@@ -35,7 +35,7 @@ def run(people, tmp_path_factory):
 
 def source_of(folder, **changes):
     """(settings, source) as the command line makes them from --workdir."""
-    found = checkpoint.read_run(folder)
+    found = runs.read_run(folder)
     config = found.config.copy_and_resolve_references()
     config.update_from_flattened_dict(changes)
     return config, programs.Source(str(found.path), folder, run=found)
@@ -211,7 +211,7 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
     pytest.importorskip("onnxruntime")
     from jaxpose import export
 
-    config, model, variables, skeleton = checkpoint.load_run(run)
+    config, model, variables, skeleton = runs.load_run(run)
     file = tmp_path / "tiny.onnx"
     told = export.describe("hwl_mobilenetv3", skeleton, (64, 64))
     export.to_onnx(model, variables, (64, 64), file, metadata=told)
@@ -279,4 +279,4 @@ def test_a_recipe_scores_the_network_of_the_run(monkeypatch):
 def test_a_file_is_no_run_folder(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="photo.jpg is not a run folder"):
-        checkpoint.read_run(tmp_path / "photo.jpg")
+        runs.read_run(tmp_path / "photo.jpg")

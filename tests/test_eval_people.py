@@ -12,8 +12,8 @@ from jaxpose import annotations, evaluation, models, skeletons
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import report as reports
 from jaxpose.evaluation import worst
-from jaxpose.training import checkpoint, mesh, programs
 from jaxpose.training import config as configuration
+from jaxpose.training import mesh, programs, runs
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
 
@@ -196,13 +196,13 @@ def run(crowds, tmp_path_factory):
         model = configuration.create_model(config, 17)
         variables = models.initial_variables(model, (64, 64))
         folder = tmp_path_factory.mktemp("runs") / "run"
-        checkpoint.write_run(folder, config, skeletons.COCO, variables)
+        runs.write_run(folder, config, skeletons.COCO, variables)
         yield folder
 
 
 def source_of(folder, **changes):
     """(settings, source) as the command line makes them from --workdir."""
-    found = checkpoint.read_run(folder)
+    found = runs.read_run(folder)
     config = found.config.copy_and_resolve_references()
     config.update_from_flattened_dict(changes)
     return config, programs.Source(str(found.path), folder, run=found)
@@ -231,7 +231,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     config, source = source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     file = tmp_path / "tiny.onnx"
-    _, model, variables, skeleton = checkpoint.load_run(run)
+    _, model, variables, skeleton = runs.load_run(run)
     told = export.describe_bottomup("litepose_xs", skeleton, (64, 128))
     export.to_onnx(model, variables, (64, 128), file, metadata=told)
     config, _ = source_of(run)  # the file's own size is taken

@@ -15,7 +15,7 @@ from jaxpose.export import command
 from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
-from jaxpose.training import checkpoint, programs, run_info
+from jaxpose.training import programs, run_info, runs
 from tests import tiny_runs
 from tests.test_codec_part_affinity import person
 
@@ -90,7 +90,7 @@ def test_a_run_is_trained_and_scored(run, tmp_path):
         if "loss" in line:
             assert line["loss"] == pytest.approx(line["heatmaps"] + line["fields"], rel=1e-5)
     assert "eval/AP" in logged[-1]
-    found = checkpoint.read_run(folder)
+    found = runs.read_run(folder)
     source = programs.Source("the run", folder, run=found)
     assert eval_program.main(found.config, source, tmp_path, worst=1) == 0
     assert {"metrics.json", "worst_01.jpg"} <= {path.name for path in tmp_path.iterdir()}

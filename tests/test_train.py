@@ -16,7 +16,7 @@ import pytest
 
 from jaxpose import skeletons
 from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, programs, run_info, runtime
+from jaxpose.training import checkpoint, logs, mesh, programs, run_info, runs, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -124,7 +124,7 @@ def test_a_run_leaves_a_folder_that_describes_itself(finished):
     assert {"examples_per_second", "input_wait", "eta_seconds"} <= set(
         lines(folder, "timing.jsonl")[-1]
     )
-    found, model, variables, skeleton = checkpoint.load_run(folder)
+    found, model, variables, skeleton = runs.load_run(folder)
     assert found.to_dict() == config.to_dict() and skeleton.num_joints == 17
     record = json.loads((folder / "config.json").read_text())
     assert record["facts"] == {"train_examples": 12, "total_steps": 6}
@@ -141,12 +141,12 @@ def test_a_bottom_up_run_logs_the_parts_of_its_loss(finished_crowds):
         assert line["loss"] == pytest.approx(whole, rel=1e-5)
     assert logged[0]["push"] > 0 and logged[0]["pull"] > 0
     assert {"eval/AP", "eval/PCK@0.2"} <= set(lines(folder)[-1])
-    assert checkpoint.load_run(folder)[0].to_dict() == config.to_dict()
+    assert runs.load_run(folder)[0].to_dict() == config.to_dict()
 
 
 def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
     config, folder, _ = finished_crowds
-    source = programs.Source("the run", folder, run=checkpoint.read_run(folder))
+    source = programs.Source("the run", folder, run=runs.read_run(folder))
     assert importlib.import_module("eval").main(config, source, tmp_path, worst=0) == 0
     found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert {f"eval/{key}": value for key, value in found.items()}.items() <= lines(folder)[

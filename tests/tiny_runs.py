@@ -81,7 +81,7 @@ def _tiny(made, data: pathlib.Path, changes: dict):
 
 def flags(config) -> list[str]:
     """The command-line form of what `config` changes in the defaults."""
-    from jaxpose.training.config import flatten
+    from jaxpose.settings import flatten
 
     before = flatten(common.bottomup() if config.paradigm == "bottomup" else common.get_config())
     return [

@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxpose import export, models, skeletons
-from jaxpose.training import checkpoint
 from jaxpose.training import config as configuration
+from jaxpose.training import runs
 
 PEOPLE, SLOTS = 5, 30  # in a bottom-up picture; people that a picture can have
 
@@ -44,7 +44,7 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
       ValueError: neither; the nearest name is told.
     """
     if Path(what).is_dir():
-        config, model, _, skeleton = checkpoint.load_run(what)
+        config, model, _, skeleton = runs.load_run(what)
         size = size or tuple(config.input_size)
         settings = _settings(config.paradigm, size)
         settings.sigma = config.sigma

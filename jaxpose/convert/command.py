@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
         "sigma": 7.0 if info.paradigm == "part_affinity" else 2.0,
         "eval": _EVAL[info.paradigm] | {"metric": metric},
     }
-    from jaxpose.training import checkpoint
+    from jaxpose.training import runs
 
-    checkpoint.write_run(args.output, config, skeleton, variables)
+    runs.write_run(args.output, config, skeleton, variables)
     size = "x".join(map(str, config["input_size"]))
     print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {size}")
     print(f"score it with: python eval.py --workdir={args.output} --config=RECIPE")

@@ -8,7 +8,6 @@ copied.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import models
+from jaxpose.choices import nearest
 from jaxpose.convert import names
 
 _LEAVES = {
@@ -117,9 +117,9 @@ def _check_keys(name: str, wanted: Iterable[str], given: Mapping[str, Any]) -> N
     problems = []
     for kind, keys, others in (("missing", missing, extra), ("unexpected", extra, missing)):
         if keys:
-            near = difflib.get_close_matches(keys[0], others or list(wanted), n=1, cutoff=0)
+            near = nearest(keys[0], others or wanted, cutoff=0)
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            problems.append(f"{kind} {keys[0]!r}{more} (nearest {near[0]!r})")
+            problems.append(f"{kind} {keys[0]!r}{more} (nearest {near!r})")
     if problems:
         raise ValueError(f"{name}: the checkpoint does not fit: {'; '.join(problems)}")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from jaxpose import export, geometry, images
+from jaxpose.choices import did_you_mean
 from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
@@ -129,7 +129,6 @@ def _crops(pictures: Iterable[str], source: Source) -> np.ndarray | None:
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(value, known, after=" ")
         raise ValueError(f"{what} {value!r} is not available; {hint}there is {', '.join(known)}")
     return value

@@ -52,8 +52,8 @@ def from_run(
     input_size: tuple[int, int] | None = None,
     step: int | str | None = None,
 ) -> Source:
-    """The network of a run folder or of one of its checkpoints; see `checkpoint.load_run`."""
-    from jaxpose.training.checkpoint import load_run
+    """The network of a run folder or of one of its checkpoints; see `runs.load_run`."""
+    from jaxpose.training.runs import load_run
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)

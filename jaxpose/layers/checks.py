@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 import jax
+
+from jaxpose.choices import choose_from
 
 
 def check_choice(what: str, value: object, choices: Iterable[str]) -> None:
     """Raises ValueError unless `value` is one of `choices`; names the nearest one."""
     choices = list(choices)
-    if value in choices:
-        return
-    near = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"{what} {value!r} is unknown; {hint}choose from {', '.join(map(str, choices))}"
-    )
+    if value not in choices:
+        raise ValueError(f"{what} {value!r} is unknown; {choose_from(value, choices)}")
 
 
 def check_images(x: jax.Array, multiple: int, model: str) -> None:

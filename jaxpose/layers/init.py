@@ -13,8 +13,9 @@ Initializer = Callable[..., jax.Array]
 
 
 def variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
-    """`jax.nn.initializers.variance_scaling`, to the last digit, for "normal" and "uniform".
+    """The numbers of `jax.nn.initializers.variance_scaling` for "normal" and "uniform".
 
+    To a relative 1e-6: the factor is rounded once, where jax computes it in float32.
     N(0, scale / fan) or U(+-sqrt(3 scale / fan)), fan = kh * kw * channels in or out ("fan_in",
     "fan_out").
     """

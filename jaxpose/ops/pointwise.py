@@ -1,10 +1,9 @@
 """Activations and operators along the channel axis."""
 
-import difflib
-
 import jax
 import jax.numpy as jnp
 
+from jaxpose.choices import did_you_mean
 from jaxpose.ops.named import call
 from jaxpose.ops.pool import maximum
 
@@ -29,10 +28,8 @@ def activation(x: jax.Array, *, kind: str) -> jax.Array:
     gelu (exact, with erf), elu.
     """
     if kind not in _ACTIVATIONS:
-        near = difflib.get_close_matches(kind, _ACTIVATIONS, 1)
-        hint = (
-            f", did you mean {near[0]!r}?" if near else f": choose one of {', '.join(_ACTIVATIONS)}"
-        )
+        hint = did_you_mean(kind, _ACTIVATIONS, before=", ")
+        hint = hint or f": choose one of {', '.join(_ACTIVATIONS)}"
         raise ValueError(f"unknown activation {kind!r}{hint}")
     return call(_activation, x, kind=kind)
 

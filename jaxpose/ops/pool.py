@@ -1,6 +1,5 @@
 """Pooling and resizing. NHWC; PyTorch's rules for windows, bins and sample positions."""
 
-import difflib
 import functools
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxpose.choices import did_you_mean
 from jaxpose.ops import taps
 from jaxpose.ops.conv import Size, pair
 from jaxpose.ops.named import call, with_gradient
@@ -58,8 +58,8 @@ def resize(x: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Array:
     x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.interpolate(x, size, mode=...)``.
     """
     if method not in RESIZE_METHODS:
-        near = difflib.get_close_matches(method, RESIZE_METHODS, 1)
-        hint = f", did you mean {near[0]!r}?" if near else f": one of {', '.join(RESIZE_METHODS)}"
+        hint = did_you_mean(method, RESIZE_METHODS, before=", ")
+        hint = hint or f": one of {', '.join(RESIZE_METHODS)}"
         raise ValueError(f"unknown resize method {method!r}{hint}")
     return call(_resize, x, size=pair(size), method=method)
 

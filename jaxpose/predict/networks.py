@@ -49,9 +49,9 @@ def load(path: pathlib.Path, *, step: int | str | None, flip: bool) -> Network:
 def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network:
     import jax
 
-    from jaxpose.training import checkpoint, mesh
+    from jaxpose.training import mesh, runs
 
-    config, model, variables, skeleton = checkpoint.load_run(path, step=step)
+    config, model, variables, skeleton = runs.load_run(path, step=step)
     grid = mesh.make_mesh(jax.local_devices()[:1])
     sizing = "fixed"
     if config.paradigm != "topdown":

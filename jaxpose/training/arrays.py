@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from jaxpose.training.state import Tree
+
+FOLDER = "checkpoints"  # of a run, with a folder for each step
 
 
 class CheckpointError(ValueError):
@@ -37,9 +40,33 @@ def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
-def describe(array: np.ndarray) -> list:
+def _describe(array: np.ndarray) -> list:
     """[shape, type, checksum] of an array, as the manifest has it."""
     return [list(array.shape), str(array.dtype), _checksum(array)]
+
+
+def contents(
+    items: Mapping[str, Tree], step: int, score: float | None = None
+) -> ocp.args.Composite:
+    """What orbax is to write of the items of a checkpoint, copied to the host, and its manifest."""
+    # A copy: the next step overwrites the device buffers, which on CPU are host memory.
+    arrays = {
+        name: {key: np.array(value) for key, value in flat(tree).items()}
+        for name, tree in items.items()
+    }
+    manifest = {
+        "step": step,
+        "score": score,
+        "arrays": {
+            name: {key: _describe(array) for key, array in found.items()}
+            for name, found in arrays.items()
+        },
+    }
+    trees = {
+        name: ocp.args.PyTreeSave(traverse_util.unflatten_dict(found, sep="/"))
+        for name, found in arrays.items()
+    }
+    return ocp.args.Composite(**trees, manifest=ocp.args.JsonSave(manifest))
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:

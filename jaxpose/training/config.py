@@ -5,11 +5,12 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxpose import geometry, models
+from jaxpose.settings import flatten
 from jaxpose.training import rules
 from jaxpose.training.mesh import AXIS
-from jaxpose.training.rules import ConfigError, flatten
+from jaxpose.training.rules import ConfigError
 
-__all__ = ["FREE", "ConfigError", "create_model", "differences", "flatten", "validate"]
+__all__ = ["FREE", "ConfigError", "create_model", "differences", "validate"]
 
 # Settings that a run may change when it is resumed: they move work about but not its result.
 FREE = frozenset(

@@ -1,49 +1,28 @@
-"""Command lines of train.py and eval.py: flags whose mistakes are told in one line."""
+"""The command line of eval.py: what it scores, and with which settings."""
 
 import dataclasses
-import difflib
 import pathlib
-import re
-import runpy
-import sys
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpose.training import checkpoint, run_info
-from jaxpose.training import config as configuration
-
-# Recipes lock themselves, so only `model_options` takes new keys, which have no type yet.
-_FREE = {"lock_config": False, "accept_new_attributes": True}
-
-
-def define_config_file(help_text: str) -> None:
-    """Defines --config=FILE.py and --config.key=value."""
-    config_flags.DEFINE_config_file("config", None, help_text, **_FREE)
-
-
-def parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser, with one line and exit status 2 for unknown or ill-typed settings."""
-    logging.set_verbosity(logging.WARNING)  # orbax tells each rename; --verbosity=0 shows it
-    try:
-        return flags.FLAGS(argv)
-    except _MISTAKES as error:
-        _refuse(argv, error)
+from jaxpose import settings
+from jaxpose.training import run_info, runs
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
-    """`parse_flags` where the settings come from --config=FILE or else from the run's folder."""
-    values = flags.FLAGS
+    """`settings.parse_flags`, of the settings of --config=FILE or else of the run's folder."""
+    values, config = flags.FLAGS, None
     try:
         values(argv, known_only=True)
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
-            define_config_file("Recipe, in place of the run's own settings.")
+            settings.define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
-            info = run_info.read_info(checkpoint.run_folder(values.workdir or values.checkpoint))
-            config_flags.DEFINE_config_dict(
-                "config", info.config, "Settings of the run; --config.key=value changes them.",
-                **_FREE,
-            )  # fmt: skip
+            folder = runs.run_folder(values.workdir or values.checkpoint)
+            config = run_info.read_info(folder).config
+            settings.define_config_dict(
+                config, "Settings of the run; --config.key=value changes them."
+            )
         elif not values.exported:
             raise ValueError(
                 "say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE"
@@ -52,56 +31,9 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
             raise ValueError(
                 "--exported=FILE needs data to run on: --workdir=DIR of its run, or --config=RECIPE"
             )
-    except _MISTAKES as error:
-        _refuse(argv, error)
-    return parse_flags(argv)
-
-
-_MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
-
-
-def _refuse(argv: list[str], error: Exception) -> None:
-    name = argv[0].rsplit("/", 1)[-1]
-    text = str(error.args[0] if error.args else error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # A recipe that fails while it is read puts its own error last.
-    print(f"{name}: {_unknown_setting(argv) or ''.join(lines[-1:]) or text}", file=sys.stderr)
-    sys.exit(2)
-
-
-def _unknown_setting(argv: list[str]) -> str | None:
-    """One line about the first --config.key that the recipe or the run does not have."""
-    try:
-        config = _base_config(argv)
-    except ValueError:  # no run there: that is the mistake to tell
-        return None
-    known = list(configuration.flatten(config)) if config else []
-    for argument in argv[1:]:
-        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-        if known and match and match[1] not in known:
-            key = match[1]
-            if key.startswith("model_options."):
-                continue
-            # Compared whole and by its last part, so that a wrong group is found too.
-            near = difflib.get_close_matches(key, known, n=1) or [
-                k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
-            ]
-            hint = f"; did you mean --config.{near[0]}?" if near else ""
-            return f"--config.{key}: no such setting{hint}"
-    return None
-
-
-def _base_config(argv: list[str]) -> ConfigDict | None:
-    """The settings before any override: those of --config=FILE, or of the run."""
-    for argument in argv[1:]:
-        key, _, value = argument.lstrip("-").partition("=")
-        path, _, recipe_argument = value.partition(":")
-        if key == "config" and pathlib.Path(path).is_file():
-            get_config = runpy.run_path(path)["get_config"]
-            return get_config(recipe_argument) if recipe_argument else get_config()
-        if key in ("workdir", "checkpoint") and not any(a.startswith("--config=") for a in argv):
-            return run_info.read_info(checkpoint.run_folder(value)).config
-    return None
+    except settings.MISTAKES as error:
+        settings.refuse(argv, error, config)
+    return settings.parse_flags(argv, config)
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
@@ -138,7 +70,7 @@ class Source:
 
     name: str
     folder: pathlib.Path
-    run: checkpoint.Run | None = None
+    run: runs.Run | None = None
     exported: str | None = None
 
 
@@ -149,7 +81,7 @@ def find_source(values: flags.FlagValues) -> Source:
         ValueError: no such run, checkpoint or file, or a --step that is none.
     """
     named = values.workdir or values.checkpoint
-    folder = checkpoint.run_folder(named) if named else pathlib.Path()
+    folder = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
     if values.exported:
@@ -163,5 +95,5 @@ def find_source(values: flags.FlagValues) -> Source:
     if step not in ("last", "best") and not step.isdigit():
         raise ValueError(f"--step={step}: choose from last, best or the number of a step")
     step = {"last": None, "best": "best"}.get(step) or (int(step) if step.isdigit() else None)
-    run = checkpoint.read_run(named, step=step)
+    run = runs.read_run(named, step=step)
     return Source(str(run.path), folder, run=run)

@@ -1,35 +1,16 @@
 """What the settings of a run may be, and what is said when one cannot work."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from jaxpose import geometry, models
+from jaxpose.choices import choose_from
+from jaxpose.settings import flatten
 
 
 class ConfigError(ValueError):
     """A setting that cannot work; the message is one line with the nearest that can."""
-
-
-def flatten(config: ConfigDict) -> dict[str, Any]:
-    """{"optimizer.learning_rate": 5e-4, ...}; model_options stays one entry."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict) and key != "model_options":
-            flat |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
-        else:
-            flat[key] = value.to_dict() if isinstance(value, ConfigDict) else value
-    return flat
-
-
-def suggest(value: Any, allowed: Iterable[str]) -> str:
-    """`choose from a, b` with the nearest of them first when there is one."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}choose from {', '.join(allowed)}"
 
 
 class Rules(NamedTuple):
@@ -107,7 +88,7 @@ STARTS = {
 def check_paradigm(config: ConfigDict) -> None:
     """Paradigm, model and groups of settings belong together."""
     if config.paradigm not in PARADIGMS:
-        hint = suggest(config.paradigm, PARADIGMS)
+        hint = choose_from(config.paradigm, PARADIGMS)
         raise ConfigError(f"config.paradigm={config.paradigm!r}: {hint}")
     found = models.info(config.model).paradigm
     if found != config.paradigm:
@@ -130,7 +111,7 @@ def check_rules(flat: dict[str, Any], rules: Rules) -> None:
     """The settings, flat by name, keep the rules of a table."""
     for key, allowed in rules.choices.items():
         if flat[key] not in allowed:
-            raise ConfigError(f"config.{key}={flat[key]!r}: {suggest(flat[key], allowed)}")
+            raise ConfigError(f"config.{key}={flat[key]!r}: {choose_from(flat[key], allowed)}")
     for key in rules.positive.split():
         if not flat[key] > 0:
             raise ConfigError(f"config.{key}={flat[key]} must be greater than 0")

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from jaxpose import memory
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import checkpoint, logs, run_info
+from jaxpose.training import checkpoint, logs, run_info, runs
 from jaxpose.training import config as configuration
 from jaxpose.training.files import write_atomic
 from jaxpose.training.state import TrainState, from_variables
@@ -128,7 +128,7 @@ def initial_state(
     if not config.init_from:
         return create(config.seed)
     shapes = jax.eval_shape(create, config.seed)
-    run = checkpoint.read_run(config.init_from, fit=shapes.variables)
+    run = runs.read_run(config.init_from, fit=shapes.variables)
     logs.say(f"weights from {run.path}")
     return from_variables(
         run.variables, optimizer, ema=shapes.ema is not None, parts=shapes.window.parts

@@ -6,7 +6,7 @@ import pytest
 import jaxpose
 from configs import common
 from jaxpose import cli, export, skeletons
-from jaxpose.training import checkpoint
+from jaxpose.training import runs
 from tests.export.networks import images, initialized, run_jax
 
 
@@ -20,7 +20,7 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
     model = jaxpose.create_model("hwl_mobilenetv3", 16)
     variables = initialized(model, (64, 32))
     run = tmp_path / "run"
-    checkpoint.write_run(run, config.to_dict(), skeletons.MPII, variables)
+    runs.write_run(run, config.to_dict(), skeletons.MPII, variables)
 
     assert cli.main(["export", str(run), "--to", "onnx,torch"]) == 0
     printed = capsys.readouterr().out

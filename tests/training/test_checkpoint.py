@@ -1,6 +1,5 @@
 """Checkpoints: written whole, proven when read, refused when they are of something else."""
 
-import json
 import pathlib
 import resource
 import shutil
@@ -12,10 +11,9 @@ import numpy as np
 import optax
 import pytest
 
-import jaxpose
 from configs import common
 from jaxpose import skeletons
-from jaxpose.training import arrays, checkpoint, run_info, state
+from jaxpose.training import arrays, checkpoint, runs, state
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -198,80 +196,13 @@ def test_a_failed_write_is_told_and_leaves_the_last_one_whole(tmp_path):
     assert int(found.step) == 1 and lines == []
 
 
-# --- runs ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def hwl():
-    """A configuration, and variables of the model that it names, without training."""
-    config = common.get_config()
-    config.input_size = (64, 64)
-    model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=16)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(x.dtype), shapes)
-    return config, variables
-
-
-def test_written_runs_are_read_back(tmp_path, hwl):
-    config, variables = hwl
-    checkpoint.write_run(tmp_path / "run", config, skeletons.MPII, variables)
-    for named in ("run", "run/checkpoints", "run/checkpoints/0"):
-        found, model, weights, skeleton = checkpoint.load_run(tmp_path / named)
-        assert_equal(weights, variables)
-        assert found.to_dict() == config.to_dict() and skeleton == skeletons.MPII
-        assert model.num_keypoints == 16
-    with pytest.raises(checkpoint.CheckpointError, match="holds checkpoints already"):
-        checkpoint.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
+def test_weights_alone_cannot_be_resumed(tmp_path):
+    made = make_state()
+    runs.write_run(tmp_path, common.get_config(), skeletons.MPII, made.variables)
     with pytest.raises(checkpoint.CheckpointError, match="init_from"):
-        restore(tmp_path / "run")
+        restore(tmp_path)
 
 
-def test_runs_of_before_there_were_two_paradigms_are_top_down(tmp_path, hwl):
-    config, variables = hwl
-    old = config.to_dict()
-    del old["paradigm"]
-    checkpoint.write_run(tmp_path / "run", old, skeletons.MPII, variables)
-    assert checkpoint.load_run(tmp_path / "run")[0].to_dict() == config.to_dict()
-    # Nor do their checkpoints hold other arrays than those of today.
+def test_arrays_of_the_window_are_those_of_before_there_were_two_paradigms():
     names = {key for key in arrays.flat(make_state()) if "window" in key}
     assert names == {"window/steps", "window/loss", "window/grad_norm"}
-
-
-def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):
-    config, variables = hwl
-    checkpoint.write_run(tmp_path / "run", config, skeletons.COCO, variables)
-    with pytest.raises(checkpoint.CheckpointError, match=r"16\) in the checkpoint, .*17\) here"):
-        checkpoint.load_run(tmp_path / "run")
-
-
-def test_what_is_no_run_is_refused(tmp_path, hwl):
-    with pytest.raises(checkpoint.CheckpointError, match="no config.json"):
-        checkpoint.load_run(tmp_path)
-    config, variables = hwl
-    checkpoint.write_run(tmp_path / "run", config, skeletons.MPII, variables)
-    with pytest.raises(checkpoint.CheckpointError, match=r"no checkpoint of step 9; it has \[0\]"):
-        checkpoint.load_run(tmp_path / "run", step=9)
-    content = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps(content)[:-40])
-    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
-        checkpoint.load_run(tmp_path / "run")
-
-
-def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
-    config, variables = hwl
-    run_info.write_info(tmp_path, config, skeletons.MPII)
-    checkpoints = checkpoint.Checkpoints(tmp_path, 3)
-    for step, score in ((1, 0.1), (2, 0.9), (3, 0.5)):
-        made = state.from_variables(jax.tree.map(jnp.asarray, variables), OPTIMIZER)
-        checkpoints.save(made.replace(step=jnp.int32(step)), score)
-    checkpoints.wait()
-    checkpoints.close()
-    assert checkpoint.read_run(tmp_path, step="best").path.name == "2"
-    assert checkpoint.read_run(tmp_path).path.name == "3"
-    for file in data_files(tmp_path, 3, "model"):
-        file.write_bytes(b"")
-    assert checkpoint.read_run(tmp_path).path.name == "2"
-    assert "checkpoints/3 is damaged" in capsys.readouterr().out
-    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
-        checkpoint.read_run(tmp_path, step=3)

@@ -3,6 +3,7 @@
 import pytest
 
 from configs import common
+from jaxpose import settings
 from jaxpose.training import config as configuration
 from jaxpose.training import rules
 
@@ -150,7 +151,7 @@ def test_differences_name_what_matters():
 @pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_settings_that_are_named_exist(base):
     config = make(base)
-    known = set(configuration.flatten(config))
+    known = set(settings.flatten(config))
     assert known >= configuration.FREE
     for table in (rules.COMMON, rules.PARADIGMS[config.paradigm]):
         named = {*table.choices, *table.positive.split(), *table.not_negative.split()}

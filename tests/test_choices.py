@@ -1,0 +1,31 @@
+"""The nearest of the names there are."""
+
+import pytest
+
+from jaxpose import choices
+
+FIELDS = ("short", "long")
+
+
+@pytest.mark.parametrize(
+    "value,said",
+    [
+        ("shrot", "did you mean 'short'? choose from short, long"),
+        ("whole", "did you mean 'short'? choose from short, long"),  # a guess, beside the list
+        ("?", "choose from short, long"),
+        (5, "choose from short, long"),
+    ],
+)
+def test_choose_from(value, said):
+    assert choices.choose_from(value, iter(FIELDS)) == said
+
+
+def test_did_you_mean():
+    assert choices.did_you_mean("shrot", FIELDS, before="; ") == "; did you mean 'short'?"
+    assert choices.did_you_mean("whole", FIELDS, before="; ") == ""
+    assert choices.did_you_mean(3, (2, 4, 31), after=" ") == "did you mean '31'? "
+
+
+def test_nearest_of_none():
+    assert choices.nearest("short", ()) is None
+    assert choices.nearest("xyz", FIELDS, cutoff=0) in FIELDS

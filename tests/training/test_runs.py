@@ -1,0 +1,90 @@
+"""Run folders: their networks are read back whole, or refused in one line."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxpose
+from configs import common
+from jaxpose import skeletons
+from jaxpose.training import checkpoint, run_info, runs, state
+from jaxpose.training.arrays import CheckpointError
+
+OPTIMIZER = optax.adam(1e-3)
+
+
+@pytest.fixture(scope="module")
+def hwl():
+    """A configuration, and variables of the model that it names, without training."""
+    config = common.get_config()
+    config.input_size = (64, 64)
+    model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=16)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(x.dtype), shapes)
+    return config, variables
+
+
+def test_written_runs_are_read_back(tmp_path, hwl):
+    config, variables = hwl
+    runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
+    for named in ("run", "run/checkpoints", "run/checkpoints/0"):
+        found, model, weights, skeleton = runs.load_run(tmp_path / named)
+        assert jax.tree.structure(weights) == jax.tree.structure(variables)
+        jax.tree.map(np.testing.assert_array_equal, weights, variables)
+        assert found.to_dict() == config.to_dict() and skeleton == skeletons.MPII
+        assert model.num_keypoints == 16
+    with pytest.raises(CheckpointError, match="holds checkpoints already"):
+        runs.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
+
+
+def test_runs_of_before_there_were_two_paradigms_are_top_down(tmp_path, hwl):
+    config, variables = hwl
+    old = config.to_dict()
+    del old["paradigm"]
+    runs.write_run(tmp_path / "run", old, skeletons.MPII, variables)
+    assert runs.load_run(tmp_path / "run")[0].to_dict() == config.to_dict()
+
+
+def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):
+    config, variables = hwl
+    runs.write_run(tmp_path / "run", config, skeletons.COCO, variables)
+    with pytest.raises(CheckpointError, match=r"16\) in the checkpoint, .*17\) here"):
+        runs.load_run(tmp_path / "run")
+
+
+def test_what_is_no_run_is_refused(tmp_path, hwl):
+    with pytest.raises(CheckpointError, match="no config.json"):
+        runs.load_run(tmp_path)
+    config, variables = hwl
+    runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 9; it has \[0\]"):
+        runs.load_run(tmp_path / "run", step=9)
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content)[:-40])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        runs.load_run(tmp_path / "run")
+
+
+def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
+    config, variables = hwl
+    run_info.write_info(tmp_path, config, skeletons.MPII)
+    checkpoints = checkpoint.Checkpoints(tmp_path, 3)
+    for step, score in ((1, 0.1), (2, 0.9), (3, 0.5)):
+        made = state.from_variables(jax.tree.map(jnp.asarray, variables), OPTIMIZER)
+        checkpoints.save(made.replace(step=jnp.int32(step)), score)
+    checkpoints.wait()
+    checkpoints.close()
+    assert runs.read_run(tmp_path, step="best").path.name == "2"
+    assert runs.read_run(tmp_path).path.name == "3"
+    for file in (tmp_path / "checkpoints" / "3" / "model").rglob("d/*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    assert runs.read_run(tmp_path).path.name == "2"
+    assert "checkpoints/3 is damaged" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="damaged"):
+        runs.read_run(tmp_path, step=3)

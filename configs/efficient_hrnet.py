@@ -16,6 +16,7 @@ taken.
 Published scores, val2017, flip test:   h0   hm1   hm2   hm3   hm4
     side                               512   480   448   416   384
     AP                                64.8  59.2  52.9  44.8  35.7
+    AP, WLitePose paper                  -     -  52.8     -  35.7
     CrowdPose test, WLitePose paper       -  56.3     -  46.1     -
 The short side of a picture is rounded up to a multiple of 64 in testing, as in the public code: hm1
 is tested at 512 and hm3 at 448.

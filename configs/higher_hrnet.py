@@ -15,6 +15,7 @@ Published scores, val2017, flip test, one scale: W32 512x512 AP 67.1 (AP50 86.2,
 640x640 68.5 (87.1, 74.7); W48 640x640 69.9 (87.2, 76.1).
 At --config.eval.scales="(0.5, 1.0, 2.0)" 69.9, 70.6 and 72.1.
 CrowdPose test (trained on train, val), W48 640x640: AP 65.9 (86.4, 70.6).
+W16 and W24, which WLitePose's Table III has, are not here: docs/zoo.md says why.
 Scores here: none, not trained here.
 """
 

@@ -12,7 +12,7 @@ On fewer devices: --config.accumulate=8, which also leaves batch norm its 64 (32
 No recipe is published for Small HRNet, nor for the naive ones at 384x288: the same is taken.
 
 Published scores, val:     COCO 256x192   384x288   MPII
-    18                          AP 64.8      67.6   PCKh 85.4 (85.9 in EL-HRNet's table)
+    18                          AP 64.8      67.6   PCKh 85.4 (85.9 in HWL's and EL-HRNet's tables)
     30                             67.2      70.4        87.0
     naive_18                       62.8         -        85.3
     wider_naive_18                 66.0         -        86.8

@@ -14,6 +14,11 @@ and 480) on both.
 Scores in the paper, flip test:  COCO val2017                 CrowdPose test (trained on train, val)
     xs                           AP 41.1 (AP50 62.1, AP75 44.3)   50.6 (74.8, 52.8)
     s                               57.7 (78.2, 63.0)             59.6 (82.3, 63.5)
+Beside them in Tables I to III: litepose.py, higher_hrnet.py, efficient_hrnet.py; HigherHRNet-W16
+and -W24 of Table III have no name here. In Tables IV and V: Lite-HRNet-30 and Dite-HRNet-30 as
+top-down networks in this setup, AP 37.1 and 35.6 on COCO at 256x256, far below their own papers;
+lite_hrnet.py and dite_hrnet.py train them top-down by those papers' recipes, on COCO and MPII.
+docs/zoo.md has every row of the networks that are here, and why not of the others.
 Its ablations (Tables VI to X) are of s,crowdpose; with --config. before each setting, AP in it:
   VI    Exp-1 model_options.light_deconv=False loss.name=mse 58.7; Exp-2 loss.name=mse 58.8;
         Exp-3 model_options.stages="()" loss.name=mse 58.3;

@@ -14,7 +14,8 @@ class Row(NamedTuple):
 
     `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
     56.4, on test-dev 60.9) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` says who
-    printed the row; `note`, why our counts differ from it where they do.
+    printed the row, and what others repeat of it is left out; `note`, why our counts differ from it
+    where they do.
     """
 
     dataset: str
@@ -68,6 +69,7 @@ _CSW = (
 _LITE_README = "Lite-HRNet repository"
 _DITE_README = "Dite-HRNet repository"
 _CSW_PAPER = "Lite CSW-HRNet paper"
+_GIBI = "the same count in units of 2^30"
 _CUT = "parameters printed in millions are cut off, not rounded"
 _EL = (
     "Li et al., Human Pose Estimation Based on Efficient and Lightweight High-Resolution Network "
@@ -107,6 +109,7 @@ MODELS = (
         + _ptflops_rows(
             "WLitePose paper",
             ("coco", (256, 256), 17, 1.7, 1.2, "AP", 40.1),
+            ("coco test-dev", (256, 256), 17, 1.7, 1.2, "AP", 37.6),
             ("crowdpose", (256, 256), 14, 1.7, 1.2, "AP", 49.4),
         ),
     ),
@@ -123,6 +126,7 @@ MODELS = (
         + _ptflops_rows(
             "WLitePose paper",
             ("coco", (448, 448), 17, 2.7, 5.0, "AP", 56.4),
+            ("coco test-dev", (448, 448), 17, 2.7, 5.0, "AP", 56.2),
             ("crowdpose", (448, 448), 14, 2.7, 5.0, "AP", 58.0),
         ),
     ),
@@ -134,6 +138,7 @@ MODELS = (
         _ptflops_rows(
             _README,
             ("coco", (448, 448), 17, None, 7.8, "AP", 59.8),
+            ("coco test-dev", (448, 448), 17, None, 7.8, "AP", 59.7),
             note="7.85 by the same count, printed as 7.8",
         )
         + _ptflops_rows(_README, ("crowdpose", (448, 448), 14, None, 7.8, "AP", 59.9)),
@@ -161,6 +166,7 @@ MODELS = (
         _ptflops_rows(
             "WLitePose paper",
             ("coco", (256, 256), 17, 2.3, 1.5, "AP", 41.1),
+            ("coco test-dev", (256, 256), 17, 2.3, 1.5, "AP", 38.4),
             ("crowdpose", (256, 256), 14, 2.3, 1.5, "AP", 50.6),
             note=_WLITEPOSE_NOTE,
         ),
@@ -173,6 +179,7 @@ MODELS = (
         _ptflops_rows(
             "WLitePose paper",
             ("coco", (448, 448), 17, 3.6, 5.8, "AP", 57.7),
+            ("coco test-dev", (448, 448), 17, 3.6, 5.8, "AP", 57.4),
             ("crowdpose", (448, 448), 14, 3.6, 5.8, "AP", 59.6),
             note=_WLITEPOSE_NOTE,
         ),
@@ -186,6 +193,8 @@ MODELS = (
             "HWL paper",
             ("coco", (256, 192), 17, 3.1, 0.58, "AP", 65.8),
             ("coco", (384, 288), 17, 3.1, 1.30, "AP", 69.9),
+            ("coco test-dev", (256, 192), 17, 3.1, 0.58, "AP", 65.3),
+            ("coco test-dev", (384, 288), 17, 3.1, 1.30, "AP", 69.2),
             ("mpii", (256, 256), 16, 3.1, 0.77, "PCKh", 85.9),
         ),
     ),
@@ -198,7 +207,15 @@ MODELS = (
             "HWL paper",
             ("coco", (256, 192), 17, 9.6, 1.59, "AP", 64.6),
             ("coco", (384, 288), 17, 9.6, 3.57, "AP", 67.3),
+            ("coco test-dev", (256, 192), 17, 9.6, 1.59, "AP", 64.1),
+            ("coco test-dev", (384, 288), 17, 9.6, 3.57, "AP", 66.8),
             ("mpii", (256, 256), 16, 9.6, 2.12, "PCKh", 85.4),
+        )
+        + _rows(_CSW_PAPER, ("coco", (256, 192), 17, 9.6, 1.48, "AP", 63.3), note=_GIBI)
+        + _rows(
+            _CSW_PAPER,
+            ("coco test-dev", (384, 288), 17, 9.6, 3.38, "AP", 66.1),
+            note="3.33 by the same count in units of 2^30",
         ),
     ),
     ModelInfo(
@@ -217,7 +234,15 @@ MODELS = (
             "HWL paper",
             ("coco", (256, 192), 17, 7.6, 1.37, "AP", 59.9),
             ("coco", (384, 288), 17, 7.6, 3.08, "AP", 63.6),
+            ("coco test-dev", (256, 192), 17, 7.6, 1.37, "AP", 59.5),
+            ("coco test-dev", (384, 288), 17, 7.6, 3.08, "AP", 62.9),
             ("mpii", (256, 256), 16, 7.6, 1.83, "PCKh", 82.8),
+        )
+        + _rows(
+            _CSW_PAPER,
+            ("coco", (256, 192), 17, 7.6, 1.28, "AP", 59.9),
+            ("coco test-dev", (384, 288), 17, 7.6, 2.87, "AP", 62.9),
+            note=_GIBI,
         ),
     ),
     ModelInfo(
@@ -229,6 +254,18 @@ MODELS = (
             "mmpose documentation",
             ("coco", (256, 192), 17, 34.0, 5.46, "AP", 71.8),
             ("coco", (384, 288), 17, 34.0, 12.29, "AP", 73.1),
+        )
+        + _rows(
+            "EL-HRNet paper",
+            ("coco test-dev", (256, 192), 17, 34.0, 8.90, "AP", 70.0),
+            convention="hrnet",
+            note="SBL-50 there; 8.99 by the same count, printed as 8.90",
+        )
+        + _rows(
+            _CSW_PAPER,
+            ("coco", (256, 192), 17, 34.0, 8.90, "AP", 70.4),
+            convention="hrnet",
+            note="8.99 by the same count, printed as 8.90",
         ),
     ),
     ModelInfo(
@@ -242,6 +279,13 @@ MODELS = (
             ("coco", (384, 288), 17, 28.5, 16.0, "AP", 75.8),
             ("mpii", (256, 256), 16, 28.5, 9.5, "PCKh", 90.3),
             convention="hrnet",
+        )
+        + _rows(
+            _CSW_PAPER,
+            ("coco", (256, 192), 17, 28.5, 7.10, "AP", 73.4),
+            ("coco test-dev", (384, 288), 17, 28.5, 16.00, "AP", 74.9),
+            convention="hrnet",
+            note="the same count, rounded to a digit before it was printed with two",
         ),
     ),
     ModelInfo(
@@ -266,7 +310,14 @@ MODELS = (
             ("coco", (256, 192), 17, 1.3, 0.54, "AP", 55.2),
             ("coco", (384, 288), 17, 1.3, 1.21, "AP", 56.0),
             convention="torchstat",
-        ),
+        )
+        + _torchstat_rows("HWL paper", ("coco test-dev", (384, 288), 17, 1.3, 1.21, "AP", 55.2))
+        + _torchstat_rows(
+            _CSW_PAPER,
+            ("coco", (256, 192), 17, 1.3, 0.34, "AP", 55.2),
+            note="0.54 G where it was first printed",
+        )
+        + _torchstat_rows(_CSW_PAPER, ("coco test-dev", (384, 288), 17, 1.3, 1.21, "AP", 55.3)),
     ),
     ModelInfo(
         "el_hrnet_w32",
@@ -276,6 +327,7 @@ MODELS = (
         _rows(
             "EL-HRNet paper",
             ("coco", (256, 192), 17, 5.0, 2.00, "AP", 67.1),
+            ("coco test-dev", (256, 192), 17, 5.0, 2.00, "AP", 67.7),
             ("mpii", (256, 256), 16, 5.0, 2.66, "PCKh", 87.7),
             convention="hrnet",
         ),
@@ -289,6 +341,7 @@ MODELS = (
             "HigherHRNet repository",
             ("coco", (512, 512), 17, 28.6, 47.9, "AP", 67.1),
             ("coco", (640, 640), 17, 28.6, 74.8, "AP", 68.5),
+            ("coco test-dev", (512, 512), 17, 28.6, 47.9, "AP", 66.4),
             convention="higher",
         ),
     ),
@@ -300,7 +353,14 @@ MODELS = (
         _rows(
             "HigherHRNet repository",
             ("coco", (640, 640), 17, 63.8, 154.3, "AP", 69.9),
+            ("coco test-dev", (640, 640), 17, 63.8, 154.3, "AP", 68.4),
             convention="higher",
+        )
+        + _ptflops_rows(
+            "WLitePose paper",
+            ("coco", (640, 640), 17, 63.8, 155.1, "AP", 69.9),
+            ("coco test-dev", (640, 640), 17, 63.8, 155.1, "AP", 68.4),
+            ("crowdpose", (640, 640), 14, 63.8, 154.6, "AP", 65.9),
         ),
     ),
     # Lite-HRNet's and Dite-HRNet's repositories print units of 2^20, 1024 of which are 1 G.
@@ -317,6 +377,7 @@ MODELS = (
             ("coco test-dev", (384, 288), 17, 1.1, 0.45, "AP", 66.9),
         )
         + _torchstat_rows(_LITE_README, ("mpii", (256, 256), 16, 1.1, 273.4 / 1024, "PCKh", 85.4))
+        + _torchstat_rows("HWL paper", ("mpii", (256, 256), 16, 1.1, 0.27, "PCKh", 85.9))
         + _rows(
             _CSW_PAPER,
             ("coco", (256, 192), 17, 1.1, 0.28, "AP", 64.1),
@@ -418,17 +479,52 @@ MODELS = (
             (size, size),
             _rows(
                 "EfficientHRNet paper",
-                ("coco", (size, size), 17, params, gflops, "AP", score),
+                ("coco", (size, size), 17, params, gflops, "AP", val),
                 convention="higher",
                 note=note,
-            ),
+            )
+            + _rows(
+                _LIGHTWEIGHT_PAPER,
+                ("coco test-dev", (size, size), 17, params, gflops, "AP", test),
+                convention="higher",
+                note=note,
+            )
+            + in_wlitepose,
         )
-        for name, size, params, gflops, score, note in (
-            ("h0", 512, 23.3, 25.6, 64.8, ""),
-            ("hm1", 480, 16.0, 14.2, 59.2, _TRUNCATED),
-            ("hm2", 448, 10.3, 7.7, 52.9, _TRUNCATED),
-            ("hm3", 416, 6.9, 4.2, 44.8, _TRUNCATED),
-            ("hm4", 384, 3.7, 2.1, 35.7, _TRUNCATED),
+        for name, size, params, gflops, val, test, note, in_wlitepose in (
+            ("h0", 512, 23.3, 25.6, 64.8, 64.0, "", ()),
+            (
+                *("hm1", 480, 16.0, 14.2, 59.2, 59.1, _TRUNCATED),
+                _ptflops_rows(
+                    "WLitePose paper",
+                    ("crowdpose", (480, 480), 14, 13.0, 14.2, "AP", 56.3),
+                    note="14.25 by the same count, printed as 14.2",
+                ),
+            ),
+            (
+                *("hm2", 448, 10.3, 7.7, 52.9, 52.8, _TRUNCATED),
+                _ptflops_rows(
+                    "WLitePose paper",
+                    ("coco", (448, 448), 17, 8.3, 7.9, "AP", 52.8),
+                    ("coco test-dev", (448, 448), 17, 8.3, 7.9, "AP", 52.6),
+                ),
+            ),
+            (
+                *("hm3", 416, 6.9, 4.2, 44.8, 44.5, _TRUNCATED),
+                _ptflops_rows(
+                    "WLitePose paper",
+                    ("crowdpose", (416, 416), 14, 5.3, 4.3, "AP", 46.1),
+                    note=f"{_TRUNCATED}; 4.3 G are 17 joints'",
+                ),
+            ),
+            (
+                *("hm4", 384, 3.7, 2.1, 35.7, 35.5, _TRUNCATED),
+                _ptflops_rows(
+                    "WLitePose paper",
+                    ("coco", (384, 384), 17, 2.8, 2.2, "AP", 35.7),
+                    ("coco test-dev", (384, 384), 17, 2.8, 2.2, "AP", 35.5),
+                ),
+            ),
         )
     ),
     *(
@@ -441,18 +537,19 @@ MODELS = (
                 (
                     _rows(
                         f"{_LIGHTWEIGHT_PAPER}, {with_cem} CEM",
-                        ("coco", (size, size), 17, params, gflops, "AP", score),
+                        ("coco", (size, size), 17, params, gflops, "AP", val),
+                        ("coco test-dev", (size, size), 17, params, gflops, "AP", test),
                         convention="higher",
                     )
-                    for with_cem, params, gflops, score in rows
+                    for with_cem, params, gflops, val, test in rows
                 ),
                 (),
             ),
         )
         for name, size, rows in (
-            ("r0", 512, [("without", 13.2, 15.6, 55.2)]),
-            ("rm1", 480, [("without", 8.8, 9.3, 49.0)]),
-            ("rm2", 448, [("without", 5.9, 5.5, 45.4), ("with", 5.9, 5.5, 46.6)]),
+            ("r0", 512, [("without", 13.2, 15.6, 55.2, 54.9)]),
+            ("rm1", 480, [("without", 8.8, 9.3, 49.0, 48.5)]),
+            ("rm2", 448, [("without", 5.9, 5.5, 45.4, 45.7), ("with", 5.9, 5.5, 46.6, 46.6)]),
             ("rm3", 416, []),
         )
     ),
@@ -466,6 +563,12 @@ MODELS = (
             ("coco", (368, 368), 18, 4.1, 9.0, "AP", 42.8),
             convention="true",
             note="8.88 by the same count, printed as 9; scored on a part of val2017",
+        )
+        + _rows(
+            "WLitePose paper",
+            ("coco test-dev", (368, 368), 18, 4.1, 9.0, "AP", 42.7),
+            convention="true",
+            note="8.88 by the same count, printed as 9",
         ),
     ),
     ModelInfo(

@@ -54,11 +54,11 @@ Numbers of these papers' tables that belong to no network here:
 
 * HigherHRNet-W16 and -W24 at 512x512 (WLitePose, Table III: 7.2 M / 12.5 G and 14.9 M / 25.3 G).
   No configuration of them is public, and no rule of widths, modules and blocks gives both rows.
-  Scaling the widths alone gives 7.48 M / 16.6 G and 16.31 M / 29.7 G in their convention.
-* Lite-HRNet-30 and Dite-HRNet-30 as bottom-up networks (WLitePose, Tables IV and V: 1.8 M, 2.4 G at
-  256x256 and 7.2 G at 448x448). The networks above have 0.4 and 1.3 G there; what head was put on
-  them is not said.
-* Small HRNet-W16 in Lite CSW-HRNet's table (0.34 G at 256x192): 0.54 G is published and counted.
+  Scaling the widths alone gives 7.48 M / 16.9 G and 16.31 M / 30.0 G in the convention of the
+  table's other rows, `ptflops`.
+* Lite-HRNet-30 and Dite-HRNet-30 as WLitePose compares with them (Tables IV and V: 1.8 M, 2.4 G at
+  256x256 and 7.2 G at 448x448). They are called top-down there, but the networks above have 0.4 and
+  1.3 G for a person; what was put on them, and how people were found, is not said.
 * WLitePose's ablations: [wlitepose.md](wlitepose.md)."""
 
 

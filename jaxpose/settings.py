@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxpose.choices import nearest
+from jaxpose.choices import did_you_mean, nearest
 
 # What the parsers raise for a flag that cannot be, and a recipe for a variant that it lacks.
 MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
@@ -48,6 +48,7 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
     """
     logging.set_verbosity(logging.WARNING)  # orbax tells each rename; --verbosity=0 shows it
     try:
+        _check_recipe_is_there(argv)
         return flags.FLAGS(argv)
     except MISTAKES as error:
         refuse(argv, error, base)
@@ -86,10 +87,26 @@ def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
 
 def _recipe(argv: list[str]) -> ConfigDict | None:
     """The settings of --config=FILE[:VARIANT] before any override; None without such a file."""
+    path, variant = _named_recipe(argv)
+    if path is None or not path.is_file():
+        return None
+    get_config = runpy.run_path(str(path))["get_config"]
+    return get_config(variant) if variant else get_config()
+
+
+def _check_recipe_is_there(argv: list[str]) -> None:
+    # ml_collections would tell it only where the settings are first used.
+    path, _ = _named_recipe(argv)
+    if path is not None and not path.is_file():
+        hint = did_you_mean(path, path.parent.glob("*.py"), before="; ")
+        raise FileNotFoundError(f"--config={path}: no such file{hint}")
+
+
+def _named_recipe(argv: list[str]) -> tuple[pathlib.Path | None, str]:
+    """FILE and VARIANT of --config=FILE[:VARIANT]."""
     for argument in argv[1:]:
         key, _, value = argument.lstrip("-").partition("=")
-        path, _, variant = value.partition(":")
-        if key == "config" and pathlib.Path(path).is_file():
-            get_config = runpy.run_path(path)["get_config"]
-            return get_config(variant) if variant else get_config()
-    return None
+        if key == "config" and value:
+            path, _, variant = value.partition(":")
+            return pathlib.Path(path), variant
+    return None, ""

@@ -24,15 +24,16 @@ from ml_collections import ConfigDict
 
 import input_pipeline
 from jaxpose import evaluation, models, ops
+from jaxpose.evaluation import command_line
 from jaxpose.evaluation import report as reports
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
-from jaxpose.training import mesh, programs, runtime
+from jaxpose.training import mesh, runtime
 
 FLAGS = flags.FLAGS
 
 
-def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, worst: int) -> int:
+def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, worst: int) -> int:
     """Evaluates `source` as `config` says and writes the report into `folder`.
 
     Raises:
@@ -101,7 +102,7 @@ def main(config: ConfigDict, source: programs.Source, folder: pathlib.Path, wors
     return 0
 
 
-def read_exported(source: programs.Source, config: ConfigDict) -> dict:
+def read_exported(source: command_line.Source, config: ConfigDict) -> dict:
     """What an exported file says of itself, after checking that it fits the settings.
 
     A bottom-up file takes whole pictures of its own size: `config` is set to that.
@@ -144,10 +145,10 @@ def run(argv: list[str]) -> int:
     """Runs `main` with the flags; what a user can put right is one line and status 2."""
     del argv
     try:
-        source = programs.find_source(FLAGS)
+        source = command_line.find_source(FLAGS)
         folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
         if source.run:
-            for line in programs.keep_network(FLAGS, source.run.config):
+            for line in command_line.keep_network(FLAGS, source.run.config):
                 print(line, flush=True)
         return main(FLAGS.config, source, folder, FLAGS.worst)
     except (ValueError, ImportError, OSError) as error:
@@ -163,4 +164,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("report", None, "Folder of the report (default: report/ in the run).")
     flags.DEFINE_integer("worst", 10, "Worst people (pictures) to draw.", lower_bound=0)
     flags.DEFINE_boolean("untrained", False, "Random weights: what chance gives.")
-    app.run(run, flags_parser=programs.parse_eval_flags)
+    app.run(run, flags_parser=command_line.parse_eval_flags)

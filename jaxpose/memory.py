@@ -1,4 +1,4 @@
-"""What the C library does with memory that is free again."""
+"""What the C library does with memory that is free again, and which thread runs programs on CPU."""
 
 import ctypes
 import os

@@ -12,8 +12,8 @@ from ml_collections import config_flags
 
 from configs import common
 from jaxpose import annotations, evaluation
-from jaxpose.evaluation import mpii
-from jaxpose.training import programs, runs
+from jaxpose.evaluation import command_line, mpii
+from jaxpose.training import runs
 from tests import tiny_runs
 
 eval_program = importlib.import_module("eval")
@@ -38,7 +38,7 @@ def source_of(folder, **changes):
     found = runs.read_run(folder)
     config = found.config.copy_and_resolve_references()
     config.update_from_flattened_dict(changes)
-    return config, programs.Source(str(found.path), folder, run=found)
+    return config, command_line.Source(str(found.path), folder, run=found)
 
 
 def truth_batches(dataset, size=5, drop=()):
@@ -217,7 +217,7 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
     export.to_onnx(model, variables, (64, 64), file, metadata=told)
     config, source = source_of(run)
     eval_program.main(config, source, tmp_path / "jax", worst=0)
-    exported = programs.Source(str(file), tmp_path, exported=str(file))
+    exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)
     found = [json.loads((tmp_path / d / "results.json").read_text()) for d in ("jax", "onnx")]
     ours, theirs = ({r["image_id"]: r["keypoints"] for r in results} for results in found)
@@ -266,7 +266,7 @@ def test_a_recipe_scores_the_network_of_the_run(monkeypatch):
             accept_new_attributes=True,
         )
         values(["eval.py", *arguments])
-        lines = programs.keep_network(values, run)
+        lines = command_line.keep_network(values, run)
         return values.config.model_options.to_dict(), len(lines)
 
     assert keep() == ({"attention": "none"}, 3)

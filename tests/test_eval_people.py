@@ -10,10 +10,10 @@ import pytest
 
 from jaxpose import annotations, evaluation, models, skeletons
 from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.evaluation import command_line, worst
 from jaxpose.evaluation import report as reports
-from jaxpose.evaluation import worst
 from jaxpose.training import config as configuration
-from jaxpose.training import mesh, programs, runs
+from jaxpose.training import mesh, runs
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
 
@@ -205,7 +205,7 @@ def source_of(folder, **changes):
     found = runs.read_run(folder)
     config = found.config.copy_and_resolve_references()
     config.update_from_flattened_dict(changes)
-    return config, programs.Source(str(found.path), folder, run=found)
+    return config, command_line.Source(str(found.path), folder, run=found)
 
 
 def results(folder):
@@ -235,7 +235,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     told = export.describe_bottomup("litepose_xs", skeleton, (64, 128))
     export.to_onnx(model, variables, (64, 128), file, metadata=told)
     config, _ = source_of(run)  # the file's own size is taken
-    exported = programs.Source(str(file), tmp_path, exported=str(file))
+    exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)
     ours, theirs = results(tmp_path / "jax"), results(tmp_path / "onnx")
     assert len(ours) == len(theirs) > 0

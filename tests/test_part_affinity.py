@@ -11,11 +11,12 @@ import pytest
 from jaxpose import evaluation, export, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
+from jaxpose.evaluation import command_line
 from jaxpose.export import command
 from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
-from jaxpose.training import programs, run_info, runs
+from jaxpose.training import run_info, runs
 from tests import tiny_runs
 from tests.test_codec_part_affinity import person
 
@@ -91,7 +92,7 @@ def test_a_run_is_trained_and_scored(run, tmp_path):
             assert line["loss"] == pytest.approx(line["heatmaps"] + line["fields"], rel=1e-5)
     assert "eval/AP" in logged[-1]
     found = runs.read_run(folder)
-    source = programs.Source("the run", folder, run=found)
+    source = command_line.Source("the run", folder, run=found)
     assert eval_program.main(found.config, source, tmp_path, worst=1) == 0
     assert {"metrics.json", "worst_01.jpg"} <= {path.name for path in tmp_path.iterdir()}
 
@@ -114,5 +115,5 @@ def test_a_run_is_exported_and_predicts(run, tmp_path):
         people = pose(image)
         assert (pose.paradigm, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
     config = run_info.read_info(folder).config
-    exported = programs.Source(str(path), tmp_path, exported=str(path))
+    exported = command_line.Source(str(path), tmp_path, exported=str(path))
     assert eval_program.main(config, exported, tmp_path / "eval", worst=0) == 0

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from jaxpose import skeletons
+from jaxpose.evaluation import command_line
 from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, programs, run_info, runs, runtime
+from jaxpose.training import checkpoint, logs, mesh, run_info, runs, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -146,7 +147,7 @@ def test_a_bottom_up_run_logs_the_parts_of_its_loss(finished_crowds):
 
 def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
     config, folder, _ = finished_crowds
-    source = programs.Source("the run", folder, run=runs.read_run(folder))
+    source = command_line.Source("the run", folder, run=runs.read_run(folder))
     assert importlib.import_module("eval").main(config, source, tmp_path, worst=0) == 0
     found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert {f"eval/{key}": value for key, value in found.items()}.items() <= lines(folder)[

@@ -9,7 +9,6 @@ outputs and both passes, at the size of the input), `peaks` (the highest of ever
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,10 +77,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.seconds,
     )
     terms = describe_terms(source, args.missing, flip) | {"load average before": load}
-    print(report.table(rows, COLUMNS))
-    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
-    if args.json:
-        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    report.publish(rows, COLUMNS, terms, args.json)
     return 0
 
 

@@ -9,7 +9,6 @@ those of a bottom-up network see `jaxpose benchmark grouping`.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,10 +85,7 @@ def run(args: argparse.Namespace) -> int:
             contestants += _around(contestants)
         rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
     terms = describe_terms() | {"load average before": load}
-    print(report.table(rows, COLUMNS))
-    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
-    if args.json:
-        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    report.publish(rows, COLUMNS, terms, args.json)
     return 0
 
 

@@ -9,7 +9,6 @@ All steps and all files take their turns within one process.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -52,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.seconds,
     )
     terms = describe_terms(args.batch, args.threads) | {"load average before": load}
-    print(report.table(rows, COLUMNS))
-    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
-    if args.json:
-        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    report.publish(rows, COLUMNS, terms, args.json)
     return 0
 
 

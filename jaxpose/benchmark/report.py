@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
@@ -91,6 +92,18 @@ def statistics(times: Sequence[float]) -> dict[str, float]:
         "p99_ms": float(np.percentile(t, 99)),
         "std_ms": float(t.std()),
     }
+
+
+def publish(
+    rows: Sequence[dict], columns: Sequence[str], terms: dict, file: str | None, *, notes: str = ""
+) -> None:
+    """Prints a table, notes below it and what the figures rest on; `file` gets them as JSON."""
+    print(table(rows, columns))
+    if notes:
+        print(notes)
+    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
+    if file:
+        Path(file).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
 
 
 def table(rows: Sequence[dict], columns: Sequence[str]) -> str:

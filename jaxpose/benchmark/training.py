@@ -12,12 +12,10 @@ of the run.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -76,14 +74,11 @@ def run(args: argparse.Namespace) -> int:
     load = report.load()
     rows = measure(task, vs=args.vs, runs=args.runs, seconds=args.seconds)
     terms = describe_terms(task) | {"load average before": load}
-    print(report.table(rows, COLUMNS))
-    for row in rows[1:]:
-        print(
-            f"{row['step']} takes {row['ratio']:.2f} times as long as {rows[0]['step']} (medians)"
-        )
-    print("\n".join(f"{key}: {value}" for key, value in terms.items()))
-    if args.json:
-        Path(args.json).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+    ratios = [
+        f"{row['step']} takes {row['ratio']:.2f} times as long as {rows[0]['step']} (medians)"
+        for row in rows[1:]
+    ]
+    report.publish(rows, COLUMNS, terms, args.json, notes="\n".join(ratios))
     return 0
 
 

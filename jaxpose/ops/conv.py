@@ -168,7 +168,7 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
     native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
-        return with_gradient(impl, native, native, functools.partial(_conv_vjp, **window))(x, w)
+        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window))(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):

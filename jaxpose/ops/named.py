@@ -139,10 +139,13 @@ def select(impl: str, fast: Callable, native: Callable, *args: jax.Array) -> Any
     return lax.platform_dependent(*args, cpu=fast, default=native)
 
 
-def with_gradient(impl: str, native: Callable, fast: Callable, fast_vjp: Callable) -> Callable:
+def with_gradient(
+    impl: str, native: Callable, fast: Callable | None, fast_vjp: Callable
+) -> Callable:
     """A function of arrays that is ``native`` or ``fast``, differentiable (in reverse) either way.
 
-    ``fast_vjp(*args, g)`` returns the gradients of ``args``. Only the arguments are kept for the
+    ``fast_vjp(*args, g)`` returns the gradients of ``args``; ``fast`` is None where only they have
+    two forms. Only the arguments are kept for the
     backward pass. The platform is chosen once forward and once backward, because a branch of
     ``platform_dependent`` could not carry different residuals.
     """
@@ -155,7 +158,7 @@ def with_gradient(impl: str, native: Callable, fast: Callable, fast_vjp: Callabl
 
     @jax.custom_vjp
     def op(*args):
-        return select(impl, fast, native, *args)
+        return select(impl, fast, native, *args) if fast else native(*args)
 
     def forward(*args):
         return op(*args), args

@@ -217,6 +217,8 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 @PARADIGMS
 def test_killed_three_times_it_ends_in_the_same_bytes(paradigm, request, tmp_path):
     flags = tiny(paradigm, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
+    if paradigm == "topdown":
+        flags += ["--config.model=simplebaseline_mobilenetv2"]  # the small one of `tiny_runs`
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -91,6 +91,12 @@ def flags(config) -> list[str]:
     ]
 
 
+def _layer(dtype: Any, bn_axis: str | None):
+    """Convolution, batch norm and ReLU, to be called with width, kernel and stride."""
+    norm = partial(BatchNorm, axis_name=bn_axis)
+    return partial(ConvNormAct, act="relu", conv=partial(Conv, dtype=dtype), norm=norm)
+
+
 class TinyPose(nn.Module):
     """A bottom-up network of four layers, which compiles in a second."""
 
@@ -100,15 +106,27 @@ class TinyPose(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        layer = partial(
-            ConvNormAct, act="relu", conv=partial(Conv, dtype=self.dtype),
-            norm=partial(BatchNorm, axis_name=self.bn_axis),
-        )  # fmt: skip
+        layer = _layer(self.dtype, self.bn_axis)
         x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
         y = layer(24, 5, 2, name="quarter")(x, train)
         low = Conv(2 * self.num_keypoints, name="final_0")(y)
         high = Conv(self.num_keypoints, name="final_1")(x)
         return low.astype(jnp.float32), high.astype(jnp.float32)
+
+
+class TinyHeatmaps(nn.Module):
+    """A top-down network of three layers."""
+
+    num_keypoints: int
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        layer = _layer(self.dtype, self.bn_axis)
+        x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
+        x = layer(24, 5, 2, name="quarter")(x, train)
+        return Conv(self.num_keypoints, name="final")(x).astype(jnp.float32)
 
 
 class TinyFields(nn.Module):
@@ -138,13 +156,15 @@ import runpy, sys
 from jaxpose import models
 from tests import tiny_runs
 models._CONSTRUCTORS["litepose_xs"] = tiny_runs.TinyPose
+models._CONSTRUCTORS["simplebaseline_mobilenetv2"] = tiny_runs.TinyHeatmaps
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 def command(program: str, *arguments: str) -> list[str]:
-    """Command line of train.py or eval.py, with `TinyPose` as LitePose-XS."""
+    """Command line of train.py or eval.py, with `TinyPose` as LitePose-XS and `TinyHeatmaps` as
+    SimpleBaseline of MobileNetV2."""
     return [sys.executable, "-c", _SHRUNK, str(ROOT / program), *arguments]
 
 

@@ -85,13 +85,11 @@ PARADIGMS = pytest.mark.parametrize("paradigm", ["topdown", "bottomup"])
 
 
 def tiny(paradigm, request, **changes):
-    """Command line, without --workdir, of a run of that paradigm's small network."""
+    """Command line, without --workdir, of a small run of that paradigm."""
     if paradigm == "bottomup":
         config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
         return ["--config=configs/litepose.py:xs,coco", *tiny_runs.flags(config)]
-    config = tiny_runs.config(
-        request.getfixturevalue("people"), model="simplebaseline_mobilenetv2", **changes
-    )
+    config = tiny_runs.config(request.getfixturevalue("people"), **changes)
     flags = ["--config=configs/hwl.py", *tiny_runs.flags(config)]
     return [*flags, "--config.data.detections="]
 
@@ -219,6 +217,8 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 @PARADIGMS
 def test_killed_three_times_it_ends_in_the_same_bytes(paradigm, request, tmp_path):
     flags = tiny(paradigm, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
+    if paradigm == "topdown":
+        flags += ["--config.model=simplebaseline_mobilenetv2"]  # the small one of `tiny_runs`
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -380,7 +380,7 @@ def test_eight_devices_learn_what_one_does_and_hand_over(paradigm, request, tmp_
         assert done.returncode == 0, done.stderr[-2000:]
     one, eight = lines(tmp_path / "on1"), lines(tmp_path / "on8")
     losses = [[line["loss"] for line in found if "loss" in line] for found in (one, eight)]
-    assert len(losses[0]) == 15 and min(losses[0]) < 0.99 * losses[0][0]
+    assert len(losses[0]) == 15 and min(losses[0]) < 0.9 * losses[0][0]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
     # What eight devices wrote at step 6, one device takes up.

@@ -91,10 +91,14 @@ def flags(config) -> list[str]:
     ]
 
 
-def _layer(dtype: Any, bn_axis: str | None):
-    """Convolution, batch norm and ReLU, to be called with width, kernel and stride."""
-    norm = partial(BatchNorm, axis_name=bn_axis)
-    return partial(ConvNormAct, act="relu", conv=partial(Conv, dtype=dtype), norm=norm)
+def _stem(network: nn.Module, x, train: bool):
+    """Two layers of convolution, batch norm and ReLU: maps at 1/2 and 1/4 of the input."""
+    layer = partial(
+        ConvNormAct, act="relu", conv=partial(Conv, dtype=network.dtype),
+        norm=partial(BatchNorm, axis_name=network.bn_axis),
+    )  # fmt: skip
+    half = layer(16, 5, 2, name="half")(x.astype(network.dtype), train)
+    return half, layer(24, 5, 2, name="quarter")(half, train)
 
 
 class TinyPose(nn.Module):
@@ -106,11 +110,9 @@ class TinyPose(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        layer = _layer(self.dtype, self.bn_axis)
-        x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
-        y = layer(24, 5, 2, name="quarter")(x, train)
-        low = Conv(2 * self.num_keypoints, name="final_0")(y)
-        high = Conv(self.num_keypoints, name="final_1")(x)
+        half, quarter = _stem(self, x, train)
+        low = Conv(2 * self.num_keypoints, name="final_0")(quarter)
+        high = Conv(self.num_keypoints, name="final_1")(half)
         return low.astype(jnp.float32), high.astype(jnp.float32)
 
 
@@ -123,10 +125,8 @@ class TinyHeatmaps(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        layer = _layer(self.dtype, self.bn_axis)
-        x = layer(16, 5, 2, name="half")(x.astype(self.dtype), train)
-        x = layer(24, 5, 2, name="quarter")(x, train)
-        return Conv(self.num_keypoints, name="final")(x).astype(jnp.float32)
+        _, quarter = _stem(self, x, train)
+        return Conv(self.num_keypoints, name="final")(quarter).astype(jnp.float32)
 
 
 class TinyFields(nn.Module):

@@ -145,9 +145,9 @@ def with_gradient(
     """A function of arrays that is ``native`` or ``fast``, differentiable (in reverse) either way.
 
     ``fast_vjp(*args, g)`` returns the gradients of ``args``; ``fast`` is None where only they have
-    two forms. Only the arguments are kept for the
-    backward pass. The platform is chosen once forward and once backward, because a branch of
-    ``platform_dependent`` could not carry different residuals.
+    two forms. Only the arguments are kept for the backward pass. The platform is chosen once
+    forward and once backward, because a branch of ``platform_dependent`` could not carry different
+    residuals.
     """
     if impl == "lax":
         return native

@@ -193,7 +193,7 @@ class _cache:
     def __init__(self, folder: str):
         self._wanted = {
             "jax_compilation_cache_dir": folder,
-            "jax_persistent_cache_min_compile_time_secs": 0.1,
+            "jax_persistent_cache_min_compile_time_secs": 0,
         }
 
     def __enter__(self) -> None:

@@ -45,11 +45,11 @@ def _uniform(key, shape, dtype, bound):
 
 
 def _enough(shape: tuple[int, ...]) -> tuple[int]:
-    """The next power of two: a generator takes long to compile, and few lengths are few of them.
+    """2^15 or the next power of two: a generator takes long to compile; so there are few of them.
 
-    The first numbers of a longer draw are those of a shorter one.
+    The first numbers of a longer draw are those of a shorter one, and 2^15 take a millisecond.
     """
-    return (1 << (math.prod(shape) - 1).bit_length(),)
+    return (1 << max(15, (math.prod(shape) - 1).bit_length()),)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.interpreters import partial_eval
 
 from jaxpose.layers import check_choice
 from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
@@ -112,9 +113,9 @@ def initial_variables(
     """Random {"params", "batch_stats"} of a network for images of `input_size` (H, W).
 
     Those of `model.init(jax.random.key(seed), images, train=False)`, drawn on the CPU array by
-    array and without running the network. In one jitted program every array brings a generator of
-    its own, and compiling WLitePose-S's takes longer than compiling its forward pass; here arrays
-    of one shape share a program.
+    array and without the network's own arithmetic. In one jitted program every array brings a
+    generator of its own, and compiling WLitePose-S's takes longer than compiling its forward pass;
+    here arrays of one shape share a program.
     """
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jax.numpy.float32)
     try:
@@ -122,7 +123,21 @@ def initial_variables(
     except RuntimeError:
         cpu = None  # JAX_PLATFORMS leaves it out: drawn where everything else runs
     with jax.default_device(cpu):
-        return model.lazy_init(jax.random.key(seed), images, train=False)
+        key = jax.random.key(seed)
+        traced = _init.trace(model, key, images)
+        # Flax's `lazy_init` leaves out what depends on the images, but works out everything else
+        # that a forward pass does with the weights, and compiles it.
+        closed = traced.jaxpr
+        draws, needed = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+        inputs = [value for value, used in zip((key, images), needed, strict=True) if used]
+        arrays = jax.core.eval_jaxpr(draws, closed.consts, *inputs)
+    return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(model: nn.Module, key: jax.Array, images: jax.Array) -> dict[str, Any]:
+    """Only traced, never run; a trace is kept, so that asking for shapes first costs nothing."""
+    return model.init(key, images, train=False)
 
 
 def network_joints(name: str, joints: int) -> int:

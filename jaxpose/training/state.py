@@ -78,10 +78,15 @@ def from_variables(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=stats,
-        opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats}) if ema else None,
+        opt_state=jax.jit(optimizer.init)(params),  # one program; without it, one for every shape
+        ema=_copies({"params": params, "batch_stats": stats}) if ema else None,
         window=Window(
             *(jnp.zeros((), jnp.float32) for _ in range(3)),
             {name: jnp.zeros((), jnp.float32) for name in parts},
         ),
     )
+
+
+def _copies(tree: Tree) -> Tree:
+    """New buffers, without compiling a program for every shape."""
+    return jax.device_put(tree, may_alias=False)

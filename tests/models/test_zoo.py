@@ -12,7 +12,7 @@ import pytest
 
 import jaxpose
 from jaxpose import models, ops
-from jaxpose.layers import BatchNorm
+from jaxpose.layers import BatchNorm, Conv, ConvNormAct, init
 from tests.golden import recipe
 from tests.zoo import every
 
@@ -62,6 +62,24 @@ def test_shapes_types_and_collections(name):
 def test_topdown_models_are_at_home_at_256x192(name):
     size = models.info(name).input_size
     assert shapes_of(jaxpose.create_model(name), *size)[0].shape[1:3] == (64, 48)
+
+
+class Small(nn.Module):
+    """Layers with every kind of initial value, in a network that is cheap to run."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = ConvNormAct(4, 3, 2, name="stem")(x, train)
+        return Conv(5, use_bias=True, bias_init=init.torch_default_bias(4), name="final")(x)
+
+
+def test_initial_variables_are_those_of_init():
+    network = Small()
+    wanted = network.init(jax.random.key(3), jnp.ones((1, 8, 8, 3)), train=False)
+    got = models.initial_variables(network, (8, 8), 3)
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    traced = jax.jit(lambda seed: models.initial_variables(network, (8, 8), seed))(3)
+    jax.tree.map(np.testing.assert_array_equal, traced, wanted)
 
 
 def drawn(model, images):

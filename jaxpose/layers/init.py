@@ -35,6 +35,11 @@ def normal(stddev: float) -> Initializer:
     return lambda key, shape, dtype=np.float32: _normal(key, shape, dtype, stddev)
 
 
+def uniform(bound: float) -> Initializer:
+    """U(-bound, bound)."""
+    return lambda key, shape, dtype=np.float32: _uniform(key, shape, dtype, bound)
+
+
 def _normal(key, shape, dtype, stddev):
     return _placed(jax.random.normal(key, _enough(shape), dtype), shape, np.float32(stddev))
 
@@ -74,8 +79,7 @@ torch_default_transposed = variance_scaling(1 / 3, "fan_out", "uniform")
 
 def torch_default_bias(fan_in: int) -> Initializer:
     """The bias of torch.nn.Conv2d when nobody chooses: U(+-1/sqrt(fan_in))."""
-    bound = 1 / math.sqrt(fan_in)
-    return lambda key, shape, dtype=np.float32: _uniform(key, shape, dtype, bound)
+    return uniform(1 / math.sqrt(fan_in))
 
 
 def kaiming_transposed(stride: int) -> Initializer:

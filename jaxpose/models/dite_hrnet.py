@@ -7,6 +7,7 @@ modelling (GCM). In the convolutions with several kernels every image mixes its 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -44,8 +45,10 @@ FUSIONS = {"released": partial(fuse_doubled, after_relu=True), "sum": fuse_sum}
 GROUPS, KERNELS, REDUCTIONS = (1, 1, 2, 4), (4, 4, 2, 1), (4, 4, 8, 8)
 DENSE_REDUCTION = 8
 
-# U(+-sqrt(6 / fan_in)) of every kernel of a bank [K,kh,kw,I,O].
-kaiming_bank = nn.initializers.variance_scaling(2.0, "fan_in", "uniform", batch_axis=0)
+
+def kaiming_bank(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+    """U(+-sqrt(6 / fan_in)) for every kernel of a bank [K,kh,kw,I,O]: fan_in = kh * kw * I."""
+    return init.uniform(math.sqrt(6 / math.prod(shape[1:4])))(key, shape, dtype)
 
 
 class Excitation(nn.Module):

@@ -124,7 +124,7 @@ def initial_variables(
         cpu = None  # JAX_PLATFORMS leaves it out: drawn where everything else runs
     with jax.default_device(cpu):
         key = jax.random.key(seed)
-        traced = _init.trace(model, key, images)
+        traced = jax.jit(model.init, static_argnames="train").trace(key, images, train=False)
         # Flax's `lazy_init` leaves out what depends on the images, but works out everything else
         # that a forward pass does with the weights, and compiles it.
         closed = traced.jaxpr
@@ -132,12 +132,6 @@ def initial_variables(
         inputs = [value for value, used in zip((key, images), needed, strict=True) if used]
         arrays = jax.core.eval_jaxpr(draws, closed.consts, *inputs)
     return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
-
-
-@partial(jax.jit, static_argnums=0)
-def _init(model: nn.Module, key: jax.Array, images: jax.Array) -> dict[str, Any]:
-    """Only traced, never run; a trace is kept, so that asking for shapes first costs nothing."""
-    return model.init(key, images, train=False)
 
 
 def network_joints(name: str, joints: int) -> int:

@@ -73,20 +73,17 @@ def from_variables(
 ) -> TrainState:
     """State at step 0 that starts from given weights."""
     params, stats = variables["params"], variables.get("batch_stats", {})
-    # No buffer may stand in the state twice: the step donates it.
+    averaged = {"params": params, "batch_stats": stats}
+    # No buffer may stand in the state twice: the step donates it. Nor is there a program to compile
+    # for every shape: the optimiser's state is one, and `device_put` copies without any.
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=stats,
-        opt_state=jax.jit(optimizer.init)(params),  # one program; without it, one for every shape
-        ema=_copies({"params": params, "batch_stats": stats}) if ema else None,
+        opt_state=jax.jit(optimizer.init)(params),
+        ema=jax.device_put(averaged, may_alias=False) if ema else None,
         window=Window(
             *(jnp.zeros((), jnp.float32) for _ in range(3)),
             {name: jnp.zeros((), jnp.float32) for name in parts},
         ),
     )
-
-
-def _copies(tree: Tree) -> Tree:
-    """New buffers, without compiling a program for every shape."""
-    return jax.device_put(tree, may_alias=False)

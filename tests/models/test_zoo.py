@@ -137,7 +137,8 @@ def test_every_parameter_gets_a_gradient(name):
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
-    # Run once: a program that LLVM leaves as it is compiles faster, and says the same.
+    # Run once, in the operators' forms of this platform: a program that LLVM leaves as it is
+    # compiles faster, and says the same.
     program = differentiate.lower(variables).compile({"xla_backend_optimization_level": 0})
     (loss, (y, changes)), gradient = program(variables)
     assert np.isfinite(loss) and all(np.isfinite(heatmaps).all() for heatmaps in y)

@@ -48,6 +48,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
 
     # ------------------------------------------------------------------ data
     data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
+    head_boxes = runtime.head_boxes(config)
     noun = "pictures"
     if config.paradigm == "topdown":
         noun = "detected boxes" if config.data.detections else "annotated boxes"
@@ -77,7 +78,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     # ------------------------------------------------------------------ scores
     began = time.perf_counter()
     found = evaluation.evaluate(
-        predict, data.batches(), data.dataset, config, head_boxes=runtime.head_boxes(config)
+        predict, data.batches(), data.dataset, config, head_boxes=head_boxes
     )
     seconds = time.perf_counter() - began
     report = reports.make_report(found, data.dataset, config, worst)

@@ -44,7 +44,8 @@ def main(config: ConfigDict, workdir: str) -> int:
     """Trains as `config` says into the folder `workdir`; returns the exit status.
 
     Raises:
-        ValueError: a setting, the data or the run folder cannot be used (nothing was trained).
+        ValueError: a setting, the data or the run folder cannot be used and nothing was trained, or
+            too many pictures could not be decoded.
         runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
         checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
     """
@@ -67,6 +68,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     where = {"host_id": jax.process_index(), "host_count": hosts}
     train_data = input_pipeline.train_data(config, **where)
     eval_data = input_pipeline.eval_data(config, **where)
+    head_boxes = runtime.head_boxes(config)
     skeleton, examples = train_data.skeleton, train_data.num_examples
     if eval_data.skeleton.joints != skeleton.joints:
         raise ValueError(
@@ -153,7 +155,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             eval_data.batches(),
             eval_data.dataset,
             config,
-            head_boxes=runtime.head_boxes(config),
+            head_boxes=head_boxes,
         )
         epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
         log.metrics(done, {"epoch": epoch, **{f"eval/{k}": v for k, v in found.metrics.items()}})

@@ -45,7 +45,9 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must grow")
-    if config.paradigm != "topdown":
+    if config.paradigm == "topdown":
+        rules.check_crops(config)
+    else:
         rules.check_people(config)
     if not config.data.root and config.data.format != "generated":
         raise ConfigError("config.data.root is empty: give the dataset, --config.data.root=FOLDER")

@@ -123,6 +123,21 @@ def check_rules(flat: dict[str, Any], rules: Rules) -> None:
             raise ConfigError(f"config.{key}={flat[key]} must lie between 0 and 1")
 
 
+def check_crops(config: ConfigDict) -> None:
+    """Rules that a table cannot say, of settings of networks that look at people one by one."""
+    data, metric = config.data, config.eval.metric
+    if (data.format == "mpii") != (metric == "mpii"):
+        raise ConfigError(
+            f"config.eval.metric={metric} and config.data.format={data.format} do not fit: MPII "
+            "files are scored by PCKh, --config.eval.metric=mpii, and no others are"
+        )
+    if metric == "mpii" and data.detections:
+        raise ConfigError(
+            f"config.data.detections={data.detections!r}: PCKh is of annotated people; give "
+            "--config.data.detections="
+        )
+
+
 def check_people(config: ConfigDict) -> None:
     """Rules that a table cannot say, of settings of networks that find all people of a picture."""
     augment, evaluation = config.augment, config.eval

@@ -136,10 +136,20 @@ def initial_state(
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:
-    """Path of mpii_gt_val.mat, when the configuration names it."""
-    if not config.data.head_boxes:
+    """Path of mpii_gt_val.mat, when the configuration names it.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if config.eval.metric != "mpii" or not config.data.head_boxes:
         return None
-    return pathlib.Path(config.data.root) / config.data.head_boxes
+    path = pathlib.Path(config.data.root) / config.data.head_boxes
+    if not path.is_file():
+        raise configuration.ConfigError(
+            f"config.data.head_boxes: no such file {path}; --config.data.head_boxes= takes the "
+            "size of a head from its joints, which is an approximation"
+        )
+    return path
 
 
 def write_bad_step(

@@ -15,6 +15,9 @@ def make(base=common.get_config, **changes):
     return config
 
 
+MPII = {"data.format": "mpii", "eval.metric": "mpii"}
+
+
 @pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
 def test_the_defaults_are_valid(base):
     configuration.validate(make(base), devices=8)
@@ -46,6 +49,9 @@ def test_the_defaults_are_valid(base):
         ({"schedule.milestones": (200.0, 170.0)}, "must grow"),
         ({"data.root": ""}, "--config.data.root=FOLDER"),
         ({"data.storage": "tfds"}, "config.data.tfds_dir"),
+        ({"data.format": "mpii"}, "--config.eval.metric=mpii"),
+        ({"eval.metric": "mpii"}, "config.data.format=coco do not fit"),
+        ({"data.detections": "a.json", **MPII}, "PCKh is of annotated people"),
     ],
 )
 def test_refused(changes, said):

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from jaxpose import benchmark, export, layers, models, skeletons, summary
 from jaxpose.benchmark import latency, report, scenes, training
@@ -166,6 +167,17 @@ def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     assert task.batch["keypoints"].shape == (3, 30, 14, 3) and task.loss.startswith(loss)
     left, right = losses_of(task, steps=3)
     np.testing.assert_allclose(left, right, rtol=1e-3)
+
+
+def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
+    # What `jaxpose import` writes: a .pth file does not tell how its weights were trained.
+    config = {
+        "paradigm": "bottomup", "model": "litepose_xs", "model_options": {}, "input_size": SIZE,
+        "dtype": "float32", "ops": "auto", "batch_norm": "device", "sigma": 2.0,
+    }  # fmt: skip
+    model = configuration.create_model(ConfigDict(config), 14)
+    runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
+    assert task_of(str(tmp_path / "run"), None, 2).loss.startswith("mse")
 
 
 def test_steps_with_fields_give_the_losses_of_torch(crowds):

@@ -48,7 +48,8 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
         size = size or tuple(config.input_size)
         settings = _settings(config.paradigm, size)
         settings.sigma = config.sigma
-        settings.loss = config.loss
+        if "loss" in config:  # an imported run has none
+            settings.loss = config.loss
         config.batch_norm = "device"  # the same on the one device that is measured
         model = configuration.create_model(config, skeleton.num_joints)
         name, joints = config.model, skeleton.num_joints

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from configs import common
 from jaxpose import annotations, evaluation
 from jaxpose.evaluation import command_line, mpii
-from jaxpose.training import runs
+from jaxpose.training import runs, runtime
 from tests import tiny_runs
 
 eval_program = importlib.import_module("eval")
@@ -158,6 +158,20 @@ def test_pckh_needs_mpii_annotations(people):
         evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, common.mpii())
 
 
+def test_head_boxes_that_are_not_there_are_told_before_training(tmp_path):
+    config = common.mpii()
+    config.data.root = str(tmp_path)
+    with pytest.raises(
+        ValueError, match="no such file .*mpii_gt_val.mat; --config.data.head_boxes="
+    ):
+        runtime.head_boxes(config)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/mpii_gt_val.mat").touch()
+    assert runtime.head_boxes(config) == tmp_path / config.data.head_boxes
+    config.data.head_boxes = ""
+    assert runtime.head_boxes(config) is None
+
+
 # --- the program --------------------------------------------------------------------------------
 
 
@@ -232,6 +246,10 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
 
 @pytest.mark.slow
 def test_command_line(run, tmp_path):
+    imported = tmp_path / "imported"
+    network = runs.read_run(run)
+    known = {"paradigm": "topdown", "model": network.config.model, "model_options": {}}
+    runs.write_run(imported, known, network.skeleton, network.variables)
     done = tiny_runs.run(
         f"--checkpoint={run}/checkpoints/3", "--config.eval.flip=False", f"--report={tmp_path}",
         "--worst=0", program="eval.py",
@@ -244,6 +262,10 @@ def test_command_line(run, tmp_path):
         ([f"--workdir={tmp_path}"], "is not a run folder"),
         ([], "say what to evaluate"),
         ([f"--workdir={run}", "--step=newest"], "choose from last, best"),
+        ([f"--workdir={run}", f"--checkpoint={run}"], "give one of them"),
+        (["--untrained", "--exported=a.onnx"], "give one of them"),
+        (["--untrained"], "--config=RECIPE"),
+        ([f"--workdir={imported}"], "names no data: give --config=RECIPE"),
     ):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2

@@ -15,25 +15,35 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
     values, config = flags.FLAGS, None
     try:
         values(argv, known_only=True)
+        check_sources(values)
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
             settings.define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
             config = run_info.read_info(folder).config
+            if "data" not in config:
+                raise ValueError(
+                    f"{folder} was imported and names no data: give --config=RECIPE, one of "
+                    f"{config.model}"
+                )
             settings.define_config_dict(
                 config, "Settings of the run; --config.key=value changes them."
             )
-        elif not values.exported:
-            raise ValueError(
-                "say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE"
-            )
         else:
-            raise ValueError(
-                "--exported=FILE needs data to run on: --workdir=DIR of its run, or --config=RECIPE"
-            )
+            what = "--exported=FILE needs" if values.exported else "--untrained needs a network and"
+            raise ValueError(f"{what} data: --workdir=DIR of a run, or --config=RECIPE")
     except settings.MISTAKES as error:
         settings.refuse(argv, error, config)
     return settings.parse_flags(argv, config)
+
+
+def check_sources(values: flags.FlagValues) -> None:
+    """Raises ValueError unless the flags of eval.py name one thing to score."""
+    if not (values.workdir or values.checkpoint or values.exported or values.untrained):
+        raise ValueError("say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE")
+    for one, other in (("workdir", "checkpoint"), ("untrained", "exported")):
+        if values[one].value and values[other].value:
+            raise ValueError(f"--{one} and --{other} name two things to evaluate: give one of them")
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
@@ -89,8 +99,6 @@ def find_source(values: flags.FlagValues) -> Source:
         if not path.is_file():
             raise ValueError(f"--exported={path}: no such file")
         return Source(str(path), path.with_name(f"{path.stem}_eval"), exported=str(path))
-    if not named:
-        raise ValueError("say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE")
     step = values.step
     if step not in ("last", "best") and not step.isdigit():
         raise ValueError(f"--step={step}: choose from last, best or the number of a step")

@@ -40,7 +40,7 @@ from jaxpose.models.lite_hrnet import (
 
 WEIGHTINGS = ("both", "single", "cross", "none")
 INSTEAD = ("lite", "none")
-ARRANGEMENTS = ("parallel", "serial")
+ARRANGEMENTS = ("parallel", "serial", "serial_single")
 POOLINGS = {"both": ("avg", "max"), "avg": ("avg",), "max": ("max",)}
 OVER_SPACE = {"avg": ops.global_avg_pool, "max": ops.global_max_pool}
 OVER_CHANNELS = {"avg": ops.channel_mean, "max": ops.channel_max}
@@ -126,8 +126,9 @@ class LiteCSWHRNet(nn.Module):
       weighting: which weightings are the paper's: "both", "single" (of one branch, section 3.2),
         "cross" (across branches, section 3.3) or "none".
       instead: what stands for a weighting that is not: "lite" = Lite-HRNet's, or "none".
-      arrangement: of the two maps in either weighting, "parallel" (section 3.2) or "serial" (as
-        eq. 12 has it for one branch).
+      arrangement: of the two maps: "parallel" (section 3.2), "serial" in either weighting, or
+        "serial_single", the equations to the letter: eq. (12) chains them in the weighting of one
+        branch, eq. (15) across branches does not.
       gamma, b: of eq. (8), by default ECA-Net's; the text has gamma = 1 and b = 2.
       pooling: "both", "avg" or "max" (the argument of Figure 4), in both maps.
       shared: one 1-D convolution for averages and maxima, or two.
@@ -180,13 +181,12 @@ class LiteCSWHRNet(nn.Module):
             b=self.b,
             pooling=self.pooling,
             shared=self.shared,
-            serial=self.arrangement == "serial",
             conv=conv,
         )
         if self.weighting in ("both", "cross"):
-            cross = weights
+            cross = partial(weights, serial=self.arrangement == "serial")
         if self.weighting in ("both", "single"):
-            single = weights
+            single = partial(weights, serial=self.arrangement != "parallel")
         body = weighting_body(cross, single, **layers)
         backbone = LiteBackbone(
             self.layout, Stem, body, FUSIONS[self.fusion], **layers, name="backbone"

@@ -68,14 +68,19 @@ def test_kernels_and_fusion_are_as_asked(name, kind, monkeypatch):
     assert fusions == (set() if name == "vipnas" else {fuse_sum})
 
 
-def test_lite_csw_hrnet_has_the_weights_that_are_asked_for():
+@pytest.mark.parametrize(
+    "arrangement,chained",
+    [("parallel", ()), ("serial_single", ("spatial",)), ("serial", ("spatial", "cross"))],
+)
+def test_lite_csw_hrnet_has_the_weights_that_are_asked_for(arrangement, chained):
     """Those that no count of parameters tells from the default, too."""
     options = dict(gamma=1.0, b=2.0, pooling="max", shared=False)
-    modules = modules_of(LiteCSWHRNet(LITE, arrangement="serial", **options))
+    modules = modules_of(LiteCSWHRNet(LITE, arrangement=arrangement, **options))
     weights = [module for module in modules if isinstance(module, ChannelSpatialWeights)]
     assert len(weights) == 2 * 3 + 2 * (2 + 3 + 4)  # two blocks a module
     for module in weights:
-        assert module.serial and {key: getattr(module, key) for key in options} == options
+        assert module.serial == (module.name.split("_")[0] in chained), module.name
+        assert {key: getattr(module, key) for key in options} == options
 
 
 def test_lightweight_hrnet_exchanges_as_asked(monkeypatch):
@@ -86,4 +91,6 @@ def test_lightweight_hrnet_exchanges_as_asked(monkeypatch):
     )
     options = dict(exchange="all", order=(2, 1, 3, 4), groups=2)
     modules_of(lightweight_hrnet.LightweightHRNet(SCALING, **options))
-    assert calls == [([24, 32, 96, 264], *options.values())]
+    assert {(tuple(widths), *rest) for widths, *rest in calls} == {
+        ((24, 32, 96, 264), *options.values())
+    }

@@ -65,12 +65,13 @@ def exchange_pieces(
     Raises:
       ValueError: an order that is no permutation, or a map that cannot be cut into equal chunks.
     """
-    order = EXCHANGES[exchange] if order is None else tuple(order)
-    if sorted(order) != list(range(1, len(widths) + 1)):
+    order = EXCHANGES[exchange] if order is None else order
+    if not isinstance(order, Sequence) or sorted(order) != list(range(1, len(widths) + 1)):
         raise ValueError(f"CEM: order {order} must name each of the {len(widths)} maps once")
     given = [width // 2 if exchange == "half" else width for width in widths]
     for number, (width, part) in enumerate(zip(widths, given, strict=True), 1):
-        if groups < 1 or part % groups or (exchange == "half" and width % 2):
+        whole = isinstance(groups, int) and groups > 0
+        if not whole or part % groups or (exchange == "half" and width % 2):
             raise ValueError(
                 f"CEM: {exchange} of the {width} channels of A{number} cannot be cut into "
                 f"{groups} equal chunks"
@@ -148,7 +149,7 @@ class LiteConvModule(nn.Module):
         return ops.channel_shuffle(jnp.concatenate([first, second], axis=-1), groups=2)
 
 
-class LiteBackbone(nn.Module):
+class ConvBackbone(nn.Module):
     """[B,H,W,3] -> A1 ... A4 at 1/4, 1/8, 1/16, 1/32 (Table I, without its stem at full size).
 
     Attributes:
@@ -218,14 +219,26 @@ class LightweightHRNet(nn.Module):
         check_choice("lightweight_hrnet: exchange", self.exchange, EXCHANGES)
         check_choice("lightweight_hrnet: variant", self.variant, VARIANTS)
         check_choice("lightweight_hrnet: conv_init", self.conv_init, CONV_INIT)
+        if self.cem:
+            _, a1, a2, _, a3, _, a4 = self.backbone_widths
+            exchange_pieces((a1, a2, a3, a4), self.exchange, self.order, self.groups)
+        elif (self.exchange, self.order, self.groups) != ("half", None, 4):
+            raise ValueError(
+                "lightweight_hrnet: exchange, order and groups are the CEM's, they go with cem=True"
+            )
         super().__post_init__()
+
+    @property
+    def backbone_widths(self) -> tuple[int, ...]:
+        """Of its seven layers, EfficientNet's of that scaling."""
+        return tuple(scaled_width(row.features, self.scaling.width) for row in B0)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         check_images(x, 32, "lightweight_hrnet")
         layers = policy(self.conv_init, self.dtype, self.bn_axis)
-        maps = LiteBackbone(
-            tuple(scaled_width(row.features, self.scaling.width) for row in B0),
+        maps = ConvBackbone(
+            self.backbone_widths,
             self.variant,
             partial(layers["conv"], kernel_init=init.kaiming_fan_out),
             layers["norm"],

@@ -179,6 +179,10 @@ def test_wrong_options_are_refused():
         ({"variant": "projection"}, "did you mean 'proj'"),
         ({"conv_init": "he"}, "conv_init 'he' is unknown"),
         ({"cem": "off"}, "option 'cem' must be True or False, got 'off'"),
+        ({"order": 3}, "order 3 must name each of the 4 maps once"),
+        ({"order": (1, 2, 3)}, "each of the 4 maps once"),
+        ({"groups": 2.5}, "half of the 24 channels of A1 cannot be cut into 2.5 equal chunks"),
+        ({"cem": False, "groups": 2}, "they go with cem=True"),
     ):
         with pytest.raises(ValueError, match=message):
             jaxpose.create_model("lightweight_hrnet_r0", **option)

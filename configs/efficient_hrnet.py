@@ -8,10 +8,10 @@ The networks of Neff et al., EfficientHRNet: Efficient Scaling for Lightweight H
 Multi-Person Pose Estimation, 2020, and its public configurations, which are HigherHRNet's: Adam
 1e-3, 300 epochs (x0.1 at 200 and 260), mean squared error at both resolutions with sigma 2.
 Batches of 1, 6, 8, 10 and 48 pictures a device are published, not the number of devices: 32 is
-taken for all. The backbone starts from ImageNet's weights there and is frozen in a first part;
-here all is trained from random weights, without the backbone's stochastic depth of 0.2, which is
---config.model_options.drop_path=0.2. The authors publish nothing for CrowdPose: the same is
-taken.
+taken for all. The backbone has stochastic depth of 0.2; without it:
+--config.model_options.drop_path=0.0
+It starts from ImageNet's weights there and is frozen in a first part; here all is trained from
+random weights. The authors publish nothing for CrowdPose: the same is taken.
 
 Published scores, val2017, flip test:   h0   hm1   hm2   hm3   hm4
     side                               512   480   448   416   384
@@ -33,4 +33,5 @@ def get_config(variant=VARIANTS[0]):
     network, dataset = common.parts(variant, VARIANTS, common.CROWDS)
     config = common.higher(f"{SIDES[network]}x{SIDES[network]}", 32, dataset or "coco")
     config.model = f"efficient_hrnet_{network}"
+    config.model_options.drop_path = 0.2
     return config

@@ -6,7 +6,8 @@
 Reproduces the recipe of Li et al., Human Pose Estimation Based on Efficient and Lightweight
 High-Resolution Network (EL-HRNet), Sensors 2024.
 COCO: learning rate 1e-3, 300 epochs (x0.1 at 120, 170, 200 and 260), batch 16 on one device,
-rotation +-45, scale 0.65 to 1.35, flip. MPII: 1e-3, 210 epochs (170, 200), batch 8.
+rotation +-45, scale 0.65 to 1.35, flip. MPII: 1e-3, 210 epochs (170, 200), batch 8. Rotation and
+scale are drawn as in HRNet's code: normal, cut off at twice that angle and at these factors.
 The paper gives no more: optimiser (Adam; for MPII unsaid), loss weights, MPII's augmentation (+-30,
 0.75 to 1.25), sigma 2 and no warm-up are those of HRNet's code, which it builds on; weights are
 random. It names no half bodies, which that code has: --config.augment.half_body_prob=0.3

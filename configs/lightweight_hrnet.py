@@ -9,10 +9,12 @@ associative embedding). This is the recipe of EfficientHRNet, on which it builds
 HigherHRNet's: Adam 1e-3, 300 epochs (x0.1 at 200 and 260), mean squared error at both resolutions
 with sigma 2; a batch of 32 and random weights are our choice. rm3 is not in the paper.
 
-Scores in the paper, val2017:        r0   rm1   rm2   rm3
-    side                            512   480   448   416
-    AP without CEM (Table V)       55.2  49.0  45.4     -
-    AP with CEM (Table VI)            -     -  46.6     -
+Scores in the paper:                        r0   rm1   rm2   rm3
+    side                                   512   480   448   416
+    val2017 AP without CEM (Table V)      55.2  49.0  45.4     -
+    val2017 AP with CEM (Table VI)           -     -  46.6     -
+    test-dev AP without CEM               54.9  48.5  45.7     -
+    test-dev AP with CEM (Table VIII)        -     -  46.6     -
 All networks have the CEM; without it: --config.model_options.cem=False
 All channels exchanged (its rejected Table III): --config.model_options.exchange=all
 Another order of the maps: --config.model_options.order="(1, 2, 3, 4)"

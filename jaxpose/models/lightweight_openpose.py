@@ -183,7 +183,7 @@ class LightweightOpenPose(nn.Module):
         # PyTorch's initial values, but for biases, which start at zero, and for the backbone: there
         # He's, with which the maps of an untrained network do not vanish.
         conv = partial(Conv, kernel_init=init.torch_default, dtype=self.dtype)
-        kaiming = partial(conv, kernel_init=nn.initializers.he_normal())
+        kaiming = partial(conv, kernel_init=init.variance_scaling(2.0, "fan_in", "normal"))
         norm = partial(BatchNorm, axis_name=self.bn_axis)
         outputs = {"heatmaps": self.num_keypoints + 1, "pafs": 2 * self.limbs}
 

@@ -70,7 +70,6 @@ _LITE_README = "Lite-HRNet repository"
 _DITE_README = "Dite-HRNet repository"
 _CSW_PAPER = "Lite CSW-HRNet paper"
 _GIBI = "the same count in units of 2^30"
-_CUT = "parameters printed in millions are cut off, not rounded"
 _EL = (
     "Li et al., Human Pose Estimation Based on Efficient and Lightweight High-Resolution Network "
     "(EL-HRNet), Sensors 24, 2024"
@@ -83,7 +82,7 @@ _EFFICIENT = (
     "Neff et al., EfficientHRNet: Efficient Scaling for Lightweight High-Resolution Multi-Person "
     "Pose Estimation, 2020"
 )
-_TRUNCATED = "parameters printed truncated, not rounded"
+_TRUNCATED = "parameters are cut off in print, not rounded"
 _LIGHTWEIGHT = (
     "Liao et al., Lightweight HRNet: A Lightweight Network for Bottom-Up Human Pose Estimation, "
     "Engineering Letters 32, 2024"
@@ -415,7 +414,7 @@ MODELS = (
             _LITE_README,
             ("coco", (256, 192), 17, 0.7, 194.8 / 1024, "AP", 62.8),
             ("mpii", (256, 256), 16, 0.7, 259.6 / 1024, "PCKh", 85.3),
-            note=_CUT,
+            note=_TRUNCATED,
         ),
     ),
     ModelInfo(
@@ -440,7 +439,7 @@ MODELS = (
             ("coco", (256, 192), 17, 1.1, 209.8 / 1024, "AP", 65.9),
             ("coco", (384, 288), 17, 1.1, 471.8 / 1024, "AP", 69.0),
             ("mpii", (256, 256), 16, 1.1, 279.5 / 1024, "PCKh", 87.0),
-            note=_CUT,
+            note=_TRUNCATED,
         ),
     ),
     ModelInfo(
@@ -453,7 +452,7 @@ MODELS = (
             ("coco", (256, 192), 17, 1.8, 329.8 / 1024, "AP", 68.3),
             ("coco", (384, 288), 17, 1.8, 741.7 / 1024, "AP", 71.5),
             ("mpii", (256, 256), 16, 1.8, 439.5 / 1024, "PCKh", 87.6),
-            note=_CUT,
+            note=_TRUNCATED,
         ),
     ),
     ModelInfo(

@@ -59,6 +59,10 @@ Numbers of these papers' tables that belong to no network here:
 * Lite-HRNet-30 and Dite-HRNet-30 as WLitePose compares with them (Tables IV and V: 1.8 M, 2.4 G at
   256x256 and 7.2 G at 448x448). They are called top-down there, but the networks above have 0.4 and
   1.3 G for a person; what was put on them, and how people were found, is not said.
+* Large or older networks that the papers compare with and this library does not have: Hourglass and
+  HRNet-W32 with associative embedding, PifPaf, PersonLab and OpenPose (Lightweight HRNet, Table
+  VIII); SimpleBaseline of ResNet-152 (Lite CSW-HRNet, Table 3); ScaleNAS, Stacked Hourglass and
+  Hourglass with U-Net (EL-HRNet, Tables 2 and 4).
 * WLitePose's ablations: [wlitepose.md](wlitepose.md)."""
 
 

@@ -47,16 +47,54 @@ def test_detections_are_found_by_the_number_in_the_name_and_cut_at_the_score(tmp
     np.testing.assert_array_equal(boxes.of(tmp_path / "b.png"), [[9, 9, 9, 9]])
 
 
+BOX = [1, 2, 3, 4]
+
+
+def record(bbox, **others):
+    return {"image_id": 1, "bbox": bbox} | others
+
+
+def dataset(image):
+    return {"images": [image], "annotations": []}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([{"image_id": 1, "bbox": [1, 2, 3]}], "record 0 has no 'bbox' of four numbers"),
-        ([{"bbox": [1, 2, 3, 4]}], "record 0 names no picture"),
+        ([record([1, 2, 3])], "detection number 0: bbox must be 4 finite numbers"),
+        ([record(None)], "detection number 0: bbox must be 4 finite numbers .*, not None"),
+        ([record(["a", 2, 3, 4])], "detection number 0: bbox must be 4 finite numbers"),
+        ([record(BOX), record([1, 2, 0, 4])], "detection number 1: box .* is empty"),
+        ([record([1, 2, 3, -4])], "detection number 0: box .* is empty"),
+        ([{"image_id": 1}], "detection number 0: lacks 'bbox'"),
+        ([record(BOX, score="high")], "detection number 0: score must be a finite number"),
+        ([{"bbox": BOX}], "detection number 0: names no picture"),
+        ([record(BOX, image_id=[1])], "detection number 0: image_id must be an integer or a name"),
+        ([record(BOX, file_name=5)], "detection number 0: file_name must be a name, not 5"),
+        ([record(BOX), 3], "detection number 1: must be an object"),
+        ({"annotations": [record(None, id=8)]}, "annotation 8: bbox must be"),
+        (dataset({"file_name": "a.jpg"}), "image number 0: lacks 'id'"),
+        (dataset({"id": 7}), "image 7: lacks 'file_name'"),
+        (dataset({"id": 7, "file_name": None}), "image 7: file_name must be a name, not None"),
+        (dataset({"id": [7], "file_name": "a.jpg"}), "id must be an integer or a name, not"),
+        (dataset("a.jpg"), "image number 0: must be an object"),
+        ({"images": 1, "annotations": []}, "file: must be a list of boxes, or an object"),
+        ({"images": [], "annotations": {}}, "file: must be a list of boxes, or an object"),
+        ({"images": []}, "file: must be a list of boxes, or an object"),
+        (None, "file: must be a list of boxes, or an object"),
+        (3, "file: must be a list of boxes, or an object"),
     ],
 )
 def test_unusable_box_records_are_named(tmp_path, content, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"boxes\.json: .*{message}"):
         person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
+
+
+def test_empty_boxes_that_are_left_out_anyway_do_not_matter(tmp_path):
+    empty = [0, 0, 0, 0]
+    content = [record(empty, iscrowd=1), record(empty, score=0.1), record(BOX, score=0.3)]
+    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
+    np.testing.assert_array_equal(boxes.of(tmp_path / "1.jpg"), [BOX])
 
 
 def test_a_box_file_that_is_not_json_is_named(tmp_path):

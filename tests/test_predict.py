@@ -169,6 +169,7 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     photograph(folder / "a.jpg")
     photograph(folder / "b.jpg", turned=True)
     (folder / "c.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "d.jpg").symlink_to(tmp_path / "gone.jpg")
     boxes = [{"file_name": "a.jpg", "bbox": [10, 5, 40, 50]}] * 3
     box_file = write_json(tmp_path / "boxes.json", boxes)
     arguments = ["predict", str(runs[0]), str(folder), "-o", str(output), "--batch", "2"]
@@ -179,7 +180,9 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert len(written["annotations"]) == 3
     # The same box three times, over two calls of the network: the same pose.
     assert len({json.dumps(a["keypoints"]) for a in written["annotations"]}) == 1
-    assert "skipped" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"skipped {folder / 'c.jpg'}: " in text and f"skipped {folder / 'd.jpg'}: " in text
+    assert "No such file" in text and "3 people, 2 pictures skipped" in text
     assert cv2.imread(str(output / "b.jpg")).shape == (90, 60, 3)  # upright, as people see it
 
     assert cli.main([*arguments, "--no-flip"]) == 0  # the whole picture as one person

@@ -191,6 +191,17 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert (output / "a.jpg").is_file()
 
 
+def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
+    photograph(tmp_path / "a.jpg")
+    output = tmp_path / "out"
+    output.write_text("mine")
+    assert cli.main(["predict", str(runs[0]), str(tmp_path / "a.jpg"), "-o", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxpose predict: ") and error.count("\n") == 1
+    assert "File exists" in error and str(output) in error
+    assert output.read_text() == "mine"
+
+
 def test_pictures_and_boxes_of_another_kind_are_refused(runs):
     topdown, bottomup = runs
     pose = Pose(topdown)

@@ -22,7 +22,11 @@ VERBS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the verb, runs it, and turns bad input into one line on stderr and exit status 2."""
+    """Parses the verb and runs it.
+
+    Bad input, and files that cannot be read or written, become one line on stderr and exit status 2
+    (JAXPOSE_TRACEBACK=1 shows where it was raised).
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="jaxpose", description="Lightweight pose estimation")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -37,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     memory.keep_freed()
     try:
         return module.run(args) or 0
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("JAXPOSE_TRACEBACK"):
             raise
         print(f"jaxpose {args.verb}: {error}", file=sys.stderr)

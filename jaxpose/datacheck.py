@@ -56,8 +56,14 @@ def run(args: argparse.Namespace) -> int:
         if any(problem.fatal for problem in found):
             bad = True
             continue
-        pictures = Path(args.images) if args.images else find_images(folder, path)
-        dataset = annotations.load(path, image_dir=pictures)
+        try:
+            pictures = Path(args.images) if args.images else find_images(folder, path)
+            dataset = annotations.load(path, image_dir=pictures)
+        except annotations.AnnotationError as error:
+            # What only the whole file tells, such as that nobody in it can be used.
+            _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
+            bad = True
+            continue
         print(describe(dataset))
         if args.detections:
             boxes = annotations.check(args.detections, dataset)
@@ -107,6 +113,7 @@ def find_images(folder: Path, path: Path) -> Path:
 
     Raises:
       ValueError: none of the folders nearby holds any of them.
+      AnnotationError: the file cannot be loaded.
     """
     # Loaded with a folder that certainly exists, to know the names of the pictures.
     dataset = annotations.load(path, image_dir=path.parent)

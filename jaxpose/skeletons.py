@@ -230,6 +230,15 @@ def get(name: str) -> Skeleton:
     return _BUILT_IN[name]
 
 
+def category_with_joints(categories: Any) -> Mapping[str, Any] | None:
+    """The first of a COCO file's `categories` that has joints, which is that of its people.
+
+    None when there is none, or when `categories` is no list.
+    """
+    found = categories if isinstance(categories, list) else []
+    return next((c for c in found if isinstance(c, dict) and c.get("keypoints")), None)
+
+
 def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
     """The skeleton of one entry of `categories` in a COCO-format annotation file.
 

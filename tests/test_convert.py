@@ -258,6 +258,21 @@ def test_skeleton_of_an_unusual_joint_count(tmp_path):
     assert command.choose_skeleton(str(file), 3).joints == ("a", "b", "c")
 
 
+def test_skeleton_of_a_file_is_that_of_the_first_category_with_joints(tmp_path):
+    file = tmp_path / "train.json"
+    first, second = {"id": 1, "name": "car"}, {"id": 2, "name": "p", "keypoints": ["a", "b", "c"]}
+    file.write_text(json.dumps({"categories": [first, second, {"keypoints": ["d", "e", "f"]}]}))
+    assert command.choose_skeleton(str(file), 3).joints == ("a", "b", "c")
+    for categories in ([], [first], {"0": second}, None):
+        file.write_text(json.dumps({"categories": categories}))
+        with pytest.raises(ValueError, match=r"train\.json: categories: none has joint names"):
+            command.choose_skeleton(str(file), 3)
+    for content in ("{", "[]", "{}"):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=r"train\.json: no COCO categories can be read"):
+            command.choose_skeleton(str(file), 3)
+
+
 def test_options_are_literals_or_words():
     assert command.parse_option("width=0.5") == ("width", 0.5)
     assert command.parse_option("hard_sigmoid=hard_sigmoid_v1")[1] == "hard_sigmoid_v1"

@@ -70,6 +70,21 @@ def test_all_problems_are_printed_and_status_is_one(tmp_path, capsys):
     assert "train.json: annotation 2: no visible joints (skipped)" in text
 
 
+def test_a_file_without_a_usable_person_does_not_hide_the_next(tmp_path, capsys):
+    data = write(tmp_path, count=2, name="a.json")
+    for record in data["annotations"]:
+        record["keypoints"] = [0] * 9
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    data = write(tmp_path, name="b.json")
+    data["annotations"][0]["image_id"] = 77
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    for images in ((), ("--images", str(tmp_path / "images"))):
+        assert check(tmp_path, "-o", "", *images) == 1
+        text = capsys.readouterr().out
+        assert "    a.json: annotations: no usable person (2 without visible joints)\n" in text
+        assert "    b.json: annotation 0: unknown image id 77\n" in text
+
+
 def test_many_like_problems_are_shortened(tmp_path, capsys):
     data = write(tmp_path, count=30)
     for record in data["annotations"]:

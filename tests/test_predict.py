@@ -47,16 +47,54 @@ def test_detections_are_found_by_the_number_in_the_name_and_cut_at_the_score(tmp
     np.testing.assert_array_equal(boxes.of(tmp_path / "b.png"), [[9, 9, 9, 9]])
 
 
+BOX = [1, 2, 3, 4]
+
+
+def record(bbox, **others):
+    return {"image_id": 1, "bbox": bbox} | others
+
+
+def dataset(image):
+    return {"images": [image], "annotations": []}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([{"image_id": 1, "bbox": [1, 2, 3]}], "record 0 has no 'bbox' of four numbers"),
-        ([{"bbox": [1, 2, 3, 4]}], "record 0 names no picture"),
+        ([record([1, 2, 3])], "detection number 0: bbox must be 4 finite numbers"),
+        ([record(None)], "detection number 0: bbox must be 4 finite numbers .*, not None"),
+        ([record(["a", 2, 3, 4])], "detection number 0: bbox must be 4 finite numbers"),
+        ([record(BOX), record([1, 2, 0, 4])], "detection number 1: box .* is empty"),
+        ([record([1, 2, 3, -4])], "detection number 0: box .* is empty"),
+        ([{"image_id": 1}], "detection number 0: lacks 'bbox'"),
+        ([record(BOX, score="high")], "detection number 0: score must be a finite number"),
+        ([{"bbox": BOX}], "detection number 0: names no picture"),
+        ([record(BOX, image_id=[1])], "detection number 0: image_id must be an integer or a name"),
+        ([record(BOX, file_name=5)], "detection number 0: file_name must be a name, not 5"),
+        ([record(BOX), 3], "detection number 1: must be an object"),
+        ({"annotations": [record(None, id=8)]}, "annotation 8: bbox must be"),
+        (dataset({"file_name": "a.jpg"}), "image number 0: lacks 'id'"),
+        (dataset({"id": 7}), "image 7: lacks 'file_name'"),
+        (dataset({"id": 7, "file_name": None}), "image 7: file_name must be a name, not None"),
+        (dataset({"id": [7], "file_name": "a.jpg"}), "id must be an integer or a name, not"),
+        (dataset("a.jpg"), "image number 0: must be an object"),
+        ({"images": 1, "annotations": []}, "file: must be a list of boxes, or an object"),
+        ({"images": [], "annotations": {}}, "file: must be a list of boxes, or an object"),
+        ({"images": []}, "file: must be a list of boxes, or an object"),
+        (None, "file: must be a list of boxes, or an object"),
+        (3, "file: must be a list of boxes, or an object"),
     ],
 )
 def test_unusable_box_records_are_named(tmp_path, content, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"boxes\.json: .*{message}"):
         person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
+
+
+def test_empty_boxes_that_are_left_out_anyway_do_not_matter(tmp_path):
+    empty = [0, 0, 0, 0]
+    content = [record(empty, iscrowd=1), record(empty, score=0.1), record(BOX, score=0.3)]
+    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
+    np.testing.assert_array_equal(boxes.of(tmp_path / "1.jpg"), [BOX])
 
 
 def test_a_box_file_that_is_not_json_is_named(tmp_path):
@@ -131,6 +169,7 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     photograph(folder / "a.jpg")
     photograph(folder / "b.jpg", turned=True)
     (folder / "c.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "d.jpg").symlink_to(tmp_path / "gone.jpg")
     boxes = [{"file_name": "a.jpg", "bbox": [10, 5, 40, 50]}] * 3
     box_file = write_json(tmp_path / "boxes.json", boxes)
     arguments = ["predict", str(runs[0]), str(folder), "-o", str(output), "--batch", "2"]
@@ -141,13 +180,26 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert len(written["annotations"]) == 3
     # The same box three times, over two calls of the network: the same pose.
     assert len({json.dumps(a["keypoints"]) for a in written["annotations"]}) == 1
-    assert "skipped" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"skipped {folder / 'c.jpg'}: " in text and f"skipped {folder / 'd.jpg'}: " in text
+    assert "No such file" in text and "3 people, 2 pictures skipped" in text
     assert cv2.imread(str(output / "b.jpg")).shape == (90, 60, 3)  # upright, as people see it
 
     assert cli.main([*arguments, "--no-flip"]) == 0  # the whole picture as one person
     again = json.loads((output / "predictions.json").read_text())
     assert [a["bbox"] for a in again["annotations"]] == [[0, 0, 90, 60], [0, 0, 60, 90]]
     assert (output / "a.jpg").is_file()
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
+    photograph(tmp_path / "a.jpg")
+    output = tmp_path / "out"
+    output.write_text("mine")
+    assert cli.main(["predict", str(runs[0]), str(tmp_path / "a.jpg"), "-o", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxpose predict: ") and error.count("\n") == 1
+    assert "File exists" in error and str(output) in error
+    assert output.read_text() == "mine"
 
 
 def test_pictures_and_boxes_of_another_kind_are_refused(runs):

@@ -177,6 +177,16 @@ def test_report_shows_stages_total_and_published():
     assert "3.1M params, 0.58 G (mmcv), coco AP 65.8" in text
 
 
+def test_joints_are_by_default_those_of_the_zoo(capsys):
+    parser = argparse.ArgumentParser()
+    summary.add_arguments(parser)
+    assert summary.run(parser.parse_args(["lightweight_openpose"])) == 0
+    text = capsys.readouterr().out
+    assert "18 keypoints" in text and "4,091,698" in text and "coco AP 42.8" in text
+    assert summary.run(parser.parse_args(["hwl_mobilenetv3"])) == 0
+    assert "17 keypoints" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words,message",
     [

@@ -32,9 +32,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
             found.append(Problem(path, key, "must be a list"))
     if found:
         return None, found
-    category = next(
-        (c for c in data["categories"] if isinstance(c, dict) and c.get("keypoints")), None
-    )
+    category = skeletons.category_with_joints(data["categories"])
     if category is None:
         return None, [Problem(path, "categories", "none has joint names under 'keypoints'")]
     if not is_int(category.get("id")):

@@ -150,9 +150,12 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
         skeleton = _BY_COUNT[num_keypoints]
     elif choice.endswith(".json"):
         try:
-            category = json.loads(pathlib.Path(choice).read_text())["categories"][0]
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"{choice}: no COCO category can be read from it ({error})") from None
+            categories = json.loads(pathlib.Path(choice).read_text())["categories"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{choice}: no COCO categories can be read ({error})") from None
+        category = skeletons.category_with_joints(categories)
+        if category is None:
+            raise ValueError(f"{choice}: categories: none has joint names under 'keypoints'")
         skeleton = skeletons.from_coco_category(category)
     else:
         skeleton = skeletons.get(choice)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.annotations.records import is_int, is_number, label, missing_keys, numbers
 from jaxpose.predict.people import People
 
 # On either side of the joints' extent, share of it. An annotated box of COCO is about that much
@@ -49,8 +50,12 @@ class Boxes:
     ([{"bbox", "score", "file_name" or "image_id"}]). A record without a file name belongs to the
     picture whose name is its image_id, as in COCO: image 785 is 000000000785.jpg.
 
+    Boxes that are marked as a crowd or whose score is below `threshold` are left out.
+
     Raises:
-        ValueError: not JSON, or a record without a box of four numbers.
+        ValueError: not JSON, none of these forms, or a record that names no picture, has no box
+            (x, y, w, h) of four numbers, or has an empty one and is not left out. One line with the
+            file, the record and the rule.
     """
 
     def __init__(self, path: str | pathlib.Path, threshold: float = 0.0):
@@ -58,25 +63,72 @@ class Boxes:
             content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read as JSON: {error}") from None
-        names: dict[Any, str] = {}
-        records = content
+        kind, images, records = "detection", [], content
         if isinstance(content, dict):
-            names = {image["id"]: image["file_name"] for image in content.get("images", [])}
-            records = content.get("annotations", [])
+            kind, images = "annotation", content.get("images", [])
+            records = content.get("annotations")
+        if not isinstance(images, list) or not isinstance(records, list):
+            raise ValueError(
+                f"{path}: file: must be a list of boxes, or an object with the lists 'images' and "
+                "'annotations'"
+            )
+        names: dict[int | str, str] = {}
+        for index, image in enumerate(images):
+            rule = _malformed_image(image)
+            if rule:
+                raise ValueError(f"{path}: {label('image', index, image)}: {rule}")
+            names[image["id"]] = image["file_name"]
         self._by_name: dict[str, list[list[float]]] = {}
-        for number, record in enumerate(records):
-            box = record.get("bbox", ())
-            if len(box) != 4:
-                raise ValueError(f"{path}: record {number} has no 'bbox' of four numbers")
-            if record.get("iscrowd") or record.get("score", 1.0) < threshold:
-                continue
-            name = record.get("file_name") or names.get(record.get("image_id"))
-            if name is None and "image_id" not in record:
-                raise ValueError(f"{path}: record {number} names no picture (file_name, image_id)")
+        for index, record in enumerate(records):
+            rule = _malformed_box(record)
+            if rule is None:
+                if record.get("iscrowd") or record.get("score", 1.0) < threshold:
+                    continue
+                if min(record["bbox"][2:]) <= 0:
+                    rule = f"box {record['bbox']} is empty: width and height must be positive"
+            if rule:
+                raise ValueError(f"{path}: {label(kind, index, record)}: {rule}")
+            name = record.get("file_name") or names.get(record["image_id"])
             key = pathlib.Path(name).stem if name else str(record["image_id"])
-            self._by_name.setdefault(key.lstrip("0") or "0", []).append(list(map(float, box)))
+            box = list(map(float, record["bbox"]))
+            self._by_name.setdefault(key.lstrip("0") or "0", []).append(box)
 
     def of(self, picture: pathlib.Path) -> np.ndarray:
         """Boxes [N, 4] of a picture, N = 0 when the file has none."""
         found = self._by_name.get(picture.stem.lstrip("0") or "0", [])
         return np.asarray(found, np.float32).reshape(-1, 4)
+
+
+def _malformed_image(image: Any) -> str | None:
+    """What is wrong with the form of a picture's record."""
+    rule = missing_keys(image, ("id", "file_name"))
+    if rule:
+        return rule
+    if not _is_identity(image["id"]):
+        return f"id must be an integer or a name, not {image['id']!r}"
+    if not isinstance(image["file_name"], str) or not image["file_name"]:
+        return f"file_name must be a name, not {image['file_name']!r}"
+    return None
+
+
+def _malformed_box(record: Any) -> str | None:
+    """What is wrong with the form of a box's record; an empty box has the right form."""
+    rule = missing_keys(record, ("bbox",))
+    if rule:
+        return rule
+    if not numbers(record["bbox"], 4):
+        return f"bbox must be 4 finite numbers (x, y, w, h), not {record['bbox']!r}"
+    if not is_number(record.get("score", 1.0)):
+        return f"score must be a finite number, not {record['score']!r}"
+    name, identity = record.get("file_name"), record.get("image_id")
+    if name:
+        return None if isinstance(name, str) else f"file_name must be a name, not {name!r}"
+    if identity is None:
+        return "names no picture (file_name, image_id)"
+    if not _is_identity(identity):
+        return f"image_id must be an integer or a name, not {identity!r}"
+    return None
+
+
+def _is_identity(value: Any) -> bool:
+    return is_int(value) or isinstance(value, str)

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             # People look at a telephone's picture upright: here, unlike in datasets whose
             # annotations are in stored pixels, the EXIF orientation counts.
             image = images.decode(picture.read_bytes(), upright=True)
-        except images.ImageError as error:
+        except (OSError, images.ImageError) as error:
             print(f"skipped {picture}: {error}")
             continue
         people = predict(picture, image)
@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{target}: {len(people)} people")
     file = output / "predictions.json"
     write_atomic(file, json.dumps(coco_document(records, pose.skeleton)))
-    print(f"{file}: {sum(len(people) for *_, people in records)} people")
+    skipped = len(pictures) - len(records)
+    people = sum(len(people) for *_, people in records)
+    print(f"{file}: {people} people" + (f", {skipped} pictures skipped" if skipped else ""))
     return 0 if records else 1
 
 

@@ -13,7 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose summary`."""
     parser.add_argument("model", metavar="MODEL", help="a name listed by `jaxpose models`")
     parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
-    parser.add_argument("--keypoints", type=int, default=17, metavar="K", help="joints (17)")
+    parser.add_argument(
+        "--keypoints",
+        type=int,
+        metavar="K",
+        help="joints of the network (default: COCO's 17, with part affinity fields 18, as the neck "
+        "is one of them)",
+    )
     parser.add_argument(
         "--convention", default="true", metavar="|".join(CONVENTIONS), help="how to count (true)"
     )
@@ -22,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     size = parse_size(args.size) if args.size else None
-    print(report(args.model, size, args.keypoints, args.convention))
+    joints = args.keypoints
+    if joints is None:
+        joints = models.network_joints(args.model, 17)
+    print(report(args.model, size, joints, args.convention))
     return 0
 
 

@@ -186,13 +186,13 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
     file = tmp_path / "weights.pth"
     torch.save({"meta": {}, "state_dict": {k: torch.tensor(v) for k, v in state.items()}}, file)
     folder = tmp_path / "run"
-    assert command.run(parse(name, file, "-o", folder, "--size", "256x256")) == 0
+    assert command.run(parse(name, file, "-o", folder, "--size", "256x256", "--sigma", "3")) == 0
 
     from jaxpose.training import runs
 
     config, model, variables, skeleton = runs.load_run(folder)
     assert (config.model, tuple(config.input_size)) == (name, (256, 256))
-    assert (config.eval.metric, config.eval.decode) == ("mpii", "quarter")
+    assert (config.eval.metric, config.eval.decode, config.sigma) == ("mpii", "quarter", 3.0)
     assert (skeleton.name, model.num_keypoints) == ("mpii", 16)
     jax.tree.map(
         np.testing.assert_array_equal,
@@ -220,6 +220,19 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
     assert (skeleton.name, model.num_keypoints) == ("crowdpose", 14)
     kernel = variables["params"]["head"]["fusion_1"]["raw"]["transposed_kernel"]
     np.testing.assert_array_equal(kernel[0, 3], state["deconv_raw.1.weight"][:, :, 3, 0])
+
+
+@pytest.mark.parametrize(
+    "words,message",
+    [
+        (("el_hrnet_w32",), "no public PyTorch checkpoint"),
+        ((NAMES[0], "--size", "250x190"), "multiples of 32; the nearest is 256x192"),
+        (("lightweight_openpose", "--size", "368x372"), "multiples of 8; the nearest is 368x368"),
+    ],
+)
+def test_what_cannot_be_imported_is_told_before_the_file_is_read(tmp_path, words, message):
+    with pytest.raises(ValueError, match=message):
+        command.run(parse(*words, tmp_path / "no.pth", "-o", tmp_path / "run"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ LAYERS = {
         "memory",
         "settings",
     },
-    "convert": {"models", "ops", "codecs", "skeletons", "training"},
+    "convert": {"models", "ops", "codecs", "skeletons", "geometry", "training"},
     "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
 }
 TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import models, skeletons
+from jaxpose import geometry, models, skeletons
 from jaxpose.codecs import associative_embedding, part_affinity
 from jaxpose.convert import names
-from jaxpose.convert.state_dict import from_torch
+from jaxpose.convert.state_dict import check_convertible, from_torch
 from jaxpose.models.sizes import parse_size
 
 _PICTURES = {"batch_size": 8, "scales": (1.0,), "sizing": "short_side"}
@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path, required=True)
     parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
     parser.add_argument(
+        "--sigma",
+        type=float,
+        help="of the Gaussian targets it was trained on (default: 2 heatmap pixels; those of "
+        "HRNet and Lite-HRNet at 384x288 have 3)",
+    )
+    parser.add_argument(
         "--skeleton",
         metavar="NAME|FILE.json",
         help="coco, mpii, crowdpose or a COCO-format annotation file (default: by joint count)",
@@ -64,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Reads, converts and writes; prints what was written."""
     # Orbax takes a second to import, which a misspelt model name should not have to wait for.
     info = models.info(args.model)
+    check_convertible(args.model)
+    size = input_size(args.size, info)
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
@@ -77,20 +85,31 @@ def run(args: argparse.Namespace) -> int:
         "paradigm": info.paradigm,
         "model": args.model,
         "model_options": options,
-        "input_size": parse_size(args.size) if args.size else info.input_size,
+        "input_size": size,
         "dtype": "float32",
         "ops": "auto",
         "batch_norm": "device",
-        "sigma": 7.0 if info.paradigm == "part_affinity" else 2.0,
+        "sigma": args.sigma or (7.0 if info.paradigm == "part_affinity" else 2.0),
         "eval": _EVAL[info.paradigm] | {"metric": metric},
     }
     from jaxpose.training import runs
 
     runs.write_run(args.output, config, skeleton, variables)
-    size = "x".join(map(str, config["input_size"]))
-    print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {size}")
+    pixels = "x".join(map(str, size))
+    print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {pixels}")
     print(f"score it with: python eval.py --workdir={args.output} --config=RECIPE")
     return 0
+
+
+def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
+    """(H, W) of "HxW", by default the paper's; ValueError unless the network takes it."""
+    if text is None:
+        return info.input_size
+    size, step = parse_size(text), geometry.INPUT_STEPS[info.paradigm]
+    if any(side % step for side in size):
+        near = "x".join(str(max(step, step * round(side / step))) for side in size)
+        raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")
+    return size
 
 
 def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -106,7 +125,8 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise ImportError(
-            'reading a .pth file needs PyTorch: pip install "jaxpose[torch]"'
+            "reading a .pth file needs PyTorch: pip install torch "
+            "--index-url https://download.pytorch.org/whl/cpu"
         ) from None
     if not path.is_file():
         raise ValueError(f"{path}: no such file")

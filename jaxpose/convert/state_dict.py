@@ -51,7 +51,7 @@ def from_torch(
         the key and the nearest one), or no public checkpoint of this model exists.
     """
     model = models.create_model(name, num_keypoints, **overrides)
-    _check_convertible(name)
+    check_convertible(name)
     # The weights do not depend on the size; 64 is valid for every model.
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
@@ -84,7 +84,7 @@ def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np
     The head is called `head.`; every batch norm gets its `num_batches_tracked` (0).
     """
     models.info(name)  # an unknown name is refused with the nearest one
-    _check_convertible(name)
+    check_convertible(name)
     result = {}
     collections = {key: variables[key] for key in ("params", "batch_stats")}
     for path, value in jax.tree_util.tree_leaves_with_path(collections):
@@ -100,7 +100,8 @@ def _torch_key(name: str, path: tuple) -> str:
     return f"{names.torch_module(name, tuple(modules))}.{_LEAVES[leaf]}"
 
 
-def _check_convertible(name: str) -> None:
+def check_convertible(name: str) -> None:
+    """Raises ValueError unless keys of a PyTorch checkpoint are known for this model."""
     if name not in names.RENAMES:
         raise ValueError(f"{name}: there is no public PyTorch checkpoint whose keys it could have")
 

@@ -137,6 +137,19 @@ class ConvNormAct(nn.Module):
         return x if self.act is None else ops.activation(x, kind=self.act)
 
 
+class Deconv(nn.Module):
+    """Transposed convolution, batch norm, ReLU: [B,h,w,C] -> [B,2h,2w,features]."""
+
+    features: int
+    deconv: ModuleDef
+    norm: ModuleDef
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = self.norm(name="bn")(self.deconv(self.features, name="deconv")(x), train)
+        return ops.activation(x, kind="relu")
+
+
 def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 

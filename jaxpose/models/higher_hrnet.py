@@ -13,23 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose import ops
-from jaxpose.layers import ModuleDef, check_choice, check_images, init, repeat
+from jaxpose.layers import Deconv, ModuleDef, check_choice, check_images, init, repeat
 from jaxpose.models.hrnet import CONV_INIT, HRBackbone, Layout, policy
 from jaxpose.models.resnet import BasicBlock
-
-
-class Deconv(nn.Module):
-    """4x4 transposed convolution of stride 2, batch norm, ReLU: [B,h,w,C] -> [B,2h,2w,features]."""
-
-    features: int
-    deconv: ModuleDef
-    norm: ModuleDef
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = self.norm(name="bn")(self.deconv(self.features, name="deconv")(x), train)
-        return ops.activation(x, kind="relu")
 
 
 class HigherHead(nn.Module):
@@ -70,7 +56,7 @@ class HigherHRNet(nn.Module):
     Attributes:
       layout: widths and repeats.
       num_keypoints: K.
-      conv_init: "paper" = N(0, 0.001), or "kaiming".
+      conv_init: "paper" = N(0, 0.001), or "kaiming", for all but the last layers.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

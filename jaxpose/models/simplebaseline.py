@@ -13,12 +13,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose import ops
 from jaxpose.layers import (
     BatchNorm,
     Conv,
     ConvTranspose,
-    ModuleDef,
+    Deconv,
     check_choice,
     check_images,
     init,
@@ -30,18 +29,6 @@ from jaxpose.models.shufflenet_v2 import CHANNELS, ShuffleNetV2
 
 DECONV_INIT = ("paper", "kaiming")
 HARD_SIGMOID = ("hard_sigmoid", "hard_sigmoid_v1")
-
-
-class Deconv(nn.Module):
-    """4x4 transposed convolution to 256 channels, stride 2, batch norm, ReLU."""
-
-    deconv: ModuleDef
-    norm: ModuleDef
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = self.norm(name="bn")(self.deconv(256, name="deconv")(x), train)
-        return ops.activation(x, kind="relu")
 
 
 class DeconvHead(nn.Module):
@@ -58,7 +45,7 @@ class DeconvHead(nn.Module):
         kernel = init.normal_small if self.deconv_init == "paper" else init.kaiming_transposed(2)
         deconv = partial(ConvTranspose, kernel_init=kernel, dtype=self.dtype)
         for number in (1, 2, 3):
-            x = Deconv(deconv, norm, name=f"deconv{number}")(x, train)
+            x = Deconv(256, deconv, norm, name=f"deconv{number}")(x, train)
         return Conv(
             self.num_keypoints,
             use_bias=True,

@@ -15,8 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init, repeat
-from jaxpose.models.higher_hrnet import Deconv
+from jaxpose.layers import ConvNormAct, Deconv, ModuleDef, check_choice, check_images, init, repeat
 from jaxpose.models.hrnet import CONV_INIT, policy
 from jaxpose.models.hwl import HARD_SIGMOID
 from jaxpose.models.mobilenet_v3 import InvertedResidual, Row

@@ -34,8 +34,9 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     flat = flatten(config)
     for table in (rules.COMMON, rules.PARADIGMS[config.paradigm]):
         rules.check_rules(flat, table)
-    if not flat["ema_decay"] < 1:
-        raise ConfigError("config.ema_decay=1 would never move; use less, e.g. 0.999, or 0 for off")
+    for key, hint in (("ema_decay", ", or 0 for off"), ("optimizer.b1", ""), ("optimizer.b2", "")):
+        if not flat[key] < 1:
+            raise ConfigError(f"config.{key}=1 would never move; use less, e.g. 0.999{hint}")
     rules.check_size(config.input_size, geometry.INPUT_STEPS[config.paradigm])
     if training:
         rules.check_batch("batch_size", config.batch_size, devices, config.accumulate)

@@ -32,7 +32,7 @@ COMMON = Rules(
         "data.storage": ("files", "tfds"),
     },
     "batch_size accumulate epochs sigma optimizer.learning_rate optimizer.eps keep log_every "
-    "eval.batch_size data.workers data.prefetch",
+    "eval.batch_size data.workers data.prefetch distributed.timeout",
     "seed checkpoint_every eval_every optimizer.weight_decay optimizer.clip_norm "
     "schedule.warmup_steps schedule.gamma data.limit max_bad_fraction augment.rotation "
     "distributed.hosts",
@@ -49,7 +49,8 @@ PARADIGMS = {
         },
         "",
         "augment.scale augment.shift augment.half_body_min",
-        "augment.half_body_prob augment.rotation_prob augment.shift_prob eval.oks_nms",
+        "augment.half_body_prob augment.rotation_prob augment.shift_prob eval.rescore_threshold "
+        "eval.oks_nms",
     ),
     "bottomup": Rules(
         {

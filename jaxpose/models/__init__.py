@@ -91,8 +91,8 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
       of every stage. Its collections are `params` and `batch_stats`.
 
     Raises:
-      ValueError: unknown name or override (the nearest one is named), a switch that is neither
-        True nor False, or num_keypoints < 1.
+      ValueError: unknown name or override (the nearest one is named), a value of another type than
+        the switch has, or num_keypoints < 1.
     """
     check_choice("model", name, _CONSTRUCTORS)
     constructor = _CONSTRUCTORS[name]
@@ -100,8 +100,7 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
     options = [o for o in parameters if o not in _NOT_OPTIONS]
     for option, value in overrides.items():
         check_choice(f"{name}: option", option, options)
-        if not isinstance(value, _SWITCHES.get(parameters[option].annotation, object)):
-            raise ValueError(f"{name}: option {option!r} must be True or False, got {value!r}")
+        _check_type(name, option, parameters[option].annotation, value)
     if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
         raise ValueError(f"{name}: num_keypoints must be a positive integer, got {num_keypoints!r}")
     return constructor(num_keypoints=num_keypoints, **overrides)
@@ -141,8 +140,24 @@ def network_joints(name: str, joints: int) -> int:
 
 # `num_keypoints` is an argument of its own; the others belong to flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
-# Annotations of options that are on or off. Any word, "off" too, would count as True.
-_SWITCHES = {"bool": bool, "bool | None": bool | None}
+
+# What options of these annotations must be. Unchecked, any word, "off" too, would count as True,
+# and a word for a number would end in an error of Python's inside the network.
+_TYPES = {
+    "bool": (bool, "True or False"),
+    "int": (int, "a whole number"),
+    "float": (int | float, "a number"),
+}
+
+
+def _check_type(name: str, option: str, annotation: Any, value: Any) -> None:
+    kind, _, optional = str(annotation).partition(" | ")
+    if kind not in _TYPES or (value is None and optional == "None"):
+        return
+    types, wanted = _TYPES[kind]
+    if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
+        wanted += " or None" if optional == "None" and kind != "bool" else ""
+        raise ValueError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
 
 
 def info(name: str) -> ModelInfo:

@@ -130,8 +130,8 @@ class EfficientHRNet(nn.Module):
       drop_path: stochastic depth of the backbone in training. The released code has 0.2; 0, the
         default, needs no random numbers. With another rate `model.apply(..., train=True)` needs
         `rngs={"drop_path": key}`, as the training step gives it.
-      conv_init: "paper" = N(0, 0.001), or "kaiming"; the backbone always has the latter (the paper
-        starts it from ImageNet).
+      conv_init: "paper" = N(0, 0.001), or "kaiming", for all but the last layers; the backbone
+        always has the latter (the paper starts it from ImageNet).
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

@@ -70,8 +70,7 @@ def exchange_pieces(
         raise ValueError(f"CEM: order {order} must name each of the {len(widths)} maps once")
     given = [width // 2 if exchange == "half" else width for width in widths]
     for number, (width, part) in enumerate(zip(widths, given, strict=True), 1):
-        whole = isinstance(groups, int) and groups > 0
-        if not whole or part % groups or (exchange == "half" and width % 2):
+        if groups < 1 or part % groups or (exchange == "half" and width % 2):
             raise ValueError(
                 f"CEM: {exchange} of the {width} channels of A{number} cannot be cut into "
                 f"{groups} equal chunks"
@@ -198,8 +197,8 @@ class LightweightHRNet(nn.Module):
       groups: chunks that a map's exchanged channels are cut into.
       variant: of the Lite Conv Modules, "proj" with or "plain" without 1x1 convolutions. Both are
         within the text; "plain" misses the printed size of r = 0 by a rounding.
-      conv_init: "paper" = N(0, 0.001), or "kaiming"; the backbone always has the latter (nothing
-        is said of pre-training).
+      conv_init: "paper" = N(0, 0.001), EfficientHRNet's (the text says nothing), or "kaiming", for
+        all but the last layers; the backbone always has the latter (nor of pre-training).
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

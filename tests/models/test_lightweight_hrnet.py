@@ -181,7 +181,8 @@ def test_wrong_options_are_refused():
         ({"cem": "off"}, "option 'cem' must be True or False, got 'off'"),
         ({"order": 3}, "order 3 must name each of the 4 maps once"),
         ({"order": (1, 2, 3)}, "each of the 4 maps once"),
-        ({"groups": 2.5}, "half of the 24 channels of A1 cannot be cut into 2.5 equal chunks"),
+        ({"groups": 2.5}, "option 'groups' must be a whole number, got 2.5"),
+        ({"groups": 5}, "half of the 24 channels of A1 cannot be cut into 5 equal chunks"),
         ({"cem": False, "groups": 2}, "they go with cem=True"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -221,6 +221,10 @@ def test_one_pooling_needs_one_plane():
         ("lite_csw_hrnet_18", {"weighting": "crosss"}, "did you mean 'cross'"),
         ("lite_csw_hrnet_18", {"arrangement": "seriel"}, "did you mean 'serial'"),
         ("lite_csw_hrnet_18", {"gamma": 0}, "gamma must be positive"),
+        ("lite_csw_hrnet_18", {"gamma": "two"}, "option 'gamma' must be a number, got 'two'"),
+        ("lite_csw_hrnet_18", {"b": True}, "option 'b' must be a number, got True"),
+        ("el_hrnet_w32", {"reduction": 16.0}, "'reduction' must be a whole number, got 16.0"),
+        ("el_hrnet_w32", {"groups": True}, "'groups' must be a whole number or None, got True"),
         ("lite_csw_hrnet_18", {"layout": None}, "'layout' is unknown"),
     ],
 )

@@ -63,6 +63,12 @@ def test_people_are_found_where_they_are(flip, scales):
     with pytest.raises(ValueError, match="COCO's 17 joints alone, not for the 16 of 'mpii'"):
         evaluation.make_people_from_outputs(network, joints, options)(batch)
 
+    def of_17_joints(images):
+        return [maps[..., 1:] for maps in network(images)]
+
+    with pytest.raises(ValueError, match="18 heatmaps and 37 fields, expected 19 and 38"):
+        evaluation.make_people_from_outputs(of_17_joints, skeletons.COCO, options)(batch)
+
 
 def test_what_a_file_says_is_compared():
     outputs = outputs_of(PEOPLE)

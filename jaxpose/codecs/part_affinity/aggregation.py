@@ -40,7 +40,8 @@ def find(
       heatmaps [B, H, W, 18] and fields [B, H, W, 38] float32, by cubic interpolation.
 
     Raises:
-      ValueError: another skeleton than COCO's.
+      ValueError: another skeleton than COCO's, or outputs that are not 19 heatmaps (18 joints and
+        the background) and 38 fields.
     """
     del options
     if skeleton.joints != skeletons.COCO.joints:
@@ -51,6 +52,12 @@ def find(
     maps = []
     for outputs, mirrored in passes.values():
         *_, heatmaps, fields = outputs
+        channels = heatmaps.shape[-1], fields.shape[-1]
+        if channels != (len(_FLIP) + 1, 2 * len(LIMBS)):
+            raise ValueError(
+                f"{channels[0]} heatmaps and {channels[1]} fields, expected {len(_FLIP) + 1} and "
+                f"{2 * len(LIMBS)}: a network of num_keypoints={len(_FLIP)}, COCO's and the neck"
+            )
         heatmaps = heatmaps[..., : len(_FLIP)]
         if mirrored is not None:
             *_, turned, turned_fields = mirrored

@@ -23,7 +23,7 @@ def get_config(model="wlitepose_xs"):
     config.input_size = (256, 384)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"
-    # References: what is given for training on the command line is scored, too.
+    # References: what is given for training is scored, too; do not give both.
     config.data.val_annotations = config.data.get_ref("train_annotations")
     config.data.val_images = config.data.get_ref("train_images")
     config.data.limit = 4

@@ -19,7 +19,7 @@ def get_config(model="hwl_mobilenetv3"):
     common.kaiming(config)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"
-    # References: what is given for training on the command line is scored, too.
+    # References: what is given for training is scored, too; do not give both.
     config.data.val_annotations = config.data.get_ref("train_annotations")
     config.data.val_images = config.data.get_ref("train_images")
     config.data.limit = 16

@@ -6,8 +6,8 @@
 The networks and the public configurations of Cheng et al., HigherHRNet: Scale-Aware Representation
 Learning for Bottom-Up Human Pose Estimation, CVPR 2020: Adam 1e-3, 300 epochs (x0.1 at 200 and
 260), mean squared error at both resolutions with sigma 2, batch 12 on each of 4 devices (W48: 10).
-They start from ImageNet's weights; this starts from random ones (or --config.init_from=RUN, see
-`jaxpose import`). At 640 they use 16-bit floats: --config.dtype=bfloat16.
+They start from ImageNet's weights; this starts from random ones, or from a RUN of the same network:
+--config.init_from=RUN. At 640 they use 16-bit floats: --config.dtype=bfloat16.
 On fewer devices: --config.accumulate=4, which also leaves batch norm its 12 pictures.
 DATASET is coco unless crowdpose is given, for which the recipe is the same.
 

@@ -7,7 +7,7 @@ The networks and the public configurations of Sun et al., Deep High-Resolution R
 Learning for Human Pose Estimation, CVPR 2019: Adam 1e-3 without warm-up, 210 epochs (x0.1 at 170
 and 200), batch 32 on each of 4 devices (W48 at 384x288: 24), mean squared error, sigma 2 (384x288:
 3); COCO: zoom +-0.35, rotation 45, half bodies, MPII: +-0.25, 30, none. They start from ImageNet's
-weights; this starts from random ones (or --config.init_from=RUN, see `jaxpose import`).
+weights; this starts from random ones, or from a RUN of the same network: --config.init_from=RUN
 On fewer devices: --config.accumulate=4, which also leaves batch norm its 32 people.
 
 Published scores, val: COCO (detector boxes)    256x192 AP 74.4 (W32), 75.1 (W48);

@@ -44,8 +44,7 @@ def batch_norm_train(
       scale, bias: [C] float32.
       eps: added to the variance.
       axis_name: mesh axis over which the statistics are shared (inside ``jax.shard_map``); None
-      keeps
-        them per device.
+        keeps them per device.
 
     Returns:
       (y like ``x``, mean [C], var [C]); ``var`` is biased (divided by the count n, not n - 1).

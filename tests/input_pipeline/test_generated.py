@@ -69,7 +69,7 @@ def test_config_format_generated(config, folder):
     batches = data.batches()
     assert next(batches)["keypoints"].shape == (4, 17, 3)
     batches.close()
-    assert input_pipeline.eval_data(config).annotation_file == folder / "val.json"
+    assert input_pipeline.eval_data(config).dataset.path == folder / "val.json"
 
 
 def figure(yaw):

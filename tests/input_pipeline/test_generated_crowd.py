@@ -117,4 +117,4 @@ def test_config_format_generated(crowd_config, folder):
     batch = next(batches)
     batches.close()
     assert batch["keypoints"].shape == (4, 4, 17, 3)
-    assert input_pipeline.eval_data(crowd_config).annotation_file == folder / "val.json"
+    assert input_pipeline.eval_data(crowd_config).dataset.path == folder / "val.json"

@@ -37,7 +37,7 @@ def test_is_reused_and_reproducible(folder, tmp_path):
     again = generated.ensure(tmp_path / "again", **SMALL)
     for path in folder.rglob("*.*"):
         assert (again / path.relative_to(folder)).read_bytes() == path.read_bytes()
-    other = generated.write(tmp_path / "other", 5, 2, seed=1, min_side=100, max_side=140)
+    other = generated.ensure(tmp_path / "other", **SMALL, seed=1)
     assert (other / "train.json").read_bytes() != (folder / "train.json").read_bytes()
 
 

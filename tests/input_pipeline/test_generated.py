@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 def test_is_an_ordinary_dataset(folder):
     for split, count in (("train", 5), ("val", 2)):
         path = folder / f"{split}.json"
-        assert annotations.problems(path) == []
+        assert annotations.check(path) == []
         dataset = annotations.load_coco(path, image_dir=folder / "images")
         assert len(dataset.images) == count and len(dataset.people) >= count
         assert dataset.skeleton == skeletons.COCO

@@ -35,18 +35,13 @@ def require(package: str, extra: str = "export"):
 
 
 def save_torch(
-    module,
-    input_size: tuple[int, int],
-    path: str | os.PathLike,
-    *,
-    metadata: dict,
-    dynamic_batch: bool = True,
+    module, input_size: tuple[int, int], path: str | os.PathLike, *, metadata: dict
 ) -> None:
     """Writes a `torch.fx.GraphModule` made by `to_torch` as a .pt2 file."""
     torch = require("torch", "torch")
     # Traced with a batch of 2: torch.export would fix a batch of 1.
     example = (torch.zeros(2, 3, *input_size),)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},) if dynamic_batch else None
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
     torch.export.save(program, os.fspath(path), extra_files={_EXTRA: json.dumps(metadata)})
 

@@ -43,7 +43,7 @@ _RESIZE = {
 }
 
 
-def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
+def build(graph: Graph, metadata: dict):
     """An `onnx.ModelProto` of the graph; `metadata` is stored as JSON values in metadata_props.
 
     Raises ExportError when an operation has no ONNX form, or when the checker refuses the model.
@@ -54,9 +54,8 @@ def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
     writer = _Writer()
     for node in graph.nodes:
         writer.write(node)
-    batch = "batch" if dynamic_batch else graph.input.shape[0]
     info = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch, *tensor.shape[1:]])
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *tensor.shape[1:]])
         for name, tensor in [("image", graph.input), *graph.outputs]
     ]
     # The outputs carry their public names: rename the tensors where they are written and read.

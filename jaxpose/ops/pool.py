@@ -161,7 +161,7 @@ def _separable(x, rows: np.ndarray, columns: np.ndarray):
 
 
 @functools.cache
-def _bins(n: int, bins: int) -> np.ndarray:
+def average_bins(n: int, bins: int) -> np.ndarray:
     """Row i holds the weights of bin i of an adaptive average pool, [bins, n]."""
     weights = np.zeros((bins, n), np.float32)
     for i in range(bins):
@@ -175,7 +175,7 @@ def _adaptive_avg_pool(x, *, impl, size):
     if h % size[0] == 0 and w % size[1] == 0:
         blocks = x.reshape(b, size[0], h // size[0], size[1], w // size[1], c)
         return jnp.mean(blocks, (2, 4), dtype=jnp.float32).astype(x.dtype)
-    return _separable(x, _bins(h, size[0]), _bins(w, size[1]))
+    return _separable(x, average_bins(h, size[0]), average_bins(w, size[1]))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 
 # F of the target value g; the loss is weighted by F(g) + 1.
 WEIGHT_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -55,10 +55,7 @@ def heatmap_weighting_loss(
       ValueError: an unknown `fn`, or arrays whose shapes do not fit.
     """
     if fn not in WEIGHT_FUNCTIONS:
-        hint = did_you_mean(fn, WEIGHT_FUNCTIONS, before="; ")
-        raise ValueError(
-            f"unknown weight function {fn!r} (known: {', '.join(WEIGHT_FUNCTIONS)}){hint}"
-        )
+        raise ValueError(f"unknown weight function {fn!r}; {choose_from(fn, WEIGHT_FUNCTIONS)}")
     pred, target = _pair(pred, target)
     batch, _, _, joints = pred.shape
     error = pred - target

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 from jaxpose.ops import taps
 from jaxpose.ops.conv import Size, pair
 from jaxpose.ops.named import call, with_gradient
@@ -58,9 +58,7 @@ def resize(x: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Array:
     x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.interpolate(x, size, mode=...)``.
     """
     if method not in RESIZE_METHODS:
-        hint = did_you_mean(method, RESIZE_METHODS, before=", ")
-        hint = hint or f": one of {', '.join(RESIZE_METHODS)}"
-        raise ValueError(f"unknown resize method {method!r}{hint}")
+        raise ValueError(f"unknown resize method {method!r}; {choose_from(method, RESIZE_METHODS)}")
     return call(_resize, x, size=pair(size), method=method)
 
 

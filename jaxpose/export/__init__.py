@@ -216,7 +216,7 @@ def to_torch(
 
     Raises ExportError as `to_onnx` does.
     """
-    require("torch", "torch")
+    require("torch")
     from jaxpose.export import torch_builder
 
     return torch_builder.build(build_graph(model, variables, input_size, fold_bn=fold_bn))

@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
 
     # Data
     config.data = ConfigDict()
-    config.data.format = "coco"  # coco | mpii | crowdpose | generated
+    config.data.format = "coco"  # coco | mpii | generated; bottomup: crowdpose in place of mpii
     config.data.root = ""  # dataset folder; the paths below are relative to it
     config.data.train_annotations = "annotations/person_keypoints_train2017.json"
     config.data.val_annotations = "annotations/person_keypoints_val2017.json"
@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
     config.data.workers = 2  # parallel decoders
     config.data.prefetch = 4  # batches ready in advance
     config.data.limit = 0  # use only so many people (pictures) of each split; 0 = all
-    config.data.cache = False  # keep decoded pictures in memory
+    config.data.cache = False  # keep decoded pictures in memory, up to 1 GiB of each split
     config.data.generated = ConfigDict()  # format=generated: what to draw into root
     config.data.generated.num_train = 3000  # pictures
     config.data.generated.num_val = 300  # pictures
@@ -91,7 +91,7 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.batch_size = 64  # people a step, over all devices and hosts
     config.eval.flip = True  # average with the mirror image
-    config.eval.decode = "quarter"  # quarter | dark
+    config.eval.decode = "quarter"  # quarter | dark: smoothing for sigma 2
     config.eval.rescore_threshold = 0.2  # joints above it make the score of a person
     config.eval.oks_nms = 0.9  # overlap above which a duplicate is dropped
     config.eval.metric = "coco"  # coco | mpii
@@ -200,7 +200,7 @@ def bottomup() -> ConfigDict:
 def part_affinity() -> ConfigDict:
     """Returns all settings with their defaults for Lightweight OpenPose; COCO's joints alone.
 
-    As `bottomup()`, but for the groups loss and eval.
+    As `bottomup()`, but for the groups loss and eval; data.format is coco or generated.
     """
     config = bottomup()
     config.paradigm = "part_affinity"

@@ -18,7 +18,7 @@ from input_pipeline.training import TrainData
 
 
 def _examples(config: Any) -> Any:
-    paradigm = datasets.choice(config.get("paradigm", "topdown"), "paradigm", PARADIGMS)
+    paradigm = datasets.choice(config.paradigm, "paradigm", PARADIGMS)
     if paradigm == "topdown":
         from input_pipeline.topdown import examples
     else:

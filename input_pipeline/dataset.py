@@ -38,9 +38,9 @@ def load(config: Any, split: str) -> annotations.Dataset:
     if kind == "generated":
         from input_pipeline import generated
 
-        crowds = config.get("paradigm", "topdown") != "topdown"
+        crowds = config.paradigm != "topdown"
         write = generated.ensure_crowds if crowds else generated.ensure
-        root = write(data.root, **data.get("generated", {}))
+        root = write(data.root, **data.generated)
         path, folder = root / f"{split}.json", root / "images"
     else:
         path = Path(data.root) / data[f"{split}_annotations"]

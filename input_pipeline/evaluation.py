@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +22,6 @@ class Examples(Protocol):
       samples: the people who are looked for or at.
       image_id: [N], the picture of each example.
       groups: indexes of the examples that may share a batch, group by group.
-      sizes: (h, w) of the pictures of each group.
       spec: of any batch.
     """
 
@@ -31,7 +29,6 @@ class Examples(Protocol):
     samples: annotations.People
     image_id: np.ndarray
     groups: list[np.ndarray]
-    sizes: list[tuple[int, int]]
     spec: batches_module.Spec
 
     def group_spec(self, group: int) -> batches_module.Spec:
@@ -89,19 +86,9 @@ class EvalData:
         return self.dataset.skeleton
 
     @property
-    def annotation_file(self) -> Path | None:
-        """The file for the evaluation by OKS; None for MPII, which has its own."""
-        return None if self.dataset.format == "mpii" else self.dataset.path
-
-    @property
     def num_examples(self) -> int:
         """People (top-down) or pictures (bottom-up)."""
         return len(self.examples.image_id)
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """The distinct (h, w) of `image` over all batches: as many programs are compiled."""
-        return sorted(set(self.examples.sizes))
 
     @property
     def num_batches(self) -> int:

@@ -175,13 +175,6 @@ def _ensure(
     return folder
 
 
-def write(
-    root: str | os.PathLike[str], num_train: int, num_val: int, seed: int = 0, **parameters: Any
-) -> Path:
-    """Writes `train.json`, `val.json` and `images/` into `root`; `ensure` with these numbers."""
-    return ensure(root, num_train=num_train, num_val=num_val, seed=seed, **parameters)
-
-
 def _is_complete(folder: Path, options: Parameters | Crowds) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False

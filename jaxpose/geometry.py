@@ -136,15 +136,6 @@ def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def invert_affine(matrix: Any) -> np.ndarray:
-    """The matrix [2, 3] that undoes `matrix`. Raises ValueError when it cannot be undone."""
-    matrix = np.asarray(matrix, np.float64)
-    if not abs(np.linalg.det(matrix[:, :2])) > 0:
-        raise ValueError(f"affine matrix {matrix.tolist()} has no inverse")
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, -linear @ matrix[:, 2:]], axis=1)
-
-
 def transform(points: Any, matrix: Any) -> Any:
     """Points [..., 2] moved by a matrix [2, 3]; numpy in, numpy out; jax in, jax out."""
     return points @ matrix[:, :2].T + matrix[:, 2]

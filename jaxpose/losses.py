@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 
 # F of the target value g; the loss is weighted by F(g) + 1.
 WEIGHT_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -36,8 +36,6 @@ def heatmap_weighting_loss(
     target: ArrayLike,
     target_weight: ArrayLike | None = None,
     fn: str = "x",
-    *,
-    valid: ArrayLike | None = None,
 ) -> jax.Array:
     """Mean of (F(g) + 1) (t p - t g)^2 over batch, pixels and joints.
 
@@ -49,10 +47,6 @@ def heatmap_weighting_loss(
       target: g, heatmaps [B, h, w, K].
       target_weight: t, [B, K]; None means 1 everywhere.
       fn: F, one of none (0), x (g), 2x (2 g), x2 (g^2), exp (e^g).
-      valid: [B], False for the examples that only fill up a batch. The mean is then over the valid
-        examples alone (0 when there is none); whatever stands in the others, NaN included, touches
-        neither the value nor the gradient. Under `shard_map` the mean is over the valid examples
-        of the shard: shards with different numbers of them need a weighted mean.
 
     Returns:
       A float32 scalar.
@@ -61,28 +55,14 @@ def heatmap_weighting_loss(
       ValueError: an unknown `fn`, or arrays whose shapes do not fit.
     """
     if fn not in WEIGHT_FUNCTIONS:
-        hint = did_you_mean(fn, WEIGHT_FUNCTIONS, before="; ")
-        raise ValueError(
-            f"unknown weight function {fn!r} (known: {', '.join(WEIGHT_FUNCTIONS)}){hint}"
-        )
+        raise ValueError(f"unknown weight function {fn!r}; {choose_from(fn, WEIGHT_FUNCTIONS)}")
     pred, target = _pair(pred, target)
     batch, _, _, joints = pred.shape
-    if valid is not None:
-        valid = _shaped("valid", valid, (batch,)).astype(bool)
-        # Chosen before the arithmetic: a NaN behind a later mask would still poison the gradient.
-        pred = jnp.where(valid[:, None, None, None], pred, 0)
-        target = jnp.where(valid[:, None, None, None], target, 0)
     error = pred - target
     if target_weight is not None:
         weight = _shaped("target_weight", target_weight, (batch, joints)).astype(jnp.float32)
-        if valid is not None:
-            weight = jnp.where(valid[:, None], weight, 0)
         error = error * weight[:, None, None, :]
-    loss = (WEIGHT_FUNCTIONS[fn](target) + 1) * jnp.square(error)
-    if valid is None:
-        return loss.mean()
-    count = jnp.maximum(valid.sum(dtype=jnp.float32), 1)
-    return loss.mean(axis=(1, 2, 3)).sum() / count
+    return ((WEIGHT_FUNCTIONS[fn](target) + 1) * jnp.square(error)).mean()
 
 
 def masked_mse(pred: ArrayLike, target: ArrayLike, mask: ArrayLike) -> jax.Array:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 
 # OKS sigma by joint name without its side. The first eight are COCO's; head and neck joints have
 # the value that CrowdPose gives to its head and neck, the pelvis that of a hip.
@@ -225,8 +225,7 @@ _BUILT_IN = {skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE)}
 def get(name: str) -> Skeleton:
     """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name."""
     if name not in _BUILT_IN:
-        hint = did_you_mean(name, _BUILT_IN, before="; ")
-        raise ValueError(f"unknown skeleton {name!r} (known: {', '.join(_BUILT_IN)}){hint}")
+        raise ValueError(f"unknown skeleton {name!r}; {choose_from(name, _BUILT_IN)}")
     return _BUILT_IN[name]
 
 

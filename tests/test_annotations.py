@@ -9,6 +9,10 @@ import pytest
 from jaxpose import annotations, skeletons
 
 
+def problems(path, dataset=None):
+    return [str(problem) for problem in annotations.check(path, dataset)]
+
+
 def coco_file(**changes):
     """A valid file: two pictures, one person; `changes` replace top-level entries."""
     keypoints = [0.0] * 51
@@ -89,7 +93,7 @@ def test_left_out_records(tmp_path):
         "crowd regions": 1, "without visible joints": 1, "with an empty box": 3,
         "of another category": 1,
     }  # fmt: skip
-    found = annotations.problems(path)
+    found = problems(path)
     assert len(found) == 4 and all(line.endswith("(skipped)") for line in found)
     assert f"{path}: annotation 3: no visible joints" in found[0]
 
@@ -182,7 +186,7 @@ def test_all_problems_are_listed_at_once(tmp_path):
     records = [person(bbox=[200, 20, 50, 60]), person(), person(id=8, image_id=5)]
     images = [*coco_file()["images"], {"id": 2, "file_name": "c", "height": 5, "width": 5}]
     path = save(tmp_path, coco_file(images=images, annotations=records))
-    found = annotations.problems(path)
+    found = problems(path)
     assert len(found) == 4
     assert "image 2: duplicate id (already 'b.jpg')" in found[0]  # fatal ones come first
     assert found[-1].endswith("outside the picture (80 x 100) (skipped)")
@@ -193,7 +197,7 @@ def test_all_problems_are_listed_at_once(tmp_path):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(annotations.AnnotationError, match="none.json: file: cannot be read"):
         annotations.load_coco(tmp_path / "none.json", image_dir=tmp_path)
-    assert "cannot be read" in annotations.problems(tmp_path / "none.json")[0]
+    assert "cannot be read" in problems(tmp_path / "none.json")[0]
     path = save(tmp_path, coco_file())
     with pytest.raises(annotations.AnnotationError, match="no such folder .*missing"):
         annotations.load_coco(path, image_dir=tmp_path / "missing")
@@ -221,7 +225,7 @@ def test_detections_are_not_clipped(tmp_path):
     np.testing.assert_array_equal(people.box, [[-10, -20, 500, 300]] * 2)
     assert people.annotation_id.tolist() == [0, 1] and people.box_score.tolist() == [0.25, 0.25]
     assert people.keypoints.shape == (2, 17, 3) and not people.keypoints.any()
-    assert annotations.problems(path, dataset) == [
+    assert problems(path, dataset) == [
         f"{path}: detection number 2: box [1, 1, 0, 0] is empty (skipped)"
     ]
     for change, words in (
@@ -264,7 +268,7 @@ def test_crowdpose(tmp_path):
     assert dataset.labelled.annotation_id.tolist() == [1, 3]
     assert {k: rows.tolist() for k, rows in dataset.labelled_rows.items()} == {1: [1], 2: [0]}
     assert annotations.load(path, image_dir=tmp_path).format == "crowdpose"
-    assert len(annotations.problems(path)) == 1  # the one without joints
+    assert len(problems(path)) == 1  # the one without joints
     assert annotations.load_coco(path, image_dir=tmp_path).format == "coco"
     other = crowdpose_file()
     del other["images"][0]["crowdIndex"]
@@ -280,7 +284,7 @@ def test_bad_crowd_index_is_refused(tmp_path, index):
     path = save(tmp_path, data)
     with pytest.raises(annotations.AnnotationError, match="image 2: crowdIndex must be a number"):
         annotations.load(path, image_dir=tmp_path)
-    assert "image 2: crowdIndex" in annotations.problems(path)[0]
+    assert "image 2: crowdIndex" in problems(path)[0]
 
 
 def test_crowdpose_needs_its_own_joints(tmp_path):
@@ -368,7 +372,7 @@ def test_malformed_region_is_told_and_left_out(tmp_path, segmentation, rule):
     path = save(tmp_path, coco_file(annotations=[person(), crowd]))
     dataset = annotations.load(path, image_dir=tmp_path)
     assert dataset.regions == {} and len(dataset.people) == 1
-    (line,) = annotations.problems(path)
+    (line,) = problems(path)
     with pytest.raises(ValueError, match=rule):
         annotations.regions.mask([segmentation], (100, 80))
     assert f"{path}: annotation 8: " in line and line.endswith("(skipped)")

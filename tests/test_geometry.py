@@ -72,13 +72,10 @@ def test_transform_and_inverse():
     points = np.random.default_rng(1).uniform(0, 400, (5, 17, 2))
     there = geometry.transform(points, matrix)
     np.testing.assert_allclose(geometry.transform([[150.0, 200.0]], matrix), [[96, 128]])
-    np.testing.assert_allclose(
-        geometry.transform(there, geometry.invert_affine(matrix)), points, atol=1e-9
-    )
+    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    np.testing.assert_allclose(geometry.transform(there, back), points, atol=1e-9)
     on_device = geometry.transform(jnp.asarray(points, jnp.float32), jnp.asarray(matrix))
     np.testing.assert_allclose(on_device, there, atol=1e-3)
-    with pytest.raises(ValueError, match="no inverse"):
-        geometry.invert_affine(np.zeros((2, 3)))
 
 
 def test_heatmap_to_image_undoes_the_crop():

@@ -77,7 +77,7 @@ def test_configs_import_ml_collections_alone(path):
 
 
 @pytest.mark.parametrize("path", source_files("input_pipeline"), ids=relative)
-def test_input_pipeline_sees_only_annotations_of_jaxpose(path):
+def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
     allowed = {"choices", "settings", "skeletons", "geometry", "annotations", "images"}
     for name in imports(path):
         head, *rest = name.split(".")

@@ -87,23 +87,6 @@ def test_gradient_at_the_peak_is_twice_that_of_mse():
     np.testing.assert_allclose(plain[0, 2, 1, 0], 2 * (0.4 - 1) / 40, rtol=1e-6)
 
 
-def test_valid_examples_alone_decide():
-    pred, target, weight = _tensors()
-    padded = [np.concatenate([a, np.full_like(a[:1], np.nan)]) for a in (pred, target, weight)]
-    valid = np.array([True, True, False])
-    for fn in FACTORS:
-        expected = heatmap_weighting_loss(pred, target, weight, fn=fn)
-        found = heatmap_weighting_loss(*padded, fn=fn, valid=valid)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
-    gradient = jax.grad(heatmap_weighting_loss)(padded[0], *padded[1:], valid=valid)
-    assert np.isfinite(gradient).all()
-    assert not np.asarray(gradient[2]).any()
-    np.testing.assert_allclose(
-        gradient[:2], jax.grad(heatmap_weighting_loss)(pred, target, weight), rtol=1e-5, atol=1e-9
-    )
-    assert heatmap_weighting_loss(*padded, valid=np.zeros(3, bool)) == 0
-
-
 def test_bfloat16_maps_are_summed_in_float32():
     pred = jnp.full((1, 64, 48, 17), 0.25, jnp.bfloat16)
     loss = heatmap_weighting_loss(pred, jnp.zeros_like(pred))
@@ -119,8 +102,6 @@ def test_bad_arguments():
         heatmap_weighting_loss(maps, maps, np.ones((2, 5, 1)))
     with pytest.raises(ValueError, match="must both be heatmaps"):
         heatmap_weighting_loss(maps, maps[..., :1])
-    with pytest.raises(ValueError, match="valid has shape"):
-        heatmap_weighting_loss(maps, maps, valid=np.ones(5))
 
 
 def test_masked_mse():

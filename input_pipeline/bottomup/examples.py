@@ -130,8 +130,6 @@ class EvalExamples:
             members.setdefault(sizes, []).append(index)
         self._group_sizes = sorted(members)
         self.groups = [np.array(members[sizes]) for sizes in self._group_sizes]
-        one = self._scales.index(1.0)
-        self.sizes = [sizes[one] for sizes in self._group_sizes]
         self.spec = batches_module.bottomup_evaluation(dict.fromkeys(self._scales, (None, None)))
 
     def group_spec(self, group: int) -> batches_module.Spec:

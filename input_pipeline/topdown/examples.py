@@ -71,7 +71,7 @@ class EvalExamples:
             self.samples = self.samples.select(np.argsort(places, kind="stable"))
         self.image_id = self.samples.image_id
         self._input_size = tuple(config.input_size)
-        self.groups, self.sizes = [np.arange(len(self.samples))], [self._input_size]
+        self.groups = [np.arange(len(self.samples))]
         self._center, self._scale = self.samples.center_scale(self._input_size)
         self.spec = batches_module.topdown(self._input_size, self.dataset.skeleton.num_joints)
 

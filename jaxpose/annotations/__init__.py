@@ -3,7 +3,7 @@
 `load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` give the list of people to train or
 evaluate on, as the public HRNet, HigherHRNet and mmpose 0.x code builds it, in the order of the
 file. A file that breaks a rule is refused with one line naming the file, the record and the rule;
-`problems` lists all of them.
+`check` lists all of them.
 
 Points are (x, y) in pixels of the picture as stored, pixel (0, 0) the center of the top-left one.
 """
@@ -38,7 +38,6 @@ __all__ = [
     "load_crowdpose",
     "load_detections",
     "load_mpii",
-    "problems",
     "regions",
 ]
 
@@ -94,13 +93,11 @@ def load_detections(path: StrPath, dataset: Dataset) -> People:
     return people
 
 
-def problems(path: StrPath, dataset: Dataset | None = None) -> list[str]:
-    """Every problem of an annotation file, fatal ones first, one line each; see `check`."""
-    return [str(problem) for problem in check(path, dataset)]
-
-
 def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
-    """Every problem of an annotation file (any format or, given its dataset, detections)."""
+    """Every problem of an annotation file (any format or, given its dataset, detections).
+
+    Fatal ones come first; the text of each is one line.
+    """
     try:
         data = _read_json(path)
     except AnnotationError as error:

@@ -23,6 +23,17 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """What a file in COCO keypoint format holds, and every rule that it breaks.
+
+    Args:
+      path: of the file; only named in the problems.
+      data: its parsed json.
+
+    Returns:
+      The fields of `Dataset` but for `path`, `image_dir` and `notes`, or None where the file as a
+      whole does not have the form; and the problems in the order in which they were met. The fields
+      are good for use only when none of these is fatal.
+    """
     found: list[Problem] = []
     rule = missing_keys(data, ("images", "annotations", "categories"))
     if rule:

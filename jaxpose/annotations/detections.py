@@ -17,6 +17,7 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any, dataset: Dataset) -> tuple[People | None, list[Problem]]:
+    """The boxes of the dataset's category (None where `data` is no list), and every problem."""
     found: list[Problem] = []
     if not isinstance(data, list):
         return None, [Problem(path, "file", "must be a list of detected boxes")]

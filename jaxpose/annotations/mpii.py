@@ -18,6 +18,7 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """As `coco.parse`, of a list of MPII records; `annotations.load_mpii` says what is changed."""
     found: list[Problem] = []
     skeleton = skeletons.MPII
     if not isinstance(data, list):

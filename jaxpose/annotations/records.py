@@ -120,6 +120,7 @@ class Dataset:
     notes: list[Problem]
 
     def image_path(self, image_id: int) -> Path:
+        """Where the picture of this id lies."""
         return self.image_dir / self.images[int(image_id)].file_name
 
     @functools.cached_property
@@ -132,23 +133,28 @@ class Dataset:
 
 
 def is_int(value: Any) -> bool:
+    """Whether a json value is a whole number, which true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
+    """Whether a json value is a finite number, which true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def numbers(values: Any, length: int) -> bool:
+    """Whether a json value is a list of so many finite numbers."""
     return isinstance(values, list) and len(values) == length and all(map(is_number, values))
 
 
 def label(kind: str, index: int, record: Any) -> str:
+    """What a problem calls a record: its id or, where it has none, its place in the file."""
     identity = record.get("id") if isinstance(record, dict) else None
     return f"{kind} number {index}" if identity is None else f"{kind} {identity}"
 
 
 def missing_keys(record: Any, keys: Sequence[str]) -> str | None:
+    """What is wrong with a record that is no object or lacks some of the keys, or None."""
     if not isinstance(record, dict):
         return "must be an object"
     absent = [key for key in keys if key not in record]

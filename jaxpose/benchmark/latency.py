@@ -204,7 +204,7 @@ def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iter
             facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
             yield Contestant(facts, size, start)
         return
-    torch = require("torch", "torch")
+    torch = require("torch")
 
     def load():
         return torch.export.load(str(path)).module()
@@ -214,7 +214,7 @@ def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iter
 
 def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Contestant]:
     try:
-        torch = require("torch", "torch")
+        torch = require("torch")
     except ImportError as error:
         print(f"without torch: {error}")
         return

@@ -15,7 +15,7 @@ from jaxpose.export.files import require
 
 def make_step(task: Task) -> Callable[[], float]:
     """One step of training, which returns its loss; images and targets are made beforehand."""
-    torch = require("torch", "torch")
+    torch = require("torch")
     variables = models.initial_variables(task.model, task.size)
     module = export.to_torch(task.model, variables, task.size, fold_bn=False).train()
     module = module.to(memory_format=torch.channels_last)

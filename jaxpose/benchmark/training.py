@@ -212,7 +212,7 @@ class _cache:
 
 def torch_step(task: Task) -> Contestant:
     """The exported network's own training step: eager, channels_last, Adam, the same loss."""
-    torch = require("torch", "torch")
+    torch = require("torch")
     from jaxpose.benchmark import torch_training
 
     call = torch_training.make_step(task)

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from jaxpose import annotations, draw, images
+from jaxpose import annotations, draw, geometry, images
 from jaxpose.evaluation.people import FoundPeople
 from jaxpose.evaluation.scores import Evaluation
 
@@ -43,9 +43,10 @@ def _people(evaluation: Evaluation, count: int) -> list[Case]:
     people, compared = evaluation.predictions, evaluation.compared
     cases = []
     for row in np.argsort(compared.similarity, kind="stable")[:count]:
-        corner = people.center[row] - 100 * people.scale[row]
+        sides = geometry.PIXEL_STD * people.scale[row]
+        corner = people.center[row] - sides / 2
         x0, y0 = np.maximum(corner, 0).astype(int)
-        x1, y1 = np.ceil(corner + 200 * people.scale[row]).astype(int)
+        x1, y1 = np.ceil(corner + sides).astype(int)
         caption = (
             f"person {people.annotation_id[row]}: OKS {compared.similarity[row]:.3f}, "
             f"mean score {people.scores[row].mean():.2f}"

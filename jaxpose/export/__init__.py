@@ -178,7 +178,6 @@ def to_onnx(
     path: str | os.PathLike,
     *,
     metadata: dict,
-    dynamic_batch: bool = True,
 ) -> None:
     """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
@@ -203,7 +202,7 @@ def to_onnx(
             )
         tensors = [tensor for _, tensor in network.outputs]
         network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
-    onnx.save(onnx_builder.build(network, metadata, dynamic_batch=dynamic_batch), os.fspath(path))
+    onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
 
 
 def to_torch(
@@ -217,7 +216,7 @@ def to_torch(
 
     Raises ExportError as `to_onnx` does.
     """
-    require("torch", "torch")
+    require("torch")
     from jaxpose.export import torch_builder
 
     return torch_builder.build(build_graph(model, variables, input_size, fold_bn=fold_bn))

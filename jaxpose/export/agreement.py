@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxpose import geometry
 from jaxpose.codecs import topdown
 from jaxpose.export.graph import ExportError
 
@@ -53,8 +54,9 @@ def compare(
         raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
     function = {"quarter": topdown.decode, "dark": topdown.decode_dark}[decode]
     height, width = input_size
-    center = np.tile(np.float32([width / 2, height / 2]), (len(expected), 1))
-    scale = np.tile(np.float32([width / 200, height / 200]), (len(expected), 1))
+    sides = np.float32([width, height])
+    center = np.tile(sides / 2, (len(expected), 1))
+    scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
     joints, _ = function(expected, center, scale)
     others, _ = function(actual, center, scale)
     distance = np.linalg.norm(np.asarray(joints) - np.asarray(others), axis=-1)

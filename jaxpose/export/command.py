@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose import export, geometry, images
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
@@ -129,6 +129,5 @@ def _crops(pictures: Iterable[str], source: Source) -> np.ndarray | None:
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
-        hint = did_you_mean(value, known, after=" ")
-        raise ValueError(f"{what} {value!r} is not available; {hint}there is {', '.join(known)}")
+        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, known)}")
     return value

@@ -22,31 +22,29 @@ from jaxpose.export.graph import ExportError
 
 _EXTRA = "jaxpose.json"
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+# The default Linux wheel of torch brings gigabytes of CUDA libraries; the CPU build is enough here.
+_INSTALLED_BY = {"torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu"}
 
 
-def require(package: str, extra: str = "export"):
+def require(package: str):
     """Imports an optional package; the error names the line that installs it."""
     import importlib
 
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f'{package} is not installed: pip install "jaxpose[{extra}]"') from error
+        line = _INSTALLED_BY.get(package, 'pip install "jaxpose[export]"')
+        raise ImportError(f"{package} is not installed: {line}") from error
 
 
 def save_torch(
-    module,
-    input_size: tuple[int, int],
-    path: str | os.PathLike,
-    *,
-    metadata: dict,
-    dynamic_batch: bool = True,
+    module, input_size: tuple[int, int], path: str | os.PathLike, *, metadata: dict
 ) -> None:
     """Writes a `torch.fx.GraphModule` made by `to_torch` as a .pt2 file."""
-    torch = require("torch", "torch")
+    torch = require("torch")
     # Traced with a batch of 2: torch.export would fix a batch of 1.
     example = (torch.zeros(2, 3, *input_size),)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},) if dynamic_batch else None
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
     torch.export.save(program, os.fspath(path), extra_files={_EXTRA: json.dumps(metadata)})
 
@@ -61,7 +59,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
         model = onnx.load(os.fspath(path), load_external_data=False)
         raw = {entry.key: entry.value for entry in model.metadata_props}
     else:
-        torch = require("torch", "torch")
+        torch = require("torch")
         extra = {_EXTRA: ""}
         torch.export.load(os.fspath(path), extra_files=extra)
         raw = json.loads(extra[_EXTRA] or "{}")
@@ -122,7 +120,7 @@ def onnx_session(path: str | os.PathLike, threads: int | None = None):
 
 
 def _torch_runner(path: str | os.PathLike, threads: int | None) -> Callable:
-    torch = require("torch", "torch")
+    torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)
     module = torch.export.load(os.fspath(path)).module()

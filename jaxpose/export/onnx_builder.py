@@ -11,6 +11,7 @@ import json
 import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
+from jaxpose.ops.pool import average_bins
 
 OPSET, IR_VERSION = 18, 8
 
@@ -43,7 +44,7 @@ _RESIZE = {
 }
 
 
-def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
+def build(graph: Graph, metadata: dict):
     """An `onnx.ModelProto` of the graph; `metadata` is stored as JSON values in metadata_props.
 
     Raises ExportError when an operation has no ONNX form, or when the checker refuses the model.
@@ -54,9 +55,8 @@ def build(graph: Graph, metadata: dict, *, dynamic_batch: bool = True):
     writer = _Writer()
     for node in graph.nodes:
         writer.write(node)
-    batch = "batch" if dynamic_batch else graph.input.shape[0]
     info = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch, *tensor.shape[1:]])
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *tensor.shape[1:]])
         for name, tensor in [("image", graph.input), *graph.outputs]
     ]
     # The outputs carry their public names: rename the tensors where they are written and read.
@@ -213,7 +213,7 @@ class _Writer:
             self.add("AveragePool", x, y, kernel_shape=window, strides=window)
             return
         # ONNX has no adaptive pool; with fixed sizes it is one matrix for each direction.
-        rows, columns = (_bins(n, bins) for n, bins in zip(size, a["size"], strict=True))
+        rows, columns = (average_bins(n, bins) for n, bins in zip(size, a["size"], strict=True))
         right = self.constant(np.ascontiguousarray(columns.T), f"{out}/columns")
         self.add("MatMul", [*x, right], [f"{out}/narrow"])
         self.add("MatMul", [self.constant(rows, f"{out}/rows"), f"{out}/narrow"], y)
@@ -285,12 +285,3 @@ class _Writer:
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])
-
-
-def _bins(n: int, bins: int) -> np.ndarray:
-    """Row i averages pixels floor(i*n/bins) to ceil((i+1)*n/bins): PyTorch's adaptive pooling."""
-    weights = np.zeros((bins, n), np.float32)
-    for i in range(bins):
-        start, stop = i * n // bins, -(-(i + 1) * n // bins)
-        weights[i, start:stop] = 1 / (stop - start)
-    return weights

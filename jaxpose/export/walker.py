@@ -198,7 +198,7 @@ class _Walker:
             raise ExportError(
                 f"cannot export primitive {name!r} in module "
                 f"{module or self._model_name!r}: write the model with jaxpose.ops, "
-                "or teach jaxpose.export.walker this primitive"
+                "or teach jaxpose.export.primitives this one"
             )
         full = [
             self.full(a, s, module) if isinstance(a, Tensor) else a

@@ -16,9 +16,6 @@ import numpy as np
 from jaxpose import skeletons
 from jaxpose.metrics import coco
 
-CROWDPOSE_KEYS = (
-    "AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard",
-)  # fmt: skip
 # crowdIndex from which a picture is medium and hard. They are those of the API, by which all
 # published scores are made; the paper's text has 0.1 and 0.8.
 MEDIUM, HARD = 0.2, 0.8

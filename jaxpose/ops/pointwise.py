@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 from jaxpose.ops.named import call
 from jaxpose.ops.pool import maximum
 
@@ -28,9 +28,7 @@ def activation(x: jax.Array, *, kind: str) -> jax.Array:
     gelu (exact, with erf), elu.
     """
     if kind not in _ACTIVATIONS:
-        hint = did_you_mean(kind, _ACTIVATIONS, before=", ")
-        hint = hint or f": choose one of {', '.join(_ACTIVATIONS)}"
-        raise ValueError(f"unknown activation {kind!r}{hint}")
+        raise ValueError(f"unknown activation {kind!r}; {choose_from(kind, _ACTIVATIONS)}")
     return call(_activation, x, kind=kind)
 
 

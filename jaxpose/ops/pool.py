@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxpose.choices import did_you_mean
+from jaxpose.choices import choose_from
 from jaxpose.ops import taps
 from jaxpose.ops.conv import Size, pair
 from jaxpose.ops.named import call, with_gradient
@@ -58,9 +58,7 @@ def resize(x: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Array:
     x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.interpolate(x, size, mode=...)``.
     """
     if method not in RESIZE_METHODS:
-        hint = did_you_mean(method, RESIZE_METHODS, before=", ")
-        hint = hint or f": one of {', '.join(RESIZE_METHODS)}"
-        raise ValueError(f"unknown resize method {method!r}{hint}")
+        raise ValueError(f"unknown resize method {method!r}; {choose_from(method, RESIZE_METHODS)}")
     return call(_resize, x, size=pair(size), method=method)
 
 
@@ -161,7 +159,7 @@ def _separable(x, rows: np.ndarray, columns: np.ndarray):
 
 
 @functools.cache
-def _bins(n: int, bins: int) -> np.ndarray:
+def average_bins(n: int, bins: int) -> np.ndarray:
     """Row i holds the weights of bin i of an adaptive average pool, [bins, n]."""
     weights = np.zeros((bins, n), np.float32)
     for i in range(bins):
@@ -175,7 +173,7 @@ def _adaptive_avg_pool(x, *, impl, size):
     if h % size[0] == 0 and w % size[1] == 0:
         blocks = x.reshape(b, size[0], h // size[0], size[1], w // size[1], c)
         return jnp.mean(blocks, (2, 4), dtype=jnp.float32).astype(x.dtype)
-    return _separable(x, _bins(h, size[0]), _bins(w, size[1]))
+    return _separable(x, average_bins(h, size[0]), average_bins(w, size[1]))
 
 
 @functools.cache

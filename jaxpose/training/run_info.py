@@ -50,9 +50,7 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        # Runs of before there were two paradigms do not name theirs.
-        settings = {"paradigm": "topdown"} | _tuples(record["config"])
-        config = ml_collections.ConfigDict(settings)
+        config = ml_collections.ConfigDict(_tuples(record["config"]))
         info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None

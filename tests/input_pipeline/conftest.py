@@ -56,6 +56,7 @@ def write_dataset(root, count=11, name="train"):
 def make_config(root):
     return ConfigDict(
         {
+            "paradigm": "topdown",
             "seed": 0,
             "batch_size": 4,
             "input_size": (64, 48),
@@ -69,6 +70,7 @@ def make_config(root):
                 "val_annotations": "train.json", "train_images": "images", "val_images": "images",
                 "detections": "", "storage": "files", "tfds_dir": str(root / "tfds"),
                 "workers": 2, "prefetch": 2, "limit": 0, "cache": False,
+                "generated": {},
             },
             "eval": {"batch_size": 4},
         }

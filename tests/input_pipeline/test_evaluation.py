@@ -72,7 +72,7 @@ def test_detected_boxes(config):
     assert batch["image_id"].tolist() == [3, 13, 13, -1]
     assert batch["box_score"].tolist()[:3] == [0.25, 0.5, 0.75]
     assert not batch["keypoints"].any()
-    assert data.annotation_file == root / "train.json"
+    assert data.dataset.path == root / "train.json"
     np.testing.assert_allclose(batch["center"][0], [6, 22])
 
 
@@ -88,7 +88,7 @@ def test_mpii(config):
     config.input_size = (64, 64)
     data = input_pipeline.eval_data(config)
     (batch,) = data.batches()
-    assert data.annotation_file is None and data.skeleton == skeletons.MPII
+    assert data.skeleton == skeletons.MPII
     assert batch["annotation_id"].tolist() == [0, 1, 2, -1]
     np.testing.assert_allclose(batch["center"][0], [55, 55])
     # (59, 49) in the picture; 64 / (200 * 0.5) crop pixels a pixel, the center at (32, 32).

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 def test_is_an_ordinary_dataset(folder):
     for split, count in (("train", 5), ("val", 2)):
         path = folder / f"{split}.json"
-        assert annotations.problems(path) == []
+        assert annotations.check(path) == []
         dataset = annotations.load_coco(path, image_dir=folder / "images")
         assert len(dataset.images) == count and len(dataset.people) >= count
         assert dataset.skeleton == skeletons.COCO
@@ -37,7 +37,7 @@ def test_is_reused_and_reproducible(folder, tmp_path):
     again = generated.ensure(tmp_path / "again", **SMALL)
     for path in folder.rglob("*.*"):
         assert (again / path.relative_to(folder)).read_bytes() == path.read_bytes()
-    other = generated.write(tmp_path / "other", 5, 2, seed=1, min_side=100, max_side=140)
+    other = generated.ensure(tmp_path / "other", **SMALL, seed=1)
     assert (other / "train.json").read_bytes() != (folder / "train.json").read_bytes()
 
 
@@ -69,7 +69,7 @@ def test_config_format_generated(config, folder):
     batches = data.batches()
     assert next(batches)["keypoints"].shape == (4, 17, 3)
     batches.close()
-    assert input_pipeline.eval_data(config).annotation_file == folder / "val.json"
+    assert input_pipeline.eval_data(config).dataset.path == folder / "val.json"
 
 
 def figure(yaw):

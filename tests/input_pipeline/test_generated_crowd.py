@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 def test_is_an_ordinary_dataset_with_regions(folder):
     path = folder / "train.json"
-    assert all("no visible joints (skipped)" in line for line in annotations.problems(path))
+    assert all("no visible joints (skipped)" in str(found) for found in annotations.check(path))
     dataset = annotations.load_coco(path, image_dir=folder / "images")
     assert len(dataset.images) == 6 and dataset.skeleton == skeletons.COCO
     assert all(dataset.image_path(identity).is_file() for identity in dataset.images)
@@ -117,4 +117,4 @@ def test_config_format_generated(crowd_config, folder):
     batch = next(batches)
     batches.close()
     assert batch["keypoints"].shape == (4, 4, 17, 3)
-    assert input_pipeline.eval_data(crowd_config).annotation_file == folder / "val.json"
+    assert input_pipeline.eval_data(crowd_config).dataset.path == folder / "val.json"

@@ -42,14 +42,6 @@ def test_written_runs_are_read_back(tmp_path, hwl):
         runs.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
 
 
-def test_runs_of_before_there_were_two_paradigms_are_top_down(tmp_path, hwl):
-    config, variables = hwl
-    old = config.to_dict()
-    del old["paradigm"]
-    runs.write_run(tmp_path / "run", old, skeletons.MPII, variables)
-    assert runs.load_run(tmp_path / "run")[0].to_dict() == config.to_dict()
-
-
 def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.COCO, variables)

@@ -91,7 +91,7 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.batch_size = 64  # people a step, over all devices and hosts
     config.eval.flip = True  # average with the mirror image
-    config.eval.decode = "quarter"  # quarter | dark: smoothing for sigma 2
+    config.eval.decode = "quarter"  # quarter | dark, which smooths as sigma says
     config.eval.rescore_threshold = 0.2  # joints above it make the score of a person
     config.eval.oks_nms = 0.9  # overlap above which a duplicate is dropped
     config.eval.metric = "coco"  # coco | mpii

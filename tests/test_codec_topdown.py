@@ -320,6 +320,17 @@ def test_dark_twin(kernel):
         np.testing.assert_allclose(points[0, k], expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("sigma, kernel", [(0.5, 3), (1.0, 5), (1.5, 7), (2.0, 11), (3.0, 17)])
+def test_dark_smooths_as_the_targets_are_wide(sigma, kernel):
+    maps = np.random.default_rng(5).uniform(size=(1, 24, 20, 3)).astype(np.float32)
+    box = np.float32([[40, 48]]), np.float32([[0.4, 0.48]])
+    found = topdown.decoder("dark", sigma)(maps, *box)
+    jax.tree.map(
+        np.testing.assert_array_equal, found, topdown.decode_dark(maps, *box, kernel=kernel)
+    )
+    assert topdown.decoder("quarter", sigma) is topdown.decode
+
+
 def test_dark_without_a_peak_stays_finite_and_near_the_maximum():
     random = np.random.default_rng(12)
     maps = np.concatenate(

@@ -15,7 +15,8 @@ every integer pixel. The shift belongs to this codec; a codec with an aligned gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -156,6 +157,17 @@ def decode(heatmaps: ArrayLike, center: ArrayLike, scale: ArrayLike) -> tuple[ja
     return _to_image(x, y, offset, center, scale, (height, width)), scores
 
 
+def decoder(name: str, sigma: float) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """`decode` for "quarter", `decode_dark` for "dark".
+
+    DARK smooths with the kernel that fits targets of `sigma` heatmap pixels: the odd width, at
+    least 3, whose sigma is nearest. For 2 and 3 these are the widths of its authors, 11 and 17.
+    """
+    if name == "quarter":
+        return decode
+    return partial(decode_dark, kernel=max(3, 2 * round((sigma - 0.8) / 0.3 + 1) + 1))
+
+
 def decode_dark(
     heatmaps: ArrayLike, center: ArrayLike, scale: ArrayLike, kernel: int = 11
 ) -> tuple[jax.Array, jax.Array]:
@@ -174,8 +186,8 @@ def decode_dark(
     Args:
       heatmaps, center, scale: as for `decode`.
       kernel: odd width of the smoothing kernel in heatmap pixels. Its sigma is
-        0.3 * ((kernel - 1) / 2 - 1) + 0.8, 2 pixels for 11; it should match the targets' sigma
-        (11 for sigma 2, 17 for sigma 3).
+        0.3 * ((kernel - 1) / 2 - 1) + 0.8, 2 pixels for 11; it should match the targets' sigma,
+        see `decoder`.
 
     Returns:
       keypoints [B, K, 2] (x, y) in image pixels and scores [B, K], float32.

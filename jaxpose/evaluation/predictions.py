@@ -37,13 +37,14 @@ class Predictions:
     scores: np.ndarray
 
 
-def make_decoder(skeleton: Skeleton, *, flip: bool, decode: str) -> Callable:
+def make_decoder(skeleton: Skeleton, *, flip: bool, decode: str, sigma: float) -> Callable:
     """Returns (heatmaps, mirrored, center, scale) -> (keypoints, scores), for use under jit.
 
     `heatmaps` [B, h, w, K] of the crops and `mirrored` those of the mirrored crops (None unless
-    `flip`); keypoints [B, K, 2] are in image pixels. `decode` is "quarter" or "dark".
+    `flip`); keypoints [B, K, 2] are in image pixels. `decode` is "quarter" or "dark", `sigma` that
+    of the targets that the network was trained on, in heatmap pixels.
     """
-    to_image = topdown.decode_dark if decode == "dark" else topdown.decode
+    to_image = topdown.decoder(decode, sigma)
 
     def finish(heatmaps, mirrored, center, scale):
         if flip:
@@ -55,7 +56,7 @@ def make_decoder(skeleton: Skeleton, *, flip: bool, decode: str) -> Callable:
 
 
 def make_predict(
-    model: nn.Module, skeleton: Skeleton, mesh: Mesh, *, flip: bool, decode: str
+    model: nn.Module, skeleton: Skeleton, mesh: Mesh, *, flip: bool, decode: str, sigma: float
 ) -> Callable[[Any, Batch], tuple[np.ndarray, np.ndarray]]:
     """Prediction with a model on the devices of a mesh, compiled once.
 
@@ -63,7 +64,7 @@ def make_predict(
         (variables, batch) -> (keypoints, scores): the batch is this host's part, the numpy
         results are those of all hosts, in order. `.program` is the jitted function.
     """
-    finish = make_decoder(skeleton, flip=flip, decode=decode)
+    finish = make_decoder(skeleton, flip=flip, decode=decode, sigma=sigma)
 
     def on_device(variables, batch):
         images = geometry.normalize(batch["image"])
@@ -92,14 +93,19 @@ def make_predict(
 
 
 def make_predict_from_heatmaps(
-    heatmaps_of: Callable[[np.ndarray], np.ndarray], skeleton: Skeleton, *, flip: bool, decode: str
+    heatmaps_of: Callable[[np.ndarray], np.ndarray],
+    skeleton: Skeleton,
+    *,
+    flip: bool,
+    decode: str,
+    sigma: float,
 ) -> Predict:
     """Prediction with something that runs outside JAX, such as an exported file.
 
     Args:
         heatmaps_of: normalised float32 images [B, H, W, 3] -> heatmaps [B, h, w, K].
     """
-    finish = jax.jit(make_decoder(skeleton, flip=flip, decode=decode))
+    finish = jax.jit(make_decoder(skeleton, flip=flip, decode=decode, sigma=sigma))
 
     def predict(batch):
         images = np.asarray(geometry.normalize(batch["image"]))

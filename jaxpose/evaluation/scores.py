@@ -57,8 +57,7 @@ def make_predictor(
     """(variables, batch) -> what `evaluate` takes from a model of `config.paradigm`."""
     if config.paradigm != "topdown":
         return make_people_predict(model, skeleton, mesh, PeopleOptions.from_config(config))
-    options = {"flip": config.eval.flip, "decode": config.eval.decode}
-    return make_predict(model, skeleton, mesh, **options)
+    return make_predict(model, skeleton, mesh, **_decoding(config))
 
 
 def make_predictor_from_file(
@@ -68,8 +67,12 @@ def make_predictor_from_file(
     if config.paradigm != "topdown":
         options = PeopleOptions.from_config(config)
         return make_people_from_outputs(run_file, skeleton, options)
-    options = {"flip": config.eval.flip, "decode": config.eval.decode}
-    return make_predict_from_heatmaps(run_file, skeleton, **options)
+    return make_predict_from_heatmaps(run_file, skeleton, **_decoding(config))
+
+
+def _decoding(config: ConfigDict) -> dict[str, Any]:
+    """How crops are decoded, as `make_decoder` takes it."""
+    return {"flip": config.eval.flip, "decode": config.eval.decode, "sigma": config.sigma}
 
 
 def evaluate(

@@ -48,11 +48,15 @@ def compare(
     input_size: tuple[int, int],
     *,
     decode: str = "quarter",
+    sigma: float = 2.0,
 ) -> Agreement:
-    """Differences of two sets of heatmaps [B,h,w,K] and of the joints decoded from them."""
+    """Differences of two sets of heatmaps [B,h,w,K] and of the joints decoded from them.
+
+    `decode` and `sigma` as for `codecs.topdown.decoder`.
+    """
     if expected.shape != actual.shape:
         raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
-    function = {"quarter": topdown.decode, "dark": topdown.decode_dark}[decode]
+    function = topdown.decoder(decode, sigma)
     height, width = input_size
     sides = np.float32([width, height])
     center = np.tile(sides / 2, (len(expected), 1))

@@ -99,6 +99,7 @@ def export_file(
             size,
             images=crops,
             decode=source.decode,
+            sigma=source.sigma,
             grouping=source.grouping,
         )
 

@@ -63,6 +63,7 @@ def verify(
     *,
     images: np.ndarray | None = None,
     decode: str = "quarter",
+    sigma: float = 2.0,
     grouping: Any = None,
 ) -> Agreement | PeopleAgreement:
     """Compares the file at `path` with the model on the same uint8 images.
@@ -73,7 +74,8 @@ def verify(
       input_size: (H, W).
       images: uint8 RGB [N,H,W,3], crops of people or whole pictures; None takes
         `sample_crops`.
-      decode: "quarter" or "dark", the top-down codec's decoder.
+      decode, sigma: the top-down codec's decoder, "quarter" or "dark", and the sigma of the targets
+        in heatmap pixels (`codecs.topdown.decoder`).
       grouping: how people are found in the maps, the options of one of the codecs in
         `codecs.PEOPLE`; None for a top-down network.
 
@@ -99,7 +101,7 @@ def verify(
                 f"{path}: a top-down network has one output, this one has {len(expected)}: say how "
                 "its people are grouped"
             )
-        agreement = compare(expected, actual, input_size, decode=decode)
+        agreement = compare(expected, actual, input_size, decode=decode, sigma=sigma)
     else:
         agreement = compare_people(expected, actual, input_size, grouping)
     if not agreement.holds:

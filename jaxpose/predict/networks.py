@@ -60,8 +60,8 @@ def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network
         predict = evaluation.make_people_predict(model, skeleton, grid, options)
         sizing = config.eval.sizing
     else:
-        decode = config.eval.decode
-        predict = evaluation.make_predict(model, skeleton, grid, flip=flip, decode=decode)
+        options = {"flip": flip, "decode": config.eval.decode, "sigma": config.sigma}
+        predict = evaluation.make_predict(model, skeleton, grid, **options)
     predict = functools.partial(predict, mesh.replicate(variables, grid))
     return Network(config.paradigm, skeleton, tuple(config.input_size), predict, sizing)
 
@@ -77,8 +77,6 @@ def _from_file(path: pathlib.Path, flip: bool) -> Network:
         options = evaluation.PeopleOptions(flip, grouping=grouping, inside=True)
         predict = evaluation.make_people_from_outputs(run_file, skeleton, options)
     else:
-        decode = facts["codec"]["decode"]
-        predict = evaluation.make_predict_from_heatmaps(
-            run_file, skeleton, flip=flip, decode=decode
-        )
+        options = {"flip": flip, **{key: facts["codec"][key] for key in ("decode", "sigma")}}
+        predict = evaluation.make_predict_from_heatmaps(run_file, skeleton, **options)
     return Network(facts["paradigm"], skeleton, tuple(facts["input_size"]), predict)

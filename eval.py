@@ -88,7 +88,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         print(f"\n{reports.as_text(report.joints)}")
     if data.bad_files.count:
         names = ", ".join(data.bad_files.names[:5])
-        print(f"{data.bad_files.count} pictures could not be decoded: {names}")
+        print(f"{data.bad_files.count} pictures could not be used: {names}")
 
     # ------------------------------------------------------------------ report
     if jax.process_index() == 0:

@@ -45,7 +45,7 @@ def main(config: ConfigDict, workdir: str) -> int:
 
     Raises:
         ValueError: a setting, the data or the run folder cannot be used and nothing was trained, or
-            too many pictures could not be decoded.
+            too many pictures could not be used.
         runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
         checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
     """
@@ -215,7 +215,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     checkpoints.wait()  # a save that failed must not look like one that did not
     if train_data.bad_files.count:
         names = ", ".join(train_data.bad_files.names[:5])
-        say(f"{train_data.bad_files.count} pictures could not be decoded: {names}")
+        say(f"{train_data.bad_files.count} pictures could not be used: {names}")
     say(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"

@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
     config.data.generated.num_train = 3000  # pictures
     config.data.generated.num_val = 300  # pictures
     config.data.generated.seed = 0
-    config.max_bad_fraction = 0.001  # share of undecodable images at which the run stops
+    config.max_bad_fraction = 0.001  # share of unusable images above which the run stops
 
     # Targets and augmentation (training only)
     config.sigma = 2.0  # of the Gaussian target, heatmap pixels (heatmap = input / 4)

@@ -1,4 +1,4 @@
-"""Pictures that cannot be decoded: left out, counted, named; too many of them stop the run."""
+"""Pictures that cannot be used: left out, counted, named; too many of them stop the run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _log = logging.getLogger(__name__)
 
 
 class BadFilesError(ValueError):
-    """More pictures than allowed cannot be decoded."""
+    """More pictures than allowed cannot be used."""
 
 
 class BadFiles:
-    """The undecodable pictures met so far; safe to use from several threads.
+    """The unusable pictures met so far; safe to use from several threads.
 
     Args:
       total: number of pictures in the dataset.
-      max_fraction: share of them at which the run stops (`config.max_bad_fraction`).
+      max_fraction: share of them above which the run stops (`config.max_bad_fraction`).
     """
 
     def __init__(self, total: int, max_fraction: float) -> None:

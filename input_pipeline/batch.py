@@ -21,7 +21,7 @@ def topdown(input_size: tuple[int, int], num_joints: int) -> Spec:
     """A top-down batch, in training and at evaluation.
 
     * image: RGB crop [H, W, 3], zero outside the picture.
-    * valid: False where the slot holds no example (padding, or an undecodable picture at
+    * valid: False where the slot holds no example (padding, or an unusable picture at
       evaluation); such a slot must count for nothing.
     * keypoints: [K, 3], (x, y) in pixels of the crop and 1 where labelled; zeros elsewhere.
     * center, scale: of the crop, in pixels and in units of 200 pixels of the picture. In training

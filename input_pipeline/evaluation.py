@@ -40,7 +40,11 @@ class Examples(Protocol):
         ...
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """What a row of the batch has besides, from the decoded picture."""
+        """What a row of the batch has besides, from the decoded picture.
+
+        Raises:
+          ImageError: the picture is not what the annotation file says of it.
+        """
         ...
 
 
@@ -49,7 +53,7 @@ class EvalData:
 
     Attributes:
       examples: what is in the batches.
-      bad_files: undecodable pictures met so far.
+      bad_files: unusable pictures met so far.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class EvalData:
         padded.
 
         Raises (from the iterator):
-          BadFilesError: too many undecodable pictures.
+          BadFilesError: too many unusable pictures.
         """
         return graph.Batches(
             self._chunk,
@@ -128,8 +132,8 @@ class EvalData:
         row = self.examples.known(index)
         image_id = int(self.examples.image_id[index])
         try:
-            image = self._pictures(image_id)
+            made = self.examples.make(self._pictures(image_id), index)
         except images.ImageError as error:
             self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             return row  # valid stays False
-        return row | self.examples.make(image, index) | {"valid": True}
+        return row | made | {"valid": True}

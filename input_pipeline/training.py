@@ -27,7 +27,11 @@ class Examples(Protocol):
     spec: batches_module.Spec
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
-        """Example `index` as a row of the batch, from its decoded picture."""
+        """Example `index` as a row of the batch, from its decoded picture.
+
+        Raises:
+          ImageError: the picture is not what the annotation file says of it.
+        """
         ...
 
 
@@ -43,7 +47,7 @@ class TrainData:
 
     Attributes:
       examples: what is in the stream.
-      bad_files: undecodable pictures met so far.
+      bad_files: unusable pictures met so far.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class TrainData:
         """This host's slices of the global batches of `start_step`, `start_step + 1`, ...
 
         Raises (from the iterator):
-          BadFilesError: too many undecodable pictures.
+          BadFilesError: too many unusable pictures.
         """
         return graph.Batches(
             self._chunk,
@@ -102,16 +106,16 @@ class TrainData:
     def example(self, number: int) -> dict[str, Any]:
         """The example at a position of the stream, as one row of a batch.
 
-        In place of an undecodable picture stands the example at the next position that can be
-        decoded; it appears a second time at its own position.
+        In place of an unusable picture stands the example at the next position that can be
+        used; it appears a second time at its own position.
         """
         for attempt in range(self.num_examples):
             epoch, index = order.example(number + attempt, self._seed, self.num_examples)
             image_id = int(self.examples.image_id[index])
             try:
-                image = self._pictures(image_id)
+                made = self.examples.make(self._pictures(image_id), epoch, index)
             except images.ImageError as error:
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             else:
-                return {"valid": True, **self.examples.make(image, epoch, index)}
+                return {"valid": True, **made}
         raise ValueError(f"no picture of {self.dataset.path} can be decoded")

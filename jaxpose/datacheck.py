@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         damaged, unlike, checked = check_pictures(dataset, None if args.all else SAMPLED)
         print(f"  pictures in {pictures}: {checked} of {len(dataset.images)} decoded, "
               f"{len(damaged)} unusable, {len(unlike)} of another size than annotated")  # fmt: skip
+        if unlike:
+            print("  pictures of another size: bottom-up networks leave them out as unusable")
         _print_lines(damaged + unlike, args.all)
         bad |= bool(damaged)
         if args.output:

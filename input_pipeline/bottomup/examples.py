@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry, skeletons
+from jaxpose import annotations, geometry, images, skeletons
 
 SIZINGS = ("short_side", "fixed")
 
@@ -49,6 +49,7 @@ class TrainExamples:
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
         image_id = int(self.image_id[index])
+        _check_size(image, self.dataset.images[image_id])
         height, width = self._input_size
         draws = augment.draw(self._seed, epoch, index)
         view = augment.augment(image.shape[:2], draws, self._options, self._input_size)
@@ -144,11 +145,22 @@ class EvalExamples:
         }
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+        _check_size(image, self.dataset.images[int(self.image_id[index])])
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             batches_module.scale_key(scale): augment.warp(image, view, size)
             for scale, size in zip(self._scales, self._sizes_of[index], strict=True)
         }
+
+
+def _check_size(image: np.ndarray, info: annotations.ImageInfo) -> None:
+    """Refuses a picture of another size than annotated: it was resized or turned since.
+
+    Where the ignored regions lie and how the picture is shown was worked out from the annotation.
+    """
+    height, width = image.shape[:2]
+    if (height, width) != (info.height, info.width):
+        raise images.ImageError(f"is {width}x{height}, annotated as {info.width}x{info.height}")
 
 
 def _short_side(

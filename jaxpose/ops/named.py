@@ -59,7 +59,8 @@ def set_implementation(name: str) -> None:
     """Choose the form of every operator traced from now on: ``auto``, ``fast`` or ``lax``.
 
     It is read when an operator is traced; a function that an outer ``jax.jit`` has already traced
-    keeps what it was traced with. The environment variable ``JAXPOSE_OPS`` gives the initial value.
+    keeps what it was traced with. The environment variable ``JAXPOSE_OPS`` gives the initial value;
+    train.py and eval.py set that of ``config.ops``.
     """
     global _current
     _current = _checked(name)

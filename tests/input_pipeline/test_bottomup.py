@@ -4,6 +4,7 @@ import itertools
 import json
 import pathlib
 
+import cv2
 import numpy as np
 import pytest
 
@@ -120,6 +121,24 @@ def test_damaged_picture_is_replaced(crowd_config):
     found = list(input_pipeline.eval_data(crowd_config).batches())
     ids = np.concatenate([batch["image_id"][batch["valid"]] for batch in found])
     assert sorted(ids) == [i for i in [*IDS, 73] if i != 23]
+
+
+def test_a_picture_of_another_size_than_annotated_is_left_out(crowd_config):
+    """Turned or resized since: masks and views would lie elsewhere."""
+    path = str(pathlib.Path(crowd_config.data.root) / "images" / "train02.png")
+    image = cv2.imread(path)
+    height, width = image.shape[:2]
+    cv2.imwrite(path, cv2.resize(image, (width + 8, height)))
+    crowd_config.max_bad_fraction = 0.5
+    data, evaluated = (
+        input_pipeline.train_data(crowd_config),
+        input_pipeline.eval_data(crowd_config),
+    )
+    said = {"train02.png": f"is {width + 8}x{height}, annotated as {width}x{height}"}
+    assert 23 not in [data.example(n)["image_id"] for n in range(14)]
+    assert data.bad_files.reasons == said
+    ids = np.concatenate([batch["image_id"][batch["valid"]] for batch in evaluated.batches()])
+    assert 23 not in ids and evaluated.bad_files.reasons == said
 
 
 @pytest.mark.parametrize(("hosts", "per_host"), [(1, 2), (1, 20), (2, 2), (3, 1)])

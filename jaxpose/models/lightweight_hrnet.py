@@ -197,8 +197,8 @@ class LightweightHRNet(nn.Module):
       groups: chunks that a map's exchanged channels are cut into.
       variant: of the Lite Conv Modules, "proj" with or "plain" without 1x1 convolutions. Both are
         within the text; "plain" misses the printed size of r = 0 by a rounding.
-      conv_init: "paper" = N(0, 0.001), EfficientHRNet's (the text says nothing), or "kaiming", for
-        all but the last layers; the backbone always has the latter (nor of pre-training).
+      conv_init: "paper" = N(0, 0.001), that of EfficientHRNet's code, or "kaiming", for all but the
+        last layers. The text names none, and no pre-training: the backbone always has the latter.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

@@ -13,6 +13,7 @@ from jaxpose.choices import did_you_mean
 from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.training import runs
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         step = int(args.step) if args.step and args.step.isdigit() else args.step
         source = from_run(args.checkpoint, size, step)
-        folder = Path(args.checkpoint) / "export"
+        folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
     crops = _crops(args.pictures, source)
     for target in targets:

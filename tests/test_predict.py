@@ -216,6 +216,9 @@ def test_pictures_and_boxes_of_another_kind_are_refused(runs):
         Pose(topdown, sizing="short_side")
     with pytest.raises(ValueError, match="'squashed' is not known"):
         Pose(bottomup, sizing="squashed")
+    for size in (0, -2):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {size}"):
+            Pose(topdown, batch_size=size)
 
 
 # --- bottom-up -----------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class Pose:
         batch_size: int = 8,
         sizing: str | None = None,
     ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.source = pathlib.Path(source)
         network = networks.load(self.source, step=step, flip=flip)
         self.batch_size = batch_size

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from jaxpose import geometry
+from jaxpose.export.files import SUFFIXES
 from jaxpose.predict import boxes as person_boxes
 from jaxpose.predict import networks
 from jaxpose.predict.people import People
@@ -59,7 +60,7 @@ class Pose:
         if self.sizing not in networks.SIZINGS:
             known = ", ".join(networks.SIZINGS)
             raise ValueError(f"sizing {sizing!r} is not known, there is {known}")
-        one_size = self.paradigm == "topdown" or self.source.suffix in networks.EXPORTED
+        one_size = self.paradigm == "topdown" or self.source.suffix in SUFFIXES.values()
         if one_size and self.sizing != "fixed":
             raise ValueError(f"{source} takes one size, {self.input_size}: no sizing={sizing!r}")
 

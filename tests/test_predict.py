@@ -191,6 +191,24 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert (output / "a.jpg").is_file()
 
 
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([], "none of its boxes (of score 0.3 or more: 0) is for b.jpg; "),
+        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "score 0.3 or more: 0)"),
+        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "score 0.3 or more: 3)"),
+    ],
+)
+def test_boxes_of_other_pictures_are_refused(runs, tmp_path, capsys, boxes, message):
+    photograph(tmp_path / "b.jpg")
+    file = write_json(tmp_path / "boxes.json", boxes)
+    words = [str(tmp_path / "b.jpg"), "--boxes", str(file), "-o", str(tmp_path / "out")]
+    assert cli.main(["predict", str(runs[0]), *words]) == 2
+    error = capsys.readouterr().err
+    assert f"{file}" in error and message in error and error.count("\n") == 1
+    assert "file_name" in error and not (tmp_path / "out").exists()
+
+
 def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
     photograph(tmp_path / "a.jpg")
     output = tmp_path / "out"

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     runtime.use_compilation_cache()
     pictures = list(find_pictures(args.input))
-    pose, predict = _predictor(args)
+    pose, predict = _predictor(args, pictures)
     output = pathlib.Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(pictures)
@@ -104,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
     return 0 if records else 1
 
 
-def _predictor(args: argparse.Namespace) -> tuple[Pose, Predictor]:
+def _predictor(
+    args: argparse.Namespace, pictures: Sequence[pathlib.Path]
+) -> tuple[Pose, Predictor]:
     """The network whose joints are drawn, and what is done with a picture."""
     if args.boxes and args.people:
         raise ValueError("--boxes and --people both say where people are: give one of them")
@@ -120,8 +122,17 @@ def _predictor(args: argparse.Namespace) -> tuple[Pose, Predictor]:
     if args.people:
         found = _Finder(Pose(args.people, **options), args)
         return pose, lambda picture, image: pose(image, person_boxes.around(found(image)))
-    boxes = person_boxes.Boxes(args.boxes, args.box_score) if args.boxes else None
-    return pose, lambda picture, image: pose(image, None if boxes is None else boxes.of(picture))
+    if not args.boxes:
+        return pose, lambda picture, image: pose(image)
+    boxes = person_boxes.Boxes(args.boxes, args.box_score)
+    if not any(len(boxes.of(picture)) for picture in pictures):
+        which = f"any of {len(pictures)} pictures" if len(pictures) > 1 else pictures[0].name
+        raise ValueError(
+            f"{args.boxes}: none of its boxes (of score {args.box_score:g} or more: {len(boxes)}) "
+            f"is for {which}; a box is for the picture whose name is its file_name (without folder "
+            "and suffix) or, where there is none, its image_id"
+        )
+    return pose, lambda picture, image: pose(image, boxes.of(picture))
 
 
 class _Finder:

@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from configs import common
 from jaxpose import annotations, evaluation
 from jaxpose.evaluation import command_line, mpii
+from jaxpose.evaluation import report as reports
 from jaxpose.training import runs, runtime
 from tests import tiny_runs
 
@@ -197,6 +198,39 @@ def test_it_repeats_the_score_of_the_training_run(run, tmp_path, capsys):
     assert {r["image_id"] for r in results} == set(range(12))
     assert "left_shoulder" in capsys.readouterr().out
     assert "worst_03.jpg" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_the_report_says_which_pictures_it_lacks(people, tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    for number in range(0, 12, 2):
+        name = f"images/{number}.png"
+        (tmp_path / name).write_bytes((people / name).read_bytes())
+    (tmp_path / "images" / "1.png").write_bytes(b"no picture")
+    dataset = annotations.load_coco(people / "people.json", image_dir=tmp_path / "images")
+    config = tiny_runs.config(people)
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = reports.make_report(found, dataset, config, worst=4)
+    names = [dataset.images[case.image_id].file_name for case in report.worst]
+    assert names == ["0.png", "1.png", "2.png", "3.png"]
+    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("<img") == 2
+    assert "2 of the 4 worst are not drawn, their pictures cannot be read: 1.png, 3.png" in page
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<img" not in page and "4 of the 4 worst are not drawn" in page
+
+
+def test_a_drawing_that_cannot_be_written_is_told(people, tmp_path, monkeypatch):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    config = tiny_runs.config(people)
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = reports.make_report(found, dataset, config, worst=1)
+    monkeypatch.setattr("cv2.imwrite", lambda path, image: False)
+    with pytest.raises(ValueError, match="worst_01.jpg could not be written"):
+        reports.write(tmp_path, report, dataset, title="", settings={})
 
 
 def test_detected_boxes(run, people, tmp_path):

@@ -299,11 +299,37 @@ def test_command_line(run, tmp_path):
         ([f"--workdir={run}", f"--checkpoint={run}"], "give one of them"),
         (["--untrained", "--exported=a.onnx"], "give one of them"),
         (["--untrained"], "--config=RECIPE"),
+        (["--untrained", "--step=best"], "--untrained takes no --step"),
         ([f"--workdir={imported}"], "names no data: give --config=RECIPE"),
     ):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2
         assert said in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--exported=a.onnx --workdir=run --step=best", "--exported takes no --step: --step=best"),
+        ("--untrained --step=3", "--untrained takes no --step: --step=3"),
+        ("--workdir=run --step=newest", "--step=newest.*choose from last, best or the number"),
+        ("--workdir=run --step=best", None),
+        ("--checkpoint=run --step=5", None),
+        ("--exported=a.onnx --workdir=run --step=last", None),
+    ],
+)
+def test_a_step_belongs_to_a_run(words, message):
+    values = flags.FlagValues()
+    for name in ("workdir", "checkpoint", "exported"):
+        flags.DEFINE_string(name, None, "", flag_values=values)
+    flags.DEFINE_string("step", "last", "", flag_values=values)
+    flags.DEFINE_boolean("untrained", False, "", flag_values=values)
+    values(["eval.py", *words.split()])
+    if message is None:
+        return command_line.check_sources(values)
+    with pytest.raises(ValueError, match=message) as error:
+        command_line.check_sources(values)
+    assert "\n" not in str(error.value)
 
 
 def test_a_recipe_scores_the_network_of_the_run(monkeypatch):

@@ -209,6 +209,25 @@ def test_boxes_of_other_pictures_are_refused(runs, tmp_path, capsys, boxes, mess
     assert "file_name" in error and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_steps_of_a_run(runs, tmp_path, capsys, verb):
+    run, out = str(runs[0]), ["-o", str(tmp_path / "out")]
+    photograph(tmp_path / "a.jpg")
+    picture = [str(tmp_path / "a.jpg")] * (verb == "predict")
+    if verb == "export":
+        pytest.importorskip("onnxruntime")
+    assert cli.main([verb, run, *picture, *out, "--step", "last"]) == 0
+    checkpoint = f"{run}/checkpoints/0"
+    for where, step, message in (
+        (run, "lst", "--step=lst: did you mean 'last'? choose from last, best or the number of a"),
+        (run, "7", "no checkpoint of step 7; it has [0]"),
+        (checkpoint, "best", "checkpoints/0 is one checkpoint: for step best give its run folder"),
+    ):
+        assert cli.main([verb, where, *picture, *out, "--step", step]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
 def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
     photograph(tmp_path / "a.jpg")
     output = tmp_path / "out"

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
-    parser.add_argument("--step", help="a step, or best; default the newest checkpoint")
+    parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument(
         "--init",
         choices=("random",),
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size), Path(".")
     else:
-        step = int(args.step) if args.step and args.step.isdigit() else args.step
-        source = from_run(args.checkpoint, size, step)
+        source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
     crops = _crops(args.pictures, source)

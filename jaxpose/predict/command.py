@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out people found by a bottom-up network below it (default %(default)s)",
     )
     parser.add_argument("--threshold", type=float, default=0.2, help="draw joints from it on")
-    parser.add_argument("--step", help="checkpoint: a step or 'best' (default: the newest)")
+    parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument("--no-flip", action="store_true", help="no averaging with the mirror image")
     parser.add_argument("--batch", type=int, default=8, help="top-down: people in one call")
     parser.add_argument(
@@ -108,10 +108,12 @@ def _predictor(
     args: argparse.Namespace, pictures: Sequence[pathlib.Path]
 ) -> tuple[Pose, Predictor]:
     """The network whose joints are drawn, and what is done with a picture."""
+    from jaxpose.training import runs
+
     if args.boxes and args.people:
         raise ValueError("--boxes and --people both say where people are: give one of them")
-    step = int(args.step) if args.step and args.step.isdigit() else args.step
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
+    step = runs.parse_step(args.step)
     pose = Pose(args.checkpoint, step=step, batch_size=args.batch, **options)
     if pose.paradigm != "topdown":
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)

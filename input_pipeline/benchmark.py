@@ -69,7 +69,7 @@ def main(_: Any = None) -> None:
           f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
     try:
         rates = measure(config, steps=_STEPS.value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         sys.exit(2)
     for stage, rate in rates.items():

@@ -151,7 +151,7 @@ def reader(
 def main(_: Any = None) -> None:
     try:
         prepare(_CONFIG.value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"tfds_builders.py: {error}", file=sys.stderr)
         sys.exit(2)
 

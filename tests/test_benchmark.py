@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from jaxpose import benchmark, export, layers, models, skeletons, summary
 from jaxpose.benchmark import latency, report, scenes, training
-from jaxpose.benchmark.task import task_of
+from jaxpose.benchmark.task import model_task, task_of
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
 from jaxpose.training import config as configuration
@@ -240,6 +240,20 @@ def test_networks_side_by_side(tiny, tmp_path, capsys):
         assert row["params_m"] == counted.params / 1e6 and row["macs_g"] == counted.macs / 1e9
         assert row["nodes"] > 4 and row["input"] == "32x32"
         assert min(row["onnx_ms"], row["train_step_ms"], row["first_step_s"]) > 0
+
+
+def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
+    config = tiny_runs.crowd_config(tmp_path)
+    model = configuration.create_model(config, 14)
+    # The name of a model is that model, whatever folder there is beside.
+    for name in ("litepose", "litepose_xs"):
+        runs.write_run(tmp_path / name, config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="'litepose' is unknown; did you mean 'litepose_") as error:
+        benchmark.run(parsed("networks", "litepose_xs", "litepose"))
+    assert "\n" not in str(error.value)
+    assert model_task("litepose_xs", SIZE, 2).model.num_keypoints == 17
+    assert task_of("litepose_xs", SIZE, 2).model.num_keypoints == 14
 
 
 @pytest.mark.parametrize(

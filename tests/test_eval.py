@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from configs import common
 from jaxpose import annotations, evaluation
 from jaxpose.evaluation import command_line, mpii
+from jaxpose.evaluation import report as reports
 from jaxpose.training import runs, runtime
 from tests import tiny_runs
 
@@ -199,6 +200,39 @@ def test_it_repeats_the_score_of_the_training_run(run, tmp_path, capsys):
     assert "worst_03.jpg" in (tmp_path / "report" / "index.html").read_text()
 
 
+def test_the_report_says_which_pictures_it_lacks(people, tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    for number in range(0, 12, 2):
+        name = f"images/{number}.png"
+        (tmp_path / name).write_bytes((people / name).read_bytes())
+    (tmp_path / "images" / "1.png").write_bytes(b"no picture")
+    dataset = annotations.load_coco(people / "people.json", image_dir=tmp_path / "images")
+    config = tiny_runs.config(people)
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = reports.make_report(found, dataset, config, worst=4)
+    names = [dataset.images[case.image_id].file_name for case in report.worst]
+    assert names == ["0.png", "1.png", "2.png", "3.png"]
+    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("<img") == 2
+    assert "2 of the 4 worst are not drawn, their pictures cannot be read: 1.png, 3.png" in page
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<img" not in page and "4 of the 4 worst are not drawn" in page
+
+
+def test_a_drawing_that_cannot_be_written_is_told(people, tmp_path, monkeypatch):
+    dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
+    config = tiny_runs.config(people)
+    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = reports.make_report(found, dataset, config, worst=1)
+    monkeypatch.setattr("cv2.imwrite", lambda path, image: False)
+    with pytest.raises(ValueError, match="worst_01.jpg could not be written"):
+        reports.write(tmp_path, report, dataset, title="", settings={})
+
+
 def test_detected_boxes(run, people, tmp_path):
     boxes = [
         {"image_id": n, "category_id": 1, "bbox": [8, 9, 64, 78], "score": 0.5 + n / 30}
@@ -265,11 +299,37 @@ def test_command_line(run, tmp_path):
         ([f"--workdir={run}", f"--checkpoint={run}"], "give one of them"),
         (["--untrained", "--exported=a.onnx"], "give one of them"),
         (["--untrained"], "--config=RECIPE"),
+        (["--untrained", "--step=best"], "--untrained takes no --step"),
         ([f"--workdir={imported}"], "names no data: give --config=RECIPE"),
     ):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2
         assert said in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--exported=a.onnx --workdir=run --step=best", "--exported takes no --step: --step=best"),
+        ("--untrained --step=3", "--untrained takes no --step: --step=3"),
+        ("--workdir=run --step=newest", "--step=newest.*choose from last, best or the number"),
+        ("--workdir=run --step=best", None),
+        ("--checkpoint=run --step=5", None),
+        ("--exported=a.onnx --workdir=run --step=last", None),
+    ],
+)
+def test_a_step_belongs_to_a_run(words, message):
+    values = flags.FlagValues()
+    for name in ("workdir", "checkpoint", "exported"):
+        flags.DEFINE_string(name, None, "", flag_values=values)
+    flags.DEFINE_string("step", "last", "", flag_values=values)
+    flags.DEFINE_boolean("untrained", False, "", flag_values=values)
+    values(["eval.py", *words.split()])
+    if message is None:
+        return command_line.check_sources(values)
+    with pytest.raises(ValueError, match=message) as error:
+        command_line.check_sources(values)
+    assert "\n" not in str(error.value)
 
 
 def test_a_recipe_scores_the_network_of_the_run(monkeypatch):

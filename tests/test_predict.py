@@ -191,6 +191,43 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert (output / "a.jpg").is_file()
 
 
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([], "none of its boxes (of score 0.3 or more: 0) is for b.jpg; "),
+        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "score 0.3 or more: 0)"),
+        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "score 0.3 or more: 3)"),
+    ],
+)
+def test_boxes_of_other_pictures_are_refused(runs, tmp_path, capsys, boxes, message):
+    photograph(tmp_path / "b.jpg")
+    file = write_json(tmp_path / "boxes.json", boxes)
+    words = [str(tmp_path / "b.jpg"), "--boxes", str(file), "-o", str(tmp_path / "out")]
+    assert cli.main(["predict", str(runs[0]), *words]) == 2
+    error = capsys.readouterr().err
+    assert f"{file}" in error and message in error and error.count("\n") == 1
+    assert "file_name" in error and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_steps_of_a_run(runs, tmp_path, capsys, verb):
+    run, out = str(runs[0]), ["-o", str(tmp_path / "out")]
+    photograph(tmp_path / "a.jpg")
+    picture = [str(tmp_path / "a.jpg")] * (verb == "predict")
+    if verb == "export":
+        pytest.importorskip("onnxruntime")
+    assert cli.main([verb, run, *picture, *out, "--step", "last"]) == 0
+    checkpoint = f"{run}/checkpoints/0"
+    for where, step, message in (
+        (run, "lst", "--step=lst: did you mean 'last'? choose from last, best or the number of a"),
+        (run, "7", "no checkpoint of step 7; it has [0]"),
+        (checkpoint, "best", "checkpoints/0 is one checkpoint: for step best give its run folder"),
+    ):
+        assert cli.main([verb, where, *picture, *out, "--step", step]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
 def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
     photograph(tmp_path / "a.jpg")
     output = tmp_path / "out"
@@ -216,6 +253,9 @@ def test_pictures_and_boxes_of_another_kind_are_refused(runs):
         Pose(topdown, sizing="short_side")
     with pytest.raises(ValueError, match="'squashed' is not known"):
         Pose(bottomup, sizing="squashed")
+    for size in (0, -2):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {size}"):
+            Pose(topdown, batch_size=size)
 
 
 # --- bottom-up -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from jaxpose import export, geometry, models
 from jaxpose.benchmark import report, scenes
 from jaxpose.codecs import part_affinity, topdown
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.export.files import SUFFIXES, onnx_session, require
+from jaxpose.export.files import SUFFIXES, load_torch, onnx_session, require
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
 
@@ -207,7 +207,7 @@ def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iter
     torch = require("torch")
 
     def load():
-        return torch.export.load(str(path)).module()
+        return load_torch(path).module()
 
     yield from _torch(load, name, f"torch {torch.__version__} (.pt2)", threads, size, batch, path)
 

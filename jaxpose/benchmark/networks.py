@@ -16,7 +16,7 @@ import jax
 
 from jaxpose import export, ops
 from jaxpose.benchmark import latency, report, training
-from jaxpose.benchmark.task import Task, task_of
+from jaxpose.benchmark.task import Task, model_task
 from jaxpose.export.files import require
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
@@ -85,9 +85,9 @@ def measure(
     """One row for each network: counts, nodes, and medians.
 
     Raises:
-      ValueError: an unknown name, before anything is measured; the nearest one is told.
+      ValueError: no name of a model, before anything is measured; the nearest one is told.
     """
-    tasks = [task_of(name, size, batch) for name in names]
+    tasks = [model_task(name, size, batch) for name in names]
     rows = [_counts(task) for task in tasks]
     with tempfile.TemporaryDirectory() as folder:
         files = []

@@ -52,15 +52,23 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
             settings.loss = config.loss
         config.batch_norm = "device"  # the same on the one device that is measured
         model = configuration.create_model(config, skeleton.num_joints)
-        name, joints = config.model, skeleton.num_joints
-    else:
-        info = models.info(what)
-        name, size = what, size or tuple(info.input_size)
-        settings, joints = _settings(info.paradigm, size), skeletons.COCO.num_joints
-        model = models.create_model(name, models.network_joints(name, joints))
-    return Task(
-        name, model, size, settings, sample_batch(settings.paradigm, size, batch_size, joints)
-    )
+        batch = sample_batch(config.paradigm, size, batch_size, skeleton.num_joints)
+        return Task(config.model, model, size, settings, batch)
+    return model_task(what, size, batch_size)
+
+
+def model_task(name: str, size: tuple[int, int] | None, batch_size: int) -> Task:
+    """The task of a released network with COCO's joints, as `export.source.untrained` has it.
+
+    Raises:
+      ValueError: no such model; the nearest name is told.
+    """
+    info = models.info(name)
+    size = size or tuple(info.input_size)
+    joints = skeletons.COCO.num_joints
+    model = models.create_model(name, models.network_joints(name, joints))
+    batch = sample_batch(info.paradigm, size, batch_size, joints)
+    return Task(name, model, size, _settings(info.paradigm, size), batch)
 
 
 def sample_batch(

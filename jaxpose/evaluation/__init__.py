@@ -1,8 +1,8 @@
 """From pictures to scores: what train.py does every few epochs and eval.py does in full.
 
-Nothing here reads the pictures of a dataset: the caller brings an iterable of batches (see the
-schema of the input pipeline) and the annotations, so the same code scores a model, an average of
-models, or an exported file. Top-down: `make_predict`, one person a crop. Bottom-up:
+Scoring reads no pictures of a dataset, only the report does: the caller brings an iterable of
+batches (see the schema of the input pipeline) and the annotations, so the same code scores a model,
+an average of models, or an exported file. Top-down: `make_predict`, one person a crop. Bottom-up:
 `make_people_predict`, all people of a picture.
 """
 

@@ -38,12 +38,21 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
 
 
 def check_sources(values: flags.FlagValues) -> None:
-    """Raises ValueError unless the flags of eval.py name one thing to score."""
+    """Raises ValueError unless the flags of eval.py name one thing to score.
+
+    A --step must be one of a run; `runs.read_run` refuses another than that of one checkpoint.
+    """
     if not (values.workdir or values.checkpoint or values.exported or values.untrained):
         raise ValueError("say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE")
     for one, other in (("workdir", "checkpoint"), ("untrained", "exported")):
         if values[one].value and values[other].value:
             raise ValueError(f"--{one} and --{other} name two things to evaluate: give one of them")
+    if runs.parse_step(values.step) is not None:
+        for name in ("untrained", "exported"):
+            if values[name].value:
+                raise ValueError(
+                    f"--{name} takes no --step: --step={values.step} names a checkpoint of a run"
+                )
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
@@ -99,9 +108,5 @@ def find_source(values: flags.FlagValues) -> Source:
         if not path.is_file():
             raise ValueError(f"--exported={path}: no such file")
         return Source(str(path), path.with_name(f"{path.stem}_eval"), exported=str(path))
-    step = values.step
-    if step not in ("last", "best") and not step.isdigit():
-        raise ValueError(f"--step={step}: choose from last, best or the number of a step")
-    step = {"last": None, "best": "best"}.get(step) or (int(step) if step.isdigit() else None)
-    run = runs.read_run(named, step=step)
+    run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)

@@ -15,7 +15,12 @@ _UPPER_NECK, _HEAD_TOP = 8, 9
 def scores(
     predictions: Predictions, truth: annotations.Dataset, head_boxes: pathlib.Path | None
 ) -> tuple[dict[str, float], list[str]]:
-    """PCKh and what it rests on: the official head boxes, or the joints of the head."""
+    """PCKh and what it rests on: the official head boxes, or the joints of the head.
+
+    Raises:
+        ValueError: annotations that are not MPII's; head boxes that cannot be read, or that are of
+            fewer people than the annotations.
+    """
     if truth.format != "mpii":
         raise ValueError(f"config.eval.metric=mpii needs an MPII file; {truth.path} is COCO's form")
     rows = predictions.annotation_id  # row numbers of the annotation file

@@ -83,7 +83,11 @@ def write(
     title: str,
     settings: dict[str, Any],
 ) -> None:
-    """Writes metrics.json, results.json, index.html and pictures of the worst cases."""
+    """Writes metrics.json, results.json, index.html and pictures of the worst cases.
+
+    Raises:
+        ValueError: a drawing cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = report.evaluation
     # JSON has no NaN: a score without a labelled joint is null.
@@ -91,8 +95,8 @@ def write(
     content = {"title": title, "metrics": finite, "notes": evaluation.notes, **settings}
     write_atomic(folder / "metrics.json", json.dumps(content, indent=2) + "\n")
     write_atomic(folder / "results.json", json.dumps(evaluation.results))
-    pictures = worst_cases.write(folder, report.worst, truth)
-    write_atomic(folder / "index.html", _page(title, report, pictures))
+    pictures, unread = worst_cases.write(folder, report.worst, truth)
+    write_atomic(folder / "index.html", _page(title, report, pictures, unread))
 
 
 _STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
@@ -101,7 +105,7 @@ border-bottom:1px solid #ccc}figure{display:inline-block;margin:.5em;vertical-al
 figcaption{font-size:12px;max-width:26em}"""
 
 
-def _page(title: str, report: Report, pictures: list[tuple[str, str]]) -> str:
+def _page(title: str, report: Report, pictures: list[tuple[str, str]], unread: list[str]) -> str:
     def rows(table: Table) -> str:
         lines = []
         for number, row in enumerate(table):
@@ -115,10 +119,15 @@ def _page(title: str, report: Report, pictures: list[tuple[str, str]]) -> str:
         f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption></figure>'
         for name, text in pictures
     )
+    lacking = (
+        f"<p>{len(unread)} of the {len(report.worst)} worst are not drawn, their pictures cannot "
+        f"be read: {html.escape(', '.join(unread))}</p>"
+    )
     worst = "<h2>The worst (left: annotation, right: prediction)</h2>" + figures
+    worst += lacking if unread else ""
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{notes}{rows(report.scores)}"
         f"{'<h2>By joint</h2>' if report.joints else ''}{rows(report.joints)}"
-        f"{worst if figures else ''}\n"
+        f"{worst if figures or unread else ''}\n"
     )

@@ -93,6 +93,13 @@ def evaluate(
         config: the whole configuration; `paradigm`, `eval`, `data.detections` and `data.limit` are
             used.
         head_boxes: mpii_gt_val.mat, for the official PCKh.
+
+    Returns:
+        The scores by `config.eval.metric`, the results, and the predictions beside the annotations.
+
+    Raises:
+        ValueError: no batch, annotations that are not of that metric, predictions that do not fit
+            the annotations, or head boxes that cannot be read.
     """
     if config.paradigm != "topdown":
         return _evaluate_people(predict, batches, truth, config)

@@ -89,19 +89,27 @@ def _pictures(evaluation: Evaluation, count: int) -> list[Case]:
 
 def write(
     folder: pathlib.Path, cases: list[Case], truth: annotations.Dataset
-) -> list[tuple[str, str]]:
-    """Draws the cases into `folder`; returns (file name, caption) of each that was drawn."""
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Draws the cases into `folder`.
+
+    Returns:
+        (file name, caption) of each that was drawn; the names of the pictures that cannot be read.
+
+    Raises:
+        ValueError: a drawing cannot be written.
+    """
     import cv2
 
     for old in folder.glob("worst_*.jpg"):
         old.unlink()
-    written = []
+    written, unread = [], []
     for rank, case in enumerate(cases, start=1):
         path = truth.image_path(case.image_id)
         try:
             picture = images.decode(path.read_bytes())
         except (OSError, images.ImageError):
-            continue  # it was in memory or in the prepared copy only
+            unread.append(path.name)  # it was in memory or in the prepared copy only, or is damaged
+            continue
         sides = []
         for poses, threshold in ((case.annotated, 0.5), (case.predicted, 0.1)):
             side = picture
@@ -115,6 +123,7 @@ def write(
         size = (max(1, round(both.shape[1] * HEIGHT / both.shape[0])), HEIGHT)
         both = cv2.resize(both, size, interpolation=cv2.INTER_AREA)
         name = f"worst_{rank:02d}.jpg"
-        cv2.imwrite(str(folder / name), both[..., ::-1])
+        if not cv2.imwrite(str(folder / name), both[..., ::-1]):
+            raise ValueError(f"{folder / name} could not be written")
         written.append((name, f"{path.name}, {case.caption}"))
-    return written
+    return written, unread

@@ -13,6 +13,7 @@ from jaxpose.choices import choose_from
 from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.training import runs
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
-    parser.add_argument("--step", help="a step, or best; default the newest checkpoint")
+    parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument(
         "--init",
         choices=("random",),
@@ -63,9 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size), Path(".")
     else:
-        step = int(args.step) if args.step and args.step.isdigit() else args.step
-        source = from_run(args.checkpoint, size, step)
-        folder = Path(args.checkpoint) / "export"
+        source = from_run(args.checkpoint, size, runs.parse_step(args.step))
+        folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
     crops = _crops(args.pictures, source)
     for target in targets:

@@ -52,16 +52,18 @@ def save_torch(
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """What the exporter wrote into a .onnx or .pt2 file.
 
-    Raises ValueError when the file is neither, or was not written by jaxpose.
+    Raises ValueError when the file is neither, is damaged, or was not written by jaxpose.
     """
     if _kind(path) == "onnx":
         onnx = require("onnx")
-        model = onnx.load(os.fspath(path), load_external_data=False)
+        try:
+            model = onnx.load(os.fspath(path), load_external_data=False)
+        except Exception as error:  # protobuf's, which is no dependency of ours
+            raise _unreadable(path, error) from error
         raw = {entry.key: entry.value for entry in model.metadata_props}
     else:
-        torch = require("torch")
         extra = {_EXTRA: ""}
-        torch.export.load(os.fspath(path), extra_files=extra)
+        load_torch(path, extra)
         raw = json.loads(extra[_EXTRA] or "{}")
     if "jaxpose" not in raw:
         raise ValueError(f"{path}: not written by `jaxpose export` (its metadata is missing)")
@@ -119,11 +121,32 @@ def onnx_session(path: str | os.PathLike, threads: int | None = None):
         raise ExportError(f"{path}: ONNX Runtime cannot load it: {error}") from error
 
 
+def load_torch(path: str | os.PathLike, extra: dict[str, str] | None = None):
+    """The `torch.export.ExportedProgram` of a .pt2 file; fills `extra`, texts by name.
+
+    Raises ExportError when it cannot be read.
+    """
+    torch = require("torch")
+    # torch logs a whole traceback of a file that was cut off: it lacks the last record of a zip, of
+    # 22 bytes. `zipfile.is_zipfile` would take that of the weights, which are a zip within.
+    if Path(path).read_bytes()[-22:-18] != b"PK\x05\x06":
+        raise ExportError(f"{path}: cannot be read: it is cut off, or no .pt2 file")
+    try:
+        return torch.export.load(os.fspath(path), extra_files=extra)
+    except Exception as error:  # of torch, of zipfile, or of the archive's own json
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike, error: Exception) -> ExportError:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ExportError(f"{path}: cannot be read: {first}")
+
+
 def _torch_runner(path: str | os.PathLike, threads: int | None) -> Callable:
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)
-    module = torch.export.load(os.fspath(path)).module()
+    module = load_torch(path).module()
 
     def run(image):
         with torch.inference_mode():

@@ -93,6 +93,10 @@ class Boxes:
             box = list(map(float, record["bbox"]))
             self._by_name.setdefault(key.lstrip("0") or "0", []).append(box)
 
+    def __len__(self) -> int:
+        """Boxes of all pictures together."""
+        return sum(map(len, self._by_name.values()))
+
     def of(self, picture: pathlib.Path) -> np.ndarray:
         """Boxes [N, 4] of a picture, N = 0 when the file has none."""
         found = self._by_name.get(picture.stem.lstrip("0") or "0", [])

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out people found by a bottom-up network below it (default %(default)s)",
     )
     parser.add_argument("--threshold", type=float, default=0.2, help="draw joints from it on")
-    parser.add_argument("--step", help="checkpoint: a step or 'best' (default: the newest)")
+    parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument("--no-flip", action="store_true", help="no averaging with the mirror image")
     parser.add_argument("--batch", type=int, default=8, help="top-down: people in one call")
     parser.add_argument(
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     runtime.use_compilation_cache()
     pictures = list(find_pictures(args.input))
-    pose, predict = _predictor(args)
+    pose, predict = _predictor(args, pictures)
     output = pathlib.Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(pictures)
@@ -104,12 +104,16 @@ def run(args: argparse.Namespace) -> int:
     return 0 if records else 1
 
 
-def _predictor(args: argparse.Namespace) -> tuple[Pose, Predictor]:
+def _predictor(
+    args: argparse.Namespace, pictures: Sequence[pathlib.Path]
+) -> tuple[Pose, Predictor]:
     """The network whose joints are drawn, and what is done with a picture."""
+    from jaxpose.training import runs
+
     if args.boxes and args.people:
         raise ValueError("--boxes and --people both say where people are: give one of them")
-    step = int(args.step) if args.step and args.step.isdigit() else args.step
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
+    step = runs.parse_step(args.step)
     pose = Pose(args.checkpoint, step=step, batch_size=args.batch, **options)
     if pose.paradigm != "topdown":
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)
@@ -120,8 +124,17 @@ def _predictor(args: argparse.Namespace) -> tuple[Pose, Predictor]:
     if args.people:
         found = _Finder(Pose(args.people, **options), args)
         return pose, lambda picture, image: pose(image, person_boxes.around(found(image)))
-    boxes = person_boxes.Boxes(args.boxes, args.box_score) if args.boxes else None
-    return pose, lambda picture, image: pose(image, None if boxes is None else boxes.of(picture))
+    if not args.boxes:
+        return pose, lambda picture, image: pose(image)
+    boxes = person_boxes.Boxes(args.boxes, args.box_score)
+    if not any(len(boxes.of(picture)) for picture in pictures):
+        which = f"any of {len(pictures)} pictures" if len(pictures) > 1 else pictures[0].name
+        raise ValueError(
+            f"{args.boxes}: none of its boxes (of score {args.box_score:g} or more: {len(boxes)}) "
+            f"is for {which}; a box is for the picture whose name is its file_name (without folder "
+            "and suffix) or, where there is none, its image_id"
+        )
+    return pose, lambda picture, image: pose(image, boxes.of(picture))
 
 
 class _Finder:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxpose import evaluation
+from jaxpose.export.files import SUFFIXES
 from jaxpose.skeletons import Skeleton
 
-EXPORTED = {".onnx", ".pt2"}
 SIZINGS = ("short_side", "fixed")
 
 
@@ -39,7 +39,7 @@ class Network:
 
 def load(path: pathlib.Path, *, step: int | str | None, flip: bool) -> Network:
     """The network at `path`; raises ValueError when it cannot be read."""
-    if path.suffix in EXPORTED:
+    if path.suffix in SUFFIXES.values():
         if step is not None:
             raise ValueError(f"{path} is one network: step belongs to run folders")
         return _from_file(path, flip)

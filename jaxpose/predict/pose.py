@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from jaxpose import geometry
+from jaxpose.export.files import SUFFIXES
 from jaxpose.predict import boxes as person_boxes
 from jaxpose.predict import networks
 from jaxpose.predict.people import People
@@ -48,6 +49,8 @@ class Pose:
         batch_size: int = 8,
         sizing: str | None = None,
     ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.source = pathlib.Path(source)
         network = networks.load(self.source, step=step, flip=flip)
         self.batch_size = batch_size
@@ -57,7 +60,7 @@ class Pose:
         if self.sizing not in networks.SIZINGS:
             known = ", ".join(networks.SIZINGS)
             raise ValueError(f"sizing {sizing!r} is not known, there is {known}")
-        one_size = self.paradigm == "topdown" or self.source.suffix in networks.EXPORTED
+        one_size = self.paradigm == "topdown" or self.source.suffix in SUFFIXES.values()
         if one_size and self.sizing != "fixed":
             raise ValueError(f"{source} takes one size, {self.input_size}: no sizing={sizing!r}")
 

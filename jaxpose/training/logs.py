@@ -100,7 +100,11 @@ class Clock:
         self._paused += seconds
 
     def lap(self, step: int) -> dict[str, float]:
-        """Speed since the last lap: examples_per_second, input_wait (0..1), eta_seconds."""
+        """Speed since the last lap.
+
+        Returns:
+            examples_per_second, step_seconds, input_wait (share of the time, 0..1), eta_seconds.
+        """
         now = time.perf_counter()
         busy = max(now - self._start - self._paused, 1e-9)
         steps = step - self._step

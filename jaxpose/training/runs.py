@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 
+from jaxpose.choices import choose_from
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
 from jaxpose.training.arrays import (
@@ -55,6 +56,22 @@ def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
     return folder.parent if folder.name == FOLDER else folder
 
 
+def parse_step(text: str | None) -> int | str | None:
+    """What a --step of the command line says, as `read_run` takes it: last, best or a number.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if text is None or text == "last":
+        return None
+    if text == "best":
+        return text
+    if not text.isdecimal():
+        known = choose_from(text, ("last", "best"))
+        raise ValueError(f"--step={text}: {known} or the number of a step")
+    return int(text)
+
+
 def read_run(
     folder: str | pathlib.Path, *, step: int | str | None = None, fit: Tree | None = None
 ) -> Run:
@@ -68,11 +85,17 @@ def read_run(
             those of the run's own model.
 
     Raises:
-        CheckpointError: no such run, no whole checkpoint, or weights that do not fit the model.
+        CheckpointError: no such run, no whole checkpoint, weights that do not fit the model, or
+            another step than that of the one checkpoint that `folder` names.
     """
     named, folder = pathlib.Path(folder), run_folder(folder)
     if named.name.isdigit() and named.parent != folder.parent:
-        step = int(named.name)
+        own = int(named.name)
+        if step not in (None, own):
+            raise CheckpointError(
+                f"{named} is one checkpoint: for step {step} give its run folder, {folder}"
+            )
+        step = own
     info = read_info(folder)
     path, arrays = _read_newest(folder, _candidates(folder, step))
     model = configuration.create_model(info.config, info.skeleton.num_joints)

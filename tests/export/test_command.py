@@ -7,6 +7,7 @@ import jaxpose
 from configs import common
 from jaxpose import cli, export, skeletons
 from jaxpose.training import runs
+from tests import seeing
 from tests.export.networks import images, initialized, run_jax
 
 
@@ -33,6 +34,16 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
         told = export.read_metadata(path)
         assert told["codec"]["decode"] == "dark" and told["num_keypoints"] == 16
         assert skeletons.Skeleton.from_dict(told["skeleton"]) == skeletons.MPII
+
+
+def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    run = seeing.write_runs(monkeypatch, tmp_path)[0]
+    checkpoint = run / "checkpoints" / "0"
+    before = set(checkpoint.iterdir())
+    assert cli.main(["export", str(checkpoint)]) == 0
+    assert (run / "export" / "hwl_mobilenetv3_32x128.onnx").is_file()
+    assert set(checkpoint.iterdir()) == before
 
 
 def test_a_wrong_size_is_one_line(capsys):

@@ -1,6 +1,8 @@
 """Verification: a file that disagrees is refused and leaves nothing behind."""
 
 import argparse
+import logging
+import zipfile
 
 import jax
 import numpy as np
@@ -108,6 +110,39 @@ def test_foreign_and_absent_files(tmp_path):
     onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
     with pytest.raises(ValueError, match="not written by"):
         export.read_metadata(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_truncated_files_are_one_line(tmp_path, kept):
+    pytest.importorskip("onnx")
+    mine = source()
+    path = tmp_path / "m.onnx"
+    export.to_onnx(mine.model, mine.variables, SIZE, path, metadata=mine.metadata())
+    assert_unreadable(path, path.read_bytes(), kept, export.read_metadata)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_truncated_torch_files_are_one_line(tmp_path, kept, caplog):
+    pytest.importorskip("torch")
+    mine = source()
+    path = tmp_path / "m.pt2"
+    module = export.to_torch(mine.model, mine.variables, SIZE)
+    export.save_torch(module, SIZE, path, metadata=mine.metadata())
+    assert_unreadable(path, path.read_bytes(), kept, export.read_metadata, export.run_file)
+    logged = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not logged  # torch would log the whole traceback
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other.txt", "")
+    with pytest.raises(ValueError, match="m.pt2: cannot be read: "):
+        export.read_metadata(path)
+
+
+def assert_unreadable(path, data, kept, *readers):
+    path.write_bytes(data[: int(kept * len(data))])
+    for read in readers:
+        with pytest.raises(ValueError, match=f"{path.name}: cannot be read: ") as error:
+            read(path)
+        assert "\n" not in str(error.value)
 
 
 def arguments(*words):

@@ -3,10 +3,11 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
-from input_pipeline import benchmark
+from input_pipeline import benchmark, tfds_builders
 
 
 def test_every_stage_has_a_rate(config):
@@ -15,6 +16,20 @@ def test_every_stage_has_a_rate(config):
     rates = benchmark.measure(config, examples=8, steps=2)
     assert list(rates) == ["read", "decode", "augment", "one thread", "graph"]
     assert all(rate > 0 for rate in rates.values())
+
+
+@pytest.mark.parametrize("program", [benchmark, tfds_builders])
+def test_files_that_cannot_be_written_are_one_line(config, tmp_path, monkeypatch, capsys, program):
+    (tmp_path / "file").write_text("mine")
+    config.data.storage = "tfds"
+    config.data.tfds_dir = str(tmp_path / "file")
+    monkeypatch.setattr(program, "_CONFIG", types.SimpleNamespace(value=config), raising=False)
+    monkeypatch.setattr(program, "_STEPS", types.SimpleNamespace(value=1), raising=False)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    name = pathlib.Path(program.__file__).name
+    assert ended.value.code == 2 and last.startswith(f"{name}: ") and str(tmp_path / "file") in last
 
 
 @pytest.mark.slow

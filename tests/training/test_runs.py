@@ -62,6 +62,23 @@ def test_what_is_no_run_is_refused(tmp_path, hwl):
         runs.load_run(tmp_path / "run")
 
 
+def test_steps_are_told_in_words_or_numbers():
+    found = [runs.parse_step(text) for text in (None, "last", "best", "20000", "0")]
+    assert found == [None, None, "best", 20000, 0]
+    for text in ("newest", "", "-1", "1.5", "\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(ValueError, match="choose from last, best or the number of a step"):
+            runs.parse_step(text)
+
+
+def test_one_checkpoint_has_one_step(tmp_path, hwl):
+    config, variables = hwl
+    runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
+    for step in (3, "best"):
+        with pytest.raises(CheckpointError, match=f"for step {step} give its run folder, .*run$"):
+            runs.read_run(tmp_path / "run" / "checkpoints" / "0", step=step)
+    assert runs.read_run(tmp_path / "run" / "checkpoints" / "0", step=0).path.name == "0"
+
+
 def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
     config, variables = hwl
     run_info.write_info(tmp_path, config, skeletons.MPII)

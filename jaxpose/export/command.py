@@ -13,7 +13,6 @@ from jaxpose.choices import choose_from
 from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
-from jaxpose.training import runs
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)
@@ -64,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size), Path(".")
     else:
+        from jaxpose.training import runs  # orbax: a second that --help need not wait for
+
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder

@@ -129,7 +129,10 @@ def load_torch(path: str | os.PathLike, extra: dict[str, str] | None = None):
     torch = require("torch")
     # torch logs a whole traceback of a file that was cut off: it lacks the last record of a zip, of
     # 22 bytes. `zipfile.is_zipfile` would take that of the weights, which are a zip within.
-    if Path(path).read_bytes()[-22:-18] != b"PK\x05\x06":
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 22))
+        record = file.read(4)
+    if record != b"PK\x05\x06":
         raise ExportError(f"{path}: cannot be read: it is cut off, or no .pt2 file")
     try:
         return torch.export.load(os.fspath(path), extra_files=extra)

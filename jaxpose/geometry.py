@@ -25,6 +25,12 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
+def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
+    """The size (H, W) nearest to `size` whose sides are multiples of `step`, at least one each."""
+    height, width = (max(step, step * round(side / step)) for side in size)
+    return height, width
+
+
 def normalize(images: Any) -> Any:
     """uint8 or float RGB images [..., 3] in 0..255 -> float32, (image - MEAN) / STD.
 

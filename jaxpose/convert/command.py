@@ -107,7 +107,7 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
         return info.input_size
     size, step = parse_size(text), geometry.INPUT_STEPS[info.paradigm]
     if any(side % step for side in size):
-        near = "x".join(str(max(step, step * round(side / step))) for side in size)
+        near = "x".join(map(str, geometry.nearest_size(size, step)))
         raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")
     return size
 

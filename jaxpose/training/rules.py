@@ -189,7 +189,7 @@ def check_size(size: Any, of: int) -> None:
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise ConfigError(f"config.input_size={tuple(size)} must be (height, width) in pixels")
     if any(side % of for side in size):
-        nearest = tuple(max(of, of * round(side / of)) for side in size)
+        nearest = geometry.nearest_size(size, of)
         raise ConfigError(
             f"config.input_size={tuple(size)} must be multiples of {of}; the nearest is {nearest}"
         )

@@ -23,12 +23,12 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 import input_pipeline
-from jaxpose import evaluation, models, ops
+from jaxpose import evaluation, mesh, models, ops
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation import report as reports
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
-from jaxpose.training import mesh, runtime
+from jaxpose.training import runtime
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +50,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
     head_boxes = runtime.head_boxes(config)
     noun = "pictures"
-    if config.paradigm == "topdown":
+    if config.task == "topdown":
         noun = "detected boxes" if config.data.detections else "annotated boxes"
     print(f"{data.num_examples} {noun} of {data.dataset.path}", flush=True)
 
@@ -111,13 +111,13 @@ def read_exported(source: command_line.Source, config: ConfigDict) -> dict:
     from jaxpose import export
 
     told = export.read_metadata(source.exported)
-    if told["paradigm"] != config.paradigm:
+    if told["task"] != config.task:
         raise ValueError(
-            f"{source.exported} is {told['paradigm']}, the settings are {config.paradigm}: "
+            f"{source.exported} is {told['task']}, the settings are {config.task}: "
             "give the run or the recipe it comes from"
         )
     size = tuple(told["input_size"])
-    if config.paradigm != "topdown":
+    if config.task != "topdown":
         if len(config.eval.scales) > 1:
             raise ValueError(
                 f"{source.exported} takes one size, config.eval.scales={config.eval.scales} are "

@@ -22,11 +22,10 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import evaluation, ops, settings  # noqa: E402
+from jaxpose import evaluation, mesh, ops, settings  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     logs,
-    mesh,
     objective,
     runtime,
     schedule,
@@ -77,7 +76,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         )
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
-    noun = "people" if config.paradigm == "topdown" else "pictures"
+    noun = "people" if config.task == "topdown" else "pictures"
     say(
         f"{examples} {noun} to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
         f"joints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"

@@ -17,8 +17,8 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     # Network
-    config.paradigm = "topdown"  # one person a crop | bottomup, part_affinity: whole pictures
-    config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`, of that paradigm
+    config.task = "topdown"  # one person a crop | bottomup, part_affinity: whole pictures
+    config.model = "hwl_mobilenetv3"  # a name from `jaxpose models`, of that task
     config.model_options = ConfigDict()  # keyword arguments of that model, e.g. attention="se"
     config.input_size = (256, 192)  # (height, width), pixels; multiples of 32, part_affinity: 8
     config.dtype = "float32"  # float32 | bfloat16: activations; parameters stay float32
@@ -155,7 +155,7 @@ def bottomup() -> ConfigDict:
     the top level have a few more. Pictures are trained on as square crops around their centre.
     """
     config = get_config()
-    config.paradigm = "bottomup"
+    config.task = "associative_embedding"
     config.model = "wlitepose_xs"
     config.input_size = (256, 256)
     config.schedule.warmup_steps = 0
@@ -203,7 +203,7 @@ def part_affinity() -> ConfigDict:
     As `bottomup()`, but for the groups loss and eval; data.format is coco or generated.
     """
     config = bottomup()
-    config.paradigm = "part_affinity"
+    config.task = "part_affinity"
     config.model = "lightweight_openpose"
     config.sigma = 7.0  # of the Gaussian target, input pixels
     with config.unlocked():

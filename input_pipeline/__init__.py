@@ -4,7 +4,7 @@
     for batch in data.batches(start_step): ...
 
 `input_pipeline.batch` describes the batches, `input_pipeline.order` their order. What is in them
-depends on `config.paradigm`: `topdown` has one person a crop, `bottomup` and `part_affinity` one
+depends on `config.task`: `topdown` has one person a crop, `bottomup` and `part_affinity` one
 picture with everybody in it.
 """
 
@@ -18,15 +18,15 @@ from input_pipeline.training import TrainData
 
 
 def _examples(config: Any) -> Any:
-    paradigm = datasets.choice(config.paradigm, "paradigm", PARADIGMS)
-    if paradigm == "topdown":
+    task = datasets.choice(config.task, "task", TASKS)
+    if task == "topdown":
         from input_pipeline.topdown import examples
     else:
         from input_pipeline.bottomup import examples
     return examples
 
 
-PARADIGMS = ("topdown", "bottomup", "part_affinity")
+TASKS = ("topdown", "associative_embedding", "part_affinity")
 
 
 def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:

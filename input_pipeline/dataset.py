@@ -38,7 +38,7 @@ def load(config: Any, split: str) -> annotations.Dataset:
     if kind == "generated":
         from input_pipeline import generated
 
-        crowds = config.paradigm != "topdown"
+        crowds = config.task != "topdown"
         write = generated.ensure_crowds if crowds else generated.ensure
         root = write(data.root, **data.generated)
         path, folder = root / f"{split}.json", root / "images"

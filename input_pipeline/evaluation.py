@@ -15,7 +15,7 @@ from jaxpose import annotations, images, skeletons
 
 
 class Examples(Protocol):
-    """What a paradigm is evaluated on (`topdown.examples`, `bottomup.examples`).
+    """What a task is evaluated on (`topdown.examples`, `bottomup.examples`).
 
     Attributes:
       dataset: the annotation file.

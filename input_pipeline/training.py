@@ -14,7 +14,7 @@ from jaxpose import annotations, images, skeletons
 
 
 class Examples(Protocol):
-    """What a paradigm trains on (`topdown.examples`, `bottomup.examples`).
+    """What a task trains on (`topdown.examples`, `bottomup.examples`).
 
     Attributes:
       dataset: the annotation file.

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import geometry, models, ops, skeletons
-from jaxpose.training import runs
+from jaxpose import geometry, models, ops, runs, skeletons
 
 # Joints without sides, so that a picture can show which is which by colour, mirrored or not.
 DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))

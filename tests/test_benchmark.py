@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxpose import benchmark, export, layers, models, skeletons, summary
+from jaxpose import benchmark, export, layers, models, runs, skeletons, summary
 from jaxpose.benchmark import latency, report, scenes, training
 from jaxpose.benchmark.task import model_task, task_of
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
 from jaxpose.training import config as configuration
-from jaxpose.training import runs
 from tests import tiny_runs
 from tests.export.networks import initialized
 
@@ -172,7 +171,8 @@ def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
 def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
     # What `jaxpose import` writes: a .pth file does not tell how its weights were trained.
     config = {
-        "paradigm": "bottomup", "model": "litepose_xs", "model_options": {}, "input_size": SIZE,
+        "task": "associative_embedding", "model": "litepose_xs", "model_options": {},
+        "input_size": SIZE,
         "dtype": "float32", "ops": "auto", "batch_norm": "device", "sigma": 2.0,
     }  # fmt: skip
     model = configuration.create_model(ConfigDict(config), 14)

@@ -212,11 +212,11 @@ def test_small_and_weak_people_are_dropped():
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_score=2.0))[1]) == 0
 
 
-@pytest.mark.parametrize("paradigm", codecs.PEOPLE)
-def test_options_come_from_settings_by_name(paradigm):
-    kind = codecs.PEOPLE[paradigm].Grouping
+@pytest.mark.parametrize("task", codecs.PEOPLE)
+def test_options_come_from_settings_by_name(task):
+    kind = codecs.PEOPLE[task].Grouping
     settings = dataclasses.asdict(kind(detection_threshold=0.3)) | {"flip": True}
-    assert codecs.grouping_from(paradigm, settings) == kind(detection_threshold=0.3)
+    assert codecs.grouping_from(task, settings) == kind(detection_threshold=0.3)
     del settings["detection_threshold"]
     with pytest.raises(KeyError, match="detection_threshold"):
-        codecs.grouping_from(paradigm, settings)
+        codecs.grouping_from(task, settings)

@@ -40,15 +40,17 @@ def test_recipe_is_valid_and_documented(name):
     text = importlib.import_module(f"configs.{name}").__doc__
     default = f":{variants(name)[0]}" if variants(name) else ""
     assert f"python train.py --config=configs/{name}.py{default} " in text and "--workdir=" in text
-    assert config.paradigm == models.info(config.model).paradigm
+    assert config.task == models.info(config.model).task
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("paradigm", ["topdown", "bottomup"])
-def test_every_network_learns_from_a_folder_of_ones_own(paradigm):
+@pytest.mark.parametrize(
+    "task,kind", [("topdown", "topdown"), ("associative_embedding", "bottomup")]
+)
+def test_every_network_learns_from_a_folder_of_ones_own(task, kind):
     for name in models.list_models():
-        if models.info(name).paradigm == paradigm:
-            for recipe in (f"custom_{paradigm}", f"check_{paradigm}"):
+        if models.info(name).task == task:
+            for recipe in (f"custom_{kind}", f"check_{kind}"):
                 config = load(recipe, name)
                 configuration.validate(config, devices=1)
                 configuration.create_model(config, 14)  # takes the options
@@ -100,7 +102,7 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
         load(name, ",".join(filter(None, (variants(name)[0], LAST.get(name), "more"))))
 
 
-TRAINED = [name for name in models.list_models() if models.info(name).paradigm in rules.PARADIGMS]
+TRAINED = [name for name in models.list_models() if models.info(name).task in rules.TASKS]
 
 
 @pytest.mark.parametrize("model", TRAINED)
@@ -112,7 +114,7 @@ def test_every_model_has_a_recipe_of_every_published_case(model):
     for row in models.info(model).published:
         case = (row.dataset.split()[0], row.input_size)
         assert case in found, f"no recipe for {model} on {case}"
-    if models.info(model).paradigm == "topdown" and not model.startswith(("hwl", "simple")):
+    if models.info(model).task == "topdown" and not model.startswith(("hwl", "simple")):
         assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} == found
 
 

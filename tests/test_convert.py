@@ -188,7 +188,7 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
     folder = tmp_path / "run"
     assert command.run(parse(name, file, "-o", folder, "--size", "256x256", "--sigma", "3")) == 0
 
-    from jaxpose.training import runs
+    from jaxpose import runs
 
     config, model, variables, skeleton = runs.load_run(folder)
     assert (config.model, tuple(config.input_size)) == (name, (256, 256))
@@ -208,10 +208,10 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
     torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
     assert command.run(parse("litepose_xs", file, "-o", folder)) == 0
 
-    from jaxpose.training import runs
+    from jaxpose import runs
 
     config, model, variables, skeleton = runs.load_run(folder)
-    assert (config.paradigm, tuple(config.input_size)) == ("bottomup", (256, 256))
+    assert (config.task, tuple(config.input_size)) == ("associative_embedding", (256, 256))
     assert (config.eval.metric, config.eval.sizing, config.eval.nms_kernel) == (
         "crowdpose",
         "short_side",

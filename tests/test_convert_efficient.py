@@ -145,10 +145,10 @@ def test_imported_openpose_takes_what_its_weights_were_trained_on(tmp_path):
     words = ["lightweight_openpose", file, "-o", folder, "--option", "refinement_stages=3"]
     assert command.run(parser.parse_args(list(map(str, words)))) == 0
 
+    from jaxpose import runs
     from jaxpose.evaluation import PeopleOptions
-    from jaxpose.training import runs
 
     config, model, _, skeleton = runs.load_run(folder)
-    assert (config.paradigm, config.sigma, config.eval.metric) == ("part_affinity", 7, "coco")
+    assert (config.task, config.sigma, config.eval.metric) == ("part_affinity", 7, "coco")
     assert (skeleton.name, model.num_keypoints, model.refinement_stages) == ("coco", 18, 3)
     assert model.public_input and PeopleOptions.from_config(config).grouping == Grouping()

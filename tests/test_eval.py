@@ -11,10 +11,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common
-from jaxpose import annotations, evaluation
+from jaxpose import annotations, evaluation, runs
 from jaxpose.evaluation import command_line, mpii
 from jaxpose.evaluation import report as reports
-from jaxpose.training import runs, runtime
+from jaxpose.training import runtime
 from tests import tiny_runs
 
 eval_program = importlib.import_module("eval")
@@ -282,7 +282,7 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
 def test_command_line(run, tmp_path):
     imported = tmp_path / "imported"
     network = runs.read_run(run)
-    known = {"paradigm": "topdown", "model": network.config.model, "model_options": {}}
+    known = {"task": "topdown", "model": network.config.model, "model_options": {}}
     runs.write_run(imported, known, network.skeleton, network.variables)
     done = tiny_runs.run(
         f"--checkpoint={run}/checkpoints/3", "--config.eval.flip=False", f"--report={tmp_path}",

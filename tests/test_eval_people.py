@@ -8,12 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import annotations, evaluation, models, skeletons
+from jaxpose import annotations, evaluation, mesh, models, runs, skeletons
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import command_line, worst
 from jaxpose.evaluation import report as reports
 from jaxpose.training import config as configuration
-from jaxpose.training import mesh, runs
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import evaluation, export, skeletons
+from jaxpose import evaluation, export, runs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
 from jaxpose.evaluation import command_line
@@ -16,7 +16,6 @@ from jaxpose.export import command
 from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
-from jaxpose.training import run_info, runs
 from tests import tiny_runs
 from tests.test_codec_part_affinity import person
 
@@ -110,7 +109,7 @@ def test_a_run_is_exported_and_predicts(run, tmp_path):
     path, agreement = command.export_file(source, "onnx", tmp_path)
     assert agreement.holds and len(agreement.maps) == 2
     told = export.read_metadata(path)
-    assert told == source.metadata() and told["paradigm"] == "part_affinity"
+    assert told == source.metadata() and told["task"] == "part_affinity"
     assert [(y["name"], y["stride"]) for y in told["outputs"]] == [
         ("heatmaps_0", 8), ("fields_0", 8)
     ]  # fmt: skip
@@ -119,7 +118,7 @@ def test_a_run_is_exported_and_predicts(run, tmp_path):
     for network in (folder, path):
         pose = Pose(network)
         people = pose(image)
-        assert (pose.paradigm, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
-    config = run_info.read_info(folder).config
+        assert (pose.task, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
+    config = runs.read_info(folder).config
     exported = command_line.Source(str(path), tmp_path, exported=str(path))
     assert eval_program.main(config, exported, tmp_path / "eval", worst=0) == 0

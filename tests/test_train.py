@@ -14,10 +14,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import skeletons
+from jaxpose import mesh, runs, skeletons
 from jaxpose.evaluation import command_line
-from jaxpose.training import arrays as stored
-from jaxpose.training import checkpoint, logs, mesh, run_info, runs, runtime
+from jaxpose.runs import arrays as stored
+from jaxpose.training import checkpoint, logs, runtime
 from tests import tiny_runs
 
 train = importlib.import_module("train")
@@ -75,18 +75,18 @@ def finished_crowds(crowds, tmp_path_factory, compiled):
     return config, folder, list(compiled)
 
 
-@pytest.fixture(params=["finished", "finished_crowds"], ids=["topdown", "bottomup"])
+@pytest.fixture(params=["finished", "finished_crowds"], ids=["topdown", "associative_embedding"])
 def either(request):
-    """A finished run of either paradigm."""
+    """A finished run of either task."""
     return request.getfixturevalue(request.param)
 
 
-PARADIGMS = pytest.mark.parametrize("paradigm", ["topdown", "bottomup"])
+TASKS = pytest.mark.parametrize("task", ["topdown", "associative_embedding"])
 
 
-def tiny(paradigm, request, **changes):
-    """Command line, without --workdir, of a small run of that paradigm."""
-    if paradigm == "bottomup":
+def tiny(task, request, **changes):
+    """Command line, without --workdir, of a small run of that task."""
+    if task == "associative_embedding":
         config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
         return ["--config=configs/litepose.py:xs,coco", *tiny_runs.flags(config)]
     config = tiny_runs.config(request.getfixturevalue("people"), **changes)
@@ -214,10 +214,10 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 
 
 @pytest.mark.slow
-@PARADIGMS
-def test_killed_three_times_it_ends_in_the_same_bytes(paradigm, request, tmp_path):
-    flags = tiny(paradigm, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
-    if paradigm == "topdown":
+@TASKS
+def test_killed_three_times_it_ends_in_the_same_bytes(task, request, tmp_path):
+    flags = tiny(task, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
+    if task == "topdown":
         flags += ["--config.model=simplebaseline_mobilenetv2"]  # the small one of `tiny_runs`
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
@@ -339,7 +339,7 @@ def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, peop
     shutil.copytree(whole, folder)
     other = tiny_runs.config(people, ema_decay=0.5)
     other.model_options.attention = "none"
-    run_info.write_info(folder, other, skeletons.COCO)
+    runs.write_info(folder, other, skeletons.COCO)
     with pytest.raises(ValueError) as error:
         train.main(other, str(folder))
     assert "another model or joint count" in str(error.value) and "absent here" in str(error.value)
@@ -365,12 +365,12 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
 
 
 @pytest.mark.slow
-@PARADIGMS
-def test_eight_devices_learn_what_one_does_and_hand_over(paradigm, request, tmp_path):
+@TASKS
+def test_eight_devices_learn_what_one_does_and_hand_over(task, request, tmp_path):
     # With the recipes' warm-up of 500 steps: at once at full speed, Adam makes of the last bit of
     # a gradient near zero a whole step, and any two orders of summation drift apart.
     flags = tiny(
-        paradigm, request, batch_norm="global", batch_size=8, epochs=10.0, log_every=1,
+        task, request, batch_norm="global", batch_size=8, epochs=10.0, log_every=1,
         eval_every=0.0, checkpoint_every=6, keep=5,
         **{"eval.batch_size": 8, "schedule.warmup_steps": 500},
     )  # fmt: skip

@@ -83,7 +83,9 @@ def flags(config) -> list[str]:
     """The command-line form of what `config` changes in the defaults."""
     from jaxpose.settings import flatten
 
-    before = flatten(common.bottomup() if config.paradigm == "bottomup" else common.get_config())
+    before = flatten(
+        common.bottomup() if config.task == "associative_embedding" else common.get_config()
+    )
     return [
         f"--config.{key}={value}"
         for key, value in flatten(config).items()

@@ -39,7 +39,7 @@ class Contestant:
     facts: dict
     size: tuple[int, int]
     start: Callable[[], Callable[[], object]]
-    paradigm: str = "topdown"
+    task: str = "topdown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def contestants_of(
     if path.suffix in SUFFIXES.values():
         told = export.read_metadata(path)
         for contestant in of_file(path, path.name, threads, tuple(told["input_size"]), batch):
-            contestant.paradigm = told["paradigm"]
+            contestant.task = told["task"]
             yield contestant
         return
     if path.is_dir():
@@ -149,7 +149,7 @@ def contestants_of(
         *of_file(path, source.name, threads, source.input_size, batch),
         *_torch_module(source, threads, batch),
     ):
-        contestant.paradigm = told["paradigm"]
+        contestant.task = told["task"]
         yield contestant
 
 
@@ -251,8 +251,8 @@ def _around(contestants: list[Contestant]) -> list[Contestant]:
     Top-down: the crop of a person with normalisation, and decoding. Else: the whole picture with
     normalisation, and finding ten people in the maps.
     """
-    size, paradigm = contestants[0].size, contestants[0].paradigm
-    whole = paradigm != "topdown"
+    size, task = contestants[0].size, contestants[0].task
+    whole = task != "topdown"
     photograph = export.sample_crops((480, 640), 1)[0]
     box = (200, 40, 200, 400)
 
@@ -268,7 +268,7 @@ def _around(contestants: list[Contestant]) -> list[Contestant]:
     def start_decode():
         if whole:
             scene = scenes.draw(10, size, flip=False)
-            if paradigm == "bottomup":
+            if task == "associative_embedding":
                 return lambda: scenes.find(scene, Grouping())
             drawn = part_affinity.encode_batch(part_affinity.from_coco(scene.joints)[None], size)
             options = part_affinity.Grouping()

@@ -9,9 +9,8 @@ import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import export, models, skeletons
+from jaxpose import export, models, runs, skeletons
 from jaxpose.training import config as configuration
-from jaxpose.training import runs
 
 PEOPLE, SLOTS = 5, 30  # in a bottom-up picture; people that a picture can have
 
@@ -30,9 +29,9 @@ class Task:
     def loss(self) -> str:
         """The loss in words."""
         loss = self.config.loss
-        if self.config.paradigm == "part_affinity":
+        if self.config.task == "part_affinity":
             return f"squared errors of heatmaps and fields; {PEOPLE} people a picture"
-        if self.config.paradigm == "bottomup":
+        if self.config.task == "associative_embedding":
             return f"{loss.name} at 1/4 and 1/2, tags; {PEOPLE} people a picture"
         return f"{loss.name} ({loss.fn})" if loss.name == "heatmap_weighting" else loss.name
 
@@ -46,13 +45,13 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
     if Path(what).is_dir():
         config, model, _, skeleton = runs.load_run(what)
         size = size or tuple(config.input_size)
-        settings = _settings(config.paradigm, size)
+        settings = _settings(config.task, size)
         settings.sigma = config.sigma
         if "loss" in config:  # an imported run has none
             settings.loss = config.loss
         config.batch_norm = "device"  # the same on the one device that is measured
         model = configuration.create_model(config, skeleton.num_joints)
-        batch = sample_batch(config.paradigm, size, batch_size, skeleton.num_joints)
+        batch = sample_batch(config.task, size, batch_size, skeleton.num_joints)
         return Task(config.model, model, size, settings, batch)
     return model_task(what, size, batch_size)
 
@@ -67,23 +66,23 @@ def model_task(name: str, size: tuple[int, int] | None, batch_size: int) -> Task
     size = size or tuple(info.input_size)
     joints = skeletons.COCO.num_joints
     model = models.create_model(name, models.network_joints(name, joints))
-    batch = sample_batch(info.paradigm, size, batch_size, joints)
-    return Task(name, model, size, _settings(info.paradigm, size), batch)
+    batch = sample_batch(info.task, size, batch_size, joints)
+    return Task(name, model, size, _settings(info.task, size), batch)
 
 
 def sample_batch(
-    paradigm: str, size: tuple[int, int], count: int, joints: int, seed: int = 0
+    task: str, size: tuple[int, int], count: int, joints: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Drawn uint8 pictures [B,H,W,3] and random labelled joints in pixels.
 
     Top-down one person an example; else five, nothing mirrored and nothing ignored.
     """
     rng = np.random.default_rng(seed)
-    people = 1 if paradigm == "topdown" else PEOPLE
+    people = 1 if task == "topdown" else PEOPLE
     places = rng.uniform(0, (size[1], size[0]), (count, people, joints, 2))
     keypoints = np.concatenate([places, np.ones_like(places[..., :1])], -1).astype(np.float32)
     batch = {"image": export.sample_crops(size, count, seed)}
-    if paradigm == "topdown":
+    if task == "topdown":
         return batch | {"keypoints": keypoints[:, 0]}
     height, width = size
     return batch | {
@@ -95,21 +94,21 @@ def sample_batch(
     }
 
 
-def _settings(paradigm: str, size: tuple[int, int]) -> ConfigDict:
+def _settings(task: str, size: tuple[int, int]) -> ConfigDict:
     """The part of a training configuration that the step reads, with Adam.
 
-    The loss is the one that networks of the paradigm share: a run folder brings its own.
+    The loss is the one that networks of the task share: a run folder brings its own.
     """
     loss = {
         "topdown": {"name": "heatmap_weighting", "fn": "x"},
-        "bottomup": {"name": "mse", "push": 1e-3, "pull": 1e-3},
+        "associative_embedding": {"name": "mse", "push": 1e-3, "pull": 1e-3},
         "part_affinity": {"thickness": 1.0},
-    }[paradigm]
+    }[task]
     return ConfigDict(
         {
-            "paradigm": paradigm,
+            "task": task,
             "input_size": size,
-            "sigma": 7.0 if paradigm == "part_affinity" else 2.0,
+            "sigma": 7.0 if task == "part_affinity" else 2.0,
             "loss": loss,
             "optimizer": {
                 "name": "adam",

@@ -24,8 +24,12 @@ def make_step(task: Task) -> Callable[[], float]:
         module.parameters(), lr=rates.learning_rate, betas=(rates.b1, rates.b2), eps=rates.eps
     )
     images = _nchw(geometry.normalize(task.batch["image"]))
-    losses = {"topdown": _topdown, "bottomup": _bottomup, "part_affinity": _part_affinity}
-    loss_of = losses[task.config.paradigm](task)
+    losses = {
+        "topdown": _topdown,
+        "associative_embedding": _bottomup,
+        "part_affinity": _part_affinity,
+    }
+    loss_of = losses[task.config.task](task)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)

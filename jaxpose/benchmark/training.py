@@ -4,7 +4,7 @@
 adds the exported network (batch norms kept) trained by PyTorch: eager, channels_last, Adam, the
 same loss on the same targets. All take their steps in turns within one process.
 
-A model's name takes the loss that its paradigm shares (weighted heatmaps; the mean squared error of
+A model's name takes the loss that its task shares (weighted heatmaps; the mean squared error of
 both outputs with the terms of the tags; squared errors of heatmaps and fields), a run folder that
 of the run.
 """
@@ -24,8 +24,8 @@ from jaxpose import ops
 from jaxpose.benchmark import report
 from jaxpose.benchmark.task import Task, task_of
 from jaxpose.export.files import require
+from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.models.sizes import parse_size
-from jaxpose.training.mesh import make_mesh, replicate, shard_batch
 from jaxpose.training.objective import make_objective
 from jaxpose.training.schedule import make_optimizer, make_schedule
 from jaxpose.training.state import create_state

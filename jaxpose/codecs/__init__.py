@@ -16,20 +16,20 @@ __all__ = [
     "topdown",
 ]
 
-# By paradigm, what finds all people of a picture: `Grouping`, the options; `find`, the part on the
+# By task, what finds all people of a picture: `Grouping`, the options; `find`, the part on the
 # device; `group`, the part on the host.
-PEOPLE = {"bottomup": associative_embedding, "part_affinity": part_affinity}
+PEOPLE = {"associative_embedding": associative_embedding, "part_affinity": part_affinity}
 
 
-def grouping_from(paradigm: str, settings: Mapping[str, Any]) -> Any:
-    """The `Grouping` of a paradigm's codec: its options under their names in `settings`.
+def grouping_from(task: str, settings: Mapping[str, Any]) -> Any:
+    """The `Grouping` of a task's codec: its options under their names in `settings`.
 
     The settings may hold others, too.
 
     Raises:
-      KeyError: a paradigm that is not in `PEOPLE`, or an option that the settings lack.
+      KeyError: a task that is not in `PEOPLE`, or an option that the settings lack.
     """
-    kind = PEOPLE[paradigm].Grouping
+    kind = PEOPLE[task].Grouping
     return kind(**{field.name: settings[field.name] for field in dataclasses.fields(kind)})
 
 

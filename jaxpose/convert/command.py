@@ -28,13 +28,13 @@ _EVAL = {
         "rescore_threshold": 0.2,
         "oks_nms": 0.9,
     },
-    "bottomup": _PICTURES | {"flip": True} | asdict(associative_embedding.Grouping()),
+    "associative_embedding": _PICTURES | {"flip": True} | asdict(associative_embedding.Grouping()),
     "part_affinity": _PICTURES | {"flip": False} | asdict(part_affinity.Grouping()),
 }
 # A dataset with a metric of its own; any other is scored as COCO is.
 _OWN_METRIC = {
     "topdown": skeletons.MPII,
-    "bottomup": skeletons.CROWDPOSE,
+    "associative_embedding": skeletons.CROWDPOSE,
     "part_affinity": skeletons.COCO,
 }
 _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
@@ -78,21 +78,21 @@ def run(args: argparse.Namespace) -> int:
     own_joints = models.network_joints(args.model, 0)  # that no dataset has
     skeleton = choose_skeleton(args.skeleton, num_keypoints - own_joints)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
-    own = _OWN_METRIC[info.paradigm]
+    own = _OWN_METRIC[info.task]
     metric = own.name if skeleton.joints == own.joints else "coco"
     # What is needed to use the weights. How they were trained, a .pth file does not tell.
     config = {
-        "paradigm": info.paradigm,
+        "task": info.task,
         "model": args.model,
         "model_options": options,
         "input_size": size,
         "dtype": "float32",
         "ops": "auto",
         "batch_norm": "device",
-        "sigma": args.sigma or (7.0 if info.paradigm == "part_affinity" else 2.0),
-        "eval": _EVAL[info.paradigm] | {"metric": metric},
+        "sigma": args.sigma or (7.0 if info.task == "part_affinity" else 2.0),
+        "eval": _EVAL[info.task] | {"metric": metric},
     }
-    from jaxpose.training import runs
+    from jaxpose import runs
 
     runs.write_run(args.output, config, skeleton, variables)
     pixels = "x".join(map(str, size))
@@ -105,7 +105,7 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
     """(H, W) of "HxW", by default the paper's; ValueError unless the network takes it."""
     if text is None:
         return info.input_size
-    size, step = parse_size(text), geometry.INPUT_STEPS[info.paradigm]
+    size, step = parse_size(text), geometry.INPUT_STEPS[info.task]
     if any(side % step for side in size):
         near = "x".join(map(str, geometry.nearest_size(size, step)))
         raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")

@@ -6,8 +6,7 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpose import settings
-from jaxpose.training import run_info, runs
+from jaxpose import runs, settings
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
@@ -20,7 +19,7 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
             settings.define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
-            config = run_info.read_info(folder).config
+            config = runs.read_info(folder).config
             if "data" not in config:
                 raise ValueError(
                     f"{folder} was imported and names no data: give --config=RECIPE, one of "

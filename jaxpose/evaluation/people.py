@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 from jaxpose import codecs, geometry
 from jaxpose.codecs import associative_embedding
 from jaxpose.evaluation.predictions import Batch, gather_rows
+from jaxpose.mesh import EVERYWHERE, SPLIT, shard_batch
 from jaxpose.skeletons import Skeleton
-from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
 
 # Of one picture: keypoints [N, K, 2] in image pixels, their scores [N, K], scores of the people
 # [N]. A joint that was not found stands at (0, 0) with score 0.
@@ -46,8 +46,8 @@ class PeopleOptions:
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> "PeopleOptions":
-        """The options of a configuration: its paradigm says which codec, `eval` the rest."""
-        grouping = codecs.grouping_from(config.paradigm, config.eval)
+        """The options of a configuration: its task says which codec, `eval` the rest."""
+        grouping = codecs.grouping_from(config.task, config.eval)
         inside = config.eval.sizing == "fixed"
         return cls(config.eval.flip, tuple(config.eval.scales), grouping, inside)
 

@@ -13,8 +13,8 @@ from jax.sharding import Mesh
 
 from jaxpose import geometry
 from jaxpose.codecs import topdown
+from jaxpose.mesh import EVERYWHERE, SPLIT, shard_batch
 from jaxpose.skeletons import Skeleton
-from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
 
 Batch = Mapping[str, np.ndarray]
 # A batch of this host -> (keypoints [B, K, 2] in image pixels, scores [B, K]) of all hosts.

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from jaxpose import annotations, metrics
 from jaxpose.evaluation import worst as worst_cases
 from jaxpose.evaluation.scores import Evaluation, annotation_file
-from jaxpose.training.files import write_atomic
+from jaxpose.files import write_atomic
 
 Table = list[list[str]]  # first row: column names
 

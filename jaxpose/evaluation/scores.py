@@ -54,8 +54,8 @@ class Evaluation:
 def make_predictor(
     model: nn.Module, skeleton: Skeleton, mesh: Mesh, config: ConfigDict
 ) -> Callable[[Any, Batch], Any]:
-    """(variables, batch) -> what `evaluate` takes from a model of `config.paradigm`."""
-    if config.paradigm != "topdown":
+    """(variables, batch) -> what `evaluate` takes from a model of `config.task`."""
+    if config.task != "topdown":
         return make_people_predict(model, skeleton, mesh, PeopleOptions.from_config(config))
     return make_predict(model, skeleton, mesh, **_decoding(config))
 
@@ -64,7 +64,7 @@ def make_predictor_from_file(
     run_file: Callable[[np.ndarray], Any], skeleton: Skeleton, config: ConfigDict
 ) -> Callable[[Batch], Any]:
     """The same of something outside JAX: normalised float32 images -> the network's outputs."""
-    if config.paradigm != "topdown":
+    if config.task != "topdown":
         options = PeopleOptions.from_config(config)
         return make_people_from_outputs(run_file, skeleton, options)
     return make_predict_from_heatmaps(run_file, skeleton, **_decoding(config))
@@ -86,11 +86,11 @@ def evaluate(
     """Predicts and scores a split.
 
     Args:
-        predict: of the paradigm of `config`: see `make_predict` and `make_people_predict` (with the
+        predict: of the task of `config`: see `make_predict` and `make_people_predict` (with the
             variables bound), `make_predict_from_heatmaps` and `make_people_from_outputs`.
         batches: one pass over the split; examples with `valid` False are left out.
         truth: the split's annotations.
-        config: the whole configuration; `paradigm`, `eval`, `data.detections` and `data.limit` are
+        config: the whole configuration; `task`, `eval`, `data.detections` and `data.limit` are
             used.
         head_boxes: mpii_gt_val.mat, for the official PCKh.
 
@@ -101,7 +101,7 @@ def evaluate(
         ValueError: no batch, annotations that are not of that metric, predictions that do not fit
             the annotations, or head boxes that cannot be read.
     """
-    if config.paradigm != "topdown":
+    if config.task != "topdown":
         return _evaluate_people(predict, batches, truth, config)
     predictions = predict_all(predict, batches)
     results = metrics.assemble_results(

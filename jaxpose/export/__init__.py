@@ -86,7 +86,7 @@ def describe_bottomup(
     brought to the input's size, then people (`grouping` None: as for the published scores).
     """
     joints = skeleton.num_joints
-    return _facts(model_name, "bottomup", skeleton, input_size, precision) | {
+    return _facts(model_name, "associative_embedding", skeleton, input_size, precision) | {
         "sizing": "fixed",
         "outputs": [
             {
@@ -146,13 +146,13 @@ def describe_part_affinity(
 
 
 def _facts(
-    model_name: str, paradigm: str, skeleton: Skeleton, input_size: tuple[int, int], precision: str
+    model_name: str, task: str, skeleton: Skeleton, input_size: tuple[int, int], precision: str
 ) -> dict[str, Any]:
     """What is told of every file."""
     return {
         "jaxpose": __version__,
         "model": model_name,
-        "paradigm": paradigm,
+        "task": task,
         "num_keypoints": skeleton.num_joints,
         "input_size": list(input_size),
         "precision": precision,

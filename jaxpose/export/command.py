@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size), Path(".")
     else:
-        from jaxpose.training import runs  # orbax: a second that --help need not wait for
+        from jaxpose import runs  # orbax: a second that --help need not wait for
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"

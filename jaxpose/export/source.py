@@ -53,11 +53,11 @@ def from_run(
     step: int | str | None = None,
 ) -> Source:
     """The network of a run folder or of one of its checkpoints; see `runs.load_run`."""
-    from jaxpose.training.runs import load_run
+    from jaxpose.runs import load_run
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    people = config.paradigm in codecs.PEOPLE
+    people = config.task in codecs.PEOPLE
     return Source(
         config.model,
         model,
@@ -66,7 +66,7 @@ def from_run(
         size,
         decode="quarter" if people else config.eval.decode,
         sigma=config.sigma,
-        grouping=codecs.grouping_from(config.paradigm, config.eval) if people else None,
+        grouping=codecs.grouping_from(config.task, config.eval) if people else None,
     )
 
 
@@ -77,6 +77,6 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     joints = skeletons.COCO.num_joints
     model = models.create_model(name, models.network_joints(name, joints))
     variables = models.initial_variables(model, size, seed)
-    codec = codecs.PEOPLE.get(info.paradigm)
+    codec = codecs.PEOPLE.get(info.task)
     grouping = codec.Grouping() if codec else None
     return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)

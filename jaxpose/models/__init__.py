@@ -135,7 +135,7 @@ def initial_variables(
 
 def network_joints(name: str, joints: int) -> int:
     """`num_keypoints` of a model for a dataset of so many joints: with fields, the neck is more."""
-    return joints + (info(name).paradigm == "part_affinity")
+    return joints + (info(name).task == "part_affinity")
 
 
 # `num_keypoints` is an argument of its own; the others belong to flax.
@@ -161,6 +161,6 @@ def _check_type(name: str, option: str, annotation: Any, value: Any) -> None:
 
 
 def info(name: str) -> ModelInfo:
-    """What the literature says about a model: paradigm, paper, input size, published rows."""
+    """What the literature says about a model: task, paper, input size, published rows."""
     check_choice("model", name, INFO)
     return INFO[name]

@@ -34,7 +34,7 @@ class ModelInfo(NamedTuple):
     """Facts about one model of the zoo."""
 
     name: str
-    paradigm: str  # "topdown", "bottomup" (by tags) or "part_affinity" (by fields)
+    task: str  # "topdown", "associative_embedding" (by tags) or "part_affinity" (by fields)
     paper: str
     input_size: tuple[int, int]  # (H, W) of the paper's main row
     published: tuple[Row, ...]
@@ -97,7 +97,7 @@ _SIMPLE = "Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracki
 MODELS = (
     ModelInfo(
         "litepose_xs",
-        "bottomup",
+        "associative_embedding",
         _LITEPOSE,
         (256, 256),
         _ptflops_rows(
@@ -114,7 +114,7 @@ MODELS = (
     ),
     ModelInfo(
         "litepose_s",
-        "bottomup",
+        "associative_embedding",
         _LITEPOSE,
         (448, 448),
         _ptflops_rows(
@@ -131,7 +131,7 @@ MODELS = (
     ),
     ModelInfo(
         "litepose_m",
-        "bottomup",
+        "associative_embedding",
         _LITEPOSE,
         (448, 448),
         _ptflops_rows(
@@ -144,7 +144,7 @@ MODELS = (
     ),
     ModelInfo(
         "litepose_l",
-        "bottomup",
+        "associative_embedding",
         _LITEPOSE,
         (512, 512),
         _ptflops_rows(
@@ -159,7 +159,7 @@ MODELS = (
     ),
     ModelInfo(
         "wlitepose_xs",
-        "bottomup",
+        "associative_embedding",
         _WLITEPOSE,
         (256, 256),
         _ptflops_rows(
@@ -172,7 +172,7 @@ MODELS = (
     ),
     ModelInfo(
         "wlitepose_s",
-        "bottomup",
+        "associative_embedding",
         _WLITEPOSE,
         (448, 448),
         _ptflops_rows(
@@ -333,7 +333,7 @@ MODELS = (
     ),
     ModelInfo(
         "higher_hrnet_w32",
-        "bottomup",
+        "associative_embedding",
         _HIGHER,
         (512, 512),
         _rows(
@@ -346,7 +346,7 @@ MODELS = (
     ),
     ModelInfo(
         "higher_hrnet_w48",
-        "bottomup",
+        "associative_embedding",
         _HIGHER,
         (640, 640),
         _rows(
@@ -473,7 +473,7 @@ MODELS = (
     *(
         ModelInfo(
             f"efficient_hrnet_{name}",
-            "bottomup",
+            "associative_embedding",
             _EFFICIENT,
             (size, size),
             _rows(
@@ -529,7 +529,7 @@ MODELS = (
     *(
         ModelInfo(
             f"lightweight_hrnet_{name}",
-            "bottomup",
+            "associative_embedding",
             _LIGHTWEIGHT,
             (size, size),
             sum(

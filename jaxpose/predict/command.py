@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from jaxpose import draw, images
+from jaxpose.files import write_atomic
 from jaxpose.predict import boxes as person_boxes
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.people import People
 from jaxpose.predict.pose import Pose
-from jaxpose.training.files import write_atomic
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -108,14 +108,14 @@ def _predictor(
     args: argparse.Namespace, pictures: Sequence[pathlib.Path]
 ) -> tuple[Pose, Predictor]:
     """The network whose joints are drawn, and what is done with a picture."""
-    from jaxpose.training import runs
+    from jaxpose import runs
 
     if args.boxes and args.people:
         raise ValueError("--boxes and --people both say where people are: give one of them")
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
     step = runs.parse_step(args.step)
     pose = Pose(args.checkpoint, step=step, batch_size=args.batch, **options)
-    if pose.paradigm != "topdown":
+    if pose.task != "topdown":
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)
         if given:
             raise ValueError(f"{args.checkpoint} is bottom-up and finds the people: no --{given}")
@@ -141,7 +141,7 @@ class _Finder:
     """A bottom-up network, its good people alone; says when it meets a size of pictures first."""
 
     def __init__(self, pose: Pose, args: argparse.Namespace):
-        if pose.paradigm == "topdown":
+        if pose.task == "topdown":
             raise ValueError(f"--people {pose.source} is top-down: it needs a bottom-up network")
         self._pose, self._least = pose, args.person_score
         self._sizes: set[tuple[int, int]] = set()

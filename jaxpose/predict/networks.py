@@ -20,7 +20,7 @@ class Network:
     """What a run folder or an exported file gives.
 
     Attributes:
-        paradigm: "topdown", "bottomup" or "part_affinity".
+        task: "topdown", "associative_embedding" or "part_affinity".
         skeleton: joints of the people.
         input_size: (H, W) of the crop; of a network that finds the people see `sizing`.
         predict: a batch of the input pipeline's evaluation schema, numpy arrays under `image`,
@@ -30,7 +30,7 @@ class Network:
             "fixed" those of `input_size`.
     """
 
-    paradigm: str
+    task: str
     skeleton: Skeleton
     input_size: tuple[int, int]
     predict: Callable[[dict[str, Any]], Any]
@@ -49,12 +49,12 @@ def load(path: pathlib.Path, *, step: int | str | None, flip: bool) -> Network:
 def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network:
     import jax
 
-    from jaxpose.training import mesh, runs
+    from jaxpose import mesh, runs
 
     config, model, variables, skeleton = runs.load_run(path, step=step)
     grid = mesh.make_mesh(jax.local_devices()[:1])
     sizing = "fixed"
-    if config.paradigm != "topdown":
+    if config.task != "topdown":
         options = evaluation.PeopleOptions.from_config(config)
         options = dataclasses.replace(options, flip=flip, scales=(1.0,), inside=True)
         predict = evaluation.make_people_predict(model, skeleton, grid, options)
@@ -63,7 +63,7 @@ def _from_run(path: pathlib.Path, step: int | str | None, flip: bool) -> Network
         options = {"flip": flip, "decode": config.eval.decode, "sigma": config.sigma}
         predict = evaluation.make_predict(model, skeleton, grid, **options)
     predict = functools.partial(predict, mesh.replicate(variables, grid))
-    return Network(config.paradigm, skeleton, tuple(config.input_size), predict, sizing)
+    return Network(config.task, skeleton, tuple(config.input_size), predict, sizing)
 
 
 def _from_file(path: pathlib.Path, flip: bool) -> Network:
@@ -72,11 +72,11 @@ def _from_file(path: pathlib.Path, flip: bool) -> Network:
     facts = export.read_metadata(path)
     skeleton = Skeleton.from_dict(facts["skeleton"])
     run_file = export.run_file(path)
-    if facts["paradigm"] != "topdown":
-        grouping = codecs.PEOPLE[facts["paradigm"]].Grouping(**facts["grouping"])
+    if facts["task"] != "topdown":
+        grouping = codecs.PEOPLE[facts["task"]].Grouping(**facts["grouping"])
         options = evaluation.PeopleOptions(flip, grouping=grouping, inside=True)
         predict = evaluation.make_people_from_outputs(run_file, skeleton, options)
     else:
         options = {"flip": flip, **{key: facts["codec"][key] for key in ("decode", "sigma")}}
         predict = evaluation.make_predict_from_heatmaps(run_file, skeleton, **options)
-    return Network(facts["paradigm"], skeleton, tuple(facts["input_size"]), predict)
+    return Network(facts["task"], skeleton, tuple(facts["input_size"]), predict)

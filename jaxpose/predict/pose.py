@@ -36,7 +36,7 @@ class Pose:
         ValueError: `source` is neither, or cannot be read; or an option that it does not have.
     """
 
-    paradigm: str  # "topdown": people are told by boxes; the others find them
+    task: str  # "topdown": people are told by boxes; the others find them
     skeleton: Skeleton
     input_size: tuple[int, int]
 
@@ -54,13 +54,13 @@ class Pose:
         self.source = pathlib.Path(source)
         network = networks.load(self.source, step=step, flip=flip)
         self.batch_size = batch_size
-        self.paradigm, self.skeleton = network.paradigm, network.skeleton
+        self.task, self.skeleton = network.task, network.skeleton
         self.input_size, self._predict = network.input_size, network.predict
         self.sizing = sizing or network.sizing
         if self.sizing not in networks.SIZINGS:
             known = ", ".join(networks.SIZINGS)
             raise ValueError(f"sizing {sizing!r} is not known, there is {known}")
-        one_size = self.paradigm == "topdown" or self.source.suffix in SUFFIXES.values()
+        one_size = self.task == "topdown" or self.source.suffix in SUFFIXES.values()
         if one_size and self.sizing != "fixed":
             raise ValueError(f"{source} takes one size, {self.input_size}: no sizing={sizing!r}")
 
@@ -78,7 +78,7 @@ class Pose:
         """
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
-        if self.paradigm != "topdown":
+        if self.task != "topdown":
             if boxes is not None:
                 raise ValueError(
                     f"{self.source} is bottom-up: it finds the people itself and takes no boxes"

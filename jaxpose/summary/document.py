@@ -75,9 +75,10 @@ def document() -> str:
     lines = ["# The zoo: published numbers and counted ones", "", f"Made by `{COMMAND}`.", ""]
     lines += [_TERMS, ""]
     for paper, members in papers.items():
-        kind = {"topdown": "Top-down.", "bottomup": "Bottom-up, associative embedding."}.get(
-            members[0].paradigm, "Bottom-up, part affinity fields."
-        )
+        kind = {
+            "topdown": "Top-down.",
+            "associative_embedding": "Bottom-up, associative embedding.",
+        }.get(members[0].task, "Bottom-up, part affinity fields.")
         rows = [HEADER, ("---",) * len(HEADER), *(row for info in members for row in _rows(info))]
         lines += [f"## {paper}", "", kind, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])

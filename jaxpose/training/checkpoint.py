@@ -2,7 +2,7 @@
 
 A run folder holds
 
-    config.json          what is needed to use the weights (see `run_info`, `runs`)
+    config.json          what is needed to use the weights (see `jaxpose.runs`)
     checkpoints/<step>/  model, ema and train (arrays, written by orbax) and manifest (shapes and
                          CRC-32 of each array, the evaluation score)
     damaged/<step>/      checkpoints that did not prove whole, moved out of the way
@@ -21,7 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from jaxpose.training.arrays import (
+from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
     DamagedError,

@@ -5,9 +5,9 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxpose import geometry, models
+from jaxpose.mesh import AXIS
 from jaxpose.settings import flatten
 from jaxpose.training import rules
-from jaxpose.training.mesh import AXIS
 from jaxpose.training.rules import ConfigError
 
 __all__ = ["FREE", "ConfigError", "create_model", "differences", "validate"]
@@ -30,14 +30,14 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     Raises:
         ConfigError: naming the first setting that cannot work.
     """
-    rules.check_paradigm(config)
+    rules.check_task(config)
     flat = flatten(config)
-    for table in (rules.COMMON, rules.PARADIGMS[config.paradigm]):
+    for table in (rules.COMMON, rules.TASKS[config.task]):
         rules.check_rules(flat, table)
     for key, hint in (("ema_decay", ", or 0 for off"), ("optimizer.b1", ""), ("optimizer.b2", "")):
         if not flat[key] < 1:
             raise ConfigError(f"config.{key}=1 would never move; use less, e.g. 0.999{hint}")
-    rules.check_size(config.input_size, geometry.INPUT_STEPS[config.paradigm])
+    rules.check_size(config.input_size, geometry.INPUT_STEPS[config.task])
     if training:
         rules.check_batch("batch_size", config.batch_size, devices, config.accumulate)
     rules.check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
@@ -46,7 +46,7 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must grow")
-    if config.paradigm == "topdown":
+    if config.task == "topdown":
         rules.check_crops(config)
     else:
         rules.check_people(config)

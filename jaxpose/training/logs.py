@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from jaxpose.training.files import write_atomic
+from jaxpose.files import write_atomic
 
 
 class RunLog:

@@ -1,4 +1,4 @@
-"""What is minimised: one loss for each paradigm, its targets drawn on the device from joints."""
+"""What is minimised: one loss for each task, its targets drawn on the device from joints."""
 
 import dataclasses
 import functools
@@ -34,13 +34,13 @@ class Objective:
 
 
 def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
-    """The objective of a model of `config.paradigm`, as `config.loss` says."""
+    """The objective of a model of `config.task`, as `config.loss` says."""
     makers = {
         "topdown": topdown_objective,
-        "bottomup": bottomup_objective,
+        "associative_embedding": bottomup_objective,
         "part_affinity": part_affinity_objective,
     }
-    return makers[config.paradigm](model, config)
+    return makers[config.task](model, config)
 
 
 def topdown_objective(model: nn.Module, config: ConfigDict) -> Objective:

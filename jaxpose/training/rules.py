@@ -38,7 +38,7 @@ COMMON = Rules(
     "distributed.hosts",
     "optimizer.b1 optimizer.b2 ema_decay schedule.warmup_factor augment.flip",
 )
-PARADIGMS = {
+TASKS = {
     "topdown": Rules(
         {
             "loss.name": ("heatmap_weighting", "mse"),
@@ -52,7 +52,7 @@ PARADIGMS = {
         "augment.half_body_prob augment.rotation_prob augment.shift_prob eval.rescore_threshold "
         "eval.oks_nms",
     ),
-    "bottomup": Rules(
+    "associative_embedding": Rules(
         {
             "loss.name": ("soft_boundary", "mse"),
             "data.format": ("coco", "crowdpose", "generated"),
@@ -78,33 +78,33 @@ PARADIGMS = {
         "eval.detection_threshold eval.agreement data.generated.overlap",
     ),
 }
-# Where a recipe of a paradigm starts from.
+# Where a recipe of a task starts from.
 STARTS = {
     "topdown": "configs/custom_topdown.py",
-    "bottomup": "configs/custom_bottomup.py",
+    "associative_embedding": "configs/custom_bottomup.py",
     "part_affinity": "configs/lightweight_openpose.py",
 }
 
 
-def check_paradigm(config: ConfigDict) -> None:
+def check_task(config: ConfigDict) -> None:
     """Paradigm, model and groups of settings belong together."""
-    if config.paradigm not in PARADIGMS:
-        hint = choose_from(config.paradigm, PARADIGMS)
-        raise ConfigError(f"config.paradigm={config.paradigm!r}: {hint}")
-    found = models.info(config.model).paradigm
-    if found != config.paradigm:
+    if config.task not in TASKS:
+        hint = choose_from(config.task, TASKS)
+        raise ConfigError(f"config.task={config.task!r}: {hint}")
+    found = models.info(config.model).task
+    if found != config.task:
         raise ConfigError(
-            f"config.model={config.model!r} is {found}, this recipe is {config.paradigm}: start "
+            f"config.model={config.model!r} is {found}, this recipe is {config.task}: start "
             f"from {STARTS[found]} or another {found} recipe"
         )
     flat = flatten(config)
-    rules = PARADIGMS[config.paradigm]
+    rules = TASKS[config.task]
     needed = [*rules.choices, *f"{rules.positive} {rules.not_negative} {rules.fractions}".split()]
     missing = [key for key in needed if key not in flat]
     if missing:
         raise ConfigError(
-            f"config.paradigm={config.paradigm}, but the recipe has no config.{missing[0]}: start "
-            f"from {STARTS[config.paradigm]}"
+            f"config.task={config.task}, but the recipe has no config.{missing[0]}: start "
+            f"from {STARTS[config.task]}"
         )
 
 
@@ -147,7 +147,7 @@ def check_people(config: ConfigDict) -> None:
             f"config.augment.scale_min={augment.scale_min} is more than "
             f"config.augment.scale_max={augment.scale_max}"
         )
-    if config.paradigm == "bottomup" and evaluation.nms_kernel % 2 == 0:
+    if config.task == "associative_embedding" and evaluation.nms_kernel % 2 == 0:
         raise ConfigError(
             f"config.eval.nms_kernel={evaluation.nms_kernel} must be odd; the nearest is "
             f"{evaluation.nms_kernel + 1}"
@@ -171,7 +171,7 @@ def _check_scales(scales: tuple, config: ConfigDict) -> None:
             f"config.eval.scales={scales} must be different sizes above 0, 1 among them (the tags "
             "come from it), e.g. (0.5, 1.0, 2.0)"
         )
-    step = geometry.INPUT_STEPS[config.paradigm]
+    step = geometry.INPUT_STEPS[config.task]
     if config.eval.sizing == "fixed":
         sides = {s: [s * side for side in config.input_size] for s in scales}
     else:  # multiples of SIZE_STEP at the smallest scale; the others follow from it

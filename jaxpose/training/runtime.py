@@ -13,11 +13,11 @@ import optax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from jaxpose import memory
+from jaxpose import memory, runs
+from jaxpose.files import write_atomic
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import checkpoint, logs, run_info, runs
+from jaxpose.training import checkpoint, logs
 from jaxpose.training import config as configuration
-from jaxpose.training.files import write_atomic
 from jaxpose.training.state import TrainState, from_variables
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
@@ -91,7 +91,7 @@ def open_run(
         elif checkpoint.steps_in(folder / checkpoint.FOLDER):
             raise checkpoint.CheckpointError(f"{folder} has checkpoints but no config.json")
         if jax.process_index() == 0:
-            run_info.write_info(folder, config, skeleton, **facts)
+            runs.write_info(folder, config, skeleton, **facts)
     except OSError as error:
         raise ValueError(
             f"--workdir={folder} cannot be written: {error.strerror or error}"
@@ -103,7 +103,7 @@ def _check_same_run(
 ) -> None:
     if not checkpoint.steps_in(folder / checkpoint.FOLDER):
         return  # it stopped before its first checkpoint: this is a new start
-    info = run_info.read_info(folder)
+    info = runs.read_info(folder)
     found = configuration.differences(info.config, config)
     if info.skeleton.joints != skeleton.joints:
         found.append(f"joints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")

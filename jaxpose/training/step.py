@@ -16,7 +16,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh
 
-from jaxpose.training.mesh import AXIS, EVERYWHERE, SPLIT
+from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT
 from jaxpose.training.schedule import Schedule
 from jaxpose.training.state import Parts, TrainState, Tree, Window
 

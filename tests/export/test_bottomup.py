@@ -53,7 +53,7 @@ def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_p
     outputs = export.run_file(path)(np.zeros((1, 64, 64, 3), np.float32))  # the batch is open
     assert [x.shape for x in outputs] == [(1, 16, 16, 34), (1, 32, 32, 17)]
     told = export.read_metadata(path)
-    assert told == mine.metadata() and told["paradigm"] == "bottomup"
+    assert told == mine.metadata() and told["task"] == "associative_embedding"
     assert Grouping(**told["grouping"]) == mine.grouping
     assert [output["stride"] for output in told["outputs"]] == [4, 2]
     if target == "onnx":

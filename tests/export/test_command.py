@@ -5,8 +5,7 @@ import pytest
 
 import jaxpose
 from configs import common
-from jaxpose import cli, export, skeletons
-from jaxpose.training import runs
+from jaxpose import cli, export, runs, skeletons
 from tests import seeing
 from tests.export.networks import images, initialized, run_jax
 

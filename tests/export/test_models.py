@@ -15,7 +15,7 @@ from tests.export.networks import images, initialized, run_jax, run_onnx, run_to
 from tests.zoo import every
 
 SIZE = (64, 64)
-TOPDOWN = [name for name in jaxpose.list_models() if models.info(name).paradigm == "topdown"]
+TOPDOWN = [name for name in jaxpose.list_models() if models.info(name).task == "topdown"]
 OTHERS = [name for name in jaxpose.list_models() if name not in TOPDOWN]
 LITE = {name for name in TOPDOWN if re.match("(wider_)?(naive_)?(lite|dite)_", name)}
 SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE

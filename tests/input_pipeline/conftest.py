@@ -56,7 +56,7 @@ def write_dataset(root, count=11, name="train"):
 def make_config(root):
     return ConfigDict(
         {
-            "paradigm": "topdown",
+            "task": "topdown",
             "seed": 0,
             "batch_size": 4,
             "input_size": (64, 48),
@@ -148,7 +148,7 @@ def write_crowds(root, count=7, name="train"):
 
 def make_crowd_config(root):
     config = make_config(root)
-    config.paradigm = "bottomup"
+    config.task = "associative_embedding"
     config.input_size = (128, 192)
     config.max_people = 4
     config.augment = ConfigDict(

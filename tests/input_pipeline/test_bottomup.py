@@ -211,8 +211,8 @@ def test_samples_are_the_annotated_people(crowd_config):
         ({"eval.scales": (0.5, 2.0)}, "must be positive and have 1 among them"),
         ({"eval.sizing": "fix"}, "did you mean 'fixed'"),
         ({"eval.sizing": "fixed", "eval.scales": (1.0, 0.3)}, "not multiples of 32"),
-        ({"paradigm": "bottom-up"}, "did you mean 'bottomup'"),
-        ({"paradigm": "part_affinity"}, "COCO's 17 joints alone"),
+        ({"task": "associative"}, "did you mean 'associative_embedding'"),
+        ({"task": "part_affinity"}, "COCO's 17 joints alone"),
         ({"eval.metric": "crowdpose"}, "train.json has 0 of 8"),
     ],
 )

@@ -17,8 +17,8 @@ from tests.golden import recipe
 from tests.zoo import every
 
 NAMES = jaxpose.list_models()
-TOPDOWN = [name for name in NAMES if models.info(name).paradigm == "topdown"]
-BOTTOMUP = [name for name in NAMES if models.info(name).paradigm == "bottomup"]
+TOPDOWN = [name for name in NAMES if models.info(name).task == "topdown"]
+BOTTOMUP = [name for name in NAMES if models.info(name).task == "associative_embedding"]
 
 
 def shapes_of(model, height=64, width=64):

@@ -12,8 +12,9 @@ import optax
 import pytest
 
 from configs import common
-from jaxpose import skeletons
-from jaxpose.training import arrays, checkpoint, runs, state
+from jaxpose import runs, skeletons
+from jaxpose.runs import arrays
+from jaxpose.training import checkpoint, state
 
 OPTIMIZER = optax.adam(1e-3)
 

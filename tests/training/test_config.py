@@ -88,8 +88,8 @@ def test_refused(changes, said):
         ({"data.generated.people": (5, 2)}, "(fewest, most)"),
         ({"input_size": (250, 256)}, "the nearest is (256, 256)"),
         ({"model": "hwl_mobilenetv3"}, "configs/custom_topdown.py"),
-        ({"paradigm": "topdown", "model": "hwl_mobilenetv3"}, "configs/custom_topdown.py"),
-        ({"paradigm": "bottom-up"}, "did you mean 'bottomup'"),
+        ({"task": "topdown", "model": "hwl_mobilenetv3"}, "configs/custom_topdown.py"),
+        ({"task": "associative"}, "did you mean 'associative_embedding'"),
     ],
 )
 def test_refused_bottom_up(changes, said):
@@ -108,7 +108,7 @@ def test_refused_bottom_up(changes, said):
         ({"eval.agreement": 1.5}, "between 0 and 1"),
         ({"loss.thickness": 0.0}, "greater than 0"),
         ({"model": "litepose_s"}, "configs/custom_bottomup.py"),
-        ({"paradigm": "bottomup"}, "configs/lightweight_openpose.py"),
+        ({"task": "associative_embedding"}, "configs/lightweight_openpose.py"),
     ],
 )
 def test_refused_part_affinity(changes, said):
@@ -120,7 +120,7 @@ def test_refused_part_affinity(changes, said):
 
 
 def test_a_bottom_up_model_needs_a_bottom_up_recipe():
-    for changes in ({}, {"paradigm": "bottomup"}):
+    for changes in ({}, {"task": "associative_embedding"}):
         with pytest.raises(ValueError, match="configs/custom_bottomup.py"):
             configuration.validate(make(model="litepose_s", **changes), devices=1)
 
@@ -162,6 +162,6 @@ def test_settings_that_are_named_exist(base):
     config = make(base)
     known = set(settings.flatten(config))
     assert known >= configuration.FREE
-    for table in (rules.COMMON, rules.PARADIGMS[config.paradigm]):
+    for table in (rules.COMMON, rules.TASKS[config.task]):
         named = {*table.choices, *table.positive.split(), *table.not_negative.split()}
         assert known >= named | set(table.fractions.split())

@@ -14,7 +14,8 @@ import sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from configs import common
 from jaxpose.evaluation import people, predictions
-from jaxpose.training import mesh, runtime, state, step
+from jaxpose import mesh
+from jaxpose.training import runtime, state, step
 
 config = common.get_config().distributed
 config.initialize, config.hosts, config.timeout = True, 2, 120

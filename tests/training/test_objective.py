@@ -1,4 +1,4 @@
-"""The loss of each paradigm, on a network whose outputs are its parameters."""
+"""The loss of each task, on a network whose outputs are its parameters."""
 
 import flax.linen as nn
 import jax

@@ -10,9 +10,9 @@ import pytest
 
 import jaxpose
 from configs import common
-from jaxpose import skeletons
-from jaxpose.training import checkpoint, run_info, runs, state
-from jaxpose.training.arrays import CheckpointError
+from jaxpose import runs, skeletons
+from jaxpose.runs.arrays import CheckpointError
+from jaxpose.training import checkpoint, state
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -81,7 +81,7 @@ def test_one_checkpoint_has_one_step(tmp_path, hwl):
 
 def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
     config, variables = hwl
-    run_info.write_info(tmp_path, config, skeletons.MPII)
+    runs.write_info(tmp_path, config, skeletons.MPII)
     checkpoints = checkpoint.Checkpoints(tmp_path, 3)
     for step, score in ((1, 0.1), (2, 0.9), (3, 0.5)):
         made = state.from_variables(jax.tree.map(jnp.asarray, variables), OPTIMIZER)

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpose.training import mesh, state, step
+from jaxpose import mesh
+from jaxpose.training import state, step
 
 
 class Tiny(nn.Module):

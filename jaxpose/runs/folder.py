@@ -1,6 +1,6 @@
 """Run folders as networks: what eval.py, predict and export read, and what import writes.
 
-A run folder holds config.json (see `run_info`) and checkpoints (see `checkpoint`); of these only
+A run folder holds config.json (see `info`) and checkpoints (see `arrays`); of these only
 the weights are read here, those of the moving average where the run kept one.
 """
 
@@ -17,7 +17,7 @@ from flax import linen as nn
 from jaxpose.choices import choose_from
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import config as configuration
-from jaxpose.training.arrays import (
+from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
     DamagedError,
@@ -27,7 +27,7 @@ from jaxpose.training.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.training.run_info import read_info, write_info
+from jaxpose.runs.info import read_info, write_info
 from jaxpose.training.state import Tree
 
 _MODEL_ITEMS = ("model", "ema")

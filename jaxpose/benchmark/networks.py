@@ -16,8 +16,8 @@ import jax
 
 from jaxpose import export, ops
 from jaxpose.benchmark import latency, report, training
-from jaxpose.benchmark.task import Task, model_task
-from jaxpose.export.files import require
+from jaxpose.benchmark.workload import Workload, model_workload
+from jaxpose.runtimes import require
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
 from jaxpose.summary import count
@@ -87,23 +87,23 @@ def measure(
     Raises:
       ValueError: no name of a model, before anything is measured; the nearest one is told.
     """
-    tasks = [model_task(name, size, batch) for name in names]
-    rows = [_counts(task) for task in tasks]
+    workloads = [model_workload(name, size, batch) for name in names]
+    rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for row, task in zip(rows, tasks, strict=True):
-            report.progress(f"exporting {task.name}")
-            path = Path(folder) / f"{task.name}.onnx"
-            row["nodes"] = _export(task.name, task.size, path)
-            files += latency.of_file(path, task.name, [threads], task.size, 1)
+        for row, workload in zip(rows, workloads, strict=True):
+            report.progress(f"exporting {workload.name}")
+            path = Path(folder) / f"{workload.name}.onnx"
+            row["nodes"] = _export(workload.name, workload.size, path)
+            files += latency.of_file(path, workload.name, [threads], workload.size, 1)
         for row, timed in zip(
             rows, latency.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
         ):
             row["onnx_ms"] = timed["median_ms"]
     steps = []
-    for row, task in zip(rows, tasks, strict=True):
-        report.progress(f"compiling the step of {task.name}")
-        step = training.jax_step(task, ops.get_implementation(), cached=False)
+    for row, workload in zip(rows, workloads, strict=True):
+        report.progress(f"compiling the step of {workload.name}")
+        step = training.jax_step(workload, ops.get_implementation(), cached=False)
         row["first_step_s"] = step.facts["first_step_s"]
         steps.append(step.call)
     report.progress("timing steps in turns")
@@ -113,11 +113,11 @@ def measure(
     return rows
 
 
-def _counts(task: Task) -> dict:
-    counted = count(task.model, task.size)
+def _counts(workload: Workload) -> dict:
+    counted = count(workload.model, workload.size)
     return {
-        "model": task.name,
-        "input": f"{task.size[0]}x{task.size[1]}",
+        "model": workload.name,
+        "input": f"{workload.size[0]}x{workload.size[1]}",
         "params_m": counted.params / 1e6,
         "macs_g": counted.macs / 1e9,
     }

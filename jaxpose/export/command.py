@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxpose import export, geometry, images
 from jaxpose.choices import choose_from
-from jaxpose.export.files import SUFFIXES
+from jaxpose.runtimes import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.tasks import Agreement
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)
@@ -40,12 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random weights instead of a checkpoint, to measure latency",
     )
     parser.add_argument(
+        "--images",
         "--pictures",
         nargs="+",
         metavar="FILE",
         default=(),
-        help="photographs to verify on, besides drawn ones; for a top-down network of one person "
-        "each",
+        help="photographs to verify on, in addition to drawn images; for a top-down network, of "
+        "one person each",
     )
     parser.add_argument(
         "-o",
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
-    crops = _crops(args.pictures, source)
+    crops = _crops(args.images, source)
     for target in targets:
         path, agreement = export_file(source, target, folder, crops)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def export_file(
     source: Source, target: str, folder: Path, crops: np.ndarray | None = None
-) -> tuple[Path, export.Agreement | export.PeopleAgreement]:
+) -> tuple[Path, Agreement]:
     """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
 
     Raises MismatchError, leaving no file, when it does not agree with the model.
@@ -92,41 +94,34 @@ def export_file(
             module = export.to_torch(source.model, source.variables, size)
             export.save_torch(module, size, where, metadata=source.metadata())
 
-    def check(where: Path) -> export.Agreement | export.PeopleAgreement:
+    def check(where: Path) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
             where,
             size,
+            source.task,
+            source.decoder,
+            skeleton=source.skeleton,
             images=crops,
-            decode=source.decode,
-            sigma=source.sigma,
-            grouping=source.grouping,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _crops(pictures: Iterable[str], source: Source) -> np.ndarray | None:
-    """Each picture as the network sees it, with the drawn ones.
-
-    Bottom-up: whole; top-down: taken as one person's box. Cropped as in evaluation.
-    """
+def _crops(files: Iterable[str], source: Source) -> np.ndarray | None:
+    """Each image as the network sees it in evaluation, and drawn ones."""
     crops, size = [], source.input_size
-    for name in pictures:
+    for name in files:
         try:
             image = images.decode(Path(name).read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
-        height, width = image.shape[:2]
-        if source.grouping is not None:
-            center, scale = geometry.bottomup_fit((height, width), size)
-        else:
-            center, scale = geometry.box_to_center_scale((0, 0, width, height), size)
+        center, scale = source.task.view(image.shape[:2], size)
         crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
     if not crops:
         return None
-    return np.concatenate([np.stack(crops), export.sample_crops(size)])
+    return np.concatenate([np.stack(crops), images.draw_samples(size)])
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:

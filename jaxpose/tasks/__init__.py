@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from jaxpose.choices import choose_from
 from jaxpose.tasks import associative_embedding, part_affinity, topdown
-from jaxpose.tasks.protocol import Task
+from jaxpose.tasks.protocol import Agreement, Batch, Decoder, Objective, Task
 
-__all__ = ["TASKS", "Task", "get"]
+__all__ = ["TASKS", "Agreement", "Batch", "Decoder", "Objective", "Task", "get"]
 
 TASKS: dict[str, Task] = {
     task.NAME: task for task in (topdown, associative_embedding, part_affinity)

@@ -31,7 +31,8 @@ from jaxpose.runs.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.training.state import TrainState, Tree
+from jaxpose.tasks.protocol import Tree
+from jaxpose.training.state import TrainState
 
 
 class SaveError(RuntimeError):

@@ -17,7 +17,7 @@ from jaxpose import memory, runs
 from jaxpose.files import write_atomic
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
-from jaxpose.training import config as configuration
+from jaxpose import config as configuration
 from jaxpose.training.state import TrainState, from_variables
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")

@@ -1,4 +1,4 @@
-"""How far a top-down file is from its model: heatmaps, and the joints decoded from them."""
+"""How far a file is from its model for crops: heatmaps, and the keypoints decoded from them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.codecs import topdown
-from jaxpose.export.graph import ExportError
-
-HEATMAP_TOLERANCE = 1e-4  # of the largest heatmap value of the model
-KEYPOINT_TOLERANCE = 0.05  # input pixels
-
-
-class MismatchError(ExportError):
-    """The exported file does not give what the model gives."""
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.crops.prediction import CropDecoder
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far a file is from its model over some crops."""
+class CropAgreement:
+    """How far a file is from its model over some crops.
 
-    heatmap: float  # largest absolute difference of the heatmaps
-    scale: float  # largest absolute heatmap value of the model
-    keypoint: float  # largest distance of a joint, in input pixels
-    joints: int  # joints compared
-    ties: int  # joints left out: equally high maxima, or equal neighbours, up to rounding
+    Attributes:
+      heatmap: largest absolute difference between the heatmaps.
+      scale: largest absolute heatmap value of the model.
+      keypoint: largest distance between keypoints, in input pixels.
+      keypoints: how many were compared.
+      ties: how many were left out because rounding alone decides them: equally high maxima, or
+        equal neighbors.
+    """
+
+    heatmap: float
+    scale: float
+    keypoint: float
+    keypoints: int
+    ties: int
 
     @property
     def holds(self) -> bool:
-        """Whether both are within the tolerances; not when one of them is NaN."""
+        """Whether both differences are within the tolerances; False when one of them is NaN."""
         near = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
         return near and self.keypoint <= KEYPOINT_TOLERANCE
 
     def __str__(self) -> str:
-        tied = f", {self.ties} left out as ties" if self.ties else ""
+        ties = f", {self.ties} left out as ties" if self.ties else ""
         return (
             f"heatmaps differ by at most {self.heatmap:.2g} (largest value {self.scale:.2g}), "
-            f"joints by {self.keypoint:.2g} px ({self.joints} joints{tied})"
+            f"keypoints by {self.keypoint:.2g} px ({self.keypoints} keypoints{ties})"
         )
 
 
@@ -46,31 +49,35 @@ def compare(
     expected: np.ndarray,
     actual: np.ndarray,
     input_size: tuple[int, int],
-    *,
-    decode: str = "quarter",
-    sigma: float = 2.0,
-) -> Agreement:
-    """Differences of two sets of heatmaps [B,h,w,K] and of the joints decoded from them.
+    decoder: CropDecoder,
+    skeleton: Skeleton,
+) -> CropAgreement:
+    """Differences between two sets of heatmaps [B, h, w, K] and the keypoints decoded from them.
 
-    `decode` and `sigma` as for `codecs.topdown.decoder`.
+    Raises:
+      MismatchError: several outputs, or heatmaps of another shape.
     """
+    if isinstance(expected, tuple):
+        raise MismatchError(
+            f"a top-down network has one output, this one has {len(expected)}: export it with the "
+            "task that it was made for"
+        )
     if expected.shape != actual.shape:
         raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
-    function = topdown.decoder(decode, sigma)
     height, width = input_size
     sides = np.float32([width, height])
     center = np.tile(sides / 2, (len(expected), 1))
     scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
-    joints, _ = function(expected, center, scale)
-    others, _ = function(actual, center, scale)
-    distance = np.linalg.norm(np.asarray(joints) - np.asarray(others), axis=-1)
+    points, _ = decoder.decode(expected, None, center, scale, skeleton)
+    others, _ = decoder.decode(actual, None, center, scale, skeleton)
+    distance = np.linalg.norm(np.asarray(points) - np.asarray(others), axis=-1)
     error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
     # Rounding may flip what it decides, but only rounding: a large difference is no excuse.
     noise = 4 * min(error, HEATMAP_TOLERANCE * largest)
     cell = width / expected.shape[2]
     tied = (distance > KEYPOINT_TOLERANCE) & _ties(expected, noise, distance < cell)
     distance = np.where(tied, 0, distance)
-    return Agreement(
+    return CropAgreement(
         error,
         largest,
         float(distance.max()),
@@ -80,10 +87,10 @@ def compare(
 
 
 def _ties(maps: np.ndarray, noise: float, near: np.ndarray) -> np.ndarray:
-    """[B,K]: joints whose place is decided by less than `noise`, which rounding alone can flip.
+    """[B,K]: keypoints whose place is decided by less than `noise`, which rounding alone can flip.
 
-    Either two cells are the maximum up to `noise` (or none is above 0), or, for the joints that are
-    `near`, the neighbours that give the quarter offset its sign are equal up to `noise`.
+    Either two cells are the maximum up to `noise` (or none is above 0), or, for the keypoints that are
+    `near`, the neighbors that give the quarter offset its sign are equal up to `noise`.
     """
     b, h, w, k = maps.shape
     flat = maps.transpose(0, 3, 1, 2).reshape(b, k, h * w)

@@ -23,11 +23,10 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 import input_pipeline
-from jaxpose import evaluation, mesh, models, ops
+from jaxpose import evaluation, mesh, models, ops, tasks
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation import report as reports
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import config as configuration
 from jaxpose.training import runtime
 
 FLAGS = flags.FLAGS
@@ -43,7 +42,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     runtime.start(config)
     hosts = jax.process_count()
     told = read_exported(source, config) if source.exported else None
-    configuration.validate(config, devices=jax.device_count(), hosts=hosts, training=False)
+    tasks.validate(config, devices=jax.device_count(), hosts=hosts, training=False)
     ops.set_implementation(config.ops)
 
     # ------------------------------------------------------------------ data
@@ -63,7 +62,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         predict = evaluation.make_predictor_from_file(run_file, data.skeleton, config)
     else:
         # From `config`: it may change what does not change the weights, such as dtype.
-        model = configuration.create_model(config, data.skeleton.num_joints)
+        model = tasks.create_model(config, data.skeleton.num_joints)
         if source.run:
             check_joints(source.run.skeleton, data.skeleton, source.name)
             weights = source.run.variables

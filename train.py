@@ -22,7 +22,8 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import evaluation, mesh, ops, settings  # noqa: E402
+from jaxpose import evaluation, mesh, ops, tasks  # noqa: E402
+from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     logs,
@@ -32,7 +33,6 @@ from jaxpose.training import (  # noqa: E402
     state,
     step,
 )
-from jaxpose.training import config as configuration  # noqa: E402
 
 IMPORTED = time.perf_counter()
 
@@ -57,7 +57,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     # ------------------------------------------------------------------ devices and compilation
     runtime.start(config)
     devices, hosts = jax.device_count(), jax.process_count()
-    configuration.validate(config, devices=devices, hosts=hosts)
+    tasks.validate(config, devices=devices, hosts=hosts)
     ops.set_implementation(config.ops)
     compiled = logs.CompileCounter()
     grid = mesh.make_mesh()
@@ -83,7 +83,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     )
 
     # ------------------------------------------------------------------ model, optimiser, state
-    model = configuration.create_model(config, skeleton.num_joints)
+    model = tasks.create_model(config, skeleton.num_joints)
     aim = objective.make_objective(model, config)
     rate = schedule.make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
@@ -242,7 +242,7 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    settings.define_config_file("Recipe, e.g. configs/demo.py.")
+    define_config_file("Recipe, e.g. configs/demo.py.")
     flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(run, flags_parser=settings.parse_flags)
+    app.run(run, flags_parser=parse_flags)

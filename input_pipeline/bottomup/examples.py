@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry, images, skeletons
+from jaxpose import annotations, geometry, images, skeletons, tasks
 
 SIZINGS = ("short_side", "fixed")
 
@@ -117,7 +117,7 @@ class EvalExamples:
                 "tags are read there"
             )
         sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
-        step = geometry.INPUT_STEPS[config.task]
+        step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
         sights = [
             size_of((info.height, info.width), tuple(config.input_size), self._scales)

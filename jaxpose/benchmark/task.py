@@ -9,8 +9,7 @@ import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import export, models, runs, skeletons
-from jaxpose.training import config as configuration
+from jaxpose import export, models, runs, skeletons, tasks
 
 PEOPLE, SLOTS = 5, 30  # in a bottom-up picture; people that a picture can have
 
@@ -50,7 +49,7 @@ def task_of(what: str, size: tuple[int, int] | None, batch_size: int) -> Task:
         if "loss" in config:  # an imported run has none
             settings.loss = config.loss
         config.batch_norm = "device"  # the same on the one device that is measured
-        model = configuration.create_model(config, skeleton.num_joints)
+        model = tasks.create_model(config, skeleton.num_joints)
         batch = sample_batch(config.task, size, batch_size, skeleton.num_joints)
         return Task(config.model, model, size, settings, batch)
     return model_task(what, size, batch_size)

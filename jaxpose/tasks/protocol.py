@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+from ml_collections import ConfigDict
+
+from jaxpose.config import Setting
 
 
 class Task(Protocol):
@@ -13,8 +18,11 @@ class Task(Protocol):
       TITLE: for headings.
       COUNTS: what an example is and the log counts, "people" or "images".
       EXAMPLE: what the input pipeline makes of one, "crop" (one person) or "image" (everyone).
-      INPUT_STEP: the sides of the network's input are multiples of it, in pixels.
+      INPUT_STEP: the sides of the network's input are multiples of it, in pixels; the stride of
+        its smallest maps.
       RECIPE: the recipe that a new training of this task starts from.
+      SETTINGS: the declarations of all its settings.
+      check_settings: raises ConfigError on the first rule between settings that is broken.
     """
 
     NAME: str
@@ -23,6 +31,8 @@ class Task(Protocol):
     EXAMPLE: str
     INPUT_STEP: int
     RECIPE: str
+    SETTINGS: tuple[Setting, ...]
+    check_settings: Callable[[ConfigDict], None]
 
     def network_keypoints(self, num_keypoints: int) -> int:
         """`num_keypoints` of a network that learns so many keypoints of a dataset."""

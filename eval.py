@@ -73,9 +73,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
 
     # ------------------------------------------------------------------ scores
     began = time.perf_counter()
-    evaluation = task.evaluate(
-        predict, data.batches(), data.dataset, config, head_boxes=head_boxes
-    )
+    evaluation = task.evaluate(predict, data.batches(), data.dataset, config, head_boxes=head_boxes)
     seconds = time.perf_counter() - began
     report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
     print(report.as_text())
@@ -141,6 +139,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("exported", None, "File of `jaxpose export`, .onnx or .pt2.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     flags.DEFINE_string("report", None, "Folder of the report (default: report/ in the run).")
-    flags.DEFINE_integer("worst", 10, "People (bottom-up: images) of lowest similarity to draw.", lower_bound=0)
+    flags.DEFINE_integer(
+        "worst", 10, "People (bottom-up: images) of lowest similarity to draw.", lower_bound=0
+    )
     flags.DEFINE_boolean("untrained", False, "Random weights: what chance gives.")
     app.run(run, flags_parser=command_line.parse_eval_flags)

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
-from jaxpose.config import flags as config_flags  # noqa: E402
+from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
 from jaxpose.training import checkpoint, logs, runtime, schedule, state  # noqa: E402
 from jaxpose.training.step import make_train_step  # noqa: E402
@@ -56,7 +56,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     ops.set_implementation(config.ops)
     compiled = logs.CompileCounter()
     mesh = make_mesh()
-    log_line(f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}")
+    log_line(
+        f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}"
+    )
 
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": hosts}
@@ -151,7 +153,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             head_boxes=head_boxes,
         )
         epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
-        log.metrics(done, {"epoch": epoch, **{f"eval/{k}": v for k, v in evaluation.metrics.items()}})
+        log.metrics(
+            done, {"epoch": epoch, **{f"eval/{k}": v for k, v in evaluation.metrics.items()}}
+        )
         defined = {key: value for key, value in evaluation.metrics.items() if value != -1}
         scores = "  ".join(f"{key} {value:.4f}" for key, value in defined.items())
         log_line(f"step {done}: {scores}")
@@ -237,7 +241,7 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    config_flags.define_config_file("Recipe, e.g. configs/demo.py.")
+    define_config_file("Recipe, e.g. configs/demo.py.")
     flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(run, flags_parser=config_flags.parse_flags)
+    app.run(run, flags_parser=parse_flags)

@@ -19,7 +19,6 @@ def get_config():
     config.input_size = (128, 128)
     config.sigma = 1.5
     config.batch_size = 8
-    config.eval.batch_size = 8
     config.epochs = 6.0
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b2 = 0.95

@@ -18,7 +18,8 @@ from absl import app, flags
 import input_pipeline
 from input_pipeline import dataset as datasets
 from input_pipeline import order
-from jaxpose import images, settings
+from jaxpose import images
+from jaxpose.config.flags import define_config_file, parse_flags
 
 
 def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
@@ -78,7 +79,7 @@ def main(_: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    _CONFIG = settings.define_config_file("Recipe, a file of configs/.")
+    _CONFIG = define_config_file("Recipe, a file of configs/.")
     _STEPS = flags.DEFINE_integer("steps", 30, "Batches timed in the last stage.")
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=settings.parse_flags)
+    app.run(main, flags_parser=parse_flags)

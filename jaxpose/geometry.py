@@ -16,9 +16,6 @@ import numpy as np
 PIXEL_STD = 200.0  # pixels in one unit of scale
 BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
 SIZE_STEP = 64  # sides of a whole picture's input are multiples of it, in pixels
-# By task, of what the sides of a network's input are multiples, in pixels: of the stride of its
-# smallest maps.
-INPUT_STEPS = {"topdown": 32, "associative_embedding": 32, "part_affinity": 8}
 
 # Channel statistics of ImageNet in RGB order, for pixel values 0..255.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255

@@ -7,14 +7,13 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from jaxpose.benchmark.task import model_task, task_of
 from ml_collections import ConfigDict
 
-from jaxpose import benchmark, export, layers, models, runs, skeletons, summary
+from jaxpose import benchmark, export, layers, models, runs, skeletons, summary, tasks
 from jaxpose.benchmark import latency, report, scenes, training
-from jaxpose.benchmark.task import model_task, task_of
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
-from jaxpose.training import config as configuration
 from tests import tiny_runs
 from tests.export.networks import initialized
 
@@ -159,7 +158,7 @@ def crowds(monkeypatch):
 def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     pytest.importorskip("torch")
     config = tiny_runs.crowd_config(tmp_path, **{"loss.name": loss, "loss.push": 0.1})
-    model = configuration.create_model(config, 14)
+    model = tasks.create_model(config, 14)
     variables = initialized(model, (64, 64))
     runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, variables)
     task = task_of(str(tmp_path / "run"), SIZE, 3)
@@ -175,7 +174,7 @@ def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
         "input_size": SIZE,
         "dtype": "float32", "ops": "auto", "batch_norm": "device", "sigma": 2.0,
     }  # fmt: skip
-    model = configuration.create_model(ConfigDict(config), 14)
+    model = tasks.create_model(ConfigDict(config), 14)
     runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
     assert task_of(str(tmp_path / "run"), None, 2).loss.startswith("mse")
 
@@ -244,7 +243,7 @@ def test_networks_side_by_side(tiny, tmp_path, capsys):
 
 def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
     config = tiny_runs.crowd_config(tmp_path)
-    model = configuration.create_model(config, 14)
+    model = tasks.create_model(config, 14)
     # The name of a model is that model, whatever folder there is beside.
     for name in ("litepose", "litepose_xs"):
         runs.write_run(tmp_path / name, config, skeletons.CROWDPOSE, initialized(model, (64, 64)))

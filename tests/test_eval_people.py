@@ -8,11 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import annotations, evaluation, mesh, models, runs, skeletons
+from jaxpose import annotations, evaluation, mesh, models, runs, skeletons, tasks
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import command_line, worst
 from jaxpose.evaluation import report as reports
-from jaxpose.training import config as configuration
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
 
@@ -192,7 +191,7 @@ def run(crowds, tmp_path_factory):
         tiny_runs.shrink(patch)
         # No threshold: what it finds is noise, but it finds something.
         config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
-        model = configuration.create_model(config, 17)
+        model = tasks.create_model(config, 17)
         variables = models.initial_variables(model, (64, 64))
         folder = tmp_path_factory.mktemp("runs") / "run"
         runs.write_run(folder, config, skeletons.COCO, variables)

@@ -15,6 +15,7 @@ import numpy as np
 
 from configs import common
 from jaxpose import models, skeletons
+from jaxpose.config import flatten
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -81,8 +82,6 @@ def _tiny(made, data: pathlib.Path, changes: dict):
 
 def flags(config) -> list[str]:
     """The command-line form of what `config` changes in the defaults."""
-    from jaxpose.settings import flatten
-
     before = flatten(
         common.bottomup() if config.task == "associative_embedding" else common.get_config()
     )

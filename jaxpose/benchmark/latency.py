@@ -20,9 +20,9 @@ import numpy as np
 
 from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
-from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
 
 COLUMNS = (
     "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "

@@ -17,9 +17,9 @@ import jax
 from jaxpose import export, ops
 from jaxpose.benchmark import latency, report, training
 from jaxpose.benchmark.workload import Workload, model_workload
-from jaxpose.runtimes import require
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import require
 from jaxpose.summary import count
 
 COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s".split()

@@ -23,9 +23,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxpose import ops
 from jaxpose.benchmark import report
 from jaxpose.benchmark.workload import Workload, make_workload
-from jaxpose.runtimes import require
 from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import require
 from jaxpose.training.schedule import make_optimizer, make_schedule
 from jaxpose.training.state import create_state
 from jaxpose.training.step import make_train_step
@@ -179,7 +179,9 @@ def _compile(workload: Workload, implementation: str):
     objective = workload.task.make_objective(model, config)
     mesh = make_mesh(jax.devices()[:1])
     with ops.implementation(implementation):
-        state = create_state(model, optimizer, workload.size, ema=False, seed=0, parts=objective.terms)
+        state = create_state(
+            model, optimizer, workload.size, ema=False, seed=0, parts=objective.terms
+        )
         state = replicate(state, mesh)
         data = shard_batch({key: workload.batch[key] for key in objective.inputs}, mesh)
         step = make_train_step(objective.loss, optimizer, schedule, mesh, log_every=1)

@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxpose import export, geometry, images
 from jaxpose.choices import choose_from
-from jaxpose.runtimes import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import SUFFIXES
 from jaxpose.tasks import Agreement
 
 TARGETS = tuple(SUFFIXES)

@@ -23,5 +23,3 @@ def save_torch(
     dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
     torch.export.save(program, os.fspath(path), extra_files={EXTRA_FILE: json.dumps(metadata)})
-
-

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.runtimes import run_file
 from jaxpose.images import draw_samples
+from jaxpose.runtimes import run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
 from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError

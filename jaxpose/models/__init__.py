@@ -133,11 +133,6 @@ def initial_variables(
     return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
 
 
-def network_joints(name: str, joints: int) -> int:
-    """`num_keypoints` of a model for a dataset of so many joints: with fields, the neck is more."""
-    return joints + (info(name).task == "part_affinity")
-
-
 # `num_keypoints` is an argument of its own; the others belong to flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
 

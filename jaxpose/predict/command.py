@@ -1,8 +1,8 @@
 """`jaxpose predict`: images with skeletons drawn on them, and predictions.json.
 
-    jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person per box
-    jaxpose predict BOTTOMUP photos/                     everyone in every image
-    jaxpose predict TOPDOWN photos/ --people BOTTOMUP    the second network gives the boxes
+jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person per box
+jaxpose predict BOTTOMUP photos/                     everyone in every image
+jaxpose predict TOPDOWN photos/ --people BOTTOMUP    the second network gives the boxes
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a keypoint that is drawn (default %(default)s)",
     )
     parser.add_argument("--step", help="last (the default), best or a step of the run")
-    parser.add_argument("--no-flip", action="store_true", help="do not average with the mirror image")
+    parser.add_argument(
+        "--no-flip", action="store_true", help="do not average with the mirror image"
+    )
     parser.add_argument(
         "--batch", type=int, default=8, help="top-down: people per call (default %(default)s)"
     )
@@ -97,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
         drawing = image
         shown = np.where(poses.present, poses.scores, -np.inf)
         for keypoints, scores in zip(poses.keypoints, shown, strict=True):
-            drawing = draw.draw_pose(
-                drawing, keypoints, scores, estimator.skeleton, args.threshold
-            )
+            drawing = draw.draw_pose(drawing, keypoints, scores, estimator.skeleton, args.threshold)
         target = output / names[path]
         if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
             raise ValueError(f"{target} could not be written")
@@ -168,9 +168,7 @@ class _Finder:
 
     def __call__(self, image: np.ndarray) -> Poses:
         estimator = self._estimator
-        size, *_ = whole_images.sized_view(
-            image.shape[:2], estimator.input_size, estimator.sizing
-        )
+        size, *_ = whole_images.sized_view(image.shape[:2], estimator.input_size, estimator.sizing)
         if estimator.sizing == "short_side" and size not in self._sizes:
             self._sizes.add(size)
             print(f"... compiling for {size[0]}x{size[1]}", file=sys.stderr, flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose import models
+from jaxpose import models, tasks
 from jaxpose.models.sizes import parse_size
 from jaxpose.summary.counting import CONVENTIONS, Count, count
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size) if args.size else None
     joints = args.keypoints
     if joints is None:
-        joints = models.network_joints(args.model, 17)
+        joints = tasks.get(models.info(args.model).task).network_keypoints(17)
     print(report(args.model, size, joints, args.convention))
     return 0
 

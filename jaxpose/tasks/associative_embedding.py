@@ -30,7 +30,9 @@ RECIPE = "configs/custom_bottomup.py"
 SETTINGS = jaxpose.config.associative_embedding.SETTINGS
 BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # what all networks of this task can learn from
 
-check_settings = functools.partial(jaxpose.config.associative_embedding.check, input_step=INPUT_STEP)
+check_settings = functools.partial(
+    jaxpose.config.associative_embedding.check, input_step=INPUT_STEP
+)
 describe_examples = whole_images.describe_examples
 decoder_for_estimate = whole_images.decoder_for_estimate
 model_predictor = whole_images.model_predictor
@@ -125,9 +127,7 @@ def describe_loss(config: ConfigDict) -> str:
 
 def decoder_from_config(config: ConfigDict) -> ImageDecoder:
     """By `config.eval`, whose keys are those of `codecs.associative_embedding.Grouping`."""
-    grouping = whole_images.options_from(
-        codecs.associative_embedding.Grouping, config.eval
-    )
+    grouping = whole_images.options_from(codecs.associative_embedding.Grouping, config.eval)
     return ImageDecoder(
         codecs.associative_embedding,
         grouping,

@@ -29,9 +29,7 @@ class Comparison:
     similarity: np.ndarray
 
 
-def compare_boxes(
-    annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset
-) -> Comparison:
+def compare_boxes(annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset) -> Comparison:
     """Row n: the person of annotated box n.
 
     Args:

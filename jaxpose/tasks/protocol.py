@@ -210,9 +210,7 @@ class Task(Protocol):
 
     # ---------------------------------------------------------------- exported files
 
-    def metadata(
-        self, config: ConfigDict, skeleton: Skeleton, num_outputs: int
-    ) -> dict[str, Any]:
+    def metadata(self, config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
         """What a file records, beside what all files do, to lead from an image to poses."""
         ...
 
@@ -224,9 +222,7 @@ class Task(Protocol):
         """
         ...
 
-    def compare(
-        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder
-    ) -> Agreement:
+    def compare(self, expected: Any, actual: Any, input_size: Size, decoder: Decoder) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 
         Raises:

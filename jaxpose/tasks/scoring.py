@@ -82,9 +82,7 @@ def torso_pck(comparison: Comparison | None, dataset: annotations.Dataset) -> di
 
 
 @contextlib.contextmanager
-def annotation_file(
-    dataset: annotations.Dataset, subset: Subset | None
-) -> Iterator[pathlib.Path]:
+def annotation_file(dataset: annotations.Dataset, subset: Subset | None) -> Iterator[pathlib.Path]:
     """The annotation file to score against.
 
     It is the split's own or, for a subset, a temporary file that holds the subset alone.

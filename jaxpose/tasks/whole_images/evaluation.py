@@ -62,9 +62,7 @@ def evaluate(
             f"{missed} of {len(comparison.image_id)} are in images without a prediction, and all "
             "their keypoints count as wrong"
         )
-    return Evaluation(
-        scores | pck, scores["AP"], results, notes, predictions, comparison, subset
-    )
+    return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, subset)
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:

@@ -234,9 +234,7 @@ class ImagePredictions:
         ]
 
 
-def predict_all(
-    predict: Predict, batches: Iterable[Batch], num_keypoints: int
-) -> ImagePredictions:
+def predict_all(predict: Predict, batches: Iterable[Batch], num_keypoints: int) -> ImagePredictions:
     """The people of every valid image of the batches, of all hosts."""
     from jaxpose.mesh import gather_rows
 

@@ -74,8 +74,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
     log_line(
-        f"{examples} {task.COUNTS} to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
-        f"keypoints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"
+        f"{examples} {task.COUNTS} to train, {eval_data.num_examples} to validate, "
+        f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
+        f"= {config.epochs:g} epochs"
     )
 
     # ------------------------------------------------------------------ model, optimizer, state

@@ -26,7 +26,8 @@ def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainDa
     """Training examples of `config` (jaxpose/config) for one of `host_count` hosts.
 
     Raises:
-      ValueError: a setting that does not work; its subclass AnnotationError for a bad annotation file.
+      ValueError: a setting that does not work.
+      AnnotationError: a bad annotation file; a ValueError, too.
     """
     examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].TrainExamples(config)
     return TrainData(examples, config, host_id=host_id, host_count=host_count)

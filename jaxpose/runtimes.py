@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.config.tree import with_task
+
 EXTRA_FILE = "jaxpose.json"  # of a .pt2 archive
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 # The default Linux wheel of torch brings gigabytes of CUDA libraries; the CPU build is enough here.
@@ -72,12 +74,27 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
     if "jaxpose" not in entries:
         raise FileError(f"{path}: not written by `jaxpose export` (its metadata is missing)")
     metadata = {key: json.loads(text) for key, text in entries.items()}
-    return ExportedFile(Path(path), _current_names(metadata), _channels_last(run))
+    return ExportedFile(Path(path), with_task(metadata), _channels_last(run))
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """The metadata of an exported file; raises as `open_file` does."""
     return open_file(path).metadata
+
+
+def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
+    """The `run` of `open_file`, also for a file without metadata."""
+    _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+    return _channels_last(run)
+
+
+def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], Any]:
+    def outputs_of(images):
+        image = np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))
+        outputs = [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    return outputs_of
 
 
 def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:

@@ -87,7 +87,8 @@ def describe_terms(workload: Workload) -> dict[str, str | float]:
     height, width = workload.size
     dtype = jax.numpy.dtype(getattr(workload.model, "dtype", "float32")).name
     return {
-        "model": f"{workload.name}, {height}x{width}, {joints} joints, batch {batch}, {dtype}, Adam",
+        "model": f"{workload.name}, {height}x{width}, {joints} keypoints, batch {batch}, {dtype}, "
+        "Adam",
         "loss": workload.loss,
         "host": f"{report.host_cpu()}; JAX on {jax.devices()[0].device_kind}",
         "times": "ms of wall clock for one step, all in turns in one process",

@@ -64,3 +64,16 @@ def differences(
         for key in sorted({*before, *after})
         if key not in free and before.get(key) != after.get(key)
     ]
+
+
+def with_task(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its task under today's name: version 0.1 wrote a "paradigm".
+
+    Args:
+      record: the settings of a run, or the metadata of an exported file.
+    """
+    current = dict(record)
+    if "task" not in current:
+        former = current.pop("paradigm")
+        current["task"] = "associative_embedding" if former == "bottomup" else former
+    return current

@@ -87,10 +87,10 @@ def compare(
 
 
 def _ties(maps: np.ndarray, noise: float, near: np.ndarray) -> np.ndarray:
-    """[B,K]: keypoints whose place is decided by less than `noise`, which rounding alone can flip.
+    """[B, K]: keypoints whose place is decided by less than `noise`, which rounding can flip.
 
-    Either two cells are the maximum up to `noise` (or none is above 0), or, for the keypoints that are
-    `near`, the neighbors that give the quarter offset its sign are equal up to `noise`.
+    Either two cells are the maximum up to `noise` (or none is above 0), or, for the keypoints that
+    are `near`, the neighbors that give the quarter offset its sign are equal up to `noise`.
     """
     b, h, w, k = maps.shape
     flat = maps.transpose(0, 3, 1, 2).reshape(b, k, h * w)

@@ -144,11 +144,14 @@ def _people(outputs: Outputs, how: How) -> list[np.ndarray]:
 def _distances(people: np.ndarray, others: np.ndarray) -> np.ndarray:
     """[P, K]: how far each keypoint is from that of the person of `others` who is most alike.
 
-    No two have the same partner; infinite without one, or where only one of the two has the keypoint.
+    No two have the same partner; infinite without one, or where only one of the two has the
+    keypoint.
     """
-    found, also = people[:, None, :, 2] > 0, others[None, :, :, 2] > 0
+    ours, theirs = people[:, None, :, 2] > 0, others[None, :, :, 2] > 0
     apart = np.linalg.norm(people[:, None, :, :2] - others[None, :, :, :2], axis=-1)
-    apart = np.where(found & also, apart, np.where(found | also, np.inf, 0))
+    apart = np.where(ours & theirs, apart, np.where(ours | theirs, np.inf, 0))
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment((apart > KEYPOINT_TOLERANCE).sum(-1))
     distance = np.full(people.shape[:2], np.inf)
     distance[rows] = apart[rows, columns]
@@ -161,7 +164,11 @@ def _unstable(
     noise: Sequence[float],
     how: How,
 ) -> tuple[np.ndarray, bool]:
-    """Which keypoints bool [P, K] changes by `noise` (of each output) take away; the number, too?"""
+    """What changes by `noise` (of each output) take away.
+
+    Returns:
+      Keypoints, bool [P, K], and whether the number of people changes.
+    """
     rng = np.random.default_rng(0)
     loose, uncertain = np.zeros(people.shape[:2], bool), False
     for _ in range(TRIALS):

@@ -97,30 +97,6 @@ def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.n
     return outputs_of
 
 
-def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
-    """The `run` of `open_file`, also for a file without metadata."""
-    _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
-    return _channels_last(run)
-
-
-def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], Any]:
-    def outputs_of(images):
-        image = np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))
-        outputs = [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-    return outputs_of
-
-
-def _current_names(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata that version 0.1 wrote, under the names of today."""
-    if "paradigm" not in metadata:
-        return metadata
-    name = metadata["paradigm"]
-    rest = {key: value for key, value in metadata.items() if key != "paradigm"}
-    return rest | {"task": "associative_embedding" if name == "bottomup" else name}
-
-
 def kind(path: str | os.PathLike) -> str:
     """The target that wrote the file, a key of `SUFFIXES`."""
     path = Path(path)

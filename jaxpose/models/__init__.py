@@ -31,6 +31,7 @@ __all__ = [
     "ModelInfo",
     "create_model",
     "default_size",
+    "find",
     "info",
     "initial_variables",
     "list_models",

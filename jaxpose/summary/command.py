@@ -11,8 +11,12 @@ from jaxpose.summary.counting import CONVENTIONS, Count, count
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose summary`."""
-    parser.add_argument("model", metavar="MODEL", help="a name listed by `jaxpose models`")
-    parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name listed by `jaxpose models`, or package.module:ClassName",
+    )
+    parser.add_argument("--size", metavar="HxW", help="input size (default: that of the model)")
     parser.add_argument(
         "--keypoints",
         type=int,
@@ -43,7 +47,7 @@ def report(
         known = ", ".join(CONVENTIONS)
         raise ValueError(f"--convention {convention!r} is unknown; choose from {known}")
     info = models.info(name)
-    result = count(name, size or info.input_size, num_keypoints)
+    result = count(name, size or models.default_size(name), num_keypoints)
     cost, params, _ = CONVENTIONS[convention]
     title = "MACs" if cost == "macs" else f"FLOPs ({convention})"
 

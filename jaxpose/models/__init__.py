@@ -35,7 +35,6 @@ __all__ = [
     "info",
     "initial_variables",
     "list_models",
-    "network_joints",
     "register",
     "task_name",
 ]

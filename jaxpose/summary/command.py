@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     size = parse_size(args.size) if args.size else None
-    joints = args.keypoints
-    if joints is None:
-        joints = tasks.get(models.info(args.model).task).network_keypoints(17)
-    print(report(args.model, size, joints, args.convention))
+    num_keypoints, task = args.keypoints, models.info(args.model).task
+    if num_keypoints is None:
+        num_keypoints = 17 if task is None else tasks.get(task).network_keypoints(17)
+    print(report(args.model, size, num_keypoints, args.convention))
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import jaxpose
 from jaxpose import cli, export, models, ops, summary, tasks
-from jaxpose.benchmark.task import model_task
+from jaxpose.benchmark.workload import model_workload
 from jaxpose.config import ConfigError
 from jaxpose.export.source import untrained
 from jaxpose.layers import Conv
@@ -70,7 +70,7 @@ def test_a_registered_network_is_a_model_like_others(register):
     assert jaxpose.create_model("mine", 5) == Bare(5)
     assert models.info("mine") == models.ModelInfo("mine", "topdown", "", (64, 96), ())
     assert summary.count("mine", (64, 64)).macs == 32 * 32 * 4 * 27 + 16 * 16 * 17 * 36
-    assert model_task("mine", None, 2).batch["image"].shape == (2, 64, 96, 3)
+    assert model_workload("mine", None, 2).batch["image"].shape == (2, 64, 96, 3)
     config = tiny_runs.config("data", model="mine")
     tasks.validate(config, devices=1)
     config.task = "associative_embedding"
@@ -118,7 +118,7 @@ def test_an_unknown_task_is_refused_where_it_is_looked_up(register):
     register("mine", Bare, task="topdwn", input_size=(64, 64))
     for use in (
         lambda: untrained("mine"),
-        lambda: model_task("mine", None, 2),
+        lambda: model_workload("mine", None, 2),
         lambda: tasks.validate(tiny_runs.config("data", model="mine"), devices=1),
     ):
         with pytest.raises(ValueError, match="mine: task='topdwn': did you mean 'topdown'"):
@@ -186,7 +186,7 @@ def test_defaults_of_options_that_a_network_lacks_are_no_mistake():
 def test_a_network_without_batch_norm_has_parameters_alone():
     variables = models.initial_variables(Bare(3), (32, 32))
     assert set(variables) == {"params"}
-    source = untrained(f"{HERE}:Bare", (32, 32), task="topdown")
+    source = untrained(f"{HERE}:Bare", (32, 32), task_name="topdown")
     assert source.metadata()["task"] == "topdown"
 
 

@@ -94,5 +94,5 @@ def untrained(
     skeleton = skeletons.COCO
     model = models.create_model(name, task.network_keypoints(skeleton.num_joints))
     variables = models.initial_variables(model, size, seed)
-    config = default_config(task.SETTINGS, task.NAME)
+    config = default_config(task.SETTINGS, task=task.NAME)
     return Source(name, model, variables, skeleton, size, task, config)

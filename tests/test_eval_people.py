@@ -198,15 +198,13 @@ def test_the_metric_of_crowdpose(crowds, dataset):
 @pytest.fixture(scope="module")
 def run(crowds, tmp_path_factory):
     """A run folder with the random weights of a tiny network."""
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shrink(patch)
-        # No threshold: what it finds is noise, but it finds something.
-        config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
-        model = tasks.create_model(config, 17)
-        variables = models.initial_variables(model, (64, 64))
-        folder = tmp_path_factory.mktemp("runs") / "run"
-        runs.write_run(folder, config, skeletons.COCO, variables)
-        yield folder
+    # No threshold: what it finds is noise, but it finds something.
+    config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
+    model = tasks.create_model(config, 17)
+    variables = models.initial_variables(model, (64, 64))
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    runs.write_run(folder, config, skeletons.COCO, variables)
+    return folder
 
 
 def source_of(folder, **changes):

@@ -80,13 +80,11 @@ def test_what_a_file_says_is_compared():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """(data, run folder) of a short training with a tiny network."""
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shrink(patch)
-        root = tmp_path_factory.mktemp("fields")
-        data = tiny_runs.write_people(root / "data", people=24, each=2)
-        config = tiny_runs.fields_config(data)
-        assert train.main(config, str(root / "run")) == 0
-        yield data, root / "run"
+    root = tmp_path_factory.mktemp("fields")
+    data = tiny_runs.write_people(root / "data", people=24, each=2)
+    config = tiny_runs.fields_config(data)
+    assert train.main(config, str(root / "run")) == 0
+    return data, root / "run"
 
 
 def test_a_run_is_trained_and_scored(run, tmp_path):

@@ -30,7 +30,7 @@ TASKS = ("topdown", "associative_embedding", "part_affinity")
 
 
 def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:
-    """Training examples of `config` (configs/common.py) for one of `host_count` hosts.
+    """Training examples of `config` (docs/settings.md) for one of `host_count` hosts.
 
     Raises:
       ValueError: a setting that cannot be; its subclass AnnotationError for a bad annotation file.

@@ -101,7 +101,12 @@ _OPTIMIZATION = (
 )
 
 _DATA = (
-    Setting("data.root", "", "Dataset folder; the paths below are relative to it.", fixed=False),
+    Setting(
+        "data.root",
+        "",
+        "Dataset folder; all other paths of the dataset are relative to it.",
+        fixed=False,
+    ),
     Setting(
         "data.train_annotations",
         "annotations/person_keypoints_train2017.json",

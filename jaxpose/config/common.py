@@ -90,6 +90,9 @@ _OPTIMIZATION = (
         "epochs",
     ),
     Setting("schedule.gamma", 0.1, "Factor at each milestone.", minimum=0),
+)
+
+_TARGETS = (
     Setting(
         "sigma",
         2.0,
@@ -235,4 +238,4 @@ _RUN = (
     ),
 )
 
-COMMON = (*_NETWORK, *_OPTIMIZATION, *_DATA, *_EVALUATION, *_RUN)
+COMMON = (*_NETWORK, *_OPTIMIZATION, *_TARGETS, *_DATA, *_EVALUATION, *_RUN)

@@ -15,7 +15,7 @@ LAYERS = {
     "skeletons": set(),
     "geometry": set(),
     "images": set(),
-    "config": {"geometry"},
+    "config": {"geometry", "tasks"},  # tasks: config/command.py alone
     "tasks": {"config", "models", "mesh"},
     "mesh": set(),
     "files": set(),

@@ -1,6 +1,9 @@
 """jaxpose: lightweight human pose estimation in JAX and Flax.
 
     import jaxpose
+    estimator = jaxpose.PoseEstimator("hwl.onnx")  # or a run folder
+    poses = estimator(image, boxes)
+
     model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=17)
     variables = model.init(key, images, train=False)
     heatmaps = model.apply(variables, images, train=False)
@@ -16,11 +19,16 @@ import pkgutil
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "list_models", "__version__"]
+__all__ = ["PoseEstimator", "Poses", "create_model", "list_models", "__version__"]
 
 _SUBMODULES = frozenset(module.name for module in pkgutil.iter_modules(__path__))
 # What the package offers itself, and the submodule that each name comes from.
-_NAMES = {"create_model": "models", "list_models": "models"}
+_NAMES = {
+    "PoseEstimator": "predict",
+    "Poses": "poses",
+    "create_model": "models",
+    "list_models": "models",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ def test_people_are_found_where_they_are(flip, scales):
     assert (keypoints[order][~seen] == 0).all() and (person_scores > 18).all()
 
     joints = skeletons.MPII
-    with pytest.raises(ValueError, match="COCO's 17 joints alone, not for the 16 of 'mpii'"):
+    with pytest.raises(ValueError, match="COCO's 17 keypoints alone, not for the 16 of 'mpii'"):
         evaluation.make_people_from_outputs(network, joints, options)(batch)
 
     def of_17_joints(images):

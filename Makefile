@@ -37,7 +37,9 @@ test-zoo: $(READY)
 	$(PYTEST) --zoo tests/models tests/export $(PYTEST_ARGS)
 
 test-newest:
-	$(MAKE) --no-print-directory test-fast VENV=.venv-newest RANGES=
+	rm -f .venv-newest/.ready  # so that pip looks for newer packages each time
+	$(MAKE) --no-print-directory test-fast VENV=.venv-newest RANGES= \
+	  PIP_ARGS="--upgrade --upgrade-strategy eager $(PIP_ARGS)"
 
 lint: $(READY) typecheck
 	$(VENV)/bin/ruff check .

@@ -15,8 +15,6 @@ import orbax.checkpoint as ocp
 from flax import linen as nn
 
 from jaxpose.choices import choose_from
-from jaxpose.skeletons import Skeleton
-from jaxpose.training import config as configuration
 from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
@@ -28,6 +26,8 @@ from jaxpose.runs.arrays import (
     steps_in,
 )
 from jaxpose.runs.info import read_info, write_info
+from jaxpose.skeletons import Skeleton
+from jaxpose.training import config as configuration
 from jaxpose.training.state import Tree
 
 _MODEL_ITEMS = ("model", "ema")

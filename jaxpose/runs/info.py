@@ -11,9 +11,9 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 
-from jaxpose.skeletons import Skeleton
-from jaxpose.runs.arrays import CheckpointError
 from jaxpose.files import write_atomic
+from jaxpose.runs.arrays import CheckpointError
+from jaxpose.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)

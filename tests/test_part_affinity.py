@@ -7,13 +7,13 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from jaxpose.export.people import compare_people
 
 from jaxpose import evaluation, export, runs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
 from jaxpose.evaluation import command_line
 from jaxpose.export import command
-from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
 from tests import tiny_runs

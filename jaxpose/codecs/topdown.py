@@ -91,7 +91,9 @@ def encode_batch(
 
     Args:
       keypoints: [B, K, 3] (x, y, visible) in input pixels, as in a batch of the input pipeline.
-      input_size, heatmap_size, sigma: as for `encode`.
+      input_size: as for `encode`.
+      heatmap_size: as for `encode`.
+      sigma: as for `encode`.
 
     Returns:
       heatmaps [B, h, w, K] and weights [B, K], float32.
@@ -199,7 +201,9 @@ def decode_dark(
     as the differences reach.
 
     Args:
-      heatmaps, center, scale: as for `decode`.
+      heatmaps: as for `decode`.
+      center: as for `decode`.
+      scale: as for `decode`.
       kernel: odd width of the smoothing kernel in heatmap pixels. Its sigma is
         0.3 * ((kernel - 1) / 2 - 1) + 0.8, 2 pixels for 11; it should match the targets' sigma,
         see `decoder`.

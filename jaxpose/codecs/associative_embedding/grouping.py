@@ -37,7 +37,12 @@ def decode(
     Args:
       heatmaps: [h, w, K].
       tags: [h, w, K, T].
-      max_people, detection_threshold, tag_threshold, nms_kernel, adjust, refine: see `Grouping`.
+      max_people: see `Grouping`.
+      detection_threshold: see `Grouping`.
+      tag_threshold: see `Grouping`.
+      nms_kernel: see `Grouping`.
+      adjust: see `Grouping`.
+      refine: see `Grouping`.
 
     Returns:
       keypoints [N, K, 3] (x, y, score) on the maps' grid and scores [N], as `group` returns.

@@ -77,7 +77,7 @@ def model_workload(name: str, size: tuple[int, int] | None, batch_size: int) -> 
 
 def _settings(task: tasks.Task, size: tuple[int, int]) -> ConfigDict:
     """The task's defaults with a constant learning rate of 5e-4."""
-    config = default_config(task.SETTINGS, task.NAME)
+    config = default_config(task.SETTINGS, task=task.NAME)
     config.input_size = size
     config.optimizer.learning_rate = 5e-4
     config.schedule.name, config.schedule.warmup_steps = "constant", 0

@@ -82,5 +82,5 @@ def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 
     skeleton = skeletons.COCO
     model = models.create_model(name, task.network_keypoints(skeleton.num_joints))
     variables = models.initial_variables(model, size, seed)
-    config = default_config(task.SETTINGS, task.NAME)
+    config = default_config(task.SETTINGS, task=task.NAME)
     return Source(name, model, variables, skeleton, size, task, config)

@@ -1,0 +1,19 @@
+"""The run folder: config.json, checkpoints, and a run as a network with its weights."""
+
+from jaxpose.runs.arrays import CheckpointError, DamagedError
+from jaxpose.runs.folder import Run, load_run, parse_step, read_run, run_folder, write_run
+from jaxpose.runs.info import RunInfo, read_info, write_info
+
+__all__ = [
+    "CheckpointError",
+    "DamagedError",
+    "Run",
+    "RunInfo",
+    "load_run",
+    "parse_step",
+    "read_info",
+    "read_run",
+    "run_folder",
+    "write_info",
+    "write_run",
+]

@@ -117,17 +117,20 @@ def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, 
 
 
 def onnx_session(path: str | os.PathLike, threads: int | None = None):
-    """An `onnxruntime.InferenceSession` on the CPU, its threads not spinning between calls."""
+    """An `onnxruntime.InferenceSession` on the CPU, its threads not spinning between calls.
+
+    Raises FileError when it cannot be read.
+    """
     ort = require("onnxruntime")
     options = ort.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # fatal: other errors are raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         return ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no public base class
-        raise FileError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        raise _unreadable(path, error) from error
 
 
 def load_torch(path: str | os.PathLike, extra: dict[str, str] | None = None):

@@ -13,7 +13,7 @@ from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import QUARTER, forward, map_size
 from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
-from jaxpose.tasks.whole_images import ImageDecoder, scenes
+from jaxpose.tasks.whole_images import ImageDecoder
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -153,6 +153,8 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
 def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
     """The people of a drawn scene."""
     import jax
+
+    from jaxpose.tasks.whole_images import scenes
 
     scene = scenes.draw(10, input_size, flip=False)
     keypoints = codecs.part_affinity.from_coco(scene.joints)

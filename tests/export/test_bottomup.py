@@ -171,8 +171,8 @@ def changed(outputs, change):
     return copies
 
 
-def compared(expected, actual, grouping=Grouping()):
-    decoder = ImageDecoder(associative_embedding, grouping)
+def compared(expected, actual, grouping=None):
+    decoder = ImageDecoder(associative_embedding, grouping or Grouping())
     return compare(expected, actual, SIZE, decoder, skeletons.COCO)
 
 

@@ -25,8 +25,9 @@ SHORT = {
     "train.py": [
         "--config.data.generated.num_train=8", "--config.data.generated.num_val=4",
         "--config.batch_size=4", "--config.eval.batch_size=4", "--config.epochs=1",
+        "--config.input_size=(64, 64)", "--config.model_options.width=8",
     ],
-    "benchmark": ["--threads=1", "--warmup=0", "--runs=1", "--seconds=0"],
+    "benchmark": ["--size=64x64", "--threads=1", "--warmup=0", "--runs=1", "--seconds=0"],
 }  # fmt: skip
 PROGRAMS = ["train.py", "eval.py", "summary", "export", "benchmark"]
 NAME = "mypackage.pose:SmallPose"
@@ -95,7 +96,7 @@ def test_the_commands(folder):
     assert json.loads((folder / "runs/small/config.json").read_text())["config"]["model"] == NAME
     assert (folder / "runs/small/report/metrics.json").is_file()
     assert "heatmaps differ by at most" in printed["export"]
-    assert (folder / "runs/small/export/SmallPose_128x96.onnx").is_file()
+    assert (folder / "runs/small/export/SmallPose_64x64.onnx").is_file()
     assert "onnxruntime" in printed["benchmark"]
 
     # A run whose network is gone says so in one line.

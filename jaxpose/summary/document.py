@@ -71,7 +71,8 @@ def document() -> str:
     papers: dict[str, list[ModelInfo]] = {}
     for name in models.list_models():
         info = models.info(name)
-        papers.setdefault(info.paper, []).append(info)
+        if info.paper:  # registered networks have none
+            papers.setdefault(info.paper, []).append(info)
     lines = ["# The zoo: published numbers and counted ones", "", f"Made by `{COMMAND}`.", ""]
     lines += [_TERMS, ""]
     for paper, members in papers.items():

@@ -14,6 +14,7 @@ from jaxpose.benchmark.workload import model_workload
 from jaxpose.config import ConfigError
 from jaxpose.export.source import untrained
 from jaxpose.layers import Conv
+from jaxpose.models import published, zoo
 from tests import tiny_runs
 
 HERE = "tests.models.test_lookup"
@@ -87,6 +88,10 @@ def test_a_name_is_registered_once_unless_it_is_replaced(register):
     assert jaxpose.create_model("hwl_mobilenetv3") == Bare(17)
     assert summary.count("hwl_mobilenetv3", (64, 64)).macs < ours.macs
     assert models.list_models() == before
+
+
+def test_every_constructor_has_its_published_record():
+    assert set(zoo.CONSTRUCTORS) == set(published.INFO)
 
 
 def test_what_was_registered_is_forgotten():

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -17,6 +18,7 @@ LAYERS = {
     "images": set(),
     "settings": set(),
     "memory": set(),
+    "jax_api": set(),
     "ops": set(),
     "annotations": {"skeletons", "geometry", "images"},
     "datacheck": {"annotations", "skeletons", "geometry", "images", "draw"},
@@ -25,8 +27,8 @@ LAYERS = {
     "losses": {"codecs", "skeletons", "geometry"},
     "metrics": {"codecs", "skeletons", "geometry"},
     "layers": {"ops"},
-    "models": {"layers", "ops"},
-    "summary": {"models", "ops"},
+    "models": {"layers", "ops", "jax_api"},
+    "summary": {"models", "ops", "jax_api"},
     "training": {
         "models",
         "codecs",
@@ -36,12 +38,15 @@ LAYERS = {
         "ops",
         "memory",
         "settings",
+        "jax_api",
     },
     "convert": {"models", "ops", "codecs", "skeletons", "geometry", "training"},
-    "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images"},
+    "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images", "jax_api"},
 }
 TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}
 OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn"}
+# Parts of JAX that a release may change at will: only jaxpose/jax_api.py takes from them.
+CHANGING = re.compile(r"jaxlib\b|jax\.(_src|core|experimental|extend|interpreters|lib|api_util)\b")
 
 
 def source_files(*folders: str) -> list[pathlib.Path]:
@@ -102,6 +107,20 @@ def test_jaxpose_layers(path):
 def test_optional_packages_are_imported_where_they_are_used(path):
     heads = {name.split(".")[0] for name in imports(path, top_level_only=True)}
     assert not heads & OPTIONAL, f"{relative(path)} imports {heads & OPTIONAL} at import time"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "train.py", ROOT / "eval.py", *source_files("jaxpose", "input_pipeline", "tests")],
+    ids=relative,
+)
+def test_one_file_takes_what_jax_may_change(path):
+    if relative(path) == "jaxpose/jax_api.py":
+        return
+    nodes = ast.walk(ast.parse(path.read_text(), str(path)))
+    names = imports(path) | {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+    found = sorted(filter(CHANGING.match, names))
+    assert not found, f"{relative(path)}: {', '.join(found)} belongs in jaxpose/jax_api.py"
 
 
 def test_nothing_imports_the_programs():

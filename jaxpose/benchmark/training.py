@@ -18,9 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
-from jaxpose import ops
+from jaxpose import jax_api, ops
 from jaxpose.benchmark import report
 from jaxpose.benchmark.task import Task, task_of
 from jaxpose.export.files import require
@@ -206,7 +205,7 @@ class _cache:
     def _set(self, values: dict) -> None:
         for key, value in values.items():
             jax.config.update(key, value)
-        compilation_cache.reset_cache()  # the folder is read only once otherwise
+        jax_api.forget_compilation_cache()
         jax.clear_caches()
 
 

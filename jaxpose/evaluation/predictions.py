@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxpose import geometry
+from jaxpose import geometry, jax_api
 from jaxpose.codecs import topdown
 from jaxpose.skeletons import Skeleton
 from jaxpose.training.mesh import EVERYWHERE, SPLIT, shard_batch
@@ -125,7 +124,7 @@ def gather(tree: Any) -> Any:
 
     def whole(x):
         words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX would cut 64 bits to 32
-        return np.asarray(multihost_utils.process_allgather(words, tiled=True)).view(x.dtype)
+        return np.asarray(jax_api.process_allgather(words, tiled=True)).view(x.dtype)
 
     return jax.tree.map(whole, tree)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxpose import jax_api
 
 AXIS = "data"
 SPLIT = PartitionSpec(AXIS)
@@ -48,7 +49,7 @@ def gather(tree: Any) -> Any:
 
     def whole(x):
         words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX would cut 64 bits to 32
-        return np.asarray(multihost_utils.process_allgather(words, tiled=True)).view(x.dtype)
+        return np.asarray(jax_api.process_allgather(words, tiled=True)).view(x.dtype)
 
     return jax.tree.map(whole, tree)
 

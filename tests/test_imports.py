@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # From bottom to top; a part imports from its own row and the rows below it, at module level or
 # inside functions.
 ROWS = (
-    "choices files geometry images memory mesh ops poses skeletons",
+    "choices files geometry images jax_api memory mesh ops poses skeletons",
     "annotations config draw layers",
     "codecs",
     "losses metrics models runtimes",
@@ -24,6 +25,8 @@ ROWS = (
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split()}
 TOP = len(ROWS) - 1  # of every command.py, which the command line calls
 OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn"}
+# Parts of JAX that a release may change at will: only jaxpose/jax_api.py takes from them.
+CHANGING = re.compile(r"jaxlib\b|jax\.(_src|core|experimental|extend|interpreters|lib|api_util)\b")
 
 
 def source_files(*folders: str) -> list[pathlib.Path]:
@@ -88,6 +91,20 @@ def test_jaxpose_layers(path):
 def test_optional_packages_are_imported_where_they_are_used(path):
     heads = {name.split(".")[0] for name in imports(path, top_level_only=True)}
     assert not heads & OPTIONAL, f"{relative(path)} imports {heads & OPTIONAL} at import time"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "train.py", ROOT / "eval.py", *source_files("jaxpose", "input_pipeline", "tests")],
+    ids=relative,
+)
+def test_one_file_takes_what_jax_may_change(path):
+    if relative(path) == "jaxpose/jax_api.py":
+        return
+    nodes = ast.walk(ast.parse(path.read_text(), str(path)))
+    names = imports(path) | {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+    found = sorted(filter(CHANGING.match, names))
+    assert not found, f"{relative(path)}: {', '.join(found)} belongs in jaxpose/jax_api.py"
 
 
 def test_nothing_imports_the_programs():

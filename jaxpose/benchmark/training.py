@@ -18,9 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
-from jaxpose import ops
+from jaxpose import jax_api, ops
 from jaxpose.benchmark import report
 from jaxpose.benchmark.workload import Workload, make_workload
 from jaxpose.mesh import make_mesh, replicate, shard_batch
@@ -211,7 +210,7 @@ class _cache:
     def _set(self, values: dict) -> None:
         for key, value in values.items():
             jax.config.update(key, value)
-        compilation_cache.reset_cache()  # the folder is read only once otherwise
+        jax_api.forget_compilation_cache()
         jax.clear_caches()
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from jax.interpreters import partial_eval
 
+from jaxpose import jax_api
 from jaxpose.layers import check_choice
 from jaxpose.models.lookup import (
     ModelInfo,
@@ -132,10 +132,7 @@ def initial_variables(
         traced = jax.jit(model.init, static_argnames="train").trace(key, images, train=False)
         # Flax's `lazy_init` leaves out what depends on the images, but works out everything else
         # that a forward pass does with the weights, and compiles it.
-        closed = traced.jaxpr
-        draws, needed = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-        inputs = [value for value, used in zip((key, images), needed, strict=True) if used]
-        arrays = jax.core.eval_jaxpr(draws, closed.consts, *inputs)
+        arrays = jax_api.evaluate(traced.jaxpr, key, images)
     return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
 
 

@@ -37,7 +37,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose import models, ops
+from jaxpose import jax_api, models, ops
 
 
 class Convention(NamedTuple):
@@ -300,15 +300,15 @@ def _trace(
             return model.init(key, images, train=False)
 
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
-    jaxpr, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
+    program, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
     for path in calls:
         calls[path] += sum(path[:n] in blocks for n in range(len(path)))
-    return variables, calls, outputs, list(_walk(jaxpr.jaxpr))
+    return variables, calls, outputs, list(_walk(program))
 
 
-def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:
-    for equation in jaxpr.eqns:
-        scope = "/".join(filter(None, (outer, str(equation.source_info.name_stack))))
+def _walk(program: Any, outer: str = "") -> Iterator[Operator]:
+    for equation in jax_api.equations(program):
+        scope = "/".join(filter(None, (outer, jax_api.scope(equation))))
         named = ops.parse(str(equation.params.get("name", "")))
         if named is not None:
             shapes = tuple(tuple(v.aval.shape) for v in equation.invars)
@@ -319,11 +319,8 @@ def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:
         plain = _plain_layer(equation, tuple(scope.split("/")[1:]))
         if plain is not None:
             yield plain
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from _walk(inner, scope)
+        for inner in jax_api.inner_programs(equation):
+            yield from _walk(inner, scope)
 
 
 def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:

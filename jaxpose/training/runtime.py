@@ -10,10 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from jaxpose import memory, runs, tasks
+from jaxpose import jax_api, memory, runs, tasks
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
 from jaxpose.skeletons import Skeleton
@@ -205,4 +204,4 @@ class StopSignal:
         """Whether to stop after this step; the same answer on every host."""
         if jax.process_count() == 1:
             return self.signal is not None
-        return multihost_utils.reached_preemption_sync_point(step)
+        return jax_api.reached_preemption_sync_point(step)

@@ -68,6 +68,8 @@ def mpii() -> ConfigDict:
 
 def kaiming(config: ConfigDict) -> None:
     """Starts the network at Kaiming's scale, where its paper starts at N(0, 0.001)."""
+    if ":" in config.model:  # a network of the user's own starts as it says itself
+        return
     if config.model.startswith(("hwl", "simplebaseline")):
         config.model_options.deconv_init = "kaiming"
     elif "hrnet" in config.model or config.model.startswith("vipnas"):

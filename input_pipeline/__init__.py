@@ -23,7 +23,7 @@ _EXAMPLES: dict[str, ModuleType] = {"crop": crop_examples, "image": image_exampl
 
 
 def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:
-    """Training examples of `config` (jaxpose/config) for one of `host_count` hosts.
+    """Training examples of `config` (docs/settings.md) for one of `host_count` hosts.
 
     Raises:
       ValueError: a setting that does not work.

@@ -114,7 +114,7 @@ def prepare_dataset(
 
 
 def prepare(config: Any) -> None:
-    """Prepares both splits of `config.data` (the settings are in configs/common.py)."""
+    """Prepares both splits of `config.data` (docs/settings.md)."""
     from input_pipeline import dataset as datasets
 
     for split in ("train", "val"):

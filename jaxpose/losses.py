@@ -69,7 +69,8 @@ def masked_mse(pred: ArrayLike, target: ArrayLike, mask: ArrayLike) -> jax.Array
     """Mean of mask * (pred - target)^2 over batch, pixels and channels.
 
     Args:
-      pred, target: heatmaps [B, h, w, K].
+      pred: heatmaps [B, h, w, K].
+      target: heatmaps [B, h, w, K].
       mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; ignored pixels stay in
         the mean's denominator.
 

@@ -10,7 +10,7 @@ import pytest
 from jaxpose.benchmark.task import model_task, task_of
 from ml_collections import ConfigDict
 
-from jaxpose import benchmark, export, layers, models, runs, skeletons, summary, tasks
+from jaxpose import benchmark, export, layers, runs, skeletons, summary, tasks
 from jaxpose.benchmark import latency, report, scenes, training
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
@@ -41,9 +41,10 @@ def parsed(*words):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    """Benchmarks of `hwl_mobilenetv3` take the tiny network instead."""
-    monkeypatch.setattr(models, "create_model", lambda name, joints=17: Tiny(joints))
+def tiny(register):
+    """Benchmarks of `hwl_mobilenetv3` and `simplebaseline_resnet50` take the tiny network."""
+    for name in ("hwl_mobilenetv3", "simplebaseline_resnet50"):
+        register(name, Tiny, "topdown", (256, 192), replace=True)
 
 
 def test_turns_are_taken_and_counted():
@@ -149,9 +150,13 @@ def losses_of(task, steps):
 
 
 @pytest.fixture
-def crowds(monkeypatch):
-    """Benchmarks of `litepose_xs` take a network of four layers instead."""
-    tiny_runs.shrink(monkeypatch)
+def crowds(register):
+    """Benchmarks of `litepose_xs` and `lightweight_openpose` take networks of few layers."""
+    for name, network in (
+        ("litepose_xs", tiny_runs.TinyPose),
+        ("lightweight_openpose", tiny_runs.TinyFields),
+    ):
+        register(name, network, network.task, network.input_size, replace=True)
 
 
 @pytest.mark.parametrize("loss", ["mse", "soft_boundary"])

@@ -317,11 +317,11 @@ def test_filling_in_takes_the_first_of_equal_pixels():
 def test_maps_that_are_not_finite_are_refused():
     maps = _maps(2)
     _put(maps, 0, 3, 3, 0.8, np.nan)
-    with pytest.raises(ValueError, match="tags of joint 0 are not finite"):
+    with pytest.raises(ValueError, match="tags of keypoint 0 are not finite"):
         ae.decode(*maps)
     _put(maps, 0, 3, 3, 0.8, 0)
     _put(maps, 1, 3, 3, np.nan, 0)
-    with pytest.raises(ValueError, match="maps of joint 1 are not finite"):
+    with pytest.raises(ValueError, match="maps of keypoint 1 are not finite"):
         ae.decode(*maps)
 
 
@@ -331,11 +331,11 @@ def test_options_are_checked():
             ae.Grouping(**wrong)
 
 
-def test_joint_order_of_other_skeletons():
-    assert grouping.joint_order(17) == list(ORDER)
-    assert grouping.joint_order(14) == list(ORDER[:14])
-    for joints in (1, 5, 12, 16, 20):
-        assert sorted(grouping.joint_order(joints)) == list(range(joints))
+def test_keypoint_order_of_other_skeletons():
+    assert grouping.keypoint_order(17) == list(ORDER)
+    assert grouping.keypoint_order(14) == list(ORDER[:14])
+    for count in (1, 5, 12, 16, 20):
+        assert sorted(grouping.keypoint_order(count)) == list(range(count))
 
 
 def test_bounds_hold():

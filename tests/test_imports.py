@@ -15,7 +15,7 @@ LAYERS = {
     "skeletons": set(),
     "geometry": set(),
     "images": set(),
-    "config": {"geometry"},
+    "config": {"geometry", "tasks"},  # tasks: config/command.py alone
     "tasks": {"config", "models", "mesh"},
     "mesh": set(),
     "files": set(),
@@ -30,7 +30,7 @@ LAYERS = {
     "metrics": {"codecs", "skeletons", "geometry"},
     "layers": {"ops"},
     "models": {"layers", "ops"},
-    "summary": {"models", "ops"},
+    "summary": {"models", "ops", "tasks"},
     "training": {
         "models",
         "codecs",
@@ -46,7 +46,17 @@ LAYERS = {
         "tasks",
     },
     "convert": {"models", "ops", "skeletons", "geometry", "config", "tasks", "runs"},
-    "export": {"models", "ops", "codecs", "skeletons", "geometry", "training", "images", "runs"},
+    "export": {
+        "models",
+        "ops",
+        "codecs",
+        "skeletons",
+        "geometry",
+        "training",
+        "images",
+        "runs",
+        "tasks",
+    },
 }
 TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}
 OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn"}

@@ -151,8 +151,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """(top-down, bottom-up) run folders of networks that see coloured dots."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield seeing.write_runs(patch, tmp_path_factory.mktemp("runs"))
+    return seeing.write_runs(tmp_path_factory.mktemp("runs"))
 
 
 def photograph(path, turned=False):

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a bottom-up model or run folder (default litepose_s)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the model")
+    parser.add_argument("--task", help="of a network that states none, e.g. associative_embedding")
     parser.add_argument(
         "--people", default="1,5,10,30", help="people in the pictures (default 1,5,10,30)"
     )
@@ -58,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--people {args.people!r}: numbers such as 1,5,10,30") from None
     if min(counts) < 0 or args.runs < 1 or not 0 <= args.missing < 1:
         raise ValueError("--people must not be negative, --runs at least 1, --missing in 0..1")
-    source = (
-        from_run(args.model, size) if Path(args.model).is_dir() else untrained(args.model, size)
-    )
+    if Path(args.model).is_dir():
+        source = from_run(args.model, size)
+    else:
+        source = untrained(args.model, size, task_name=args.task)
     if source.task is not associative_embedding:
         raise ValueError(
             f"{args.model} has no tags ({source.task.TITLE}): this times the steps of grouping by "

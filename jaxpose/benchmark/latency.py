@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers of threads, for ONNX Runtime and torch (default 1,4; capped at the cores)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size of run folders and models")
+    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=1, help="images in a call (default 1)")
     parser.add_argument("--warmup", type=int, default=10, help="calls before timing (default 10)")
     parser.add_argument("--runs", type=int, default=50, help="timed calls at least (default 50)")
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         for i, what in enumerate(args.what):
             place = Path(folder) / str(i)
             place.mkdir()
-            contestants += contestants_of(what, wanted, size, args.batch, place)
+            contestants += contestants_of(what, wanted, size, args.batch, place, args.task)
         if args.include_prepost:
             contestants += _around(contestants)
         rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
@@ -125,8 +126,12 @@ def contestants_of(
     size: tuple[int, int] | None,
     batch: int,
     folder: Path,
+    task_name: str | None = None,
 ) -> Iterator[Contestant]:
-    """Everything that is timed for one argument of the command line."""
+    """Everything that is timed for one argument of the command line.
+
+    `task_name` is for a network that states no task.
+    """
     path = Path(what)
     if path.suffix in SUFFIXES.values():
         metadata = export.read_metadata(path)
@@ -137,7 +142,7 @@ def contestants_of(
     if path.is_dir():
         source = from_run(path, size)
     elif what in models.list_models() or not path.exists():
-        source = untrained(what, size)
+        source = untrained(what, size, task_name=task_name)
     else:
         raise ValueError(f"{what}: neither a model, a run folder nor a {'/'.join(SUFFIXES)} file")
     path = folder / "model.onnx"

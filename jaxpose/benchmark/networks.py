@@ -27,8 +27,14 @@ COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the sub-verb."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="names from `jaxpose models`")
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of each paper")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="names from `jaxpose models`, or package.module:ClassName",
+    )
+    parser.add_argument("--size", metavar="HxW", help="input size; default that of each model")
+    parser.add_argument("--task", help="of networks that state none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=4, help="examples in a step (default 4)")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default 1)")
     parser.add_argument("--runs", type=int, default=5, help="timed calls at least (default 5)")
@@ -45,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rows = measure(
         args.models,
         size,
+        task_name=args.task,
         batch=args.batch,
         threads=args.threads,
         runs=args.runs,
@@ -77,6 +84,7 @@ def measure(
     names: list[str],
     size: tuple[int, int] | None = None,
     *,
+    task_name: str | None = None,
     batch: int = 4,
     threads: int = 1,
     runs: int = 5,
@@ -87,14 +95,14 @@ def measure(
     Raises:
       ValueError: no name of a model, before anything is measured; the nearest one is told.
     """
-    workloads = [model_workload(name, size, batch) for name in names]
+    workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for row, workload in zip(rows, workloads, strict=True):
+        for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
             report.progress(f"exporting {workload.name}")
-            path = Path(folder) / f"{workload.name}.onnx"
-            row["nodes"] = _export(workload.name, workload.size, path)
+            path = Path(folder) / f"{number}.onnx"
+            row["nodes"] = _export(workload.name, workload.size, path, task_name)
             files += latency.of_file(path, workload.name, [threads], workload.size, 1)
         for row, timed in zip(
             rows, latency.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
@@ -123,8 +131,8 @@ def _counts(workload: Workload) -> dict:
     }
 
 
-def _export(name: str, size: tuple[int, int], path: Path) -> int:
+def _export(name: str, size: tuple[int, int], path: Path, task_name: str | None) -> int:
     """Writes the file and returns its number of nodes."""
-    source = untrained(name, size)
+    source = untrained(name, size, task_name=task_name)
     export.to_onnx(source.model, source.variables, size, path, metadata=source.metadata())
     return len(require("onnx").load(path).graph.node)

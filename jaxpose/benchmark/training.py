@@ -48,11 +48,14 @@ class Contestant:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the sub-verb."""
     parser.add_argument(
-        "model", metavar="MODEL|RUN", help="a name from `jaxpose models`, or a run folder"
+        "model",
+        metavar="MODEL|RUN",
+        help="a name from `jaxpose models`, package.module:ClassName, or a run folder",
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size; default that of the paper, or of the run"
+        "--size", metavar="HxW", help="input size; default that of the model or of the run"
     )
+    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
     parser.add_argument(
         "--batch", type=int, default=8, help="people (bottom-up: pictures) in a step (default 8)"
     )
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 1 or args.runs < 1:
         raise ValueError("--batch and --runs must be at least 1")
     size = parse_size(args.size) if args.size else None
-    workload = make_workload(args.model, size, args.batch)
+    workload = make_workload(args.model, size, args.batch, args.task)
     load = report.load()
     rows = measure(workload, vs=args.vs, runs=args.runs, seconds=args.seconds)
     terms = describe_terms(workload) | {"load average before": load}

@@ -39,14 +39,18 @@ class Workload:
         return self.task.describe_loss(self.config)
 
 
-def make_workload(what: str, size: tuple[int, int] | None, batch_size: int) -> Workload:
+def make_workload(
+    what: str, size: tuple[int, int] | None, batch_size: int, task_name: str | None = None
+) -> Workload:
     """The workload of a model's name, or of a run folder with its own options, keypoints and loss.
+
+    `task_name` is for a network that states no task.
 
     Raises:
       ValueError: neither; the message gives the nearest name.
     """
     if not Path(what).is_dir():
-        return model_workload(what, size, batch_size)
+        return model_workload(what, size, batch_size, task_name)
     config, _, _, skeleton = runs.load_run(what)
     task = tasks.get(config.task)
     size = size or tuple(config.input_size)
@@ -60,15 +64,16 @@ def make_workload(what: str, size: tuple[int, int] | None, batch_size: int) -> W
     return Workload(config.model, model, task, size, settings, batch)
 
 
-def model_workload(name: str, size: tuple[int, int] | None, batch_size: int) -> Workload:
-    """The workload of a released network with COCO's keypoints.
+def model_workload(
+    name: str, size: tuple[int, int] | None, batch_size: int, task_name: str | None = None
+) -> Workload:
+    """The workload of an untrained network with COCO's keypoints.
 
     Raises:
       ValueError: no such model; the message gives the nearest name.
     """
-    info = models.info(name)
-    task = tasks.get(info.task)
-    size = size or tuple(info.input_size)
+    task = tasks.get(models.task_name(name, task_name), f"{name}: task")
+    size = size or models.default_size(name)
     keypoints = skeletons.COCO.num_joints
     model = models.create_model(name, task.network_keypoints(keypoints))
     batch = task.sample_batch(size, batch_size, keypoints)

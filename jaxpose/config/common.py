@@ -90,6 +90,9 @@ _OPTIMIZATION = (
         "epochs",
     ),
     Setting("schedule.gamma", 0.1, "Factor at each milestone.", minimum=0),
+)
+
+_TARGETS = (
     Setting(
         "sigma",
         2.0,
@@ -101,7 +104,12 @@ _OPTIMIZATION = (
 )
 
 _DATA = (
-    Setting("data.root", "", "Dataset folder; the paths below are relative to it.", fixed=False),
+    Setting(
+        "data.root",
+        "",
+        "Dataset folder; all other paths of the dataset are relative to it.",
+        fixed=False,
+    ),
     Setting(
         "data.train_annotations",
         "annotations/person_keypoints_train2017.json",
@@ -230,4 +238,4 @@ _RUN = (
     ),
 )
 
-COMMON = (*_NETWORK, *_OPTIMIZATION, *_DATA, *_EVALUATION, *_RUN)
+COMMON = (*_NETWORK, *_OPTIMIZATION, *_TARGETS, *_DATA, *_EVALUATION, *_RUN)

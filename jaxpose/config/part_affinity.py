@@ -42,7 +42,7 @@ SETTINGS = with_settings(
     Setting(
         "eval.agreement",
         0.8,
-        "Fraction of the points that must agree.",
+        "Minimum fraction of these points that agree.",
         minimum=0,
         maximum=1,
     ),

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="run folder or one checkpoint in it; with --init random, a model name",
+        help="run folder or one checkpoint in it; with --init random, a model name or "
+        "package.module:ClassName",
     )
     parser.add_argument(
         "--to",
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
+    parser.add_argument(
+        "--task", help="with --init random, of a network that states none, e.g. topdown"
+    )
     parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument(
         "--init",
@@ -63,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     _known("precision", args.precision, PRECISIONS)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
-        source, folder = untrained(args.checkpoint, size), Path(".")
+        source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
     else:
         from jaxpose import runs  # orbax: a second that --help need not wait for
 
@@ -82,10 +86,13 @@ def export_file(
 ) -> tuple[Path, Agreement]:
     """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
 
+    Of a model `package.module:ClassName` the file name has the class alone.
+
     Raises MismatchError, leaving no file, when it does not agree with the model.
     """
     size = source.input_size
-    path = folder / f"{source.name}_{size[0]}x{size[1]}{SUFFIXES[target]}"
+    model = source.name.rpartition(":")[2]
+    path = folder / f"{model}_{size[0]}x{size[1]}{SUFFIXES[target]}"
 
     def write(where: Path) -> None:
         if target == "onnx":

@@ -74,11 +74,23 @@ def from_run(
     return Source(config.model, model, variables, skeleton, size, task, config)
 
 
-def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 0) -> Source:
-    """A model of the zoo with random weights and COCO's keypoints, to measure time alone."""
-    info = models.info(name)
-    task = tasks.get(info.task)
-    size = input_size or tuple(info.input_size)
+def untrained(
+    name: str,
+    input_size: tuple[int, int] | None = None,
+    seed: int = 0,
+    *,
+    task_name: str | None = None,
+) -> Source:
+    """A network with random weights and COCO's keypoints, to measure time alone.
+
+    Args:
+      name: as `models.create_model` takes it.
+      input_size: (H, W); default that of the model.
+      seed: of the weights.
+      task_name: for a network that states no task.
+    """
+    task = tasks.get(models.task_name(name, task_name), f"{name}: task")
+    size = input_size or models.default_size(name)
     skeleton = skeletons.COCO
     model = models.create_model(name, task.network_keypoints(skeleton.num_joints))
     variables = models.initial_variables(model, size, seed)

@@ -64,7 +64,9 @@ def per_keypoint(
     exp(-d^2 / (2 (2 sigma)^2 area)), the joint's own term of the OKS.
 
     Args:
-      annotation_file, results, sigmas: as for `coco_keypoints`.
+      annotation_file: as for `coco_keypoints`.
+      results: as for `coco_keypoints`.
+      sigmas: as for `coco_keypoints`.
 
     Returns:
       joint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at

@@ -71,7 +71,10 @@ def pckh_per_joint(
     """PCKh of every joint.
 
     Args:
-      pred, gt, visible, head_boxes: as for `mpii_pckh`.
+      pred: as for `mpii_pckh`.
+      gt: as for `mpii_pckh`.
+      visible: as for `mpii_pckh`.
+      head_boxes: as for `mpii_pckh`.
       threshold: allowed distance in head sizes.
 
     Returns:

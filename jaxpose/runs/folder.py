@@ -16,7 +16,6 @@ from flax import linen as nn
 
 from jaxpose import tasks
 from jaxpose.choices import choose_from
-from jaxpose.skeletons import Skeleton
 from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
@@ -28,6 +27,7 @@ from jaxpose.runs.arrays import (
     steps_in,
 )
 from jaxpose.runs.info import read_info, write_info
+from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
 _MODEL_ITEMS = ("model", "ema")

@@ -11,10 +11,10 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 
-from jaxpose.skeletons import Skeleton
-from jaxpose.runs.arrays import CheckpointError
 from jaxpose.config.tree import with_task
 from jaxpose.files import write_atomic
+from jaxpose.runs.arrays import CheckpointError
+from jaxpose.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,7 +119,7 @@ def count(
     """Parameters and multiply-adds of a model for one image.
 
     Args:
-      model: a name of `jaxpose.list_models()` or a built module.
+      model: a name as `jaxpose.create_model` takes it, or a built module.
       input_size: (H, W).
       num_keypoints: joints; a built module has its own.
       **overrides: as for `jaxpose.create_model`; with a name only.
@@ -130,7 +130,10 @@ def count(
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
         return _count(model, tuple(input_size), num_keypoints, depth=2)
     # The zoo asks for the same counts over and over, and a large network takes seconds to trace.
-    key = (model, tuple(input_size), num_keypoints, repr(sorted(overrides.items())))
+    # Keyed by the constructor too: a name can be registered again.
+    constructor = models.find(model).constructor
+    options = repr(sorted(overrides.items()))
+    key = (model, constructor, tuple(input_size), num_keypoints, options)
     if key not in _counted:
         built = models.create_model(model, num_keypoints, **overrides)
         _counted[key] = _count(built, tuple(input_size), num_keypoints, depth=2)
@@ -204,6 +207,8 @@ def multiply_adds(operator: Operator) -> int:
             return math.prod(operator.shapes[0]) * math.prod(operator.shapes[1][:2])
         case "channel_conv1d":
             return math.prod(operator.shapes[0]) * operator.shapes[1][0]
+        case "linear":
+            return math.prod(operator.output) * operator.shapes[1][0]
         case "dynamic_conv":  # as a convolution with the mixed kernel
             return math.prod(operator.output) * math.prod(operator.shapes[2][1:4])
     return 0
@@ -311,8 +316,36 @@ def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:
             # The first name is the root module's class.
             yield Operator(*named, shapes, output, tuple(scope.split("/")[1:]))
             continue
+        plain = _plain_layer(equation, tuple(scope.split("/")[1:]))
+        if plain is not None:
+            yield plain
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
                     yield from _walk(inner, scope)
+
+
+def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:
+    """A convolution or linear layer of Flax, which a network of the user's own may consist of.
+
+    The shape of its weights is given as that of a named operator is: [h,w,Cin,features] or
+    [Cin,features].
+    """
+    if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
+        return None
+    inputs, weights = (tuple(value.aval.shape) for value in equation.invars)
+    output = tuple(equation.outvars[0].aval.shape)
+    numbers = equation.params["dimension_numbers"]
+    if equation.primitive.name == "conv_general_dilated":
+        features, channels, *spatial = numbers.rhs_spec
+        weights = tuple(weights[axis] for axis in (*spatial, channels, features))
+        transposed = max(equation.params["lhs_dilation"]) > 1
+        return Operator(
+            "conv_transpose" if transposed else "conv", {}, (inputs, weights), output, path
+        )
+    (_, contracted), (_, batched) = numbers
+    if batched:  # a product of two activations, e.g. in attention
+        return None
+    channels = math.prod(weights[axis] for axis in contracted)
+    return Operator("linear", {}, (inputs, (channels, output[-1])), output, path)

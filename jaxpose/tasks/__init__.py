@@ -42,10 +42,13 @@ TASKS: dict[str, Task] = {
 }
 
 
-def get(name: str) -> Task:
-    """The task of that name. Raises ValueError, with the nearest name, when there is none."""
+def get(name: str, where: str = "config.task") -> Task:
+    """The task of that name, which stands in `where`.
+
+    Raises ValueError, with the nearest name, when there is none.
+    """
     if name not in TASKS:
-        raise ValueError(f"config.task={name!r}: {choose_from(name, TASKS)}")
+        raise ValueError(f"{where}={name!r}: {choose_from(name, TASKS)}")
     return TASKS[name]
 
 
@@ -64,11 +67,12 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     from jaxpose import models
 
     task = get(config.task)
-    actual = models.info(config.model).task
-    if actual != config.task:
+    # An imported network may state no task: it is of the recipe's.
+    stated = get(models.info(config.model).task or config.task, f"{config.model}: task")
+    if stated.NAME != config.task:
         raise ConfigError(
-            f"config.model={config.model!r} is {actual}, this recipe is {config.task}: start "
-            f"from {get(actual).RECIPE} or another {actual} recipe"
+            f"config.model={config.model!r} is {stated.NAME}, this recipe is {config.task}: start "
+            f"from {stated.RECIPE} or another {stated.NAME} recipe"
         )
     check_config(
         config,

@@ -35,13 +35,13 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
         assert skeletons.Skeleton.from_dict(metadata["skeleton"]) == skeletons.MPII
 
 
-def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path, monkeypatch):
+def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path):
     pytest.importorskip("onnxruntime")
-    run = seeing.write_runs(monkeypatch, tmp_path)[0]
+    run = seeing.write_runs(tmp_path)[0]
     checkpoint = run / "checkpoints" / "0"
     before = set(checkpoint.iterdir())
     assert cli.main(["export", str(checkpoint)]) == 0
-    assert (run / "export" / "hwl_mobilenetv3_32x128.onnx").is_file()
+    assert (run / "export" / "Looker_32x128.onnx").is_file()
     assert set(checkpoint.iterdir()) == before
 
 

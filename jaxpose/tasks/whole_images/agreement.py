@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
-from jaxpose.tasks.whole_images.prediction import ImageDecoder, image_row
+from jaxpose.tasks.whole_images.prediction import ImageDecoder
 
 TRIALS = 16  # of small changes to the model's maps, to prove a tie
 LEAST_PEAK = 0.1  # share of the highest peak above which people are looked for
@@ -136,7 +137,7 @@ def _people(outputs: Outputs, how: How) -> list[np.ndarray]:
     """Keypoints [P, K, 3] of each image, on the input's grid; zeros where one is missing."""
     peaks, decoder = _peaks(outputs, how), how[1]
     return [
-        decoder.codec.group(*image_row(peaks, row), decoder.grouping)[0]
+        decoder.codec.group(*image_of(peaks, row), decoder.grouping)[0]
         for row in range(len(outputs[0]))
     ]
 

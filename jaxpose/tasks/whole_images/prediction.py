@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.codecs.arrays import namespace
+from jaxpose.codecs.arrays import image_of, namespace
 from jaxpose.poses import Poses, extent
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Batch, RunFile, Size
@@ -122,21 +122,13 @@ def _group(peaks: Any, batch: Batch, skeleton: Skeleton, decoder: ImageDecoder) 
         if not valid[row]:
             people.append((np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0)))
             continue
-        keypoints, scores = decoder.codec.group(*image_row(peaks, row), decoder.grouping)
+        keypoints, scores = decoder.codec.group(*image_of(peaks, row), decoder.grouping)
         points = geometry.heatmap_to_image(
             keypoints[..., :2], batch["center"][row], batch["scale"][row], size
         )
         points = np.where(keypoints[..., 2:] > 0, points, 0)
         people.append((points, keypoints[..., 2], scores))
     return people
-
-
-def image_row(tree: Any, row: int) -> Any:
-    """Image `row` of nested tuples of arrays [B, ...]."""
-    if not isinstance(tree, tuple):
-        return tree[row]
-    rows = [image_row(part, row) for part in tree]
-    return type(tree)(*rows) if hasattr(tree, "_fields") else tuple(rows)
 
 
 def model_predictor(

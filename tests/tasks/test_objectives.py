@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from configs import common
-from jaxpose import losses
+from jaxpose import losses, tasks
 from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.layers import BatchNorm, Conv
 from jaxpose.models.efficientnet import MBConv, Row
-from jaxpose.training import objective
 
 K, P = 17, 4
 SIZE = (64, 96)
@@ -67,20 +66,24 @@ def make(base=common.bottomup, shapes=MAPS, **changes):
     config.update_from_flattened_dict(changes)
     model = Memory(shapes)
     variables = model.init(jax.random.key(0), jnp.zeros((2, *SIZE, 3)), train=False)
-    return objective.make_objective(model, config), variables["params"], variables["batch_stats"]
+    return (
+        tasks.get(config.task).make_objective(model, config),
+        variables["params"],
+        variables["batch_stats"],
+    )
 
 
-def gradient(aim):
-    return jax.jit(jax.grad(aim.loss, has_aux=True))
+def gradient(objective):
+    return jax.jit(jax.grad(objective.loss, has_aux=True))
 
 
 @pytest.mark.parametrize("name", ["mse", "soft_boundary"])
 def test_bottom_up_loss_is_the_sum_of_its_parts(name):
     weights = {"loss.push": 0.3, "loss.pull": 0.7}
-    aim, params, stats = make(**{"loss.name": name, "loss.tau": 0.1} | weights)
+    objective, params, stats = make(**{"loss.name": name, "loss.tau": 0.1} | weights)
     batch = random_batch(people=3)
-    value, (stats, parts) = jax.jit(aim.loss)(params, stats, batch)
-    assert stats["seen"] == 1 and set(parts) == set(aim.parts)
+    value, (stats, parts) = jax.jit(objective.loss)(params, stats, batch)
+    assert stats["seen"] == 1 and set(parts) == set(objective.terms)
     np.testing.assert_allclose(
         value,
         parts["heat_quarter"] + parts["heat_half"] + 0.3 * parts["push"] + 0.7 * parts["pull"],
@@ -110,45 +113,47 @@ def test_the_gradient_through_the_weight_can_be_left_out():
     batch = random_batch(people=2)
     gradients = []
     for detached in (False, True):
-        aim, params, stats = make(**{"loss.detach_weight": detached})
-        gradients.append(gradient(aim)(params, stats, batch)[0]["map1"])
+        objective, params, stats = make(**{"loss.detach_weight": detached})
+        gradients.append(gradient(objective)(params, stats, batch)[0]["map1"])
     assert not np.allclose(*gradients, rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("people", [0, 1, P])
 def test_gradients_are_finite_for_any_number_of_people(people):
-    aim, params, stats = make()
-    grads, _ = gradient(aim)(params, stats, random_batch(people))
+    objective, params, stats = make()
+    grads, _ = gradient(objective)(params, stats, random_batch(people))
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads))
     tags = grads["map0"][..., K:]
     assert bool((tags != 0).any()) == (people > 0)
 
 
 def test_an_example_that_is_not_valid_counts_for_nothing():
-    aim, params, stats = make()
+    objective, params, stats = make()
     batch = random_batch(people=3)
-    _, (_, both) = jax.jit(aim.loss)(params, stats, batch)
+    _, (_, both) = jax.jit(objective.loss)(params, stats, batch)
     parts = []
     for row in (0, 1):
         valid = np.arange(2) == row
-        grads, (_, found) = gradient(aim)(params, stats, batch | {"valid": valid})
+        grads, (_, found) = gradient(objective)(params, stats, batch | {"valid": valid})
         assert all(float(jnp.abs(g[1 - row]).max()) == 0 for g in jax.tree.leaves(grads))
         parts.append(found)
-    for key in aim.parts:
+    for key in objective.terms:
         np.testing.assert_allclose(parts[0][key] + parts[1][key], both[key], rtol=1e-5)
 
 
 @pytest.mark.parametrize("people", [0, 1, 30])
 def test_loss_of_part_affinity(people):
     maps = ((8, 12, 19), (8, 12, 38))
-    aim, params, stats = make(common.part_affinity, maps * 2)
+    objective, params, stats = make(common.part_affinity, maps * 2)
     batch = random_batch(people)
     batch["mask_quarter"][:] = 1
     batch["mask_quarter"][0, 5, 8] = 0  # a quarter of cell (2, 4)
     batch["valid"] = np.array([True, False])
-    value = jax.jit(jax.value_and_grad(aim.loss, has_aux=True))
-    (found, (stats, parts)), grads = value(params, stats, {key: batch[key] for key in aim.inputs})
-    assert stats["seen"] == 1 and set(parts) == set(aim.parts) and np.isfinite(found)
+    value = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
+    (found, (stats, parts)), grads = value(
+        params, stats, {key: batch[key] for key in objective.inputs}
+    )
+    assert stats["seen"] == 1 and set(parts) == set(objective.terms) and np.isfinite(found)
     np.testing.assert_allclose(found, parts["heatmaps"] + parts["fields"], rtol=1e-6)
     for grad in jax.tree.leaves(grads):
         assert np.isfinite(grad).all() and not grad[1].any()
@@ -163,11 +168,11 @@ def test_loss_of_part_affinity(people):
 
 
 def test_top_down_loss():
-    aim, params, stats = make(common.get_config, ((16, 24, K),))
+    objective, params, stats = make(common.get_config, ((16, 24, K),))
     batch = random_batch(people=1)
     batch = {"image": batch["image"], "keypoints": batch["keypoints"][:, 0]}
-    assert set(aim.inputs) == set(batch) and aim.parts == ()
-    value, (_, parts) = jax.jit(aim.loss)(params, stats, batch)
+    assert set(objective.inputs) == set(batch) and objective.terms == ()
+    value, (_, parts) = jax.jit(objective.loss)(params, stats, batch)
     target, weight = topdown.encode_batch(batch["keypoints"], SIZE, (16, 24), 2.0)
     expected = losses.heatmap_weighting_loss(params["map0"], target, weight, fn="x")
     np.testing.assert_allclose(value, expected, rtol=1e-6)
@@ -181,7 +186,7 @@ def test_stochastic_depth_follows_the_key():
     batch["keypoints"] = batch["keypoints"][:, 0]
     variables = model.init(jax.random.key(0), jnp.zeros((2, *SIZE, 3)), train=False)
     weights = variables["params"], variables["batch_stats"]
-    loss = objective.make_objective(model, config).loss
+    loss = tasks.get(config.task).make_objective(model, config).loss
     step = jax.jit(loss)
     values = [float(step(*weights, batch, jax.random.key(n))[0]) for n in (*range(8), 0)]
     assert values[0] == values[-1] and len(set(values)) > 1

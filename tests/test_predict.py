@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+import jaxpose
 from jaxpose import annotations, cli, export, geometry, skeletons
 from jaxpose import predict as prediction
 from jaxpose.export.source import from_run
@@ -299,8 +300,7 @@ def test_people_are_found(runs, tmp_path, sizing):
 
 
 def test_sizes_are_bounded(runs):
-    def view(image_size, sizing=None):
-        estimator = PoseEstimator(runs[1], sizing=sizing)
+    def view(image_size, estimator=PoseEstimator(runs[1])):
         return sized_view(image_size, estimator.input_size, estimator.sizing)
 
     rng = np.random.default_rng(0)
@@ -311,7 +311,7 @@ def test_sizes_are_bounded(runs):
         np.array([[0, 0], [999, 49]]), geometry.affine(center, scale, 0, size)
     )
     assert size == (64, 192) and (corners >= -1).all() and (corners <= size[::-1]).all()
-    assert view((50, 1000), "fixed")[0] == (64, 64)
+    assert view((50, 1000), PoseEstimator(runs[1], sizing="fixed"))[0] == (64, 64)
 
 
 def test_boxes_around_people():
@@ -379,7 +379,7 @@ def test_conflicting_sources_of_boxes_are_refused_in_one_line(runs, tmp_path, ca
 
 def test_the_former_name_of_the_estimator_is_deprecated():
     with pytest.warns(DeprecationWarning, match="jaxpose.predict.Pose is now jaxpose.PoseEstimato"):
-        assert prediction.Pose is PoseEstimator
+        assert prediction.Pose is PoseEstimator is jaxpose.PoseEstimator
     with pytest.warns(DeprecationWarning):
         from jaxpose.predict import Pose
     assert Pose is PoseEstimator

@@ -8,10 +8,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 
-EVERYWHERE = {"__version__", "choices"}  # what every part of jaxpose may import
+EVERYWHERE = {"__version__", "choices", "tables"}  # what every part of jaxpose may import
 # Part of jaxpose -> the parts of jaxpose that it may import at module level or inside functions.
 LAYERS = {
     "choices": set(),
+    "tables": set(),
     "skeletons": set(),
     "geometry": set(),
     "images": set(),
@@ -97,7 +98,16 @@ def test_configs_import_the_settings_alone(path):
 
 @pytest.mark.parametrize("path", source_files("input_pipeline"), ids=relative)
 def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
-    allowed = {"choices", "config", "skeletons", "geometry", "annotations", "images", "tasks"}
+    allowed = {
+        "choices",
+        "tables",
+        "config",
+        "skeletons",
+        "geometry",
+        "annotations",
+        "images",
+        "tasks",
+    }
     for name in imports(path):
         head, *rest = name.split(".")
         assert head != "configs", f"{relative(path)} imports {name}"

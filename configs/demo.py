@@ -2,7 +2,7 @@
 
     python train.py --config=configs/demo.py --workdir=runs/demo --config.data.root=DATA
 
-Reproduces no paper: the people are drawn by a program (`input_pipeline/generated.py`), at 128x96.
+Reproduces no paper: the people are drawn by a program (`input_pipeline/generated/`), at 128x96.
 The data are written to DATA first when they are not there yet. The people stand mostly upright and
 whole, and few minutes are fewer than a network can overfit in, so there is little augmentation;
 small batches give the time more steps, and the deconvolutions start from Kaiming's scale rather

@@ -3,7 +3,7 @@
     python train.py --config=configs/demo_bottomup.py --workdir=runs/demo_bottomup \
         --config.data.root=DATA
 
-Reproduces no paper: the crowds are drawn by a program (`input_pipeline/generated.py`), 1 to 3
+Reproduces no paper: the crowds are drawn by a program (`input_pipeline/generated/`), 1 to 3
 people a picture who partly hide each other (`--config.data.generated.overlap=0..1`), seen with
 their short side at 128 pixels. The data are written to DATA first when they are not there yet.
 Small batches give the time more steps, narrow Gaussians tell the joints of small people apart;

@@ -12,7 +12,7 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # From bottom to top; a part imports from its own row and the rows below it, at module level or
 # inside functions.
 ROWS = (
-    "choices files geometry images jax_api memory mesh ops poses skeletons",
+    "choices files geometry images interpolation jax_api memory mesh ops poses skeletons tables",
     "annotations config draw layers",
     "codecs",
     "losses metrics models runtimes",
@@ -64,7 +64,16 @@ def test_configs_import_the_settings_alone(path):
 
 @pytest.mark.parametrize("path", source_files("input_pipeline"), ids=relative)
 def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
-    allowed = {"choices", "config", "skeletons", "geometry", "annotations", "images", "tasks"}
+    allowed = {
+        "choices",
+        "tables",
+        "config",
+        "skeletons",
+        "geometry",
+        "annotations",
+        "images",
+        "tasks",
+    }
     for name in imports(path):
         head, *rest = name.split(".")
         assert head != "configs", f"{relative(path)} imports {name}"

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxpose import tables
 from jaxpose.config.setting import Setting
 
 WIDTH = 100  # columns of a terminal
@@ -106,12 +107,12 @@ def legend(rows: Sequence[Row]) -> str:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    lines = ["| setting | default | unit | meaning |", "|---|---|---|---|"]
+    cells = [("setting", "default", "unit", "meaning")]
     for row in rows:
         key = f"`{row.setting.key}` {row.marks}".strip()
         values = "<br>".join(f"`{value}` {tasks}".strip() for value, tasks in row.values)
-        lines.append(f"| {key} | {values} | {row.setting.unit} | {row.meaning} |")
-    return "\n".join(lines)
+        cells.append((key, values, row.setting.unit, row.meaning))
+    return tables.markdown(cells)
 
 
 def _lines(row: Row) -> str:

@@ -9,7 +9,7 @@ import math
 import pathlib
 from typing import Any
 
-from jaxpose import annotations, metrics
+from jaxpose import annotations, metrics, tables
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import write_atomic
 from jaxpose.tasks import Task
@@ -36,8 +36,8 @@ class Report:
 
     def as_text(self) -> str:
         """Notes and tables, for the terminal."""
-        text = "\n".join([*self.evaluation.notes, as_text(self.scores)])
-        return f"{text}\n\n{as_text(self.keypoints)}" if self.keypoints else text
+        text = "\n".join([*self.evaluation.notes, tables.text(self.scores)])
+        return f"{text}\n\n{tables.text(self.keypoints)}" if self.keypoints else text
 
 
 def make_report(
@@ -82,17 +82,6 @@ def _by_keypoint(evaluation: Evaluation, dataset: annotations.Dataset) -> Table:
             row.append(f"{pck[name]:.1f}")
         rows.append(row)
     return rows
-
-
-def as_text(table: Table) -> str:
-    """A table in columns."""
-    if not table:
-        return ""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    )
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose import models, tasks
+from jaxpose import models, tables, tasks
 from jaxpose.models.sizes import parse_size
 from jaxpose.summary.counting import CONVENTIONS, Count, count
 
@@ -59,20 +59,8 @@ def report(
         rows.append((stage.name, "x".join(map(str, stage.output)), *numbers(stage)))
     rows.append(("total", "", *numbers(result)))
     height, width = result.input_size
-    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", *align(rows)]
+    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", tables.text(rows)]
     return "\n".join([*lines, *_published(info, result)])
-
-
-def align(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns padded to a common width; the first is flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _published(info: models.ModelInfo, result: Count) -> list[str]:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jaxpose import models, tasks
+from jaxpose import models, tables, tasks
 from jaxpose.models.published import MODELS, ModelInfo, Row
 from jaxpose.summary.counting import Count, count
 
@@ -77,8 +77,8 @@ def document() -> str:
     lines += [_TERMS, ""]
     for paper, members in papers.items():
         title = f"{tasks.get(members[0].task).TITLE}."
-        rows = [HEADER, ("---",) * len(HEADER), *(row for info in members for row in _rows(info))]
-        lines += [f"## {paper}", "", title, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+        rows = [HEADER, *(row for info in members for row in _rows(info))]
+        lines += [f"## {paper}", "", title, "", tables.markdown(rows), ""]
     return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxpose.annotations import Dataset, People
 from jaxpose.metrics.coco import BOX_AREA
+from jaxpose.metrics.oks import oks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +85,6 @@ def _comparison(people: People, predicted: np.ndarray, similarity: np.ndarray) -
 
 def _similarity(predicted: np.ndarray, people: People, sigmas: tuple[float, ...]) -> np.ndarray:
     """OKS [P] of predictions [P, K, 2] with people (P of them, or one), over labeled keypoints."""
-    joints, labelled = people.keypoints[..., :2], people.keypoints[..., 2] > 0
-    area = BOX_AREA * people.box[:, 2] * people.box[:, 3] + np.spacing(1)
-    squared = ((predicted - joints) ** 2).sum(-1)
-    variances = (2 * np.asarray(sigmas)) ** 2
-    terms = np.exp(-squared / (2 * variances * area[:, None]))
-    return (terms * labelled).sum(-1) / np.maximum(labelled.sum(-1), 1)
+    keypoints, labeled = people.keypoints[..., :2], people.keypoints[..., 2] > 0
+    area = BOX_AREA * people.box[:, 2] * people.box[:, 3]
+    return oks(predicted, keypoints, area, sigmas, labeled)

@@ -1,7 +1,7 @@
 """Generated people: clothes, the painting of one person, and which of the joints can be seen.
 
 Every shape carries a number, PERSON_STRIDE * person + part, on the canvas; visibility is read from
-the finished picture.
+the finished image.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline import generated_drawing as drawing
-from input_pipeline import generated_pose as posing
+from input_pipeline.generated import drawing
+from input_pipeline.generated.pose import FACE, HEAD_SHAPE, SIDES, Figure
 from jaxpose import skeletons
 
 SKIN = np.array(
@@ -91,8 +91,8 @@ def random_look(rng: np.random.Generator) -> Look:
 
 
 def _head_paint(look: Look) -> Any:
-    eyes = [np.array(posing.FACE[f"{side}_eye"]) for side in posing.SIDES]
-    nose = np.array(posing.FACE["nose"])
+    eyes = [np.array(FACE[f"{side}_eye"]) for side in SIDES]
+    nose = np.array(FACE["nose"])
 
     def paint(normal: np.ndarray) -> np.ndarray:
         x, y, z = np.moveaxis(normal, -1, 0)
@@ -115,15 +115,15 @@ def _head_paint(look: Look) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """A person placed in a picture: `origin` is the middle of the hips, `stature` in pixels."""
+    """A person placed in an image: `origin` is the middle of the hips, `stature` in pixels."""
 
-    figure: posing.Figure
+    figure: Figure
     look: Look
     origin: np.ndarray
     stature: float
 
     def pixels(self, point: np.ndarray) -> np.ndarray:
-        """Picture position [2] of a point [3] in units of the stature."""
+        """Image position [2] of a point [3] in units of the stature."""
         return self.origin + self.stature * np.array([point[0], -point[1]])
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +133,7 @@ class Person:
 
 
 def draw_person(canvas: drawing.Canvas, person: Person, number: int) -> None:
-    """Paints one person, farthest part first; `number` counts the people of a picture from 1."""
+    """Paints one person, farthest part first; `number` counts the people of an image from 1."""
     figure, look, girth = person.figure, person.look, person.figure.body.girth
     points = figure.points
     size = person.stature
@@ -156,7 +156,7 @@ def draw_person(canvas: drawing.Canvas, person: Person, number: int) -> None:
     skin = drawing.plain(look.skin)
     lower = skin if look.shorts else look.trousers
     sleeve = look.shirt if look.long_sleeves else skin
-    for side in posing.SIDES:
+    for side in SIDES:
         hip, knee, ankle = (points[f"{side}_{joint}"] for joint in ("hip", "knee", "ankle"))
         add_limb(f"{side}_thigh", hip, knee, (0.055, 0.040), look.trousers, -0.09)
         add_limb(f"{side}_shin", knee, ankle, (0.038, 0.024), lower, -0.091)
@@ -200,7 +200,7 @@ def draw_person(canvas: drawing.Canvas, person: Person, number: int) -> None:
     chest = (points["left_shoulder"] + points["right_shoulder"]) / 4
     parts.append((float(chest[2]), torso))
     add_limb("neck", points["neck"], figure.head_center, (0.030, 0.028), skin, 0.0)
-    radii = posing.HEAD_SHAPE * figure.body.head * size
+    radii = HEAD_SHAPE * figure.body.head * size
     head_at = person.pixels(figure.head_center)
 
     def head() -> None:
@@ -219,7 +219,7 @@ def draw_person(canvas: drawing.Canvas, person: Person, number: int) -> None:
 
 def _joint_parts() -> dict[str, tuple[str, ...]]:
     parts: dict[str, tuple[str, ...]] = {joint: ("head",) for joint in skeletons.COCO.joints[:5]}
-    for side in posing.SIDES:
+    for side in SIDES:
         parts |= {
             f"{side}_shoulder": ("torso", f"{side}_upper_arm"),
             f"{side}_elbow": (f"{side}_upper_arm", f"{side}_forearm"),
@@ -237,7 +237,7 @@ JOINT_PARTS = _joint_parts()
 def keypoints(canvas: drawing.Canvas, person: Person, number: int) -> np.ndarray:
     """COCO's seventeen joints [17, 3] of a painted person: (x, y, flag).
 
-    Flag 0: outside the picture, or a part of the face that is turned away; 1: in the picture but
+    Flag 0: outside the image, or a part of the face that is turned away; 1: in the image but
     hidden; 2: visible.
     """
     height, width = canvas.owner.shape
@@ -248,8 +248,8 @@ def keypoints(canvas: drawing.Canvas, person: Person, number: int) -> np.ndarray
         x, y = person.pixels(point)
         if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
             continue
-        if joint in posing.FACE:
-            facing = (figure.head @ np.array(posing.FACE[joint]))[2]
+        if joint in FACE:
+            facing = (figure.head @ np.array(FACE[joint]))[2]
             if facing < (-0.35 if "ear" in joint else 0.08):
                 continue
         allowed = {number * PERSON_STRIDE + PART_NUMBER[part] for part in JOINT_PARTS[joint]}

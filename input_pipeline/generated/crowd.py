@@ -1,4 +1,4 @@
-"""Generated people: pictures of groups, in which people stand before and behind each other."""
+"""Generated people: images of groups, in which people stand before and behind each other."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from input_pipeline import generated_drawing as drawing
-from input_pipeline import generated_pose as posing
-from input_pipeline import generated_scene as scene
-from input_pipeline.generated_person import (
+from input_pipeline.generated import drawing, scene
+from input_pipeline.generated.person import (
     PERSON_STRIDE,
     Person,
     draw_person,
     random_look,
 )
+from input_pipeline.generated.pose import build_figure, random_body, random_pose
 from jaxpose import skeletons
 
-TRIES = 50  # places tried for a person before the picture has one less
+TRIES = 50  # places tried for a person before the image has one less
 MARGIN = 0.05  # half a limb, in statures, by which people who stand apart keep clear of each other
 FAR = 1000  # number of the first person of the far crowd on the canvas
 
@@ -43,7 +42,7 @@ def _place(
     """People on common ground, farthest first."""
     fewest, most = options.people
     count = int(rng.integers(fewest, most + 1))
-    # So that the people of a picture have room; the more they are, the more from above they are
+    # So that the people of an image have room; the more they are, the more from above they are
     # seen.
     largest = min(0.95 * height, 1.6 * width / count**0.75)
     horizon = height * rng.uniform(0.1, 0.3)
@@ -52,8 +51,8 @@ def _place(
     people: list[Person] = []
     boxes: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(count):
-        pose = posing.random_pose(rng, hard=options.hard_poses, away=options.backs)
-        figure = posing.build(posing.random_body(rng), pose, ground.pitch)
+        pose = random_pose(rng, hard=options.hard_poses, away=options.backs)
+        figure = build_figure(random_body(rng), pose, ground.pitch)
         look = random_look(rng)
         points = np.array(list(figure.points.values()))[:, :2] * (1, -1)
         low, high = points.min(axis=0) - MARGIN, points.max(axis=0) + MARGIN
@@ -93,8 +92,8 @@ def _far_crowd(
     stature = height * rng.uniform(0.07, 0.12)
     x = rng.uniform(0.05, 0.6) * width
     for number in range(int(rng.integers(4, 10))):
-        pose = posing.random_pose(rng, hard=0, away=backs)
-        figure = posing.build(posing.random_body(rng), pose, ground.pitch)
+        pose = random_pose(rng, hard=0, away=backs)
+        figure = build_figure(random_body(rng), pose, ground.pitch)
         size = stature * rng.uniform(0.9, 1.1)
         x += size * rng.uniform(0.25, 0.6)
         foot = min(point[1] for point in figure.points.values()) - 0.02
@@ -118,10 +117,10 @@ def crowd_region(mask: np.ndarray) -> dict[str, Any]:
     }
 
 
-def picture(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """One picture of a group and its annotations, as `generated_scene.picture`.
+def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """One image of a group and its annotations, as `scene.draw`.
 
-    A share of the people has no joints in the annotation, and some pictures have a crowd far away
+    A share of the people has no joints in the annotation, and some images have a crowd far away
     that is marked as one region: training has to leave both out.
 
     Args:

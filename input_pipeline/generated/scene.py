@@ -1,4 +1,4 @@
-"""Generated people: background, places, one whole picture with its annotations."""
+"""Generated people: background, places, one whole image with its annotations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from input_pipeline import generated_drawing as drawing
-from input_pipeline import generated_pose as posing
-from input_pipeline.generated_person import (
+from input_pipeline.generated import drawing
+from input_pipeline.generated.person import (
     PERSON_STRIDE,
     Person,
     draw_person,
@@ -17,6 +16,7 @@ from input_pipeline.generated_person import (
     random_color,
     random_look,
 )
+from input_pipeline.generated.pose import build_figure, random_body, random_pose
 
 
 def background(rng: np.random.Generator, height: int, width: int, clutter: float) -> np.ndarray:
@@ -59,7 +59,7 @@ def overlap(a: tuple, b: tuple) -> float:
 
 
 def place_people(rng: np.random.Generator, height: int, width: int, options: Any) -> list[Person]:
-    """People of one picture, farthest first, on common ground seen in perspective."""
+    """People of one image, farthest first, on common ground seen in perspective."""
     weights = np.array(options.people, np.float64)
     count = 1 + int(rng.choice(len(weights), p=weights / weights.sum()))
     pitch = float(rng.uniform(-3, 12))
@@ -67,8 +67,8 @@ def place_people(rng: np.random.Generator, height: int, width: int, options: Any
     camera = rng.uniform(0.75, 1.3)  # its height, in statures
     people: list[Person] = []
     for _ in range(count):
-        pose = posing.random_pose(rng, hard=options.hard_poses, away=options.backs)
-        figure = posing.build(posing.random_body(rng), pose, pitch)
+        pose = random_pose(rng, hard=options.hard_poses, away=options.backs)
+        figure = build_figure(random_body(rng), pose, pitch)
         look = random_look(rng)
         for _ in range(12):
             if rng.random() < options.tiny:
@@ -159,14 +159,14 @@ def paint(
 
 
 def photograph(rng: np.random.Generator, canvas: drawing.Canvas) -> np.ndarray:
-    """The finished picture, uint8 RGB [H, W, 3], with the colours and the noise of a camera."""
+    """The finished image, uint8 RGB [H, W, 3], with the colors and the noise of a camera."""
     image = canvas.image * rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
     image += rng.normal(0, rng.uniform(1, 4), image.shape).astype(np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def picture(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """One picture and its people.
+def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """One image and its people.
 
     Args:
       rng: source of randomness.

@@ -1,8 +1,8 @@
 """Generated people: bodies and poses in three dimensions.
 
 Lengths are in units of the stature. A person's own axes are x to the person's left, y up and z to
-the front; the camera's are x to the right of the picture, y up and z towards the camera. They agree
-for a person who faces the camera, whose left is then on the right of the picture.
+the front; the camera's are x to the right of the image, y up and z towards the camera. They agree
+for a person who faces the camera, whose left is then on the right of the image.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ FACE = {
 HEAD_SHAPE = np.array([0.80, 1.0, 0.92])  # half width, height and depth over `Body.head`
 
 
-def build(body: Body, pose: Pose, camera_pitch: float) -> Figure:
+def build_figure(body: Body, pose: Pose, camera_pitch: float) -> Figure:
     """Positions of all joints by forward kinematics.
 
     Args:

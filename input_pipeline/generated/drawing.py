@@ -13,7 +13,7 @@ Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (along, across) -> RGB
 
 @dataclasses.dataclass
 class Canvas:
-    """A picture being painted, back to front.
+    """An image being painted, back to front.
 
     Attributes:
       image: float32 RGB [H, W, 3], 0..255.
@@ -30,7 +30,7 @@ class Canvas:
     def patch(
         self, low: np.ndarray, high: np.ndarray
     ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
-        """Pixels of a bounding box inside the picture: (slices, x [1, w], y [h, 1]), or None."""
+        """Pixels of a bounding box inside the image: (slices, x [1, w], y [h, 1]), or None."""
         height, width = self.owner.shape
         x1, y1 = np.maximum(np.floor(low).astype(int) - 1, 0)
         x2, y2 = np.minimum(np.ceil(high).astype(int) + 2, (width, height))
@@ -57,7 +57,7 @@ class Canvas:
             self.owner[where][alpha[..., 0] > 0.5] = owner
 
     def shade(self, nx: np.ndarray, ny: np.ndarray) -> np.ndarray:
-        """Brightness of a round surface whose normal has these picture components."""
+        """Brightness of a round surface whose normal has these image components."""
         nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.0))
         lit = np.maximum(nx * self.light[0] + ny * self.light[1] + nz * self.light[2], 0)
         rim = 0.72 + 0.28 * nz  # darker at the silhouette, so that limbs stand out
@@ -101,10 +101,10 @@ def limb(
 ) -> None:
     """A round limb from p to q (pixels) with radii rp and rq."""
     low, high = np.minimum(p - rp, q - rq), np.maximum(p + rp, q + rq)
-    found = canvas.patch(low, high)
-    if found is None:
+    patch = canvas.patch(low, high)
+    if patch is None:
         return
-    where, x, y = found
+    where, x, y = patch
     along, ox, oy, radius = _segment(x, y, p, q, rp, rq)
     alpha = np.clip(0.5 + radius - np.sqrt(ox * ox + oy * oy), 0, 1)
     dx, dy = (q - p) / max(float(np.hypot(*(q - p))), 1e-3)
@@ -123,10 +123,10 @@ def trunk(
 ) -> None:
     """A torso: the quadrilateral of left shoulder, right shoulder, right hip, left hip (pixels),
     grown by `radius` and rounded. `along` runs from the shoulders (0) to the hips (1)."""
-    found = canvas.patch(corners.min(axis=0) - radius, corners.max(axis=0) + radius)
-    if found is None:
+    patch = canvas.patch(corners.min(axis=0) - radius, corners.max(axis=0) + radius)
+    if patch is None:
         return
-    where, x, y = found
+    where, x, y = patch
     distance = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, np.float32)
     for k in range(4):
         _, ox, oy, _ = _segment(x, y, corners[k], corners[(k + 1) % 4], 0, 0)
@@ -153,7 +153,7 @@ def ball(
     paint: Callable[[np.ndarray], np.ndarray],
     owner: int,
 ) -> None:
-    """An ellipsoid seen from the front of the picture.
+    """An ellipsoid seen from the front of the image.
 
     Args:
       center: [2] pixels.
@@ -163,10 +163,10 @@ def ball(
       owner: number of the shape.
     """
     reach = float(max(radii))
-    found = canvas.patch(center - reach, center + reach)
-    if found is None:
+    patch = canvas.patch(center - reach, center + reach)
+    if patch is None:
         return
-    where, x, y = found
+    where, x, y = patch
     # Points of the sphere that the ellipsoid becomes when its axes are scaled to 1: the camera's
     # ray (x, y) + z * ahead meets it where a quadratic in z has a root.
     shrink = (turn / radii).T  # camera -> unit sphere
@@ -187,10 +187,10 @@ def ball(
 
 def polygon(canvas: Canvas, points: np.ndarray, color: np.ndarray, owner: int) -> None:
     """A flat polygon [N, 2] (pixels) with smooth edges."""
-    found = canvas.patch(points.min(axis=0), points.max(axis=0))
-    if found is None:
+    patch = canvas.patch(points.min(axis=0), points.max(axis=0))
+    if patch is None:
         return
-    where, x, y = found
+    where, x, y = patch
     mask = np.zeros((y.shape[0], x.shape[1]), np.uint8)
     offset = np.array([where[1].start, where[0].start])
     shifted = np.round((points - offset) * 16).astype(np.int32)

@@ -96,10 +96,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"skipped {path}: {error}")
             continue
         poses = predict(path, image)
-        drawing = image
-        shown = np.where(poses.present, poses.scores, -np.inf)
-        for keypoints, scores in zip(poses.keypoints, shown, strict=True):
-            drawing = draw.draw_pose(drawing, keypoints, scores, estimator.skeleton, args.threshold)
+        drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
         target = output / names[path]
         if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
             raise ValueError(f"{target} could not be written")

@@ -32,14 +32,14 @@ def person(dx, dy, scale=1.0, hidden=()):
 
 
 def drawn(people, size=SIZE):
-    """Targets of one picture, one person after another, cell by cell."""
+    """Targets of one image, one person after another, cell by cell."""
     stride, sigma, thickness = 8, 7.0, 1.0
     height, width = size[0] // stride, size[1] // stride
     heatmaps = np.zeros((height, width, 19))
     fields = np.zeros((height, width, 38))
     for keypoints in np.asarray(people, np.float64):
-        for joint, (x, y, labelled) in enumerate(keypoints):
-            for i in range(height if labelled else 0):
+        for joint, (x, y, labeled) in enumerate(keypoints):
+            for i in range(height if labeled else 0):
                 for j in range(width):
                     d2 = (stride * j + 3.5 - x) ** 2 + (stride * i + 3.5 - y) ** 2
                     value = math.exp(-d2 / (2 * sigma**2))
@@ -158,10 +158,10 @@ def test_people_are_found_again():
     keypoints, scores = part_affinity.decode(np.asarray(big_heatmaps[0]), np.asarray(big_fields[0]))
     order = np.argsort(keypoints[:, 1, 0])
     assert len(scores) == 2
-    for found, true in zip(keypoints[order], people, strict=True):
-        assert np.all((found[:, 2] > 0) == (true[:, 2] > 0))
+    for actual, true in zip(keypoints[order], people, strict=True):
+        assert np.all((actual[:, 2] > 0) == (true[:, 2] > 0))
         seen = true[:, 2] > 0
-        assert np.abs(found[seen, :2] - true[seen, :2]).max() < 4
+        assert np.abs(actual[seen, :2] - true[seen, :2]).max() < 4
     assert np.all(scores > 18)
 
 

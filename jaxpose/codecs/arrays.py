@@ -198,7 +198,7 @@ def top_k(values: Array, number: int) -> tuple[Array, Array]:
         return lax.top_k(values, number)
     rows = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
     bits = rows.view(np.int32)
-    # Integers in the inverse order of the floating-point numbers, -0 and +0 told apart.
+    # Integers in the reverse order of the floating-point numbers; -0 and +0 differ.
     rank = ~np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
     order = np.empty((len(rows), number), np.int32)
     for row, ranks in enumerate(rank):

@@ -112,7 +112,7 @@ def encode_batch(
 def flip_back(
     heatmaps: ArrayLike, flip_pairs: Sequence[tuple[int, int]], shift: bool = True
 ) -> Array:
-    """Heatmaps of the mirrored image, turned back to be averaged with the direct ones.
+    """Heatmaps of the mirrored image, flipped back to be averaged with the direct ones.
 
     Mirrors along w, swaps the paired channels, then (shift) moves the heatmaps right by one pixel;
     column 0 keeps its value. The module's docstring explains the shift.

@@ -38,7 +38,7 @@ def aggregate(
     Args:
       outputs: low to high resolution; the first [B, h, w, 2K] (K heatmaps, then K tags), the others
         [B, h, w, K] heatmaps.
-      mirrored_outputs: of the same network on the mirrored images, not turned back; or None.
+      mirrored_outputs: of the same network on the mirrored images, not flipped back; or None.
       flip_indices: [K], keypoint k of a mirrored person is keypoint flip_indices[k].
       size: (H, W) of the result, that of the network's input at scale 1.
 

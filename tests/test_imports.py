@@ -30,7 +30,7 @@ LAYERS = {
     "codecs": {"skeletons", "geometry", "annotations", "interpolation"},
     "losses": {"codecs", "skeletons", "geometry"},
     "metrics": {"codecs", "skeletons", "geometry"},
-    "layers": {"ops"},
+    "layers": {"ops", "geometry"},
     "models": {"layers", "ops"},
     "summary": {"models", "ops", "tasks"},
     "training": {

@@ -22,9 +22,14 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
+def nearest_multiple(number: int, step: int) -> int:
+    """The positive multiple of `step` nearest to `number`; halfway between two, the larger."""
+    return max(step, (number + step // 2) // step * step)
+
+
 def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
-    """The size (H, W) nearest to `size` whose sides are multiples of `step`, at least one each."""
-    height, width = (max(step, step * round(side / step)) for side in size)
+    """The size (H, W) whose sides are the multiples of `step` nearest to those of `size`."""
+    height, width = (nearest_multiple(side, step) for side in size)
     return height, width
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxpose.config.setting import ConfigError, Setting
 from jaxpose.config.tree import flatten
-from jaxpose.geometry import nearest_size
+from jaxpose.geometry import nearest_multiple, nearest_size
 
 
 def check_config(
@@ -79,10 +79,9 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
     parts = devices * accumulate
     if batch % parts:
         by = f"{devices} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
-        lower = batch // parts * parts
-        nearest = lower if lower and batch - lower <= parts / 2 else lower + parts
         raise ConfigError(
-            f"config.{key}={batch} cannot be split over {by}; the nearest is {nearest}"
+            f"config.{key}={batch} cannot be split over {by}; the nearest is "
+            f"{nearest_multiple(batch, parts)}"
         )
 
 

@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jaxpose.benchmark import scenes
 from jaxpose.codecs import arrays, associative_embedding, image_of, part_affinity, resizing, topdown
 from jaxpose.skeletons import COCO, CROWDPOSE
+from jaxpose.tasks.whole_images import scenes
 from tests.test_codec_part_affinity import person
 
 WITHOUT_JAX = """

@@ -12,6 +12,7 @@ from jaxpose import codecs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import LIMBS, OPENPOSE
 from jaxpose.codecs.part_affinity.grouping import Grouping, connections, peaks
+from jaxpose.tasks.whole_images import options_from
 
 SIZE = (64, 96)
 
@@ -212,11 +213,11 @@ def test_small_and_weak_people_are_dropped():
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_score=2.0))[1]) == 0
 
 
-@pytest.mark.parametrize("task", codecs.PEOPLE)
-def test_options_come_from_settings_by_name(task):
-    kind = codecs.PEOPLE[task].Grouping
+@pytest.mark.parametrize("codec", [codecs.associative_embedding, codecs.part_affinity])
+def test_options_come_from_settings_by_name(codec):
+    kind = codec.Grouping
     settings = dataclasses.asdict(kind(detection_threshold=0.3)) | {"flip": True}
-    assert codecs.grouping_from(task, settings) == kind(detection_threshold=0.3)
+    assert options_from(kind, settings) == kind(detection_threshold=0.3)
     del settings["detection_threshold"]
     with pytest.raises(KeyError, match="detection_threshold"):
-        codecs.grouping_from(task, settings)
+        options_from(kind, settings)

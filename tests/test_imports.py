@@ -9,7 +9,6 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 
-<<<<<<< HEAD
 # From bottom to top; a part imports from its own row and the rows below it, at module level or
 # inside functions.
 ROWS = (
@@ -25,61 +24,6 @@ ROWS = (
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split()}
 TOP = len(ROWS) - 1  # of every command.py, which the command line calls
-=======
-EVERYWHERE = {"__version__", "choices", "tables"}  # what every part of jaxpose may import
-# Part of jaxpose -> the parts of jaxpose that it may import at module level or inside functions.
-LAYERS = {
-    "choices": set(),
-    "tables": set(),
-    "skeletons": set(),
-    "geometry": set(),
-    "images": set(),
-    "config": {"geometry", "tasks"},  # tasks: config/command.py alone
-    "tasks": {"config", "models", "mesh"},
-    "mesh": set(),
-    "files": set(),
-    "runs": {"files", "models", "skeletons", "tasks", "training"},
-    "memory": set(),
-    "interpolation": set(),
-    "ops": {"interpolation"},
-    "annotations": {"skeletons", "geometry", "images"},
-    "datacheck": {"annotations", "skeletons", "geometry", "images", "draw"},
-    "draw": {"skeletons", "geometry"},
-    "codecs": {"skeletons", "geometry", "annotations", "interpolation"},
-    "losses": {"codecs", "skeletons", "geometry"},
-    "metrics": {"codecs", "skeletons", "geometry"},
-    "layers": {"ops", "geometry"},
-    "models": {"layers", "ops"},
-    "summary": {"models", "ops", "tasks"},
-    "training": {
-        "models",
-        "codecs",
-        "losses",
-        "skeletons",
-        "geometry",
-        "ops",
-        "memory",
-        "config",
-        "files",
-        "mesh",
-        "runs",
-        "tasks",
-    },
-    "convert": {"models", "ops", "skeletons", "geometry", "config", "tasks", "runs"},
-    "export": {
-        "models",
-        "ops",
-        "codecs",
-        "skeletons",
-        "geometry",
-        "training",
-        "images",
-        "runs",
-        "tasks",
-    },
-}
-TOP = {"cli", "predict", "evaluation", "benchmark", "demo", "__init__", "__main__"}
->>>>>>> oneway
 OPTIONAL = {"torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn"}
 # Parts of JAX that a release may change at will: only jaxpose/jax_api.py takes from them.
 CHANGING = re.compile(r"jaxlib\b|jax\.(_src|core|experimental|extend|interpreters|lib|api_util)\b")

@@ -300,7 +300,9 @@ def test_people_are_found(runs, tmp_path, sizing):
 
 
 def test_sizes_are_bounded(runs):
-    def view(image_size, estimator=PoseEstimator(runs[1])):
+    estimator = PoseEstimator(runs[1])
+
+    def view(image_size):
         return sized_view(image_size, estimator.input_size, estimator.sizing)
 
     rng = np.random.default_rng(0)

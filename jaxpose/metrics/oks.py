@@ -31,6 +31,10 @@ def oks(
 
     Returns:
       [...] float64 in 0..1.
+
+    >>> found, labeled = [[100, 100], [200, 100]], [[103, 104], [200, 100]]
+    >>> float(oks(found, labeled, 10_000, 10_000, sigmas=[0.05, 0.05]).round(4))
+    0.9412
     """
     squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
     area = (np.asarray(first_area, np.float64) + second_area) / 2 + np.spacing(1)

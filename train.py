@@ -22,17 +22,11 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import evaluation, mesh, ops, settings  # noqa: E402
-from jaxpose.training import (  # noqa: E402
-    checkpoint,
-    logs,
-    objective,
-    runtime,
-    schedule,
-    state,
-    step,
-)
-from jaxpose.training import config as configuration  # noqa: E402
+from jaxpose import ops, tasks  # noqa: E402
+from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
+from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
+from jaxpose.training import checkpoint, logs, runtime, schedule, state  # noqa: E402
+from jaxpose.training.step import make_train_step  # noqa: E402
 
 IMPORTED = time.perf_counter()
 
@@ -44,7 +38,7 @@ def main(config: ConfigDict, workdir: str) -> int:
 
     Raises:
         ValueError: a setting, the data or the run folder cannot be used and nothing was trained, or
-            too many pictures could not be used.
+            too many images could not be used.
         runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
         checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
     """
@@ -53,49 +47,52 @@ def main(config: ConfigDict, workdir: str) -> int:
 
 
 def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStack) -> int:
-    say = logs.say
+    log_line = logs.log_line
     # ------------------------------------------------------------------ devices and compilation
     runtime.start(config)
     devices, hosts = jax.device_count(), jax.process_count()
-    configuration.validate(config, devices=devices, hosts=hosts)
+    tasks.validate(config, devices=devices, hosts=hosts)
+    task = tasks.get(config.task)
     ops.set_implementation(config.ops)
     compiled = logs.CompileCounter()
-    grid = mesh.make_mesh()
-    say(f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}")
+    mesh = make_mesh()
+    log_line(
+        f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}"
+    )
 
     # ------------------------------------------------------------------ data
-    where = {"host_id": jax.process_index(), "host_count": hosts}
-    train_data = input_pipeline.train_data(config, **where)
-    eval_data = input_pipeline.eval_data(config, **where)
+    shard = {"host_id": jax.process_index(), "host_count": hosts}
+    train_data = input_pipeline.train_data(config, **shard)
+    eval_data = input_pipeline.eval_data(config, **shard)
     head_boxes = runtime.head_boxes(config)
     skeleton, examples = train_data.skeleton, train_data.num_examples
     if eval_data.skeleton.joints != skeleton.joints:
         raise ValueError(
-            f"training and validation differ in their joints: {', '.join(skeleton.joints)} and "
-            f"{', '.join(eval_data.skeleton.joints)}"
+            f"training and validation data have different keypoints: {', '.join(skeleton.joints)} "
+            f"and {', '.join(eval_data.skeleton.joints)}"
         )
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
-    noun = "people" if config.task == "topdown" else "pictures"
-    say(
-        f"{examples} {noun} to train, {eval_data.num_examples} to validate, {skeleton.num_joints} "
-        f"joints ({skeleton.name}); {total} steps of {config.batch_size} = {config.epochs:g} epochs"
+    log_line(
+        f"{examples} {task.COUNTS} to train, {eval_data.num_examples} to validate, "
+        f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
+        f"= {config.epochs:g} epochs"
     )
 
-    # ------------------------------------------------------------------ model, optimiser, state
-    model = configuration.create_model(config, skeleton.num_joints)
-    aim = objective.make_objective(model, config)
-    rate = schedule.make_schedule(
+    # ------------------------------------------------------------------ model, optimizer, state
+    model = tasks.create_model(config, skeleton.num_joints)
+    objective = task.make_objective(model, config)
+    learning_rate = schedule.make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
     )
-    optimizer = schedule.make_optimizer(config.optimizer, rate)
+    optimizer = schedule.make_optimizer(config.optimizer, learning_rate)
     size = tuple(config.input_size)
     create = functools.partial(
-        state.create_state, model, optimizer, size, config.ema_decay > 0, parts=aim.parts
+        state.create_state, model, optimizer, size, config.ema_decay > 0, parts=objective.terms
     )
     shapes = jax.eval_shape(create, config.seed)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
-    say(f"{config.model}: {parameters:,} parameters, input {size}")
+    log_line(f"{config.model}: {parameters:,} parameters, input {size}")
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}
@@ -104,31 +101,31 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     cleanup.callback(checkpoints.close)
     restored, lines = checkpoints.restore(shapes)
     for line in lines:
-        say(line)
+        log_line(line)
     if restored is not None:
-        train_state = mesh.replicate(restored, grid)
-        say(f"resuming {folder} from step {int(restored.step)}")
+        train_state = replicate(restored, mesh)
+        log_line(f"resuming {folder} from step {int(restored.step)}")
     else:
-        train_state = mesh.replicate(runtime.initial_state(config, create, optimizer), grid)
+        train_state = replicate(runtime.initial_state(config, create, optimizer), mesh)
     start = int(train_state.step)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
     cleanup.callback(log.close)
 
     # ------------------------------------------------------------------ the step, compiled once
-    train_step = step.make_train_step(
-        aim.loss,
+    train_step = make_train_step(
+        objective.loss,
         optimizer,
-        rate,
-        grid,
+        learning_rate,
+        mesh,
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
         log_every=config.log_every,
         seed=config.seed,
     )
-    predict = evaluation.make_predictor(model, skeleton, grid, config)
+    predict = task.model_predictor(model, skeleton, mesh, task.decoder_from_config(config))
 
     def place(batch):
-        return mesh.shard_batch({key: batch[key] for key in aim.inputs}, grid)
+        return shard_batch({key: batch[key] for key in objective.inputs}, mesh)
 
     def report(done: int, metrics, batch) -> None:
         """Reads the metrics of a step; stops the run when they are not finite."""
@@ -145,11 +142,11 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             speed = clock.lap(done)
             log.metrics(done, values)
             log.timing(done, {**speed, "bad_files": train_data.bad_files.count})
-            say(logs.progress_line(done, total, values, speed))
+            log_line(logs.progress_line(done, total, values, speed))
 
     def validate(done: int) -> float:
         """Scores the current weights (their moving average when there is one)."""
-        found = evaluation.evaluate(
+        evaluation = task.evaluate(
             functools.partial(predict, train_state.variables),
             eval_data.batches(),
             eval_data.dataset,
@@ -157,10 +154,13 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             head_boxes=head_boxes,
         )
         epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
-        log.metrics(done, {"epoch": epoch, **{f"eval/{k}": v for k, v in found.metrics.items()}})
-        known = {key: value for key, value in found.metrics.items() if value != -1}
-        say(f"step {done}: " + "  ".join(f"{key} {value:.4f}" for key, value in known.items()))
-        return found.score
+        log.metrics(
+            done, {"epoch": epoch, **{f"eval/{k}": v for k, v in evaluation.metrics.items()}}
+        )
+        defined = {key: value for key, value in evaluation.metrics.items() if value != -1}
+        scores = "  ".join(f"{key} {value:.4f}" for key, value in defined.items())
+        log_line(f"step {done}: {scores}")
+        return evaluation.score
 
     # ------------------------------------------------------------------ the loop
     eval_steps = config.eval_every * steps_per_epoch
@@ -185,7 +185,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             if done == start + 1:
                 jax.block_until_ready(metrics)
                 now = time.perf_counter()
-                say(
+                log_line(
                     f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, set-up "
                     f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
                     f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
@@ -214,13 +214,13 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     checkpoints.wait()  # a save that failed must not look like one that did not
     if train_data.bad_files.count:
         names = ", ".join(train_data.bad_files.names[:5])
-        say(f"{train_data.bad_files.count} pictures could not be used: {names}")
-    say(
+        log_line(f"{train_data.bad_files.count} images could not be used: {names}")
+    log_line(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"
     )
     if stop.signal:
-        say(f"stopped by signal {stop.signal} after step {done}; run again to go on")
+        log_line(f"stopped by signal {stop.signal} after step {done}; run again to go on")
         return 128 + stop.signal
     return 0
 
@@ -242,7 +242,7 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    settings.define_config_file("Recipe, e.g. configs/demo.py.")
+    define_config_file("Recipe, e.g. configs/demo.py.")
     flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(run, flags_parser=settings.parse_flags)
+    app.run(run, flags_parser=parse_flags)

@@ -2,20 +2,22 @@
 
     python train.py --config=configs/demo.py --workdir=runs/demo --config.data.root=DATA
 
-Reproduces no paper: the people are drawn by a program (`input_pipeline/generated.py`), at 128x96.
+Reproduces no paper: the people are drawn by a program (`input_pipeline/generated/`), at 128x96.
 The data are written to DATA first when they are not there yet. The people stand mostly upright and
 whole, and few minutes are fewer than a network can overfit in, so there is little augmentation;
 small batches give the time more steps, and the deconvolutions start from Kaiming's scale rather
-than the paper's 0.001, which costs the first hundreds of steps.
+than the paper's 0.001, which costs the first hundreds of steps. Another top-down network:
+demo.py:MODEL.
 """
 
 from configs import common
 
 
-def get_config():
+def get_config(model="hwl_mobilenetv3"):
     config = common.get_config()
+    config.model = model
     config.input_size = (128, 96)
-    config.model_options.deconv_init = "kaiming"
+    common.kaiming(config)
     config.sigma = 1.5
     config.batch_size = 16
     config.epochs = 4.5

@@ -3,7 +3,7 @@
     python train.py --config=configs/demo_bottomup.py --workdir=runs/demo_bottomup \
         --config.data.root=DATA
 
-Reproduces no paper: the crowds are drawn by a program (`input_pipeline/generated.py`), 1 to 3
+Reproduces no paper: the crowds are drawn by a program (`input_pipeline/generated/`), 1 to 3
 people a picture who partly hide each other (`--config.data.generated.overlap=0..1`), seen with
 their short side at 128 pixels. The data are written to DATA first when they are not there yet.
 Small batches give the time more steps, narrow Gaussians tell the joints of small people apart;
@@ -19,7 +19,6 @@ def get_config():
     config.input_size = (128, 128)
     config.sigma = 1.5
     config.batch_size = 8
-    config.eval.batch_size = 8
     config.epochs = 6.0
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b2 = 0.95

@@ -31,5 +31,6 @@ def get_config(variant=VARIANTS[0]):
     config = common.crops(dataset, size)
     config.model = f"simplebaseline_{backbone}"
     config.loss.name = "mse"
-    config.sigma = 3.0 if size == "384x288" else 2.0
+    if size == "384x288":
+        config.sigma = 3.0
     return config

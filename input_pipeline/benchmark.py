@@ -18,7 +18,8 @@ from absl import app, flags
 import input_pipeline
 from input_pipeline import dataset as datasets
 from input_pipeline import order
-from jaxpose import images, settings
+from jaxpose import images, tables
+from jaxpose.config.flags import define_config_file, parse_flags
 
 
 def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
@@ -64,7 +65,6 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, f
 
 def main(_: Any = None) -> None:
     config = _CONFIG.value
-    workers = f"graph, {config.data.workers} workers"
     print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
           f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
     try:
@@ -72,13 +72,12 @@ def main(_: Any = None) -> None:
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         sys.exit(2)
-    for stage, rate in rates.items():
-        name = workers if stage == "graph" else stage
-        print(f"{name:<20}{rate:>10,.0f} images/s")
+    names = {"graph": f"graph, {config.data.workers} workers"}
+    print(tables.text([(names.get(k, k), f"{rate:,.0f}", "images/s") for k, rate in rates.items()]))
 
 
 if __name__ == "__main__":
-    _CONFIG = settings.define_config_file("Recipe, a file of configs/.")
+    _CONFIG = define_config_file("Recipe, a file of configs/.")
     _STEPS = flags.DEFINE_integer("steps", 30, "Batches timed in the last stage.")
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=settings.parse_flags)
+    app.run(main, flags_parser=parse_flags)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from input_pipeline import source
-from jaxpose import annotations
+from jaxpose import annotations, tasks
 from jaxpose.choices import did_you_mean
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
@@ -25,8 +25,8 @@ def choice(value: str, key: str, known: tuple[str, ...]) -> str:
 def load(config: Any, split: str) -> annotations.Dataset:
     """The people of one split, "train" or "val".
 
-    With format "generated" the dataset is written first, unless it is there already; bottom-up
-    networks get crowds.
+    With format "generated" the dataset is written first, unless it is there already; one person
+    per image for crops, else crowds.
 
     Raises:
       ValueError: unknown format.
@@ -37,9 +37,8 @@ def load(config: Any, split: str) -> annotations.Dataset:
     if kind == "generated":
         from input_pipeline import generated
 
-        crowds = config.task != "topdown"
-        write = generated.ensure_crowds if crowds else generated.ensure
-        root = write(data.root, **data.generated)
+        writers = {"crop": generated.ensure, "image": generated.ensure_crowds}
+        root = writers[tasks.get(config.task).EXAMPLE](data.root, **data.generated)
         path, folder = root / f"{split}.json", root / "images"
     else:
         path = Path(data.root) / data[f"{split}_annotations"]

@@ -21,7 +21,8 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 from input_pipeline import source
-from jaxpose import annotations, images, settings
+from jaxpose import annotations, images
+from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"
 
@@ -112,7 +113,7 @@ def prepare_dataset(
 
 
 def prepare(config: Any) -> None:
-    """Prepares both splits of `config.data` (the settings are in configs/common.py)."""
+    """Prepares both splits of `config.data` (docs/settings.md)."""
     from input_pipeline import dataset as datasets
 
     for split in ("train", "val"):
@@ -156,6 +157,6 @@ def main(_: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    _CONFIG = settings.define_config_file("Recipe, a file of configs/.")
+    _CONFIG = define_config_file("Recipe, a file of configs/.")
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=settings.parse_flags)
+    app.run(main, flags_parser=parse_flags)

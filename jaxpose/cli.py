@@ -17,6 +17,7 @@ VERBS = {
     "export": ("jaxpose.export.command", "write a verified ONNX or PyTorch file"),
     "import": ("jaxpose.convert.command", "a public PyTorch checkpoint as a run folder"),
     "benchmark": ("jaxpose.benchmark", "latency of files, time of training steps"),
+    "settings": ("jaxpose.config.command", "settings with defaults and meanings, or of a recipe"),
     "data": ("jaxpose.datacheck", "check a dataset before training, draw a sample sheet"),
 }
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from jaxpose import tables
+
 DATA, RUN = "data", "run"
 
 
@@ -52,8 +54,7 @@ def main() -> int:
         "untrained": untrained, "trained": run / "report", "as ONNX": folder / "report-onnx"
     }.items()}  # fmt: skip
     print(f"\n{'=' * 78}\nHeld-out people, AP by pycocotools:")
-    for name, value in scores.items():
-        print(f"  {name:10} {value:.3f}")
+    print(tables.text([(f"  {name}", f"{value:.3f}") for name, value in scores.items()]))
     print(f"{minutes:.1f} minutes. Look at:")
     print(f"  pictures   {folder / 'overview.jpg'}, one by one in {pictures}/")
     print(f"  report     {run / 'report' / 'index.html'}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
 LEFT = (64, 145, 255)  # RGB
@@ -76,6 +77,26 @@ def draw_pose(
         colour = side_colour((skeleton.joints[k],))
         cv2.circle(canvas, centre, radius, colour, -1, cv2.LINE_AA, shift)
     return canvas
+
+
+def draw_poses(
+    image: np.ndarray, poses: Poses, skeleton: Skeleton, threshold: float = 0.2
+) -> np.ndarray:
+    """All people drawn on a copy of the image.
+
+    Args:
+      image: uint8 [H, W, 3], RGB.
+      poses: in pixels of `image`.
+      skeleton: of the poses.
+      threshold: lowest score of a keypoint that is drawn; missing keypoints never are.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    scores = np.where(poses.present, poses.scores, -np.inf)
+    for keypoints, of_keypoints in zip(poses.keypoints, scores, strict=True):
+        image = draw_pose(image, keypoints, of_keypoints, skeleton, threshold)
+    return image
 
 
 def contact_sheet(

@@ -16,22 +16,24 @@ import numpy as np
 PIXEL_STD = 200.0  # pixels in one unit of scale
 BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
 SIZE_STEP = 64  # sides of a whole picture's input are multiples of it, in pixels
-# By task, of what the sides of a network's input are multiples, in pixels: of the stride of its
-# smallest maps.
-INPUT_STEPS = {"topdown": 32, "associative_embedding": 32, "part_affinity": 8}
 
 # Channel statistics of ImageNet in RGB order, for pixel values 0..255.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
+def nearest_multiple(number: int, step: int) -> int:
+    """The positive multiple of `step` nearest to `number`; halfway between two, the larger."""
+    return max(step, (number + step // 2) // step * step)
+
+
 def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
-    """The size (H, W) nearest to `size` whose sides are multiples of `step`, at least one each.
+    """The size (H, W) whose sides are the multiples of `step` nearest to those of `size`.
 
     >>> nearest_size((250, 10), 32)
     (256, 32)
     """
-    height, width = (max(step, step * round(side / step)) for side in size)
+    height, width = (nearest_multiple(side, step) for side in size)
     return height, width
 
 

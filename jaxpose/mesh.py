@@ -1,8 +1,15 @@
-"""One mesh axis, `data`: parameters are on every device, the batch is split over them."""
+"""One mesh axis, `data`: parameters are on every device, the batch is split over them.
+
+The functions at the end bring what the devices of several hosts hold back to every host.
+"""
+
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxpose import jax_api
 
 AXIS = "data"
 SPLIT = PartitionSpec(AXIS)
@@ -33,3 +40,39 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
 def replicate(tree, mesh: Mesh):
     """Puts a tree of host arrays on every device of the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, EVERYWHERE))
+
+
+def gather(tree: Any) -> Any:
+    """Arrays split over all hosts, or each host's own arrays -> whole numpy arrays, everywhere."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+
+    def whole(x):
+        words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX would cut 64 bits to 32
+        return np.asarray(jax_api.process_allgather(words, tiled=True)).view(x.dtype)
+
+    return jax.tree.map(whole, tree)
+
+
+def gather_rows(rows: np.ndarray) -> np.ndarray:
+    """Each host's rows [n, ...], their number differing -> those of all hosts, host by host."""
+    if jax.process_count() == 1:
+        return rows
+    counts = gather(np.array([len(rows)]))
+    if not counts.any():
+        return rows
+    padding = [(0, counts.max() - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+    padded = gather(np.pad(rows, padding)).reshape(len(counts), -1, *rows.shape[1:])
+    return np.concatenate([part[:count] for part, count in zip(padded, counts, strict=True)])
+
+
+def local_rows(tree: Any) -> Any:
+    """Arrays split over the devices of all hosts -> numpy arrays of this host's rows, in order."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+
+    def rows(array: jax.Array) -> np.ndarray:
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+    return jax.tree.map(rows, tree)

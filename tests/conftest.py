@@ -71,3 +71,12 @@ def real_data() -> pathlib.Path:
     if not folder:
         pytest.skip("JAXPOSE_REAL_DATA is not set")
     return pathlib.Path(folder)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch):
+    """`models.register`; what it registers is forgotten after the test."""
+    from jaxpose.models import lookup
+
+    monkeypatch.setattr(lookup, "MODELS", dict(lookup.MODELS))
+    return lookup.register

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import geometry, models, ops, runs, skeletons
+from jaxpose import geometry, ops, runs, skeletons
 
 # Joints without sides, so that a picture can show which is which by colour, mirrored or not.
 DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
@@ -20,12 +20,14 @@ class _Light(nn.Module):
     @nn.compact
     def __call__(self, x):
         one = self.param("one", nn.initializers.ones, (1,))
-        self.variable("batch_stats", "unused", jnp.zeros, (1,))
         return (x * (geometry.STD / 255) + geometry.MEAN / 255) * one
 
 
 class Seer(nn.Module):
     """Bottom-up: the heatmaps are the colours, the tags grow from the top down."""
+
+    task = "associative_embedding"
+    input_size = (64, 64)
 
     num_keypoints: int = 3
     dtype: Any = jnp.float32
@@ -41,6 +43,9 @@ class Seer(nn.Module):
 
 class Looker(nn.Module):
     """Top-down: the heatmaps are the colours."""
+
+    task = "topdown"
+    input_size = (32, 128)
 
     num_keypoints: int = 3
     dtype: Any = jnp.float32
@@ -69,19 +74,14 @@ def two_people(size):
     return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
 
 
-def write_runs(patch, folder):
-    """Run folders of a `Looker` of 32x128 pixels and of a `Seer` of short side 64.
-
-    They stand in for HWL and LitePose-XS until `patch` (pytest's) undoes it.
-    """
+def write_runs(folder):
+    """Run folders of a `Looker` of 32x128 pixels and of a `Seer` of short side 64."""
     folders = []
-    for network, name, config, size in (
-        (Looker, "hwl_mobilenetv3", common.get_config(), (32, 128)),
-        (Seer, "litepose_xs", common.bottomup(), (64, 64)),
-    ):
-        patch.setitem(models._CONSTRUCTORS, name, network)
-        config.model, config.input_size = name, size
-        variables = network().init(jax.random.key(0), np.zeros((1, *size, 3), np.float32))
-        folders.append(folder / name)
+    for network, config in ((Looker, common.get_config()), (Seer, common.bottomup())):
+        config.model = f"tests.seeing:{network.__name__}"
+        config.input_size = network.input_size
+        images = np.zeros((1, *network.input_size, 3), np.float32)
+        variables = network().init(jax.random.key(0), images)
+        folders.append(folder / network.__name__)
         runs.write_run(folders[-1], config.to_dict(), DOTS, variables)
     return folders

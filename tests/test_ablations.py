@@ -13,8 +13,9 @@ import pytest
 from absl import flags
 
 from configs import wlitepose
-from jaxpose import settings
-from jaxpose.training import config as configuration
+from jaxpose import tasks
+from jaxpose.config import differences, flatten
+from jaxpose.config.flags import define_config_file
 
 FOLDER = pathlib.Path(wlitepose.__file__).parent
 TABLE = re.compile(r"^  ([IVX]+) +(.+?)\.$(?=\n  [IVX]|\n\S)", re.MULTILINE | re.DOTALL)
@@ -63,10 +64,10 @@ def run_line(row):
     values = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", argv + overrides)  # config_flags looks there
-        settings.define_config_file("Recipe.", values)
+        define_config_file("Recipe.", values)
         values(argv + overrides)
-    configuration.validate(values.config, devices=2)
-    return values.config, configuration.create_model(values.config, 14)
+    tasks.validate(values.config, devices=2)
+    return values.config, tasks.create_model(values.config, 14)
 
 
 def literal(text):
@@ -97,12 +98,12 @@ def test_all_rows_are_there():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.table} {row.overrides}")
 def test_a_row_has_all_that_it_names_and_another_network_or_loss(row):
     config, model = run_line(row)
-    flat = settings.flatten(config)
+    flat = flatten(config)
     flat |= {f"model_options.{key}": value for key, value in flat["model_options"].items()}
     assert {key: flat[key] for key in row.overrides} == {
         key: literal(value) for key, value in row.overrides.items()
     }
-    assert configuration.differences(ours()[0], config)
+    assert differences(ours()[0], config)
     changed = row.recipe != OURS.recipe or any("model_options" in key for key in row.overrides)
     assert (parameters(model) != ours()[1]) == changed
 

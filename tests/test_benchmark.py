@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxpose import benchmark, export, layers, models, runs, skeletons, summary
-from jaxpose.benchmark import latency, report, scenes, training
-from jaxpose.benchmark.task import model_task, task_of
+from jaxpose import benchmark, export, layers, runs, skeletons, summary, tasks
+from jaxpose.benchmark import latency, report, training
+from jaxpose.benchmark.workload import make_workload, model_workload
 from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose.config import default_config
 from jaxpose.export import source
-from jaxpose.training import config as configuration
+from jaxpose.tasks.whole_images import scenes
 from tests import tiny_runs
 from tests.export.networks import initialized
 
@@ -42,9 +43,10 @@ def parsed(*words):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    """Benchmarks of `hwl_mobilenetv3` take the tiny network instead."""
-    monkeypatch.setattr(models, "create_model", lambda name, joints=17: Tiny(joints))
+def tiny(register):
+    """Benchmarks of `hwl_mobilenetv3` and `simplebaseline_resnet50` take the tiny network."""
+    for name in ("hwl_mobilenetv3", "simplebaseline_resnet50"):
+        register(name, Tiny, "topdown", (256, 192), replace=True)
 
 
 def test_turns_are_taken_and_counted():
@@ -64,10 +66,9 @@ def test_statistics():
     )
 
 
-def test_table_aligns_and_marks_what_is_missing():
-    lines = report.table([{"a": 1.234, "b": None}, {"a": "long text"}], ["a", "b"]).splitlines()
-    assert lines[1].split() == ["1.23", "-"]
-    assert len({line.rstrip().rfind(line.split()[-1]) for line in lines}) == 1
+def test_cells_mark_what_is_missing():
+    rows = [{"a": 1.234, "b_ms": None}, {"a": "long text"}]
+    assert report.cells(rows, ["a", "b_ms"]) == [["a", "b"], ["1.23", "-"], ["long text", "-"]]
 
 
 def test_host():
@@ -88,7 +89,7 @@ def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
     result = json.loads(path.read_text())
     rows = result["rows"]
     assert [row["runtime"].split()[0] for row in rows[:3]] == ["jax", "onnxruntime", "torch"]
-    assert [row["model"] for row in rows[3:]] == ["crop + normalise", "decode"]
+    assert [row["model"] for row in rows[3:]] == ["crop + normalize", "decode"]
     wanted = set(latency.COLUMNS)
     for row in rows:
         assert wanted <= set(row)
@@ -101,7 +102,8 @@ def test_latency_of_files(tmp_path):
     pytest.importorskip("torch")
     model = Tiny()
     variables = model.init(jax.random.key(0), np.zeros((1, *SIZE, 3), np.float32))
-    metadata = export.describe("tiny", skeletons.COCO, SIZE)
+    config = default_config(tasks.topdown.SETTINGS, task="topdown")
+    metadata = export.describe("tiny", tasks.topdown, config, skeletons.COCO, SIZE)
     export.to_onnx(model, variables, SIZE, tmp_path / "a.onnx", metadata=metadata)
     module = export.to_torch(model, variables, SIZE)
     export.save_torch(module, SIZE, tmp_path / "a.pt2", metadata=metadata)
@@ -131,14 +133,14 @@ def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
 
 def test_several_steps_give_the_losses_of_torch(tiny):
     pytest.importorskip("torch")
-    task = task_of("hwl_mobilenetv3", SIZE, 4)
-    left, right = losses_of(task, steps=5)
+    left, right = losses_of(make_workload("hwl_mobilenetv3", SIZE, 4), steps=5)
     np.testing.assert_allclose(left, right, rtol=2e-3)
 
 
-def losses_of(task, steps):
+def losses_of(workload, steps):
     """Losses of the first steps, ours and torch's."""
-    ours, theirs = training.jax_step(task, "auto", cached=False), training.torch_step(task)
+    ours = training.jax_step(workload, "auto", cached=False)
+    theirs = training.torch_step(workload)
     calls = [contestant.call for contestant in (ours, theirs)]
     first = [contestant.facts["first_loss"] for contestant in (ours, theirs)]
     return [
@@ -150,21 +152,25 @@ def losses_of(task, steps):
 
 
 @pytest.fixture
-def crowds(monkeypatch):
-    """Benchmarks of `litepose_xs` take a network of four layers instead."""
-    tiny_runs.shrink(monkeypatch)
+def crowds(register):
+    """Benchmarks of `litepose_xs` and `lightweight_openpose` take networks of few layers."""
+    for name, network in (
+        ("litepose_xs", tiny_runs.TinyPose),
+        ("lightweight_openpose", tiny_runs.TinyFields),
+    ):
+        register(name, network, network.task, network.input_size, replace=True)
 
 
 @pytest.mark.parametrize("loss", ["mse", "soft_boundary"])
 def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     pytest.importorskip("torch")
     config = tiny_runs.crowd_config(tmp_path, **{"loss.name": loss, "loss.push": 0.1})
-    model = configuration.create_model(config, 14)
+    model = tasks.create_model(config, 14)
     variables = initialized(model, (64, 64))
     runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, variables)
-    task = task_of(str(tmp_path / "run"), SIZE, 3)
-    assert task.batch["keypoints"].shape == (3, 30, 14, 3) and task.loss.startswith(loss)
-    left, right = losses_of(task, steps=3)
+    workload = make_workload(str(tmp_path / "run"), SIZE, 3)
+    assert workload.batch["keypoints"].shape == (3, 30, 14, 3) and workload.loss.startswith(loss)
+    left, right = losses_of(workload, steps=3)
     np.testing.assert_allclose(left, right, rtol=1e-3)
 
 
@@ -175,16 +181,16 @@ def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
         "input_size": SIZE,
         "dtype": "float32", "ops": "auto", "batch_norm": "device", "sigma": 2.0,
     }  # fmt: skip
-    model = configuration.create_model(ConfigDict(config), 14)
+    model = tasks.create_model(ConfigDict(config), 14)
     runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
-    assert task_of(str(tmp_path / "run"), None, 2).loss.startswith("mse")
+    assert make_workload(str(tmp_path / "run"), None, 2).loss.startswith("mse")
 
 
 def test_steps_with_fields_give_the_losses_of_torch(crowds):
     pytest.importorskip("torch")
-    task = task_of("lightweight_openpose", SIZE, 3)
-    assert task.model.num_keypoints == 18 and "heatmaps and fields" in task.loss
-    left, right = losses_of(task, steps=3)
+    workload = make_workload("lightweight_openpose", SIZE, 3)
+    assert workload.model.num_keypoints == 18 and "heatmaps and fields" in workload.loss
+    left, right = losses_of(workload, steps=3)
     np.testing.assert_allclose(left, right, rtol=1e-3)
 
 
@@ -195,17 +201,17 @@ def test_latency_of_a_bottomup_model(crowds, model, capsys):
     words = f"latency {model} --size 64x32 --threads 1 --warmup 0 --runs 1 --seconds 0"
     assert benchmark.run(parsed(*words.split(), "--include-prepost")) == 0
     printed = capsys.readouterr().out
-    assert "picture + normalise" in printed and "10 people" in printed
+    assert "image + normalize" in printed and "10 people" in printed
 
 
 @pytest.mark.parametrize("people", [0, 1, 10, 30])
 def test_everybody_drawn_is_found(people):
     size = (192, 256)
     scene = scenes.draw(people, size, missing=0.1, seed=people)
-    found = scenes.find(scene, Grouping(refine=False))
-    assert len(found) == people
+    located = scenes.find(scene, Grouping(refine=False))
+    assert len(located) == people
     there = scene.joints[..., 2] > 0
-    for person in found:  # every joint stands where one person has it
+    for person in located:  # every joint stands where one person has it
         seen = person[:, 2] > 0
         apart = np.linalg.norm(scene.joints[..., :2] - person[None, :, :2], axis=-1)
         assert (np.where(there & seen, apart, 0).max(1).min() <= 3) and seen.any()
@@ -244,7 +250,7 @@ def test_networks_side_by_side(tiny, tmp_path, capsys):
 
 def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
     config = tiny_runs.crowd_config(tmp_path)
-    model = configuration.create_model(config, 14)
+    model = tasks.create_model(config, 14)
     # The name of a model is that model, whatever folder there is beside.
     for name in ("litepose", "litepose_xs"):
         runs.write_run(tmp_path / name, config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
@@ -252,8 +258,8 @@ def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'litepose' is unknown; did you mean 'litepose_") as error:
         benchmark.run(parsed("networks", "litepose_xs", "litepose"))
     assert "\n" not in str(error.value)
-    assert model_task("litepose_xs", SIZE, 2).model.num_keypoints == 17
-    assert task_of("litepose_xs", SIZE, 2).model.num_keypoints == 14
+    assert model_workload("litepose_xs", SIZE, 2).model.num_keypoints == 17
+    assert make_workload("litepose_xs", SIZE, 2).model.num_keypoints == 14
 
 
 @pytest.mark.parametrize(
@@ -280,7 +286,7 @@ def test_bad_arguments_are_one_line(words, message):
 
 
 def test_top_down_networks_have_nothing_to_group(tiny):
-    with pytest.raises(ValueError, match="nothing to group"):
+    with pytest.raises(ValueError, match="no tags .Top-down."):
         benchmark.run(parsed("grouping", "hwl_mobilenetv3", "--size", "32x32"))
 
 

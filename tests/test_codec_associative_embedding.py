@@ -21,8 +21,8 @@ def _encode_numpy(keypoints, size, sigma, max_people):
     reach = int(3 * sigma + 1)
     for n in range(people):
         for k in range(joints):
-            x, y, labelled = keypoints[n][k]
-            if not labelled > 0:
+            x, y, labeled = keypoints[n][k]
+            if not labeled > 0:
                 continue
             px, py = int(x), int(y)
             if not (0 <= px < width and 0 <= py < height):
@@ -101,7 +101,7 @@ def test_encode_batch_mirrors_at_the_resolution_of_the_maps():
             np.testing.assert_allclose(maps[i], expected, atol=2e-7)
 
 
-def test_unlabelled_joints_may_hold_anything_and_targets_carry_no_gradient():
+def test_unlabeled_keypoints_may_hold_anything_and_targets_carry_no_gradient():
     keypoints = np.full((1, 2, 3, 3), np.nan, np.float32)
     keypoints[..., 2] = 0
     keypoints[0, 1, 2] = 9, 5, 1
@@ -176,9 +176,9 @@ def test_aggregate_as_worded(flip):
         heat, tag = one_pass(low[i], high[i])
         tag = [tag]
         if flip:
-            turned, turned_tag = one_pass(low_mirrored[i], high_mirrored[i])
-            heat = (heat + turned[:, ::-1][..., order]) / 2
-            tag.append(turned_tag[:, ::-1][..., order])
+            flipped, flipped_tag = one_pass(low_mirrored[i], high_mirrored[i])
+            heat = (heat + flipped[:, ::-1][..., order]) / 2
+            tag.append(flipped_tag[:, ::-1][..., order])
         np.testing.assert_allclose(heatmaps[i], _resize_numpy(heat, size), atol=2e-6)
         for t in range(1 + flip):
             np.testing.assert_allclose(tags[i, ..., t], _resize_numpy(tag[t], size), atol=2e-6)

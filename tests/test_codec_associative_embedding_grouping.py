@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from jaxpose.benchmark import scenes
 from jaxpose.codecs import associative_embedding as ae
 from jaxpose.codecs.associative_embedding import grouping, refinement
 from jaxpose.skeletons import COCO
+from jaxpose.tasks.whole_images import scenes
 
 ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
-def _golden_maps(joints):
+def _golden_maps(keypoints):
     """Three people and a spurious blob, from a written recipe."""
     y, x = np.mgrid[:64, :96].astype(np.float32)
-    heat = np.zeros((64, 96, joints), np.float32)
-    tags = np.zeros((64, 96, joints, 2), np.float32)
+    heat = np.zeros((64, 96, keypoints), np.float32)
+    tags = np.zeros((64, 96, keypoints, 2), np.float32)
     tags[..., 0], tags[..., 1] = (x * 0.001)[:, :, None], (y * 0.001)[:, :, None]
 
     def blob(k, cx, cy, peak, tag):
@@ -28,7 +28,7 @@ def _golden_maps(joints):
         tags[..., k, :][gaussian > 0.02] = tag
 
     for n in range(3):
-        for k in range(joints):
+        for k in range(keypoints):
             if (3 * k + n) % 7 != 0:
                 cx, cy = 10.13 + 28 * n + 4 * (k % 4) + 0.03 * k, 6.07 + 3.1 * k + 0.2 * n
                 tag = 2 * (n - 1) + 0.01 * k, 2 * (n - 1) - 0.02 * k
@@ -49,39 +49,43 @@ def test_golden(golden):
 
 def _decode_numpy(heat, tags, max_people, detection, near, window, adjust, refine):
     """The reference's procedure, step by step as it is worded, with its kinds of containers."""
-    height, width, joints = heat.shape
+    height, width, keypoints = heat.shape
     reach = window // 2
     padded = np.pad(heat, ((reach, reach), (reach, reach), (0, 0)), constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (window, window), axis=(0, 1))
     peaks = np.where(heat == windows.max((-2, -1)), heat, 0)
 
     people, tag_lists = {}, {}  # key -> [K, 3 + T], key -> tags
-    for j in ORDER[:joints] if joints >= 13 else range(joints):
+    for j in ORDER[:keypoints] if keypoints >= 13 else range(keypoints):
         flat = peaks[..., j].ravel()
         top = np.argsort(-flat, kind="stable")[:max_people]
         top = [i for i in top if float(flat[i]) > detection]
         if not top:
             continue
-        found = [np.array([i % width, i // width, flat[i], *tags[i // width, i % width, j]])
+        candidates = [np.array([i % width, i // width, flat[i], *tags[i // width, i % width, j]])
                  for i in top]  # fmt: skip
         own_tags = [tags[i // width, i % width, j] for i in top]
         keys = list(people)[:max_people]
         assigned = {}
         if keys:
             means = np.array([np.mean(tag_lists[key], axis=0) for key in keys])
-            distance = np.array([[np.linalg.norm(f[3:] - mean) for mean in means] for f in found])
-            cost = np.round(distance) * 100 - np.array([[f[2]] for f in found])
-            if len(found) > len(keys):
-                more = np.full((len(found), len(found) - len(keys)), 1e10)
+            distance = np.array(
+                [[np.linalg.norm(f[3:] - mean) for mean in means] for f in candidates]
+            )
+            cost = np.round(distance) * 100 - np.array([[f[2]] for f in candidates])
+            if len(candidates) > len(keys):
+                more = np.full((len(candidates), len(candidates) - len(keys)), 1e10)
                 cost = np.concatenate([cost, more], axis=1)
             assigned = dict(zip(*linear_sum_assignment(cost), strict=True))
-        for a, (joint, tag) in enumerate(zip(found, own_tags, strict=True)):
+        for a, (keypoint, tag) in enumerate(zip(candidates, own_tags, strict=True)):
             g = assigned.get(a, len(keys))
             if g < len(keys) and distance[a, g] < near:
-                people[keys[g]][j] = joint
+                people[keys[g]][j] = keypoint
                 tag_lists[keys[g]].append(tag)
             else:
-                people.setdefault(float(tag[0]), np.zeros((joints, 3 + tags.shape[-1])))[j] = joint
+                people.setdefault(float(tag[0]), np.zeros((keypoints, 3 + tags.shape[-1])))[j] = (
+                    keypoint
+                )
                 tag_lists[float(tag[0])] = [tag]
 
     def shifted(x, y, j):
@@ -107,7 +111,7 @@ def _decode_numpy(heat, tags, max_people, detection, near, window, adjust, refin
                 if heat[y, x, j] > 0:
                     out[j] = *shifted(x, y, j), heat[y, x, j]
         result.append(out)
-    return np.array(result).reshape(-1, joints, 3), np.array(scores, np.float32)
+    return np.array(result).reshape(-1, keypoints, 3), np.array(scores, np.float32)
 
 
 def _assert_same(heat, tags, options):
@@ -123,26 +127,26 @@ def _assert_same(heat, tags, options):
 # tags (ties, equal keys), a background of exactly 0, maps of pure noise, sides that no square
 # divides, fewer candidates than peaks.
 SCENES = {
-    "smooth": dict(size=(48, 64), joints=17, components=2, people=(0, 6)),
-    "crowded": dict(size=(48, 64), joints=14, components=2, people=(25, 40), steps=(0, 16)),
-    "one tag": dict(size=(37, 50), joints=13, components=1, people=(1, 8), steps=(32, 0)),
-    "steps": dict(size=(37, 50), joints=5, components=2, people=(3, 9), steps=(8, 2), noise=0),
-    "clean": dict(size=(37, 50), joints=5, components=1, people=(2, 7), noise=0, cut=True),
-    "noise": dict(size=(37, 50), joints=5, components=2, people=(0, 2), noise=0.4),
-    "few": dict(size=(48, 64), joints=5, components=2, people=(5, 12), max_people=4),
+    "smooth": dict(size=(48, 64), keypoints=17, components=2, people=(0, 6)),
+    "crowded": dict(size=(48, 64), keypoints=14, components=2, people=(25, 40), steps=(0, 16)),
+    "one tag": dict(size=(37, 50), keypoints=13, components=1, people=(1, 8), steps=(32, 0)),
+    "steps": dict(size=(37, 50), keypoints=5, components=2, people=(3, 9), steps=(8, 2), noise=0),
+    "clean": dict(size=(37, 50), keypoints=5, components=1, people=(2, 7), noise=0, cut=True),
+    "noise": dict(size=(37, 50), keypoints=5, components=2, people=(0, 2), noise=0.4),
+    "few": dict(size=(48, 64), keypoints=5, components=2, people=(5, 12), max_people=4),
 }
 
 
-def _scene(random, size, joints, components, people, steps=(0, 0), noise=0.01, cut=False):
+def _scene(random, size, keypoints, components, people, steps=(0, 0), noise=0.01, cut=False):
     """Gaussians of random sizes with noisy tags; `steps`: heat and tags in that many steps a 1."""
     y, x = np.mgrid[: size[0], : size[1]]
-    heat = noise * random.standard_normal((*size, joints))
-    tags = 0.3 * random.standard_normal((*size, joints, components))
+    heat = noise * random.standard_normal((*size, keypoints))
+    tags = 0.3 * random.standard_normal((*size, keypoints, components))
     if noise == 0:
         tags[:] = 0
     for _ in range(random.integers(*people)):
         person, center = 2.5 * random.standard_normal(components), random.uniform((0, 0), size)
-        for k in np.flatnonzero(random.random(joints) < 0.75):
+        for k in np.flatnonzero(random.random(keypoints) < 0.75):
             cy, cx = center + random.normal(0, 8, 2)
             squared = ((x - cx) ** 2 + (y - cy) ** 2) / random.uniform(1.5, 3) ** 2
             blob = random.uniform(0.05, 1) * np.exp(-squared / 2) * (squared < 9 if cut else 1)
@@ -174,15 +178,15 @@ def test_twin_with_other_options():
             _assert_same(heat, tags, options)
 
 
-def _maps(joints, components=1, size=(16, 24), background=0.0):
+def _maps(keypoints, components=1, size=(16, 24), background=0.0):
     return (
-        np.full((*size, joints), background, np.float32),
-        np.zeros((*size, joints, components), np.float32),
+        np.full((*size, keypoints), background, np.float32),
+        np.zeros((*size, keypoints, components), np.float32),
     )
 
 
-def _put(maps, joint, x, y, heat, tag):
-    maps[0][y, x, joint], maps[1][y, x, joint] = heat, tag
+def _put(maps, keypoint, x, y, heat, tag):
+    maps[0][y, x, keypoint], maps[1][y, x, keypoint] = heat, tag
 
 
 def test_nobody():
@@ -203,7 +207,7 @@ def test_detection_threshold_is_strict_in_double_precision():
     assert len(ae.decode(*maps, refine=False)[1]) == 2
 
 
-def test_equal_neighbours_are_two_candidates_and_ties_move_back():
+def test_equal_neighbors_are_two_candidates_and_ties_move_back():
     maps = _maps(1)
     _put(maps, 0, 8, 5, 0.5, 1)
     _put(maps, 0, 9, 5, 0.5, 4)
@@ -215,7 +219,7 @@ def test_equal_neighbours_are_two_candidates_and_ties_move_back():
     np.testing.assert_array_equal(raw[:, 0, :2], [(8, 5), (9, 5)])
 
 
-def test_neighbours_are_clamped_to_the_border():
+def test_neighbors_are_clamped_to_the_border():
     maps = _maps(1)
     _put(maps, 0, 0, 15, 0.5, 1)
     _put(maps, 0, 1, 15, 0.3, 1)
@@ -271,9 +275,9 @@ def test_higher_candidates_are_matched_first_at_equal_rounded_distance():
 
 def test_more_groups_than_max_people_come_out_but_only_the_first_are_matched():
     maps = _maps(3, size=(16, 64))
-    for joint in range(2):
+    for k in range(2):
         for n in range(2):
-            _put(maps, joint, 5 + 12 * n + 24 * joint, 8, 0.9 - 0.1 * n, 10 * (2 * joint + n))
+            _put(maps, k, 5 + 12 * n + 24 * k, 8, 0.9 - 0.1 * n, 10 * (2 * k + n))
     for n in range(2):  # near groups 3 and 4, which are beyond max_people
         _put(maps, 2, 50 + 8 * n, 8, 0.5, 20 + 10 * n + 0.2)
     keypoints, scores = ae.decode(*maps, max_people=2, refine=False)
@@ -317,11 +321,11 @@ def test_filling_in_takes_the_first_of_equal_pixels():
 def test_maps_that_are_not_finite_are_refused():
     maps = _maps(2)
     _put(maps, 0, 3, 3, 0.8, np.nan)
-    with pytest.raises(ValueError, match="tags of joint 0 are not finite"):
+    with pytest.raises(ValueError, match="tags of keypoint 0 are not finite"):
         ae.decode(*maps)
     _put(maps, 0, 3, 3, 0.8, 0)
     _put(maps, 1, 3, 3, np.nan, 0)
-    with pytest.raises(ValueError, match="maps of joint 1 are not finite"):
+    with pytest.raises(ValueError, match="maps of keypoint 1 are not finite"):
         ae.decode(*maps)
 
 
@@ -331,20 +335,20 @@ def test_options_are_checked():
             ae.Grouping(**wrong)
 
 
-def test_joint_order_of_other_skeletons():
-    assert grouping.joint_order(17) == list(ORDER)
-    assert grouping.joint_order(14) == list(ORDER[:14])
-    for joints in (1, 5, 12, 16, 20):
-        assert sorted(grouping.joint_order(joints)) == list(range(joints))
+def test_keypoint_order_of_other_skeletons():
+    assert grouping.keypoint_order(17) == list(ORDER)
+    assert grouping.keypoint_order(14) == list(ORDER[:14])
+    for count in (1, 5, 12, 16, 20):
+        assert sorted(grouping.keypoint_order(count)) == list(range(count))
 
 
 def test_bounds_hold():
     random = np.random.default_rng(8)
     heat, tags = random.random((1, 37, 50, 3)), random.standard_normal((1, 37, 50, 3, 2))
     candidates = jax.jit(ae.candidates, static_argnums=2)
-    found = candidates(heat, tags, ae.Grouping())
+    peaks = candidates(heat, tags, ae.Grouping())
     assert candidates(heat, tags, ae.Grouping(refine=False)).bounds == ()
-    for side, bounds in zip((16, 8, 4), found.bounds, strict=True):
+    for side, bounds in zip((16, 8, 4), peaks.bounds, strict=True):
         assert bounds.heat.shape == (1, -(-37 // side), -(-50 // side), 3)
         for i, j in np.ndindex(bounds.heat.shape[1:3]):
             square = np.s_[0, i * side : (i + 1) * side, j * side : (j + 1) * side]
@@ -354,7 +358,7 @@ def test_bounds_hold():
             np.testing.assert_array_equal(bounds.tag_high[0, i, j], inside[1].max((0, 1)))
 
 
-def test_a_batch_of_network_outputs_is_grouped_picture_by_picture():
+def test_a_batch_of_network_outputs_is_grouped_image_by_image():
     """Ten people through aggregation, candidates and grouping; filled in as by reading all."""
     size, options = (128, 192), ae.Grouping()
     scene = scenes.draw(10, size, missing=0.3)
@@ -368,10 +372,10 @@ def test_a_batch_of_network_outputs_is_grouped_picture_by_picture():
         return [np.concatenate([np.zeros_like(maps), maps]) for maps in outputs]
 
     batch = map(after_an_empty_one, (scene.outputs, scene.mirrored))
-    found, heatmaps, tags = jax.device_get(on_device(*batch))
-    first = jax.tree.map(lambda array: array[0], found)
+    peaks, heatmaps, tags = jax.device_get(on_device(*batch))
+    first = jax.tree.map(lambda array: array[0], peaks)
     assert len(ae.group(first, heatmaps[0], tags[0], options)[1]) == 0
-    second = jax.tree.map(lambda array: array[1], found)
+    second = jax.tree.map(lambda array: array[1], peaks)
     keypoints, scores = ae.group(second, heatmaps[1], tags[1], options)
     assert (scores > 0.2).sum() == 10
     expected, expected_scores = _decode_numpy(heatmaps[1], tags[1], 30, 0.1, 1.0, 5, True, True)

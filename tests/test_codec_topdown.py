@@ -67,7 +67,7 @@ def test_encode_twin_on_random_people(sigma):
 
 
 def test_encode_borders_and_truncation_toward_zero():
-    # sigma 2: radius 6, so the last centres that reach a 24 x 32 map are 29 / 37 and -7.
+    # sigma 2: radius 6, so the last centers that reach a 24 x 32 map are 29 / 37 and -7.
     cases = {
         (4 * 29, 40): 1, (4 * 30, 40): 0, (40, 4 * 37): 1, (40, 4 * 38): 0,
         (-4 * 7, 40): 1, (-4 * 7 - 2, 40): 1, (-4 * 8 - 2, 40): 0, (40, -4 * 8 - 2): 0,
@@ -93,7 +93,7 @@ def test_encode_peak_is_one_and_outside_the_square_is_zero():
     assert maps[15 - 6, 12 - 6] > 0 and maps[15 - 7, 12] == 0
 
 
-def test_encode_ignores_the_coordinates_of_unlabelled_joints():
+def test_encode_ignores_the_coordinates_of_unlabeled_keypoints():
     maps, weights = topdown.encode([[np.nan, 3.0], [40, 40]], [0, 0], INPUT, MAP, 2)
     assert not np.asarray(maps).any() and not np.asarray(weights).any()
 
@@ -134,7 +134,7 @@ def _decode_numpy(maps, center, scale):
 
 def test_decode_twin_on_noise():
     random = np.random.default_rng(3)
-    # Coarse values, so that equal maxima and equal neighbours occur; some maps all <= 0.
+    # Coarse values, so that equal maxima and equal neighbors occur; some maps all <= 0.
     maps = random.integers(-4, 5, (6, 7, 5, 40)).astype(np.float32)
     maps[:, :, :, ::7] = -np.abs(maps[:, :, :, ::7])
     center, scale = random.uniform(50, 300, (6, 2)), random.uniform(0.3, 3, (6, 2))
@@ -145,7 +145,7 @@ def test_decode_twin_on_noise():
 
 
 def _grid(maps):
-    """Decode with a crop that leaves points on the map's own grid."""
+    """Decode with a crop that leaves points on the heatmap's own grid."""
     height, width = maps.shape[1:3]
     center = np.array([[width / 2, height / 2]] * len(maps))
     scale = np.array([[width / 200, height / 200]] * len(maps))
@@ -174,7 +174,7 @@ def test_quarter_offset_needs_both_axes_inside(position, moved):
     assert scores[0, 0] == 1
 
 
-def test_quarter_offset_between_equal_neighbours_is_zero():
+def test_quarter_offset_between_equal_neighbors_is_zero():
     maps = np.zeros((1, 10, 8, 1), np.float32)
     maps[0, 4, 3] = 1
     np.testing.assert_allclose(_grid(maps)[0][0, 0], (3, 4), atol=1e-6)
@@ -237,7 +237,7 @@ def _mirrored(keypoints):
 
 
 def test_shift_makes_the_mirrored_target_equal_the_direct_one():
-    """A network that answers with the exact target, on a picture and on its mirror image: with the
+    """A network that answers with the exact target, on a image and on its mirror image: with the
     shift both answers are equal for every integer pixel (column 0 is a copy and not compared)."""
     for x in range(INPUT[1]):
         keypoints = np.stack([np.full(17, x), np.linspace(0, INPUT[0] - 1, 17)], -1)
@@ -324,9 +324,9 @@ def test_dark_twin(kernel):
 def test_dark_smooths_as_the_targets_are_wide(sigma, kernel):
     maps = np.random.default_rng(5).uniform(size=(1, 24, 20, 3)).astype(np.float32)
     box = np.float32([[40, 48]]), np.float32([[0.4, 0.48]])
-    found = topdown.decoder("dark", sigma)(maps, *box)
+    actual = topdown.decoder("dark", sigma)(maps, *box)
     jax.tree.map(
-        np.testing.assert_array_equal, found, topdown.decode_dark(maps, *box, kernel=kernel)
+        np.testing.assert_array_equal, actual, topdown.decode_dark(maps, *box, kernel=kernel)
     )
     assert topdown.decoder("quarter", sigma) is topdown.decode
 

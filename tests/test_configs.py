@@ -9,9 +9,8 @@ import re
 import pytest
 
 from configs import common
-from jaxpose import models
-from jaxpose.training import config as configuration
-from jaxpose.training import rules
+from jaxpose import models, tasks
+from jaxpose.config import differences
 
 FOLDER = pathlib.Path(common.__file__).parent
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("common", "__init__"))
@@ -36,7 +35,7 @@ LOADED = [load(*case) for case in CASES]
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_valid_and_documented(name):
     config = load(name)
-    configuration.validate(config, devices=1)
+    tasks.validate(config, devices=1)
     text = importlib.import_module(f"configs.{name}").__doc__
     default = f":{variants(name)[0]}" if variants(name) else ""
     assert f"python train.py --config=configs/{name}.py{default} " in text and "--workdir=" in text
@@ -52,8 +51,8 @@ def test_every_network_learns_from_a_folder_of_ones_own(task, kind):
         if models.info(name).task == task:
             for recipe in (f"custom_{kind}", f"check_{kind}"):
                 config = load(recipe, name)
-                configuration.validate(config, devices=1)
-                configuration.create_model(config, 14)  # takes the options
+                tasks.validate(config, devices=1)
+                tasks.create_model(config, 14)  # takes the options
                 assert config.model == name
 
 
@@ -64,7 +63,7 @@ LOSSES = {"hwl": "heatmap_weighting", "wlitepose": "soft_boundary"}  # the rest 
 @pytest.mark.parametrize("name,variant", VARIANTS)
 def test_variant_is_what_it_says(name, variant):
     config = load(name, variant)
-    configuration.validate(config, devices=8)
+    tasks.validate(config, devices=8)
     published = models.info(config.model).published
     sizes = re.findall(r"\d+x\d+", variant)
     assert (
@@ -102,7 +101,7 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
         load(name, ",".join(filter(None, (variants(name)[0], LAST.get(name), "more"))))
 
 
-TRAINED = [name for name in models.list_models() if models.info(name).task in rules.TASKS]
+TRAINED = [name for name in models.list_models() if models.info(name).task in tasks.TASKS]
 
 
 @pytest.mark.parametrize("model", TRAINED)
@@ -170,10 +169,10 @@ def test_bottom_up_recipe(name, variant):
 def test_crowdpose_takes_the_recipe_of_coco(name):
     for variant in variants(name):
         config, usual = load(name, f"{variant},crowdpose"), load(name, variant)
-        configuration.validate(config, devices=8)
+        tasks.validate(config, devices=8)
         assert str(load(name, f"{variant},coco")) == str(usual)
         assert config.data.format == config.eval.metric == "crowdpose"
-        different = {line.split(":")[0] for line in configuration.differences(usual, config)}
+        different = {line.split(":")[0] for line in differences(usual, config)}
         assert {key.split(".")[0] for key in different - {"eval.metric"}} == {"data"}
 
 
@@ -181,7 +180,7 @@ def test_lightweight_openpose_recipe():
     config = load("lightweight_openpose")
     assert config.model == "lightweight_openpose" and config.input_size == (368, 368)
     assert config.data.format == config.eval.metric == "coco"
-    configuration.validate(config, devices=8)
+    tasks.validate(config, devices=8)
 
 
 def _value(text):
@@ -208,7 +207,7 @@ OVERRIDES = {
 @pytest.mark.parametrize("name,count", OVERRIDES.items())
 def test_overrides_that_a_recipe_names_make_other_networks(name, count):
     text = importlib.import_module(f"configs.{name}").__doc__
-    found = {str(configuration.create_model(load(name), 17))}
+    found = {str(tasks.create_model(load(name), 17))}
     one = r'--config\.model_options\.(\w+)=("[^"]+"|[\w.|]*\w)'
     for line in re.finditer(f"{one}(?: {one})?", text):  # one override, or two that go together
         keys, values = line.groups()[::2], line.groups()[1::2]
@@ -216,7 +215,7 @@ def test_overrides_that_a_recipe_names_make_other_networks(name, count):
         for chosen in itertools.product(*choices):
             config = load(name)
             config.model_options.update(dict(zip(keys, map(_value, chosen), strict=False)))
-            found.add(str(configuration.create_model(config, 17)))
+            found.add(str(tasks.create_model(config, 17)))
     assert len(found) == count + 1
 
 
@@ -280,27 +279,3 @@ def test_check_scores_what_it_trains_on(name):
     config.data.train_images = "pictures"
     assert config.data.val_annotations == "mine.json" and config.data.val_images == "pictures"
     assert config.eval.flip == (config.augment.flip > 0)
-
-
-@pytest.mark.parametrize("base", [common.get_config, common.bottomup, common.part_affinity])
-def test_unknown_keys_are_refused_and_model_options_are_open(base):
-    config = base()
-    with pytest.raises(AttributeError, match="batch_size"):
-        config.batch_sise = 3
-    with pytest.raises(AttributeError, match="flip"):
-        config.eval.flp = True
-    with pytest.raises(TypeError):
-        config.epochs = "many"
-    config.model_options.attention = "se"
-
-
-def test_every_key_has_its_line_of_explanation():
-    text = (FOLDER / "common.py").read_text()
-    functions = re.split(r"^def ", text, flags=re.MULTILINE)
-    body = "".join(f.split("with config.unlocked")[-1] for f in functions
-                   if f.startswith(("get_config", "bottomup", "part_affinity")))  # fmt: skip
-    plain = {"train_annotations", "val_annotations", "generated.seed"}  # the name says it
-    pattern = re.compile(r"^ +config\.(?:data\.)?([\w.]+) = (.*)$", re.MULTILINE)
-    assert len(pattern.findall(body)) > 90
-    for key, comment in pattern.findall(body):
-        assert "#" in comment or "ConfigDict()" in comment or key in plain | {"val_images"}, key

@@ -227,7 +227,7 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
     [
         (("el_hrnet_w32",), "no public PyTorch checkpoint"),
         ((NAMES[0], "--size", "250x190"), "multiples of 32; the nearest is 256x192"),
-        (("lightweight_openpose", "--size", "368x372"), "multiples of 8; the nearest is 368x368"),
+        (("lightweight_openpose", "--size", "368x372"), "multiples of 8; the nearest is 368x376"),
     ],
 )
 def test_what_cannot_be_imported_is_told_before_the_file_is_read(tmp_path, words, message):

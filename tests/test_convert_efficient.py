@@ -146,9 +146,10 @@ def test_imported_openpose_takes_what_its_weights_were_trained_on(tmp_path):
     assert command.run(parser.parse_args(list(map(str, words)))) == 0
 
     from jaxpose import runs
-    from jaxpose.evaluation import PeopleOptions
+    from jaxpose.tasks import part_affinity
 
     config, model, _, skeleton = runs.load_run(folder)
     assert (config.task, config.sigma, config.eval.metric) == ("part_affinity", 7, "coco")
     assert (skeleton.name, model.num_keypoints, model.refinement_stages) == ("coco", 18, 3)
-    assert model.public_input and PeopleOptions.from_config(config).grouping == Grouping()
+    assert model.public_input
+    assert part_affinity.decoder_from_config(config).grouping == Grouping()

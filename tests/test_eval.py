@@ -11,9 +11,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common
-from jaxpose import annotations, evaluation, runs
-from jaxpose.evaluation import command_line, mpii
-from jaxpose.evaluation import report as reports
+from jaxpose import annotations, runs
+from jaxpose.evaluation import command_line
+from jaxpose.evaluation.report import make_report, write_report
+from jaxpose.tasks import mpii, topdown
 from jaxpose.training import runtime
 from tests import tiny_runs
 
@@ -79,11 +80,11 @@ def oracle(dataset, shift=0.0):
 def test_the_right_answer_scores_one(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
-    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
     assert found.metrics["AP"] == found.score == 1.0
     assert found.metrics["PCK@0.2"] == 100.0
     assert len(found.results) == 12 and len(found.results[0]["keypoints"]) == 51
-    far = evaluation.evaluate(oracle(dataset, 500), truth_batches(dataset), dataset, config)
+    far = topdown.evaluate(oracle(dataset, 500), truth_batches(dataset), dataset, config)
     assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
 
 
@@ -91,7 +92,7 @@ def test_invalid_rows_count_for_nothing(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
     batches = truth_batches(dataset, drop=(3,))
-    found = evaluation.evaluate(oracle(dataset), batches, dataset, config)
+    found = topdown.evaluate(oracle(dataset), batches, dataset, config)
     assert len(found.results) == 11
     assert found.metrics["AR"] == pytest.approx(11 / 12)
 
@@ -100,7 +101,7 @@ def test_a_limited_list_is_scored_on_its_own_people(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(5)))
     config = tiny_runs.config(people, **{"data.limit": 5})
-    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
     assert found.metrics["AP"] == 1.0 and "data.limit=5" in found.notes[-1]
 
 
@@ -127,7 +128,7 @@ def test_pckh_without_head_boxes_is_told_to_be_approximate(mpii_people):
     batches = list(truth_batches(mpii_people))
     # The head is 40 pixels long: correct up to 20.
     for shift, expected in ((19.9, 100.0), (20.1, 0.0)):
-        found = evaluation.evaluate(oracle(mpii_people, shift), batches, mpii_people, config)
+        found = topdown.evaluate(oracle(mpii_people, shift), batches, mpii_people, config)
         assert found.metrics["Mean"] == found.score == expected
     assert "approximate" in found.notes[0] and "1 of 3 people" in found.notes[0]
 
@@ -142,7 +143,7 @@ def test_pckh_with_the_official_head_boxes(mpii_people, tmp_path):
     })  # fmt: skip
     batches = list(truth_batches(mpii_people))
     for shift, expected in ((14.9, 100.0), (15.1, 0.0)):
-        found = evaluation.evaluate(
+        found = topdown.evaluate(
             oracle(mpii_people, shift), batches, mpii_people, common.mpii(),
             head_boxes=tmp_path / "gt.mat",
         )  # fmt: skip
@@ -150,13 +151,13 @@ def test_pckh_with_the_official_head_boxes(mpii_people, tmp_path):
     assert "approximate" not in found.notes[0]
     (tmp_path / "bad.mat").write_bytes(b"no matlab file")
     with pytest.raises(ValueError, match="cannot be read as mpii_gt_val.mat"):
-        mpii.read_truth(tmp_path / "bad.mat")
+        mpii.read_head_boxes(tmp_path / "bad.mat")
 
 
 def test_pckh_needs_mpii_annotations(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
-    with pytest.raises(ValueError, match="needs an MPII file"):
-        evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, common.mpii())
+    with pytest.raises(ValueError, match="needs an MPII annotation file"):
+        topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, common.mpii())
 
 
 def test_head_boxes_that_are_not_there_are_told_before_training(tmp_path):
@@ -208,17 +209,19 @@ def test_the_report_says_which_pictures_it_lacks(people, tmp_path, monkeypatch):
     (tmp_path / "images" / "1.png").write_bytes(b"no picture")
     dataset = annotations.load_coco(people / "people.json", image_dir=tmp_path / "images")
     config = tiny_runs.config(people)
-    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    report = reports.make_report(found, dataset, config, worst=4)
+    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = make_report(found, dataset, topdown, "coco", worst=4)
     names = [dataset.images[case.image_id].file_name for case in report.worst]
     assert names == ["0.png", "1.png", "2.png", "3.png"]
-    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<img") == 2
-    assert "2 of the 4 worst are not drawn, their pictures cannot be read: 1.png, 3.png" in page
+    assert (
+        "2 of the 4 worst are not drawn because their images cannot be read: 1.png, 3.png" in page
+    )
     for path in (tmp_path / "images").iterdir():
         path.unlink()
-    reports.write(tmp_path / "report", report, dataset, title="", settings={})
+    write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<img" not in page and "4 of the 4 worst are not drawn" in page
 
@@ -226,11 +229,11 @@ def test_the_report_says_which_pictures_it_lacks(people, tmp_path, monkeypatch):
 def test_a_drawing_that_cannot_be_written_is_told(people, tmp_path, monkeypatch):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
-    found = evaluation.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    report = reports.make_report(found, dataset, config, worst=1)
+    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = make_report(found, dataset, topdown, "coco", worst=1)
     monkeypatch.setattr("cv2.imwrite", lambda path, image: False)
     with pytest.raises(ValueError, match="worst_01.jpg could not be written"):
-        reports.write(tmp_path, report, dataset, title="", settings={})
+        write_report(tmp_path, report, dataset, title="", record={})
 
 
 def test_detected_boxes(run, people, tmp_path):
@@ -261,8 +264,8 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
 
     config, model, variables, skeleton = runs.load_run(run)
     file = tmp_path / "tiny.onnx"
-    told = export.describe("hwl_mobilenetv3", skeleton, (64, 64))
-    export.to_onnx(model, variables, (64, 64), file, metadata=told)
+    metadata = export.describe("hwl_mobilenetv3", topdown, config, skeleton, (64, 64))
+    export.to_onnx(model, variables, (64, 64), file, metadata=metadata)
     config, source = source_of(run)
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     exported = command_line.Source(str(file), tmp_path, exported=str(file))

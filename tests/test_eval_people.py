@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import annotations, evaluation, mesh, models, runs, skeletons
+from jaxpose import annotations, codecs, mesh, models, runs, skeletons, tasks
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.evaluation import command_line, worst
-from jaxpose.evaluation import report as reports
-from jaxpose.training import config as configuration
+from jaxpose.evaluation import command_line
+from jaxpose.evaluation.report import make_report
+from jaxpose.tasks import associative_embedding, whole_images
+from jaxpose.tasks.whole_images import ImageDecoder
 from tests import tiny_runs
 from tests.seeing import DOTS, Seer, picture, two_people
 
@@ -34,6 +35,11 @@ def batch_of(size, scales=(1.0,), valid=(True, True)):
     return made | {"valid": np.array(valid), "center": center, "scale": scale}, expected
 
 
+def decoder_of(flip, scales=(1.0,), inside=False, **grouping):
+    options = Grouping(**grouping)
+    return ImageDecoder(codecs.associative_embedding, options, flip, scales, inside)
+
+
 def by_height(people):
     """Keypoints, the uppermost person first."""
     keypoints = people[0]
@@ -42,9 +48,9 @@ def by_height(people):
 
 @pytest.mark.parametrize("flip, scales", [(False, (1.0,)), (True, (0.5, 1.0))])
 def test_people_are_found_where_they_are(flip, scales):
-    options = evaluation.PeopleOptions(flip, scales, Grouping())
-    grid = mesh.make_mesh(jax.devices()[:1])
-    predict = evaluation.make_people_predict(Seer(), DOTS, grid, options)
+    decoder = decoder_of(flip, scales)
+    one_device = mesh.make_mesh(jax.devices()[:1])
+    predict = whole_images.model_predictor(Seer(), DOTS, one_device, decoder)
     variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     sizes = ((64, 128),) if flip else ((64, 128), (128, 64))
     for size in sizes * 2:
@@ -58,7 +64,7 @@ def test_people_are_found_where_they_are(flip, scales):
     assert predict.program._cache_size() == len(sizes)  # one program a size
     if flip:
         see = jax.jit(lambda images: Seer().apply(variables, images))
-        outside = evaluation.make_people_from_outputs(see, DOTS, options)
+        outside = whole_images.file_predictor(see, DOTS, decoder)
         for ours, theirs in zip(found, outside(batch)[0], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
@@ -70,8 +76,8 @@ def test_nobody_is_looked_for_beside_the_picture(flip):
     variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     see = jax.jit(lambda images: Seer().apply(variables, images))
     for inside, numbers in ((False, [2, 2]), (True, [2, 0])):
-        options = evaluation.PeopleOptions(flip, (1.0,), Grouping(), inside)
-        found = evaluation.make_people_from_outputs(see, DOTS, options)(batch)
+        decoder = decoder_of(flip, inside=inside)
+        found = whole_images.file_predictor(see, DOTS, decoder)(batch)
         assert [len(people[0]) for people in found] == numbers
 
 
@@ -80,8 +86,8 @@ def test_options_come_from_the_settings():
         "eval.flip": False, "eval.scales": (0.5, 1.0), "eval.tag_threshold": 2.0,
         "eval.refine": False,
     })  # fmt: skip
-    assert evaluation.PeopleOptions.from_config(config) == evaluation.PeopleOptions(
-        False, (0.5, 1.0), Grouping(tag_threshold=2.0, refine=False)
+    assert associative_embedding.decoder_from_config(config) == decoder_of(
+        False, (0.5, 1.0), tag_threshold=2.0, refine=False
     )
 
 
@@ -124,43 +130,45 @@ def oracle(dataset, shift=0.0, blind=()):
 
 def test_the_right_answer_scores_one(crowds, dataset):
     config = tiny_runs.crowd_config(crowds)
-    found = evaluation.evaluate(oracle(dataset), batches(dataset), dataset, config)
+    found = associative_embedding.evaluate(oracle(dataset), batches(dataset), dataset, config)
     assert found.metrics["AP"] == found.score == 1.0 and found.metrics["PCK@0.2"] == 100.0
     assert len(found.results) == 12 and set(found.results[0]) == {
         "image_id", "category_id", "keypoints", "score"
     }  # fmt: skip
-    far = evaluation.evaluate(oracle(dataset, 500), batches(dataset), dataset, config)
+    far = associative_embedding.evaluate(oracle(dataset, 500), batches(dataset), dataset, config)
     assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
 
 
 def test_people_who_were_not_found_are_missed(crowds, dataset):
     config = tiny_runs.crowd_config(crowds)
     blind = oracle(dataset, blind=(1, 4))
-    found = evaluation.evaluate(blind, batches(dataset), dataset, config)
+    found = associative_embedding.evaluate(blind, batches(dataset), dataset, config)
     assert found.metrics["AR"] == pytest.approx(8 / 12)
     assert found.metrics["PCK@0.2"] == pytest.approx(100 * 8 / 12)
-    assert "4 of 12 in pictures where nobody was found" in found.notes[-1]
-    cases = worst.find(found, 3)
+    assert "4 of 12 are in images without a prediction" in found.notes[-1]
+    cases = associative_embedding.worst_cases(found, 3)
     assert {case.image_id for case in cases[:2]} == {1, 4}
-    assert "mean OKS 0.000 of 2 people, 0 found" in cases[0].caption
+    assert "mean OKS 0.000 of 2 people; 0 predicted" in cases[0].caption
     assert len(cases[2].annotated) == len(cases[2].predicted) == 2
     doubtful = dataclasses.replace(
         found.predictions, person_score=np.where(found.predictions.image_id == 0, 0.05, 1.0)
     )
     case = next(
         case
-        for case in worst.find(dataclasses.replace(found, predictions=doubtful), 6)
+        for case in associative_embedding.worst_cases(
+            dataclasses.replace(found, predictions=doubtful), 6
+        )
         if case.image_id == 0
     )
-    assert "2 found, 0 of them drawn" in case.caption and case.predicted == []
+    assert "2 predicted, 0 of them drawn" in case.caption and case.predicted == []
     nobody = oracle(dataset, blind=range(6))
-    found = evaluation.evaluate(nobody, batches(dataset), dataset, config)
+    found = associative_embedding.evaluate(nobody, batches(dataset), dataset, config)
     assert found.metrics["AP"] == 0 and found.results == []
 
 
 def test_a_limited_list_is_scored_on_its_own_pictures(crowds, dataset):
     config = tiny_runs.crowd_config(crowds, **{"data.limit": 3})
-    found = evaluation.evaluate(oracle(dataset), batches(dataset, 3), dataset, config)
+    found = associative_embedding.evaluate(oracle(dataset), batches(dataset, 3), dataset, config)
     assert found.metrics["AP"] == 1.0 and "data.limit=3" in found.notes[1]
 
 
@@ -175,10 +183,12 @@ def test_the_metric_of_crowdpose(crowds, dataset):
     (crowds / "crowdpose.json").write_text(json.dumps(content))
     dataset = annotations.load_crowdpose(crowds / "crowdpose.json", image_dir=crowds / "images")
     config = tiny_runs.crowd_config(crowds, **{"eval.metric": "crowdpose"})
-    found = evaluation.evaluate(oracle(dataset, blind=(5,)), batches(dataset), dataset, config)
+    found = associative_embedding.evaluate(
+        oracle(dataset, blind=(5,)), batches(dataset), dataset, config
+    )
     assert found.metrics["AP_easy"] == found.metrics["AP_medium"] == 1.0
     assert found.metrics["AP_hard"] < 1 and found.score == found.metrics["AP"]
-    table = reports.make_report(found, dataset, config, worst=1).scores
+    table = make_report(found, dataset, associative_embedding, "crowdpose", worst=1).scores
     assert "AP_easy" in table[0]
 
 
@@ -188,15 +198,13 @@ def test_the_metric_of_crowdpose(crowds, dataset):
 @pytest.fixture(scope="module")
 def run(crowds, tmp_path_factory):
     """A run folder with the random weights of a tiny network."""
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shrink(patch)
-        # No threshold: what it finds is noise, but it finds something.
-        config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
-        model = configuration.create_model(config, 17)
-        variables = models.initial_variables(model, (64, 64))
-        folder = tmp_path_factory.mktemp("runs") / "run"
-        runs.write_run(folder, config, skeletons.COCO, variables)
-        yield folder
+    # No threshold: what it finds is noise, but it finds something.
+    config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
+    model = tasks.create_model(config, 17)
+    variables = models.initial_variables(model, (64, 64))
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    runs.write_run(folder, config, skeletons.COCO, variables)
+    return folder
 
 
 def source_of(folder, **changes):
@@ -215,7 +223,7 @@ def test_the_report(run, tmp_path):
     config, source = source_of(run)
     assert eval_program.main(config, source, tmp_path, worst=2) == 0
     notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
-    assert "people found in 6 images" in notes[0]
+    assert "people predicted in 6 images" in notes[0]
     assert {r["image_id"] for r in results(tmp_path)} == set(range(6))
     assert {path.name for path in tmp_path.iterdir()} == {
         "metrics.json", "results.json", "index.html", "worst_01.jpg", "worst_02.jpg"
@@ -231,8 +239,10 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     file = tmp_path / "tiny.onnx"
     _, model, variables, skeleton = runs.load_run(run)
-    told = export.describe_bottomup("litepose_xs", skeleton, (64, 128))
-    export.to_onnx(model, variables, (64, 128), file, metadata=told)
+    metadata = export.describe(
+        "litepose_xs", associative_embedding, config, skeleton, (64, 128), num_outputs=2
+    )
+    export.to_onnx(model, variables, (64, 128), file, metadata=metadata)
     config, _ = source_of(run)  # the file's own size is taken
     exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)

@@ -10,6 +10,14 @@ import pytest
 from jaxpose import geometry
 
 
+@pytest.mark.parametrize(
+    "number,step,nearest",
+    [(80, 32, 96), (79, 32, 64), (112, 32, 128), (64, 32, 64), (1, 32, 32), (0, 8, 8), (7, 3, 6)],
+)
+def test_nearest_multiple(number, step, nearest):
+    assert geometry.nearest_multiple(number, step) == nearest
+
+
 def test_box_example():
     center, scale = geometry.box_to_center_scale((10, 20, 100, 300), (256, 192))
     np.testing.assert_array_equal(center, [60, 170])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxpose import ops
+from jaxpose import jax_api, ops
 
 IMAGE = jnp.zeros((2, 8, 6, 8))
 DENSE, DEPTHWISE = jnp.zeros((4, 4, 8, 8)), jnp.zeros((4, 4, 1, 8))
@@ -34,8 +34,8 @@ CALLS = {
 
 
 def _names(function, *args):
-    jaxpr = jax.make_jaxpr(function)(*args)
-    return [e.params["name"] for e in jaxpr.eqns if "name" in e.params]
+    equations = jax_api.equations(jax.make_jaxpr(function)(*args))
+    return [e.params["name"] for e in equations if "name" in e.params]
 
 
 def test_every_operator_is_listed():

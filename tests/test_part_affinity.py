@@ -7,13 +7,13 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from jaxpose.export.people import compare_people
 
 from jaxpose import evaluation, export, runs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
 from jaxpose.evaluation import command_line
 from jaxpose.export import command
-from jaxpose.export.people import compare_people
 from jaxpose.export.source import from_run
 from jaxpose.predict import Pose
 from tests import tiny_runs
@@ -59,7 +59,7 @@ def test_people_are_found_where_they_are(flip, scales):
     assert (keypoints[order][~seen] == 0).all() and (person_scores > 18).all()
 
     joints = skeletons.MPII
-    with pytest.raises(ValueError, match="COCO's 17 joints alone, not for the 16 of 'mpii'"):
+    with pytest.raises(ValueError, match="COCO's 17 keypoints alone, not for the 16 of 'mpii'"):
         evaluation.make_people_from_outputs(network, joints, options)(batch)
 
     def of_17_joints(images):
@@ -80,13 +80,11 @@ def test_what_a_file_says_is_compared():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """(data, run folder) of a short training with a tiny network."""
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shrink(patch)
-        root = tmp_path_factory.mktemp("fields")
-        data = tiny_runs.write_people(root / "data", people=24, each=2)
-        config = tiny_runs.fields_config(data)
-        assert train.main(config, str(root / "run")) == 0
-        yield data, root / "run"
+    root = tmp_path_factory.mktemp("fields")
+    data = tiny_runs.write_people(root / "data", people=24, each=2)
+    config = tiny_runs.fields_config(data)
+    assert train.main(config, str(root / "run")) == 0
+    return data, root / "run"
 
 
 def test_a_run_is_trained_and_scored(run, tmp_path):

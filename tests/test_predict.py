@@ -1,17 +1,23 @@
-"""Prediction on pictures: boxes from files, what is written, and the command as a whole."""
+"""Prediction on images: boxes from files, what is written, and the command as a whole."""
 
+import dataclasses
 import json
+import shutil
 import struct
 
 import cv2
 import numpy as np
 import pytest
 
+import jaxpose
 from jaxpose import annotations, cli, export, geometry, skeletons
+from jaxpose import predict as prediction
 from jaxpose.export.source import from_run
-from jaxpose.predict import People, Pose, command
+from jaxpose.poses import extent
+from jaxpose.predict import PoseEstimator, Poses, command
 from jaxpose.predict import boxes as person_boxes
 from jaxpose.predict.document import coco_document
+from jaxpose.tasks.whole_images import sized_view
 from tests import seeing
 
 
@@ -68,7 +74,7 @@ def dataset(image):
         ([record([1, 2, 3, -4])], "detection number 0: box .* is empty"),
         ([{"image_id": 1}], "detection number 0: lacks 'bbox'"),
         ([record(BOX, score="high")], "detection number 0: score must be a finite number"),
-        ([{"bbox": BOX}], "detection number 0: names no picture"),
+        ([{"bbox": BOX}], "detection number 0: names no image"),
         ([record(BOX, image_id=[1])], "detection number 0: image_id must be an integer or a name"),
         ([record(BOX, file_name=5)], "detection number 0: file_name must be a name, not 5"),
         ([record(BOX), 3], "detection number 1: must be an object"),
@@ -103,14 +109,14 @@ def test_a_box_file_that_is_not_json_is_named(tmp_path):
         person_boxes.Boxes(tmp_path / "boxes.json")
 
 
-# --- pictures and results ------------------------------------------------------------------------
+# --- images and results --------------------------------------------------------------------------
 
 
 def test_missing_and_empty_inputs_are_named(tmp_path):
     with pytest.raises(ValueError, match="no such file or folder"):
-        list(command.find_pictures([str(tmp_path / "none.jpg")]))
-    with pytest.raises(ValueError, match="no pictures"):
-        list(command.find_pictures([str(tmp_path)]))
+        list(command.find_images([str(tmp_path / "none.jpg")]))
+    with pytest.raises(ValueError, match="no images"):
+        list(command.find_images([str(tmp_path)]))
 
 
 def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
@@ -118,26 +124,26 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     keypoints = np.random.default_rng(0).uniform(5, 50, (2, 16, 2)).astype(np.float32)
     scores = np.full((2, 16), 0.5, np.float32)
     scores[1, 3] = 0
-    people = People(
+    poses = Poses(
         keypoints,
         scores,
         np.array([[1, 2, 60, 60], [3, 3, 50, 50]], np.float32),
         np.array([0.5, 0.25], np.float32),
     )
-    document = coco_document([(tmp_path / "a.jpg", (90, 80), people)], skeleton)
+    document = coco_document([(tmp_path / "a.jpg", (90, 80), poses)], skeleton)
     dataset = annotations.load_coco(write_json(tmp_path / "p.json", document), image_dir=tmp_path)
     assert dataset.skeleton.joints == skeleton.joints
     assert dataset.skeleton.limbs == skeleton.limbs
-    keypoints[1, 3] = 0  # not found
+    keypoints[1, 3] = 0  # not located
     np.testing.assert_allclose(dataset.people.keypoints[..., :2], keypoints, atol=6e-4)
     assert dataset.people.keypoints[1, 3, 2] == 0
     assert [a["score"] for a in document["annotations"]] == [0.5, 0.25]
     assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
-    pictures = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
-    assert list(command.output_names(pictures).values()) == ["a.jpg", "a_2.jpg"]
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path):
+    paths = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
+    assert list(command.output_names(paths).values()) == ["a.jpg", "a_2.jpg"]
 
 
 # --- the networks --------------------------------------------------------------------------------
@@ -146,8 +152,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """(top-down, bottom-up) run folders of networks that see coloured dots."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield seeing.write_runs(patch, tmp_path_factory.mktemp("runs"))
+    return seeing.write_runs(tmp_path_factory.mktemp("runs"))
 
 
 def photograph(path, turned=False):
@@ -163,7 +168,7 @@ def photograph(path, turned=False):
     path.write_bytes(data)
 
 
-def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
+def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
     folder, output = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()
     photograph(folder / "a.jpg")
@@ -182,10 +187,10 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
     assert len({json.dumps(a["keypoints"]) for a in written["annotations"]}) == 1
     text = capsys.readouterr().out
     assert f"skipped {folder / 'c.jpg'}: " in text and f"skipped {folder / 'd.jpg'}: " in text
-    assert "No such file" in text and "3 people, 2 pictures skipped" in text
+    assert "No such file" in text and "3 people, 2 images skipped" in text
     assert cv2.imread(str(output / "b.jpg")).shape == (90, 60, 3)  # upright, as people see it
 
-    assert cli.main([*arguments, "--no-flip"]) == 0  # the whole picture as one person
+    assert cli.main([*arguments, "--no-flip"]) == 0  # the whole image is one person
     again = json.loads((output / "predictions.json").read_text())
     assert [a["bbox"] for a in again["annotations"]] == [[0, 0, 90, 60], [0, 0, 60, 90]]
     assert (output / "a.jpg").is_file()
@@ -199,7 +204,7 @@ def test_the_command_draws_every_picture_it_can_read(runs, tmp_path, capsys):
         ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "score 0.3 or more: 3)"),
     ],
 )
-def test_boxes_of_other_pictures_are_refused(runs, tmp_path, capsys, boxes, message):
+def test_boxes_of_other_images_are_refused(runs, tmp_path, capsys, boxes, message):
     photograph(tmp_path / "b.jpg")
     file = write_json(tmp_path / "boxes.json", boxes)
     words = [str(tmp_path / "b.jpg"), "--boxes", str(file), "-o", str(tmp_path / "out")]
@@ -239,32 +244,32 @@ def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
     assert output.read_text() == "mine"
 
 
-def test_pictures_and_boxes_of_another_kind_are_refused(runs):
+def test_images_and_boxes_of_another_kind_are_refused(runs):
     topdown, bottomup = runs
-    pose = Pose(topdown)
+    estimator = PoseEstimator(topdown)
     with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\]"):
-        pose(np.zeros((4, 4), np.uint8))
+        estimator(np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match="positive width and height"):
-        pose(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 0, 5]]))
-    assert len(pose(np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4)))) == 0
+        estimator(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 0, 5]]))
+    assert len(estimator(np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4)))) == 0
     with pytest.raises(ValueError, match="finds the people itself and takes no boxes"):
-        Pose(bottomup)(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 5, 5]]))
-    with pytest.raises(ValueError, match="takes one size"):
-        Pose(topdown, sizing="short_side")
-    with pytest.raises(ValueError, match="'squashed' is not known"):
-        Pose(bottomup, sizing="squashed")
+        PoseEstimator(bottomup)(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 5, 5]]))
+    with pytest.raises(ValueError, match="sizing='short_side': choose from fixed$"):
+        PoseEstimator(topdown, sizing="short_side")
+    with pytest.raises(ValueError, match="sizing='squashed': choose from short_side, fixed$"):
+        PoseEstimator(bottomup, sizing="squashed")
     for size in (0, -2):
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {size}"):
-            Pose(topdown, batch_size=size)
+            PoseEstimator(topdown, batch_size=size)
 
 
 # --- bottom-up -----------------------------------------------------------------------------------
 
-SIZE = (96, 160)  # of the picture
+SIZE = (96, 160)  # of the image
 PEOPLE = seeing.two_people(SIZE)
 
 
-def write_picture(path, dim=1.0):
+def write_image(path, dim=1.0):
     """The two people as a PNG; the lower one's colours are dimmed."""
     image = seeing.picture(PEOPLE, SIZE)
     image[SIZE[0] // 2 :] = image[SIZE[0] // 2 :] * dim
@@ -274,7 +279,7 @@ def write_picture(path, dim=1.0):
 
 @pytest.mark.parametrize("sizing", ["short_side", "fixed", "file"])
 def test_people_are_found(runs, tmp_path, sizing):
-    image = write_picture(tmp_path / "a.png", dim=0.8)
+    image = write_image(tmp_path / "a.png", dim=0.8)
     source, options = runs[1], {"sizing": sizing}
     if sizing == "file":
         pytest.importorskip("onnxruntime")
@@ -283,38 +288,42 @@ def test_people_are_found(runs, tmp_path, sizing):
         export.to_onnx(
             network.model, network.variables, (64, 128), source, metadata=network.metadata()
         )
-    people = Pose(source, **options)(image)
-    assert people.keypoints.shape == (2, 3, 2) and people.found.all()
-    # A pixel of the view is two and a half of the picture's at most, and a peak lies between two.
-    np.testing.assert_allclose(people.keypoints, PEOPLE, atol=4)
-    assert (np.diff(people.person_scores) < 0).all()  # the bright one first
-    np.testing.assert_allclose(people.person_scores, people.scores.mean(1), rtol=1e-5)
-    low, high = people.keypoints.min(1), people.keypoints.max(1)
-    np.testing.assert_allclose(people.boxes, np.concatenate([low, high - low], 1), atol=1e-3)
-    assert len(Pose(source, **options, flip=False)(np.zeros_like(image))) == 0
+    poses = PoseEstimator(source, **options)(image)
+    assert poses.keypoints.shape == (2, 3, 2) and poses.present.all()
+    # A pixel of the view is two and a half of the image's at most, and a peak lies between two.
+    np.testing.assert_allclose(poses.keypoints, PEOPLE, atol=4)
+    assert (np.diff(poses.person_scores) < 0).all()  # the bright one first
+    np.testing.assert_allclose(poses.person_scores, poses.scores.mean(1), rtol=1e-5)
+    low, high = poses.keypoints.min(1), poses.keypoints.max(1)
+    np.testing.assert_allclose(poses.boxes, np.concatenate([low, high - low], 1), atol=1e-3)
+    assert len(PoseEstimator(source, **options, flip=False)(np.zeros_like(image))) == 0
 
 
 def test_sizes_are_bounded(runs):
-    pose = Pose(runs[1])
+    estimator = PoseEstimator(runs[1])
+
+    def view(image_size):
+        return sized_view(image_size, estimator.input_size, estimator.sizing)
+
     rng = np.random.default_rng(0)
-    sizes = {pose.view(tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
+    sizes = {view(tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
     assert len(sizes) == 2 * (3 * 64 - 64) // 64 + 1 and max(map(max, sizes)) == 3 * 64
-    size, center, scale = pose.view((50, 1000))  # the whole panorama is seen
+    size, center, scale = view((50, 1000))  # the whole panorama is seen
     corners = geometry.transform(
         np.array([[0, 0], [999, 49]]), geometry.affine(center, scale, 0, size)
     )
     assert size == (64, 192) and (corners >= -1).all() and (corners <= size[::-1]).all()
-    assert Pose(runs[1], sizing="fixed").view((50, 1000))[0] == (64, 64)
+    assert view((50, 1000), PoseEstimator(runs[1], sizing="fixed"))[0] == (64, 64)
 
 
 def test_boxes_around_people():
     keypoints = np.array([[[10, 20], [30, 60], [20, 40]], [[5, 5], [0, 0], [9, 9]]], np.float32)
     scores = np.array([[0.5, 0.9, 0.3], [0.5, 0.0, 0.4]], np.float32)
-    boxes = person_boxes.extent(keypoints, scores > 0)
+    boxes = extent(keypoints, scores > 0)
     np.testing.assert_array_equal(boxes, [[10, 20, 20, 40], [5, 5, 4, 4]])
-    people = People(keypoints, scores, boxes, scores.mean(1))
-    np.testing.assert_array_equal(person_boxes.around(people), [[7.5, 15, 25, 50]])
-    assert person_boxes.around(people.select(np.array([1]))).shape == (0, 4)
+    poses = Poses(keypoints, scores, boxes, scores.mean(1))
+    np.testing.assert_array_equal(person_boxes.around(poses), [[7.5, 15, 25, 50]])
+    assert person_boxes.around(poses.select(np.array([1]))).shape == (0, 4)
 
 
 def predictions(folder):
@@ -323,11 +332,11 @@ def predictions(folder):
 
 def test_the_command_with_a_bottom_up_network(runs, tmp_path, capsys):
     topdown, bottomup = map(str, runs)
-    image = write_picture(tmp_path / "a.png", dim=0.5)
+    image = write_image(tmp_path / "a.png", dim=0.5)
     words = [str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
     assert cli.main(["predict", bottomup, *words]) == 0
-    found = predictions(tmp_path / "out")
-    joints = np.array([a["keypoints"] for a in found]).reshape(2, 3, 3)
+    whole = predictions(tmp_path / "out")
+    joints = np.array([a["keypoints"] for a in whole]).reshape(2, 3, 3)
     np.testing.assert_allclose(joints[..., :2], PEOPLE, atol=4)
     drawn = cv2.imread(str(tmp_path / "out" / "a.jpg"))
     assert drawn.shape == image.shape
@@ -341,21 +350,72 @@ def test_the_command_with_a_bottom_up_network(runs, tmp_path, capsys):
     crops = predictions(tmp_path / "out")
     joints = np.array([a["keypoints"] for a in crops]).reshape(2, 3, 3)
     np.testing.assert_allclose(joints[..., :2], PEOPLE, atol=4)
-    for person, box in zip(found, crops, strict=True):
+    for person, box in zip(whole, crops, strict=True):
         assert box["bbox"][2] == pytest.approx(1.25 * person["bbox"][2], abs=0.01)
 
 
-def test_who_says_where_people_are_is_told_in_one_line(runs, tmp_path, capsys):
+def test_conflicting_sources_of_boxes_are_refused_in_one_line(runs, tmp_path, capsys):
     topdown, bottomup = map(str, runs)
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     boxes = str(write_json(tmp_path / "boxes.json", []))
     for words, message in (
-        ([bottomup, "--boxes", boxes], "bottom-up and finds the people: no --boxes"),
-        ([bottomup, "--people", bottomup], "bottom-up and finds the people: no --people"),
-        ([topdown, "--people", topdown], "is top-down: it needs a bottom-up network"),
-        ([topdown, "--people", bottomup, "--boxes", boxes], "give one of them"),
+        (
+            [bottomup, "--boxes", boxes],
+            "bottom-up network, which finds the people itself: omit --boxes",
+        ),
+        (
+            [bottomup, "--people", bottomup],
+            "bottom-up network, which finds the people itself: omit --people",
+        ),
+        ([topdown, "--people", topdown], "is top-down: it must be a bottom-up network"),
+        ([topdown, "--people", bottomup, "--boxes", boxes], "choose one of them"),
         ([topdown, "--people", str(tmp_path)], "config.json"),
     ):
         assert cli.main(["predict", *words[:1], str(tmp_path / "a.png"), *words[1:]]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+# --- files of version 0.1 ------------------------------------------------------------------------
+
+
+def test_the_former_name_of_the_estimator_is_deprecated():
+    with pytest.warns(DeprecationWarning, match="jaxpose.predict.Pose is now jaxpose.PoseEstimato"):
+        assert prediction.Pose is PoseEstimator is jaxpose.PoseEstimator
+    with pytest.warns(DeprecationWarning):
+        from jaxpose.predict import Pose
+    assert Pose is PoseEstimator
+    assert not hasattr(prediction, "Posse")
+
+
+def assert_equal(poses, expected):
+    assert len(poses) == len(expected) == 2
+    for field in dataclasses.fields(Poses):
+        values = getattr(poses, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(*values, field.name)
+
+
+def test_a_run_of_version_0_1_has_a_paradigm(runs, tmp_path):
+    run = shutil.copytree(runs[1], tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"].pop("task") == "associative_embedding"
+    record["config"]["paradigm"] = "bottomup"
+    write_json(run / "config.json", record)
+    image = write_image(tmp_path / "a.png")
+    assert_equal(PoseEstimator(run)(image), PoseEstimator(runs[1])(image))
+
+
+def test_a_file_of_version_0_1_has_a_paradigm(runs, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    network, file, former = from_run(runs[1], (64, 128)), tmp_path / "a.onnx", tmp_path / "b.onnx"
+    export.to_onnx(network.model, network.variables, (64, 128), file, metadata=network.metadata())
+    model = onnx.load(file)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "task")
+    assert json.loads(entry.value) == "associative_embedding"
+    entry.key, entry.value = "paradigm", json.dumps("bottomup")
+    onnx.save(model, former)
+    metadata = export.read_metadata(former)
+    assert metadata == export.read_metadata(file) and "paradigm" not in metadata
+    image = write_image(tmp_path / "a.png")
+    assert_equal(PoseEstimator(former)(image), PoseEstimator(file)(image))

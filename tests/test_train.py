@@ -35,13 +35,6 @@ def crowds(tmp_path_factory):
     return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "crowds", people=24, each=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shrunk():
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_runs.shrink(patch)
-        yield
-
-
 @pytest.fixture(scope="module")
 def compiled():
     """Names of the functions lowered to XLA while the module's tests run."""
@@ -218,7 +211,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 def test_killed_three_times_it_ends_in_the_same_bytes(task, request, tmp_path):
     flags = tiny(task, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
     if task == "topdown":
-        flags += ["--config.model=simplebaseline_mobilenetv2"]  # the small one of `tiny_runs`
+        flags += ["--config.model=tests.tiny_runs:TinyHeatmaps"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import models, skeletons
+from jaxpose import skeletons
+from jaxpose.config import flatten
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -55,13 +56,15 @@ def config(data: pathlib.Path, **changes):
 
 
 def crowd_config(data: pathlib.Path, **changes):
-    """The same for a bottom-up network, with 12 pictures; see `shrink`."""
-    return _tiny(common.bottomup(), data, {"model": "litepose_xs", "max_people": 3} | changes)
+    """The same for `TinyPose`, with 12 images."""
+    changes = {"model": "tests.tiny_runs:TinyPose", "max_people": 3} | changes
+    return _tiny(common.bottomup(), data, changes)
 
 
 def fields_config(data: pathlib.Path, **changes):
-    """The same for a network with part affinity fields."""
-    return _tiny(common.part_affinity(), data, {"max_people": 3} | changes)
+    """The same for `TinyFields`."""
+    changes = {"model": "tests.tiny_runs:TinyFields", "max_people": 3} | changes
+    return _tiny(common.part_affinity(), data, changes)
 
 
 def _tiny(made, data: pathlib.Path, changes: dict):
@@ -81,8 +84,6 @@ def _tiny(made, data: pathlib.Path, changes: dict):
 
 def flags(config) -> list[str]:
     """The command-line form of what `config` changes in the defaults."""
-    from jaxpose.settings import flatten
-
     before = flatten(
         common.bottomup() if config.task == "associative_embedding" else common.get_config()
     )
@@ -106,6 +107,9 @@ def _stem(network: nn.Module, x, train: bool):
 class TinyPose(nn.Module):
     """A bottom-up network of four layers, which compiles in a second."""
 
+    task = "associative_embedding"
+    input_size = (64, 64)
+
     num_keypoints: int
     dtype: Any = jnp.float32
     bn_axis: str | None = None
@@ -121,6 +125,9 @@ class TinyPose(nn.Module):
 class TinyHeatmaps(nn.Module):
     """A top-down network of three layers."""
 
+    task = "topdown"
+    input_size = (64, 64)
+
     num_keypoints: int
     dtype: Any = jnp.float32
     bn_axis: str | None = None
@@ -134,6 +141,9 @@ class TinyHeatmaps(nn.Module):
 class TinyFields(nn.Module):
     """Heatmaps and part affinity fields from three layers."""
 
+    task = "part_affinity"
+    input_size = (64, 64)
+
     num_keypoints: int
     dtype: Any = jnp.float32
     bn_axis: str | None = None
@@ -146,28 +156,9 @@ class TinyFields(nn.Module):
         return heatmaps, Conv(38, name="fields")(x)
 
 
-def shrink(patch) -> None:
-    """Puts `TinyPose` in the place of LitePose-XS and `TinyFields` in that of Lightweight OpenPose;
-    `patch` (pytest's) undoes it."""
-    patch.setitem(models._CONSTRUCTORS, "litepose_xs", TinyPose)
-    patch.setitem(models._CONSTRUCTORS, "lightweight_openpose", TinyFields)
-
-
-_SHRUNK = """
-import runpy, sys
-from jaxpose import models
-from tests import tiny_runs
-models._CONSTRUCTORS["litepose_xs"] = tiny_runs.TinyPose
-models._CONSTRUCTORS["simplebaseline_mobilenetv2"] = tiny_runs.TinyHeatmaps
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def command(program: str, *arguments: str) -> list[str]:
-    """Command line of train.py or eval.py, with `TinyPose` as LitePose-XS and `TinyHeatmaps` as
-    SimpleBaseline of MobileNetV2."""
-    return [sys.executable, "-c", _SHRUNK, str(ROOT / program), *arguments]
+    """Command line of train.py or eval.py."""
+    return [sys.executable, str(ROOT / program), *arguments]
 
 
 def environment(devices: int = 1) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry, images, skeletons
+from jaxpose import annotations, geometry, images, tasks
 
 SIZINGS = ("short_side", "fixed")
 
@@ -21,11 +21,7 @@ def _load(config: Any, split: str) -> annotations.Dataset:
             "config.data.format='mpii' names one person a record, not everybody in a picture: "
             "bottom-up networks take coco, crowdpose or generated"
         )
-    if config.task == "part_affinity" and dataset.skeleton.joints != skeletons.COCO.joints:
-        raise ValueError(
-            f"{dataset.path}: part affinity fields are known for COCO's 17 joints alone, these are "
-            f"{dataset.skeleton.num_joints} ({', '.join(dataset.skeleton.joints)})"
-        )
+    tasks.get(config.task).check_skeleton(dataset.skeleton, str(dataset.path))
     return dataset
 
 
@@ -116,7 +112,7 @@ class EvalExamples:
                 "tags are read there"
             )
         sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
-        step = geometry.INPUT_STEPS[config.task]
+        step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
         sights = [
             size_of((info.height, info.width), tuple(config.input_size), self._scales)

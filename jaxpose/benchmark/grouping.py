@@ -15,11 +15,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxpose import export, geometry
-from jaxpose.benchmark import report, scenes
-from jaxpose.codecs.associative_embedding import Grouping
+from jaxpose import geometry, images
+from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.tasks import associative_embedding
+from jaxpose.tasks.whole_images import scenes
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a bottom-up model or run folder (default litepose_s)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the model")
+    parser.add_argument("--task", help="of a network that states none, e.g. associative_embedding")
     parser.add_argument(
         "--people", default="1,5,10,30", help="people in the pictures (default 1,5,10,30)"
     )
@@ -57,13 +59,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--people {args.people!r}: numbers such as 1,5,10,30") from None
     if min(counts) < 0 or args.runs < 1 or not 0 <= args.missing < 1:
         raise ValueError("--people must not be negative, --runs at least 1, --missing in 0..1")
-    source = (
-        from_run(args.model, size) if Path(args.model).is_dir() else untrained(args.model, size)
-    )
-    if source.grouping is None:
-        raise ValueError(f"{args.model} is top-down: there is nothing to group")
-    if not isinstance(source.grouping, Grouping):
-        raise ValueError(f"{args.model} has no tags: the steps of grouping by tags are timed here")
+    if Path(args.model).is_dir():
+        source = from_run(args.model, size)
+    else:
+        source = untrained(args.model, size, task_name=args.task)
+    if source.task is not associative_embedding:
+        raise ValueError(
+            f"{args.model} has no tags ({source.task.TITLE}): this times the steps of grouping by "
+            "tags"
+        )
     flip = not args.no_flip
     load = report.load()
     rows = measure(
@@ -86,7 +90,7 @@ def describe_terms(source: Source, missing: float, flip: bool) -> dict[str, str 
     height, width = source.input_size
     return {
         "model": f"{source.name}, {height}x{width}, {source.skeleton.num_joints} joints, float32",
-        "options": str(source.grouping),
+        "options": str(source.decoder.grouping),
         "people": f"drawn maps, {missing:.0%} of the joints missing; `found` is what came out",
         "host": f"{report.host_cpu()}; JAX {jax.__version__} on {jax.devices()[0].device_kind}",
         "times": "ms of wall clock for one picture, all steps in turns in one process, after "
@@ -113,7 +117,7 @@ def measure(
     seconds: float = 0.5,
 ) -> list[dict]:
     """One row of facts and statistics for each step: peaks and people for each count of people."""
-    options, device = source.grouping, jax.devices()[0].platform
+    options, device = source.decoder.grouping, jax.devices()[0].platform
     rows, calls = [], []
 
     def add(step: str, on: str, call: Callable[[], object], **facts) -> None:
@@ -146,10 +150,10 @@ def measure(
 
 def _network(source: Source, flip: bool) -> Callable[[], object]:
     """One call of the compiled network on a drawn picture, and on its mirror image."""
-    picture = export.sample_crops(source.input_size, 1)
-    images = np.concatenate([picture, picture[:, :, ::-1]]) if flip else picture
-    images = jax.device_put(np.asarray(geometry.normalize(images), np.float32))
+    image = images.draw_samples(source.input_size, 1)
+    inputs = np.concatenate([image, image[:, :, ::-1]]) if flip else image
+    inputs = jax.device_put(np.asarray(geometry.normalize(inputs), np.float32))
     variables = jax.device_put(source.variables)
     function = jax.jit(lambda v, x: source.model.apply(v, x, train=False))
-    compiled = function.lower(variables, images).compile()
-    return lambda: jax.block_until_ready(compiled(variables, images))
+    compiled = function.lower(variables, inputs).compile()
+    return lambda: jax.block_until_ready(compiled(variables, inputs))

@@ -18,13 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose import export, geometry, models
-from jaxpose.benchmark import report, scenes
-from jaxpose.codecs import part_affinity, topdown
-from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.export.files import SUFFIXES, load_torch, onnx_session, require
+from jaxpose import export, geometry, images, models, tasks
+from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
 
 COLUMNS = (
     "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "
@@ -39,7 +37,7 @@ class Contestant:
     facts: dict
     size: tuple[int, int]
     start: Callable[[], Callable[[], object]]
-    task: str = "topdown"
+    task: tasks.Task | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers of threads, for ONNX Runtime and torch (default 1,4; capped at the cores)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size of run folders and models")
+    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=1, help="images in a call (default 1)")
     parser.add_argument("--warmup", type=int, default=10, help="calls before timing (default 10)")
     parser.add_argument("--runs", type=int, default=50, help="timed calls at least (default 50)")
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         for i, what in enumerate(args.what):
             place = Path(folder) / str(i)
             place.mkdir()
-            contestants += contestants_of(what, wanted, size, args.batch, place)
+            contestants += contestants_of(what, wanted, size, args.batch, place, args.task)
         if args.include_prepost:
             contestants += _around(contestants)
         rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
@@ -127,35 +126,39 @@ def contestants_of(
     size: tuple[int, int] | None,
     batch: int,
     folder: Path,
+    task_name: str | None = None,
 ) -> Iterator[Contestant]:
-    """Everything that is timed for one argument of the command line."""
+    """Everything that is timed for one argument of the command line.
+
+    `task_name` is for a network that states no task.
+    """
     path = Path(what)
     if path.suffix in SUFFIXES.values():
-        told = export.read_metadata(path)
-        for contestant in of_file(path, path.name, threads, tuple(told["input_size"]), batch):
-            contestant.task = told["task"]
+        metadata = export.read_metadata(path)
+        for contestant in of_file(path, path.name, threads, tuple(metadata["input_size"]), batch):
+            contestant.task = tasks.get(metadata["task"])
             yield contestant
         return
     if path.is_dir():
         source = from_run(path, size)
     elif what in models.list_models() or not path.exists():
-        source = untrained(what, size)
+        source = untrained(what, size, task_name=task_name)
     else:
         raise ValueError(f"{what}: neither a model, a run folder nor a {'/'.join(SUFFIXES)} file")
-    path, told = folder / "model.onnx", source.metadata()
-    export.to_onnx(source.model, source.variables, source.input_size, path, metadata=told)
+    path = folder / "model.onnx"
+    metadata = source.metadata()
+    export.to_onnx(source.model, source.variables, source.input_size, path, metadata=metadata)
     for contestant in (
         _jax(source, batch),
         *of_file(path, source.name, threads, source.input_size, batch),
         *_torch_module(source, threads, batch),
     ):
-        contestant.task = told["task"]
+        contestant.task = source.task
         yield contestant
 
 
 def _images(size: tuple[int, int], batch: int) -> np.ndarray:
-    crops = export.sample_crops(size, batch)
-    return np.asarray(geometry.normalize(crops), np.float32)
+    return np.asarray(geometry.normalize(images.draw_samples(size, batch)), np.float32)
 
 
 def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None = None) -> dict:
@@ -170,13 +173,13 @@ def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None
 
 
 def _jax(source: Source, batch: int) -> Contestant:
-    images = jnp.asarray(_images(source.input_size, batch))
+    inputs = jnp.asarray(_images(source.input_size, batch))
     variables = jax.device_put(source.variables)
 
     def start():
         function = jax.jit(lambda v, x: source.model.apply(v, x, train=False))
-        compiled = function.lower(variables, images).compile()
-        return lambda: jax.block_until_ready(compiled(variables, images))
+        compiled = function.lower(variables, inputs).compile()
+        return lambda: jax.block_until_ready(compiled(variables, inputs))
 
     facts = _facts(
         source.name,
@@ -192,14 +195,14 @@ def _jax(source: Source, batch: int) -> Contestant:
 
 def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
     """An exported file in its own runtime, once for each number of threads."""
-    images = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
+    inputs = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
     if path.suffix == SUFFIXES["onnx"]:
         ort = require("onnxruntime")
         for count in threads:
 
             def start(count=count):
                 session = onnx_session(path, count)
-                return lambda: session.run(None, {"image": images})
+                return lambda: session.run(None, {"image": inputs})
 
             facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
             yield Contestant(facts, size, start)
@@ -229,7 +232,7 @@ def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Co
 def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contestant]:
     import torch
 
-    images = torch.from_numpy(_images(size, batch)).permute(0, 3, 1, 2)  # channels_last in memory
+    inputs = torch.from_numpy(_images(size, batch)).permute(0, 3, 1, 2)  # channels_last in memory
     for count in threads:
 
         def start(count=count):
@@ -238,7 +241,7 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
             def call():
                 torch.set_num_threads(count)
                 with torch.inference_mode():
-                    return module(images)
+                    return module(inputs)
 
             return call
 
@@ -246,43 +249,20 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
 
 
 def _around(contestants: list[Contestant]) -> list[Contestant]:
-    """What comes before and after the first contestant's network.
+    """What comes before and after the network of the first contestant.
 
-    Top-down: the crop of a person with normalisation, and decoding. Else: the whole picture with
-    normalisation, and finding ten people in the maps.
+    Before: the crop of a person or of the whole image, with normalization. After: decoding.
     """
     size, task = contestants[0].size, contestants[0].task
-    whole = task != "topdown"
-    photograph = export.sample_crops((480, 640), 1)[0]
-    box = (200, 40, 200, 400)
-
-    def view():
-        if whole:
-            return geometry.bottomup_fit(photograph.shape[:2], size)
-        return geometry.box_to_center_scale(box, size)
+    photograph = images.draw_samples((480, 640), 1)[0]
 
     def crop():
-        matrix = geometry.affine(*view(), 0.0, size)
+        center, scale = task.view(photograph.shape[:2], size)
+        matrix = geometry.affine(center, scale, 0.0, size)
         return geometry.normalize(geometry.crop(photograph, matrix, size))
 
-    def start_decode():
-        if whole:
-            scene = scenes.draw(10, size, flip=False)
-            if task == "associative_embedding":
-                return lambda: scenes.find(scene, Grouping())
-            drawn = part_affinity.encode_batch(part_affinity.from_coco(scene.joints)[None], size)
-            options = part_affinity.Grouping()
-            find = jax.jit(lambda maps: part_affinity.find({1.0: (maps, None)}, size, options))
-            return lambda: part_affinity.group(*(x[0] for x in jax.device_get(find(drawn))))
-        decode = jax.jit(topdown.decode)
-        center, scale = (jnp.asarray(a)[None] for a in view())
-        maps = np.random.default_rng(0).random((1, size[0] // 4, size[1] // 4, 17))
-        maps = jnp.asarray(maps)
-        return lambda: jax.block_until_ready(decode(maps, center, scale))
-
-    rest = {"precision": "fp32", "threads": "default", "file_kb": None}
-    rest["input"] = "10 people" if whole else "1 person"
-    what = "picture" if whole else "crop"
-    before = {"model": f"{what} + normalise", "runtime": "numpy, OpenCV"} | rest
+    amount, decode = task.sample_decoding(size)
+    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": amount}
+    before = {"model": f"{task.EXAMPLE} + normalize", "runtime": "numpy, OpenCV"} | rest
     after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
-    return [Contestant(before, size, lambda: crop), Contestant(after, size, start_decode)]
+    return [Contestant(before, size, lambda: crop), Contestant(after, size, lambda: decode)]

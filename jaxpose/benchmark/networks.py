@@ -16,10 +16,10 @@ import jax
 
 from jaxpose import export, ops
 from jaxpose.benchmark import latency, report, training
-from jaxpose.benchmark.task import Task, model_task
-from jaxpose.export.files import require
+from jaxpose.benchmark.workload import Workload, model_workload
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import require
 from jaxpose.summary import count
 
 COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s".split()
@@ -27,8 +27,14 @@ COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the sub-verb."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="names from `jaxpose models`")
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of each paper")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="names from `jaxpose models`, or package.module:ClassName",
+    )
+    parser.add_argument("--size", metavar="HxW", help="input size; default that of each model")
+    parser.add_argument("--task", help="of networks that state none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=4, help="examples in a step (default 4)")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default 1)")
     parser.add_argument("--runs", type=int, default=5, help="timed calls at least (default 5)")
@@ -45,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rows = measure(
         args.models,
         size,
+        task_name=args.task,
         batch=args.batch,
         threads=args.threads,
         runs=args.runs,
@@ -77,6 +84,7 @@ def measure(
     names: list[str],
     size: tuple[int, int] | None = None,
     *,
+    task_name: str | None = None,
     batch: int = 4,
     threads: int = 1,
     runs: int = 5,
@@ -87,23 +95,23 @@ def measure(
     Raises:
       ValueError: no name of a model, before anything is measured; the nearest one is told.
     """
-    tasks = [model_task(name, size, batch) for name in names]
-    rows = [_counts(task) for task in tasks]
+    workloads = [model_workload(name, size, batch, task_name) for name in names]
+    rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for row, task in zip(rows, tasks, strict=True):
-            report.progress(f"exporting {task.name}")
-            path = Path(folder) / f"{task.name}.onnx"
-            row["nodes"] = _export(task.name, task.size, path)
-            files += latency.of_file(path, task.name, [threads], task.size, 1)
+        for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
+            report.progress(f"exporting {workload.name}")
+            path = Path(folder) / f"{number}.onnx"
+            row["nodes"] = _export(workload.name, workload.size, path, task_name)
+            files += latency.of_file(path, workload.name, [threads], workload.size, 1)
         for row, timed in zip(
             rows, latency.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
         ):
             row["onnx_ms"] = timed["median_ms"]
     steps = []
-    for row, task in zip(rows, tasks, strict=True):
-        report.progress(f"compiling the step of {task.name}")
-        step = training.jax_step(task, ops.get_implementation(), cached=False)
+    for row, workload in zip(rows, workloads, strict=True):
+        report.progress(f"compiling the step of {workload.name}")
+        step = training.jax_step(workload, ops.get_implementation(), cached=False)
         row["first_step_s"] = step.facts["first_step_s"]
         steps.append(step.call)
     report.progress("timing steps in turns")
@@ -113,18 +121,18 @@ def measure(
     return rows
 
 
-def _counts(task: Task) -> dict:
-    counted = count(task.model, task.size)
+def _counts(workload: Workload) -> dict:
+    counted = count(workload.model, workload.size)
     return {
-        "model": task.name,
-        "input": f"{task.size[0]}x{task.size[1]}",
+        "model": workload.name,
+        "input": f"{workload.size[0]}x{workload.size[1]}",
         "params_m": counted.params / 1e6,
         "macs_g": counted.macs / 1e9,
     }
 
 
-def _export(name: str, size: tuple[int, int], path: Path) -> int:
+def _export(name: str, size: tuple[int, int], path: Path, task_name: str | None) -> int:
     """Writes the file and returns its number of nodes."""
-    source = untrained(name, size)
+    source = untrained(name, size, task_name=task_name)
     export.to_onnx(source.model, source.variables, size, path, metadata=source.metadata())
     return len(require("onnx").load(path).graph.node)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxpose import tables
+
 
 def host_cpu() -> str:
     """The processor's name, with the number of cores this process may use."""
@@ -98,7 +100,7 @@ def publish(
     rows: Sequence[dict], columns: Sequence[str], terms: dict, file: str | None, *, notes: str = ""
 ) -> None:
     """Prints a table, notes below it and what the figures rest on; `file` gets them as JSON."""
-    print(table(rows, columns))
+    print(tables.text(cells(rows, columns)))
     if notes:
         print(notes)
     print("\n".join(f"{key}: {value}" for key, value in terms.items()))
@@ -106,18 +108,13 @@ def publish(
         Path(file).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
 
 
-def table(rows: Sequence[dict], columns: Sequence[str]) -> str:
-    """Rows of dicts as aligned text; missing values are '-'."""
+def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:
+    """Rows of dicts as rows of text below the names of the columns; missing values are "-"."""
 
     def text(value) -> str:
         if value is None:
             return "-"
         return f"{value:.2f}" if isinstance(value, float) else str(value)
 
-    cells = [[c.removesuffix("_ms") for c in columns]]
-    cells += [[text(row.get(c)) for c in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(word.ljust(w) for word, w in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+    names = [column.removesuffix("_ms") for column in columns]
+    return [names, *([text(row.get(column)) for column in columns] for row in rows)]

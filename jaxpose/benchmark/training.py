@@ -18,15 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
-from jaxpose import ops
+from jaxpose import jax_api, ops
 from jaxpose.benchmark import report
-from jaxpose.benchmark.task import Task, task_of
-from jaxpose.export.files import require
+from jaxpose.benchmark.workload import Workload, make_workload
 from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.models.sizes import parse_size
-from jaxpose.training.objective import make_objective
+from jaxpose.runtimes import require
 from jaxpose.training.schedule import make_optimizer, make_schedule
 from jaxpose.training.state import create_state
 from jaxpose.training.step import make_train_step
@@ -49,11 +47,14 @@ class Contestant:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the sub-verb."""
     parser.add_argument(
-        "model", metavar="MODEL|RUN", help="a name from `jaxpose models`, or a run folder"
+        "model",
+        metavar="MODEL|RUN",
+        help="a name from `jaxpose models`, package.module:ClassName, or a run folder",
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size; default that of the paper, or of the run"
+        "--size", metavar="HxW", help="input size; default that of the model or of the run"
     )
+    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
     parser.add_argument(
         "--batch", type=int, default=8, help="people (bottom-up: pictures) in a step (default 8)"
     )
@@ -70,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 1 or args.runs < 1:
         raise ValueError("--batch and --runs must be at least 1")
     size = parse_size(args.size) if args.size else None
-    task = task_of(args.model, size, args.batch)
+    workload = make_workload(args.model, size, args.batch, args.task)
     load = report.load()
-    rows = measure(task, vs=args.vs, runs=args.runs, seconds=args.seconds)
-    terms = describe_terms(task) | {"load average before": load}
+    rows = measure(workload, vs=args.vs, runs=args.runs, seconds=args.seconds)
+    terms = describe_terms(workload) | {"load average before": load}
     ratios = [
         f"{row['step']} takes {row['ratio']:.2f} times as long as {rows[0]['step']} (medians)"
         for row in rows[1:]
@@ -82,14 +83,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe_terms(task: Task) -> dict[str, str | float]:
+def describe_terms(workload: Workload) -> dict[str, str | float]:
     """What the figures rest on; call it after measuring."""
-    batch, *_, joints, _ = task.batch["keypoints"].shape
-    height, width = task.size
-    dtype = jax.numpy.dtype(getattr(task.model, "dtype", "float32")).name
+    batch, *_, joints, _ = workload.batch["keypoints"].shape
+    height, width = workload.size
+    dtype = jax.numpy.dtype(getattr(workload.model, "dtype", "float32")).name
     return {
-        "model": f"{task.name}, {height}x{width}, {joints} joints, batch {batch}, {dtype}, Adam",
-        "loss": task.loss,
+        "model": f"{workload.name}, {height}x{width}, {joints} keypoints, batch {batch}, {dtype}, "
+        "Adam",
+        "loss": workload.loss,
         "host": f"{report.host_cpu()}; JAX on {jax.devices()[0].device_kind}",
         "times": "ms of wall clock for one step, all in turns in one process",
         "first step": "model, weights, tracing, compiling and one step, with an empty compilation "
@@ -104,22 +106,22 @@ def describe_terms(task: Task) -> dict[str, str | float]:
 
 
 def measure(
-    task: Task,
+    workload: Workload,
     *,
     vs: list[str] | tuple[str, ...] = (),
     runs: int = 10,
     seconds: float = 5.0,
 ) -> list[dict]:
     """One row for the training step, then one for each rival of `vs`; `ratio` is to the first."""
-    batch_size, (height, width) = len(task.batch["image"]), task.size
-    report.progress(f"compiling the step of {task.name}, {height}x{width}, batch {batch_size}")
-    contestants = [jax_step(task, ops.get_implementation())]
+    batch_size, (height, width) = len(workload.batch["image"]), workload.size
+    report.progress(f"compiling the step of {workload.name}, {height}x{width}, batch {batch_size}")
+    contestants = [jax_step(workload, ops.get_implementation())]
     if "lax" in vs:
         report.progress("compiling it with XLA's own convolutions")
-        contestants.append(jax_step(task, "lax", cached=False))
+        contestants.append(jax_step(workload, "lax", cached=False))
     if "torch" in vs:
         report.progress("building its torch twin")
-        contestants.append(torch_step(task))
+        contestants.append(torch_step(workload))
     calls = [contestant.call for contestant in contestants]
     report.progress("timing steps in turns")
     times = report.in_turns(calls, warmup=1, runs=runs, seconds=seconds)
@@ -133,7 +135,7 @@ def measure(
     return rows
 
 
-def jax_step(task: Task, implementation: str, *, cached: bool = True) -> Contestant:
+def jax_step(workload: Workload, implementation: str, *, cached: bool = True) -> Contestant:
     """The step of train.py on one device, its operators in the given implementation.
 
     `cached` compiles a second time, to see what the compilation cache saves.
@@ -142,7 +144,7 @@ def jax_step(task: Task, implementation: str, *, cached: bool = True) -> Contest
     def first_step():
         """(seconds, step, state, batch, loss) from nothing to the end of the first step."""
         start = time.perf_counter()
-        step, state, data = _compile(task, implementation)
+        step, state, data = _compile(workload, implementation)
         state, metrics = step(state, data)
         loss = float(jax.block_until_ready((state, metrics))[1]["loss"])
         return time.perf_counter() - start, step, state, data, loss
@@ -172,17 +174,19 @@ def jax_step(task: Task, implementation: str, *, cached: bool = True) -> Contest
     return Contestant(facts, call)
 
 
-def _compile(task: Task, implementation: str):
+def _compile(workload: Workload, implementation: str):
     """Compiled step, fresh state and batch, on the first device."""
-    config, model = task.config, task.model
+    config, model = workload.config, workload.model
     schedule = make_schedule(config.schedule, config.optimizer.learning_rate, 1.0, 1)
     optimizer = make_optimizer(config.optimizer, schedule)
-    objective = make_objective(model, config)
+    objective = workload.task.make_objective(model, config)
     mesh = make_mesh(jax.devices()[:1])
     with ops.implementation(implementation):
-        state = create_state(model, optimizer, task.size, ema=False, seed=0, parts=objective.parts)
+        state = create_state(
+            model, optimizer, workload.size, ema=False, seed=0, parts=objective.terms
+        )
         state = replicate(state, mesh)
-        data = shard_batch({key: task.batch[key] for key in objective.inputs}, mesh)
+        data = shard_batch({key: workload.batch[key] for key in objective.inputs}, mesh)
         step = make_train_step(objective.loss, optimizer, schedule, mesh, log_every=1)
         return step.lower(state, data).compile(), state, data
 
@@ -206,16 +210,16 @@ class _cache:
     def _set(self, values: dict) -> None:
         for key, value in values.items():
             jax.config.update(key, value)
-        compilation_cache.reset_cache()  # the folder is read only once otherwise
+        jax_api.forget_compilation_cache()
         jax.clear_caches()
 
 
-def torch_step(task: Task) -> Contestant:
+def torch_step(workload: Workload) -> Contestant:
     """The exported network's own training step: eager, channels_last, Adam, the same loss."""
     torch = require("torch")
     from jaxpose.benchmark import torch_training
 
-    call = torch_training.make_step(task)
+    call = torch_training.make_step(workload)
     start = time.perf_counter()
     first_loss = call()
     facts = {

@@ -7,36 +7,17 @@ import ast
 import json
 import pathlib
 import pickle
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from jaxpose import geometry, models, skeletons
-from jaxpose.codecs import associative_embedding, part_affinity
+from jaxpose import models, skeletons, tasks
+from jaxpose.config import defaults
 from jaxpose.convert import names
 from jaxpose.convert.state_dict import check_convertible, from_torch
+from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
 
-_PICTURES = {"batch_size": 8, "scales": (1.0,), "sizing": "short_side"}
-# How an imported network is evaluated unless --config says otherwise, as its paper does.
-_EVAL = {
-    "topdown": {
-        "batch_size": 64,
-        "flip": True,
-        "decode": "quarter",
-        "rescore_threshold": 0.2,
-        "oks_nms": 0.9,
-    },
-    "associative_embedding": _PICTURES | {"flip": True} | asdict(associative_embedding.Grouping()),
-    "part_affinity": _PICTURES | {"flip": False} | asdict(part_affinity.Grouping()),
-}
-# A dataset with a metric of its own; any other is scored as COCO is.
-_OWN_METRIC = {
-    "topdown": skeletons.MPII,
-    "associative_embedding": skeletons.CROWDPOSE,
-    "part_affinity": skeletons.COCO,
-}
 _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
 
 
@@ -75,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
-    own_joints = models.network_joints(args.model, 0)  # that no dataset has
-    skeleton = choose_skeleton(args.skeleton, num_keypoints - own_joints)
+    task = tasks.get(info.task)
+    added = task.network_keypoints(0)  # those that no dataset has
+    skeleton = choose_skeleton(args.skeleton, num_keypoints - added)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
-    own = _OWN_METRIC[info.task]
-    metric = own.name if skeleton.joints == own.joints else "coco"
-    # What is needed to use the weights. How they were trained, a .pth file does not tell.
+    # What is needed to use the weights. How they were trained, a .pth file does not tell. The
+    # evaluation is that of the paper, which is the default.
     config = {
         "task": info.task,
         "model": args.model,
@@ -89,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         "dtype": "float32",
         "ops": "auto",
         "batch_norm": "device",
-        "sigma": args.sigma or (7.0 if info.task == "part_affinity" else 2.0),
-        "eval": _EVAL[info.task] | {"metric": metric},
+        "sigma": args.sigma or defaults(task.SETTINGS)["sigma"],
+        "eval": defaults(task.SETTINGS, "eval") | {"metric": task.metric_of(skeleton)},
     }
     from jaxpose import runs
 
@@ -105,9 +86,9 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
     """(H, W) of "HxW", by default the paper's; ValueError unless the network takes it."""
     if text is None:
         return info.input_size
-    size, step = parse_size(text), geometry.INPUT_STEPS[info.task]
+    size, step = parse_size(text), tasks.get(info.task).INPUT_STEP
     if any(side % step for side in size):
-        near = "x".join(map(str, geometry.nearest_size(size, step)))
+        near = "x".join(map(str, nearest_size(size, step)))
         raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")
     return size
 

@@ -6,17 +6,24 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxpose import runs, settings
+from jaxpose import runs
+from jaxpose.config.flags import (
+    MISTAKES,
+    define_config_dict,
+    define_config_file,
+    parse_flags,
+    refuse,
+)
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
-    """`settings.parse_flags`, of the settings of --config=FILE or else of the run's folder."""
+    """`parse_flags`, of the settings of --config=FILE or else of the run's folder."""
     values, config = flags.FLAGS, None
     try:
         values(argv, known_only=True)
         check_sources(values)
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
-            settings.define_config_file("Recipe, in place of the run's own settings.")
+            define_config_file("Recipe, in place of the run's own settings.")
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
             config = runs.read_info(folder).config
@@ -25,15 +32,13 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
                     f"{folder} was imported and names no data: give --config=RECIPE, one of "
                     f"{config.model}"
                 )
-            settings.define_config_dict(
-                config, "Settings of the run; --config.key=value changes them."
-            )
+            define_config_dict(config, "Settings of the run; --config.key=value changes them.")
         else:
             what = "--exported=FILE needs" if values.exported else "--untrained needs a network and"
             raise ValueError(f"{what} data: --workdir=DIR of a run, or --config=RECIPE")
-    except settings.MISTAKES as error:
-        settings.refuse(argv, error, config)
-    return settings.parse_flags(argv, config)
+    except MISTAKES as error:
+        refuse(argv, error, config)
+    return parse_flags(argv, config)
 
 
 def check_sources(values: flags.FlagValues) -> None:

@@ -1,5 +1,7 @@
 """The report folder: scores, results, and where the network does worst."""
 
+from __future__ import annotations
+
 import dataclasses
 import html
 import json
@@ -7,52 +9,73 @@ import math
 import pathlib
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from jaxpose import annotations, metrics
-from jaxpose.evaluation import worst as worst_cases
-from jaxpose.evaluation.scores import Evaluation, annotation_file
+from jaxpose import annotations, metrics, tables
+from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import write_atomic
+from jaxpose.tasks import Task
+from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
 
 Table = list[list[str]]  # first row: column names
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What eval.py prints and writes; `joints` is the table by joint."""
+    """What eval.py prints and writes.
+
+    Attributes:
+      evaluation: the scores.
+      scores: their table.
+      keypoints: the table by keypoint; empty where the scores are by keypoint already.
+      worst: the cases of least similarity.
+    """
 
     evaluation: Evaluation
     scores: Table
-    joints: Table
-    worst: list[worst_cases.Case]
+    keypoints: Table
+    worst: list[Case]
+
+    def as_text(self) -> str:
+        """Notes and tables, for the terminal."""
+        text = "\n".join([*self.evaluation.notes, tables.text(self.scores)])
+        return f"{text}\n\n{tables.text(self.keypoints)}" if self.keypoints else text
 
 
 def make_report(
-    evaluation: Evaluation, truth: annotations.Dataset, config: ConfigDict, worst: int
+    evaluation: Evaluation, dataset: annotations.Dataset, task: Task, metric: str, worst: int
 ) -> Report:
-    """Tables and the `worst` people (bottom-up: pictures) of an evaluation."""
+    """Tables and the `worst` people (bottom-up: images) of an evaluation.
+
+    Args:
+      evaluation: from `task.evaluate`.
+      dataset: the annotations.
+      task: of the network.
+      metric: `config.eval.metric`.
+      worst: number of cases.
+    """
     values = evaluation.metrics
-    if config.eval.metric == "mpii":
+    if metric == "mpii":
         shown = {name: f"{value:.2f}" for name, value in values.items()}
     else:  # as the papers print them: AP and AR x100
         shown = {k: f"{v if '@' in k else 100 * v:.2f}" for k, v in values.items()}
         shown |= {k: "-" for k, v in values.items() if v == -1}
     scores = [list(shown), list(shown.values())]
-    cases = worst_cases.find(evaluation, worst)
-    return Report(evaluation, scores, _by_joint(evaluation, truth, config), cases)
+    keypoints = [] if metric == "mpii" else _by_keypoint(evaluation, dataset)
+    cases = task.worst_cases(evaluation, worst)
+    return Report(evaluation, scores, keypoints, cases)
 
 
-def _by_joint(evaluation: Evaluation, truth: annotations.Dataset, config: ConfigDict) -> Table:
-    if config.eval.metric == "mpii":
-        return []  # the scores are by joint already
-    compared, skeleton = evaluation.compared, truth.skeleton
-    with annotation_file(truth, evaluation.predictions, limited=config.data.limit > 0) as file:
-        found = metrics.per_keypoint(file, evaluation.results, skeleton.sigmas)
+def _by_keypoint(evaluation: Evaluation, dataset: annotations.Dataset) -> Table:
+    comparison, skeleton = evaluation.comparison, dataset.skeleton
+    with annotation_file(dataset, evaluation.subset) as file:
+        by_name = metrics.per_keypoint(file, evaluation.results, skeleton.sigmas)
     pck: dict[str, float] = {}
-    if skeleton.torso is not None and compared is not None:
-        pck = metrics.pck_torso(compared.predicted, compared.joints, compared.labelled, skeleton)
-    rows = [["joint", "similarity", "OKS>=.5 %", "labelled", "missed"] + ["PCK@0.2"] * bool(pck)]
-    for name, values in found.items():
+    if skeleton.torso is not None and comparison is not None:
+        pck = metrics.pck_torso(
+            comparison.predicted, comparison.keypoints, comparison.labeled, skeleton
+        )
+    columns = ["keypoint", "similarity", "OKS>=.5 %", "labeled", "missed"]
+    rows = [columns + ["PCK@0.2"] * bool(pck)]
+    for name, values in by_name.items():
         row = [name, f"{values['similarity']:.3f}", f"{100 * values['correct']:.1f}"]
         row += [str(values["count"] + values["missed"]), str(values["missed"])]
         if pck:
@@ -61,42 +84,38 @@ def _by_joint(evaluation: Evaluation, truth: annotations.Dataset, config: Config
     return rows
 
 
-def as_text(table: Table) -> str:
-    """A table in columns."""
-    if not table:
-        return ""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    )
-
-
 # --- files ---------------------------------------------------------------------------------------
 
 
-def write(
+def write_report(
     folder: pathlib.Path,
     report: Report,
-    truth: annotations.Dataset,
+    dataset: annotations.Dataset,
     *,
     title: str,
-    settings: dict[str, Any],
+    record: dict[str, Any],
 ) -> None:
-    """Writes metrics.json, results.json, index.html and pictures of the worst cases.
+    """Writes metrics.json, results.json, index.html and drawings of the worst cases.
+
+    Args:
+      folder: made when it is missing.
+      report: what is written.
+      dataset: the annotations, for the images.
+      title: of the page.
+      record: further entries of metrics.json.
 
     Raises:
-        ValueError: a drawing cannot be written.
+      ValueError: a drawing cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = report.evaluation
-    # JSON has no NaN: a score without a labelled joint is null.
+    # JSON has no NaN: a score without a labeled keypoint is null.
     finite = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
-    content = {"title": title, "metrics": finite, "notes": evaluation.notes, **settings}
+    content = {"title": title, "metrics": finite, "notes": evaluation.notes, **record}
     write_atomic(folder / "metrics.json", json.dumps(content, indent=2) + "\n")
     write_atomic(folder / "results.json", json.dumps(evaluation.results))
-    pictures, unread = worst_cases.write(folder, report.worst, truth)
-    write_atomic(folder / "index.html", _page(title, report, pictures, unread))
+    drawings, unread = draw_cases(folder, report.worst, dataset)
+    write_atomic(folder / "index.html", _page(title, report, drawings, unread))
 
 
 _STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
@@ -105,7 +124,7 @@ border-bottom:1px solid #ccc}figure{display:inline-block;margin:.5em;vertical-al
 figcaption{font-size:12px;max-width:26em}"""
 
 
-def _page(title: str, report: Report, pictures: list[tuple[str, str]], unread: list[str]) -> str:
+def _page(title: str, report: Report, drawings: list[tuple[str, str]], unread: list[str]) -> str:
     def rows(table: Table) -> str:
         lines = []
         for number, row in enumerate(table):
@@ -117,17 +136,17 @@ def _page(title: str, report: Report, pictures: list[tuple[str, str]], unread: l
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.evaluation.notes)
     figures = "".join(
         f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption></figure>'
-        for name, text in pictures
+        for name, text in drawings
     )
-    lacking = (
-        f"<p>{len(unread)} of the {len(report.worst)} worst are not drawn, their pictures cannot "
-        f"be read: {html.escape(', '.join(unread))}</p>"
+    missing = (
+        f"<p>{len(unread)} of the {len(report.worst)} worst are not drawn because their images "
+        f"cannot be read: {html.escape(', '.join(unread))}</p>"
     )
-    worst = "<h2>The worst (left: annotation, right: prediction)</h2>" + figures
-    worst += lacking if unread else ""
+    worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + figures
+    worst += missing if unread else ""
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{notes}{rows(report.scores)}"
-        f"{'<h2>By joint</h2>' if report.joints else ''}{rows(report.joints)}"
+        f"{'<h2>By keypoint</h2>' if report.keypoints else ''}{rows(report.keypoints)}"
         f"{worst if figures or unread else ''}\n"
     )

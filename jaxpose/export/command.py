@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxpose import export, geometry, images
 from jaxpose.choices import choose_from
-from jaxpose.export.files import SUFFIXES
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes import SUFFIXES
+from jaxpose.tasks import Agreement
 
 TARGETS = tuple(SUFFIXES)
 PRECISIONS = ("fp32",)
@@ -23,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="run folder or one checkpoint in it; with --init random, a model name",
+        help="run folder or one checkpoint in it; with --init random, a model name or "
+        "package.module:ClassName",
     )
     parser.add_argument(
         "--to",
@@ -33,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
     parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
+    parser.add_argument(
+        "--task", help="with --init random, of a network that states none, e.g. topdown"
+    )
     parser.add_argument("--step", help="last (the default), best or a step of the run")
     parser.add_argument(
         "--init",
@@ -40,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random weights instead of a checkpoint, to measure latency",
     )
     parser.add_argument(
+        "--images",
         "--pictures",
         nargs="+",
         metavar="FILE",
         default=(),
-        help="photographs to verify on, besides drawn ones; for a top-down network of one person "
-        "each",
+        help="photographs to verify on, in addition to drawn images; for a top-down network, of "
+        "one person each",
     )
     parser.add_argument(
         "-o",
@@ -61,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
     _known("precision", args.precision, PRECISIONS)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
-        source, folder = untrained(args.checkpoint, size), Path(".")
+        source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
     else:
         from jaxpose import runs  # orbax: a second that --help need not wait for
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
-    crops = _crops(args.pictures, source)
+    crops = _crops(args.images, source)
     for target in targets:
         path, agreement = export_file(source, target, folder, crops)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
@@ -77,13 +83,16 @@ def run(args: argparse.Namespace) -> int:
 
 def export_file(
     source: Source, target: str, folder: Path, crops: np.ndarray | None = None
-) -> tuple[Path, export.Agreement | export.PeopleAgreement]:
+) -> tuple[Path, Agreement]:
     """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
+
+    Of a model `package.module:ClassName` the file name has the class alone.
 
     Raises MismatchError, leaving no file, when it does not agree with the model.
     """
     size = source.input_size
-    path = folder / f"{source.name}_{size[0]}x{size[1]}{SUFFIXES[target]}"
+    model = source.name.rpartition(":")[2]
+    path = folder / f"{model}_{size[0]}x{size[1]}{SUFFIXES[target]}"
 
     def write(where: Path) -> None:
         if target == "onnx":
@@ -92,41 +101,34 @@ def export_file(
             module = export.to_torch(source.model, source.variables, size)
             export.save_torch(module, size, where, metadata=source.metadata())
 
-    def check(where: Path) -> export.Agreement | export.PeopleAgreement:
+    def check(where: Path) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
             where,
             size,
+            source.task,
+            source.decoder,
+            skeleton=source.skeleton,
             images=crops,
-            decode=source.decode,
-            sigma=source.sigma,
-            grouping=source.grouping,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _crops(pictures: Iterable[str], source: Source) -> np.ndarray | None:
-    """Each picture as the network sees it, with the drawn ones.
-
-    Bottom-up: whole; top-down: taken as one person's box. Cropped as in evaluation.
-    """
+def _crops(files: Iterable[str], source: Source) -> np.ndarray | None:
+    """Each image as the network sees it in evaluation, and drawn ones."""
     crops, size = [], source.input_size
-    for name in pictures:
+    for name in files:
         try:
             image = images.decode(Path(name).read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
-        height, width = image.shape[:2]
-        if source.grouping is not None:
-            center, scale = geometry.bottomup_fit((height, width), size)
-        else:
-            center, scale = geometry.box_to_center_scale((0, 0, width, height), size)
+        center, scale = source.task.view(image.shape[:2], size)
         crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
     if not crops:
         return None
-    return np.concatenate([np.stack(crops), export.sample_crops(size)])
+    return np.concatenate([np.stack(crops), images.draw_samples(size)])
 
 
 def _known(what: str, value: str, known: tuple[str, ...]) -> str:

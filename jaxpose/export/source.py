@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-from jaxpose import codecs, export, models, skeletons
+from jaxpose import models, skeletons, tasks
+from jaxpose.config import default_config
+from jaxpose.export.metadata import describe
 from jaxpose.skeletons import Skeleton
 
 
 @dataclass(frozen=True)
 class Source:
-    """A network with its weights and what is needed to use it. `input_size` is (H, W).
+    """A network with its weights and what is needed to use it.
 
-    `decode` belongs to top-down networks; `grouping` is None there, and else says how people are
-    found: the options of one of the codecs in `codecs.PEOPLE`.
+    Attributes:
+      name: of the model.
+      model, variables: the network.
+      skeleton: of the poses.
+      input_size: (H, W).
+      task: of the network.
+      config: settings of the run, or the task's defaults.
     """
 
     name: str
@@ -29,22 +36,28 @@ class Source:
     variables: dict
     skeleton: Skeleton
     input_size: tuple[int, int]
-    decode: str = "quarter"
-    sigma: float = 2.0
-    grouping: Any = None
+    task: tasks.Task
+    config: ConfigDict
+
+    @property
+    def decoder(self) -> tasks.Decoder:
+        """How the outputs become poses."""
+        return self.task.decoder_from_config(self.config)
 
     def metadata(self) -> dict[str, Any]:
-        """See `jaxpose.export.describe`, `describe_bottomup` and `describe_part_affinity`."""
-        told = (self.name, self.skeleton, self.input_size)
-        if self.grouping is None:
-            return export.describe(*told, decode=self.decode, sigma=self.sigma)
-        options = {"grouping": self.grouping, "sigma": self.sigma}
-        if isinstance(self.grouping, codecs.part_affinity.Grouping):
-            image = jax.ShapeDtypeStruct((1, *self.input_size, 3), jnp.float32)
-            apply = partial(self.model.apply, train=False)
-            stages = len(jax.eval_shape(apply, self.variables, image)) // 2
-            return export.describe_part_affinity(*told, stages=stages, **options)
-        return export.describe_bottomup(*told, **options)
+        """What a file of this network records; see `jaxpose.export.describe`."""
+        image = jax.ShapeDtypeStruct((1, *self.input_size, 3), jnp.float32)
+        outputs = jax.eval_shape(
+            lambda v, x: self.model.apply(v, x, train=False), self.variables, image
+        )
+        return describe(
+            self.name,
+            self.task,
+            self.config,
+            self.skeleton,
+            self.input_size,
+            num_outputs=len(jax.tree.leaves(outputs)),
+        )
 
 
 def from_run(
@@ -57,26 +70,29 @@ def from_run(
 
     config, model, variables, skeleton = load_run(Path(folder), step=step)
     size = input_size or tuple(config.input_size)
-    people = config.task in codecs.PEOPLE
-    return Source(
-        config.model,
-        model,
-        variables,
-        skeleton,
-        size,
-        decode="quarter" if people else config.eval.decode,
-        sigma=config.sigma,
-        grouping=codecs.grouping_from(config.task, config.eval) if people else None,
-    )
+    task = tasks.get(config.task)
+    return Source(config.model, model, variables, skeleton, size, task, config)
 
 
-def untrained(name: str, input_size: tuple[int, int] | None = None, seed: int = 0) -> Source:
-    """A model of the zoo with random weights and COCO joints, for measurements of time alone."""
-    info = models.info(name)
-    size = input_size or tuple(info.input_size)
-    joints = skeletons.COCO.num_joints
-    model = models.create_model(name, models.network_joints(name, joints))
+def untrained(
+    name: str,
+    input_size: tuple[int, int] | None = None,
+    seed: int = 0,
+    *,
+    task_name: str | None = None,
+) -> Source:
+    """A network with random weights and COCO's keypoints, to measure time alone.
+
+    Args:
+      name: as `models.create_model` takes it.
+      input_size: (H, W); default that of the model.
+      seed: of the weights.
+      task_name: for a network that states no task.
+    """
+    task = tasks.get(models.task_name(name, task_name), f"{name}: task")
+    size = input_size or models.default_size(name)
+    skeleton = skeletons.COCO
+    model = models.create_model(name, task.network_keypoints(skeleton.num_joints))
     variables = models.initial_variables(model, size, seed)
-    codec = codecs.PEOPLE.get(info.task)
-    grouping = codec.Grouping() if codec else None
-    return Source(name, model, variables, skeletons.COCO, size, grouping=grouping)
+    config = default_config(task.SETTINGS, task=task.NAME)
+    return Source(name, model, variables, skeleton, size, task, config)

@@ -15,9 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
 
-from jaxpose import ops
+from jaxpose import jax_api, ops
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor, drop_unused
 from jaxpose.export.layout import BATCH, TO_NCHW, TO_NHWC, from_target, to_target
 from jaxpose.export.named import convert
@@ -74,18 +73,18 @@ def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Gra
 
     image = jax.ShapeDtypeStruct((BATCH, *input_size, 3), jnp.float32)
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
-    closed = jax.make_jaxpr(apply)(shapes, image)
+    program, wanted = jax.make_jaxpr(apply, return_shape=True)(shapes, image)
 
     walker = _Walker(type(model).__name__)
     source = Tensor("image", (BATCH, 3, *input_size))
     args: list[Value] = [Const(a, p) for a, p in zip(arrays, paths, strict=True)] + [source]
-    results = walker.walk(closed.jaxpr, closed.consts, args, "")
+    results = walker.walk(program, args, "")
     outputs = []
-    for i, (var, value) in enumerate(zip(closed.jaxpr.outvars, results, strict=True)):
+    for i, (output, value) in enumerate(zip(jax.tree.leaves(wanted), results, strict=True)):
         if isinstance(value, Const):
             raise ExportError(f"output {i} of the model does not depend on the image")
         name = "heatmaps" if i == 0 else f"heatmaps_{i}"
-        outputs.append((name, walker.full(value, var.aval.shape, "")))
+        outputs.append((name, walker.full(value, output.shape, "")))
     return drop_unused(Graph(source, outputs, walker.nodes))
 
 
@@ -143,15 +142,16 @@ class _Walker:
 
     # -- walking -----------------------------------------------------------------------------
 
-    def walk(self, jaxpr, consts, args: Sequence[Value], outer: str) -> list[Value]:
+    def walk(self, program, args: Sequence[Value], outer: str) -> list[Value]:
+        jaxpr, consts = jax_api.body(program)
         env: dict = dict(zip(jaxpr.constvars, (Const(np.asarray(c)) for c in consts), strict=True))
         env.update(zip(jaxpr.invars, args, strict=True))
 
         def read(var) -> Value:
-            return Const(np.asarray(var.val)) if hasattr(var, "val") else env[var]
+            return Const(np.asarray(var.val)) if jax_api.literal(var) else env[var]
 
         for eqn in jaxpr.eqns:
-            module = self._module(outer, str(eqn.source_info.name_stack))
+            module = self._module(outer, jax_api.scope(eqn))
             values = self._equation(eqn, [read(v) for v in eqn.invars], module)
             env.update(zip(eqn.outvars, values, strict=True))
         return [read(v) for v in jaxpr.outvars]
@@ -172,10 +172,9 @@ class _Walker:
             inner = next(
                 eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params
             )
-            jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
             named = ops.parse(eqn.params.get("name", ""))
             if named is None:
-                return self.walk(jaxpr, consts, args, module)
+                return self.walk(inner, args, module)
             if not constant:
                 full = [
                     self.full(a, s, module) if isinstance(a, Tensor) else a
@@ -257,8 +256,7 @@ def _evaluate(eqn, args: list[Const]) -> list[Const]:
         ]
     arrays = [jnp.asarray(a) for a in arrays]
     if name in _CALLS:  # a named operator on constants
-        outs = jaxpr_as_fun(eqn.params["jaxpr"])(*arrays)
+        outs = jax_api.evaluate(eqn.params["jaxpr"], *arrays)
     else:
-        out = eqn.primitive.bind(*arrays, **eqn.params)
-        outs = out if eqn.primitive.multiple_results else [out]
+        outs = jax_api.apply(eqn, *arrays)
     return [Const(np.asarray(o), path) for o in outs]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import jax
 
 from jaxpose.choices import choose_from
+from jaxpose.geometry import nearest_size
 
 
 def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
@@ -22,10 +23,7 @@ def check_images(x: jax.Array, multiple: int, model: str) -> None:
         raise ValueError(f"{model}: images must be [B,H,W,3], got shape {tuple(x.shape)}")
     height, width = x.shape[1:3]
     if height % multiple or width % multiple or not height or not width:
-        near = "x".join(
-            str(max(multiple, (side + multiple // 2) // multiple * multiple))
-            for side in (height, width)
-        )
+        near = "x".join(map(str, nearest_size((height, width), multiple)))
         raise ValueError(
             f"{model}: input size {height}x{width} (HxW) must be multiples of {multiple}; "
             f"the nearest valid size is {near}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose import skeletons
+from jaxpose.metrics.oks import keypoint_similarity
 
 # In the order of COCOeval.stats for keypoints.
 COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -60,8 +61,8 @@ def per_keypoint(
     """How well each joint is placed on the people that were found.
 
     Every ground-truth person is matched to the result that COCO's greedy matching gives it at OKS
-    0.50. Each labelled joint of a matched person then has the similarity
-    exp(-d^2 / (2 (2 sigma)^2 area)), the joint's own term of the OKS.
+    0.50. Each labelled joint of a matched person then has its own term of the OKS, its
+    `keypoint_similarity`.
 
     Args:
       annotation_file: as for `coco_keypoints`.
@@ -77,7 +78,6 @@ def per_keypoint(
       ValueError: as for `coco_keypoints`.
     """
     names, evaluation = _evaluate(annotation_file, results, sigmas, thresholds=[0.5])
-    variances = (2 * evaluation.params.kpt_oks_sigmas) ** 2
     similarity = np.zeros(len(names))
     correct, count, missed = (np.zeros(len(names), np.int64) for _ in range(3))
     # The first block of evalImgs belongs to the first area range, which is "all".
@@ -95,8 +95,12 @@ def per_keypoint(
                 missed += labelled
                 continue
             found = np.asarray(evaluation.cocoDt.anns[int(match)]["keypoints"], np.float64)
-            squared = ((found.reshape(-1, 3)[:, :2] - truth[:, :2]) ** 2).sum(-1)
-            terms = np.exp(-squared / (2 * variances * (person["area"] + np.spacing(1))))
+            terms = keypoint_similarity(
+                found.reshape(-1, 3)[:, :2],
+                truth[:, :2],
+                person["area"],
+                evaluation.params.kpt_oks_sigmas,
+            )
             similarity += np.where(labelled, terms, 0)
             correct += labelled & (terms >= 0.5)
             count += labelled

@@ -13,33 +13,50 @@ from numpy.typing import ArrayLike
 from jaxpose import geometry
 
 
-def oks(
-    first: ArrayLike,
-    second: ArrayLike,
-    first_area: ArrayLike,
-    second_area: ArrayLike,
-    sigmas: ArrayLike,
+def keypoint_similarity(
+    first: ArrayLike, second: ArrayLike, area: ArrayLike, sigmas: ArrayLike
 ) -> np.ndarray:
-    """Object keypoint similarity of predictions, over all joints.
-
-    mean_k exp(-d_k^2 / (2 (2 sigma_k)^2 A)), A the mean of the two areas.
+    """Similarity of each keypoint: exp(-d^2 / (2 (2 sigma)^2 area)), d the distance of the two.
 
     Args:
       first, second: [..., K, 2] (x, y) in image pixels; leading axes broadcast.
-      first_area, second_area: [...] square pixels.
+      area: [...] of the person, square pixels.
       sigmas: [K] OKS sigmas of the skeleton.
 
     Returns:
-      [...] float64 in 0..1.
-
-    >>> found, labeled = [[100, 100], [200, 100]], [[103, 104], [200, 100]]
-    >>> float(oks(found, labeled, 10_000, 10_000, sigmas=[0.05, 0.05]).round(4))
-    0.9412
+      [..., K] float64 in 0..1.
     """
     squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
-    area = (np.asarray(first_area, np.float64) + second_area) / 2 + np.spacing(1)
+    area = np.asarray(area, np.float64) + np.spacing(1)
     variances = (2 * np.asarray(sigmas, np.float64)) ** 2
-    return np.exp(-squared / (2 * variances * area[..., None])).mean(-1)
+    return np.exp(-squared / (2 * variances * area[..., None]))
+
+
+def oks(
+    first: ArrayLike,
+    second: ArrayLike,
+    area: ArrayLike,
+    sigmas: ArrayLike,
+    labeled: ArrayLike | None = None,
+) -> np.ndarray:
+    """Object keypoint similarity: the mean of `keypoint_similarity` over the keypoints.
+
+    Args:
+      first, second, area, sigmas: as for `keypoint_similarity`.
+      labeled: bool [..., K], the keypoints to take the mean over; None takes all.
+
+    Returns:
+      [...] float64 in 0..1; 0 where no keypoint is labeled.
+
+    >>> predicted, truth = [[100, 100], [200, 100]], [[103, 104], [200, 100]]
+    >>> float(oks(predicted, truth, area=10_000, sigmas=[0.05, 0.05]).round(4))
+    0.9412
+    """
+    similarity = keypoint_similarity(first, second, area, sigmas)
+    if labeled is None:
+        return similarity.mean(-1)
+    labeled = np.asarray(labeled, bool)
+    return (similarity * labeled).sum(-1) / np.maximum(labeled.sum(-1), 1)
 
 
 def oks_nms(
@@ -52,7 +69,7 @@ def oks_nms(
     """Which predictions of one image to keep.
 
     Greedy by score: a prediction is dropped when its OKS to a better one that is kept is above
-    `threshold`.
+    `threshold`. The area of the OKS is the mean of the areas of the two.
 
     Args:
       keypoints: [N, K, 2] (x, y); a third column is not looked at.
@@ -71,7 +88,7 @@ def oks_nms(
     while order.size:
         best, rest = order[0], order[1:]
         kept.append(int(best))
-        similar = oks(points[best], points[rest], areas[best], areas[rest], sigmas)
+        similar = oks(points[best], points[rest], (areas[best] + areas[rest]) / 2, sigmas)
         order = rest[similar <= threshold]
     return kept
 

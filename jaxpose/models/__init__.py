@@ -1,115 +1,121 @@
-"""The model zoo: one plain table of constructors."""
+"""The networks, by name: how they are made, and their first weights.
+
+`zoo` has the constructors of the library's own, `published` what the literature says about them;
+`lookup` finds a network by its name and takes those of users.
+"""
 
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
-from jax.interpreters import partial_eval
 
+from jaxpose import jax_api
 from jaxpose.layers import check_choice
-from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
-from jaxpose.models.dite_hrnet import DiteHRNet
-from jaxpose.models.el_hrnet import el_hrnet_w32
-from jaxpose.models.higher_hrnet import HigherHRNet
-from jaxpose.models.hwl import HWL
-from jaxpose.models.lightweight_hrnet import LightweightHRNet
-from jaxpose.models.lightweight_openpose import LightweightOpenPose
-from jaxpose.models.lite_csw_hrnet import LiteCSWHRNet
-from jaxpose.models.lite_hrnet import LiteHRNet, NaiveLiteHRNet
-from jaxpose.models.published import INFO, ModelInfo
-from jaxpose.models.resnet import BasicBlock
-from jaxpose.models.simplebaseline import (
-    simplebaseline_mobilenetv2,
-    simplebaseline_mobilenetv3,
-    simplebaseline_resnet50,
-    simplebaseline_shufflenetv2,
+from jaxpose.models.lookup import (
+    ModelInfo,
+    default_size,
+    find,
+    info,
+    list_models,
+    parameters_of,
+    register,
+    takes_any_option,
+    task_name,
 )
-from jaxpose.models.vipnas import ViPNAS
 
-_CONSTRUCTORS = {
-    "litepose_xs": partial(litepose.LitePose, litepose.XS),
-    "litepose_s": partial(litepose.LitePose, litepose.S),
-    "litepose_m": partial(litepose.LitePose, litepose.M),
-    "litepose_l": partial(litepose.LitePose, litepose.L),
-    "wlitepose_xs": partial(wlitepose.WLitePose, litepose.XS),
-    "wlitepose_s": partial(wlitepose.WLitePose, litepose.S),
-    "hwl_mobilenetv3": HWL,
-    "simplebaseline_mobilenetv2": simplebaseline_mobilenetv2,
-    "simplebaseline_mobilenetv3": simplebaseline_mobilenetv3,
-    "simplebaseline_shufflenetv2": simplebaseline_shufflenetv2,
-    "simplebaseline_resnet50": simplebaseline_resnet50,
-    "hrnet_w32": partial(hrnet.HRNet, hrnet.W32, BasicBlock),
-    "hrnet_w48": partial(hrnet.HRNet, hrnet.W48, BasicBlock),
-    "small_hrnet_w16": partial(hrnet.HRNet, hrnet.SMALL_W16, BasicBlock),
-    "el_hrnet_w32": el_hrnet_w32,
-    "higher_hrnet_w32": partial(HigherHRNet, hrnet.W32),
-    "higher_hrnet_w48": partial(HigherHRNet, hrnet.W48),
-    "lite_hrnet_18": partial(LiteHRNet, lite_hrnet.LITE_18),
-    "lite_hrnet_30": partial(LiteHRNet, lite_hrnet.LITE_30),
-    "naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.NARROW),
-    "wider_naive_lite_hrnet_18": partial(NaiveLiteHRNet, lite_hrnet.WIDE),
-    "dite_hrnet_18": partial(DiteHRNet, lite_hrnet.LITE_18),
-    "dite_hrnet_30": partial(DiteHRNet, lite_hrnet.LITE_30),
-    "lite_csw_hrnet_18": partial(LiteCSWHRNet, lite_hrnet.LITE_18),
-    "lite_csw_hrnet_30": partial(LiteCSWHRNet, lite_hrnet.LITE_30),
-    "efficient_hrnet_h0": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.H0),
-    "efficient_hrnet_hm1": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM1),
-    "efficient_hrnet_hm2": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM2),
-    "efficient_hrnet_hm3": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM3),
-    "efficient_hrnet_hm4": partial(efficient_hrnet.EfficientHRNet, efficient_hrnet.HM4),
-    "lightweight_hrnet_r0": partial(LightweightHRNet, efficient_hrnet.H0),
-    "lightweight_hrnet_rm1": partial(LightweightHRNet, efficient_hrnet.HM1),
-    "lightweight_hrnet_rm2": partial(LightweightHRNet, efficient_hrnet.HM2),
-    "lightweight_hrnet_rm3": partial(LightweightHRNet, efficient_hrnet.HM3),
-    "lightweight_openpose": LightweightOpenPose,
-    "vipnas_mobilenetv3": ViPNAS,
-}
-
-
-def list_models() -> tuple[str, ...]:
-    """Names that `create_model` takes."""
-    return tuple(_CONSTRUCTORS)
+__all__ = [
+    "ModelInfo",
+    "create_model",
+    "default_size",
+    "find",
+    "info",
+    "initial_variables",
+    "list_models",
+    "register",
+    "task_name",
+]
 
 
 def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Module:
     """Builds a network; without overrides it is the released one.
 
     Args:
-      name: one of `list_models()`.
+      name: one of `list_models()`, or `package.module:ClassName` of a network to import.
       num_keypoints: joints K.
-      **overrides: the constructor's own switches, plus `dtype` and `bn_axis`.
+      **overrides: the constructor's own switches, plus `dtype` and `bn_axis` (the mesh axis over
+        which batch norms share their statistics). A network of the user's own may lack these two;
+        it is then built for their defaults alone, float32 and None.
 
     Returns:
       A flax.linen Module called as `model.apply(variables, images, train=False)` with images
       float32 [B,H,W,3], normalised, H and W multiples of 32 (`lightweight_openpose`: of 8). A
       top-down model returns heatmaps [B,H/4,W/4,K]; a bottom-up one a tuple, [B,H/4,W/4,2K] (K
       heatmaps, then K tags) and heatmaps [B,H/2,W/2,K]; `lightweight_openpose` heatmaps and fields
-      of every stage. Its collections are `params` and `batch_stats`.
+      of every stage. Its collections are `params` and, with batch norms, `batch_stats`.
 
     Raises:
       ValueError: unknown name or override (the nearest one is named), a value of another type than
-        the switch has, or num_keypoints < 1.
+        the switch has, num_keypoints < 1, or no network to import.
     """
-    check_choice("model", name, _CONSTRUCTORS)
-    constructor = _CONSTRUCTORS[name]
-    parameters = inspect.signature(constructor).parameters
-    options = [o for o in parameters if o not in _NOT_OPTIONS]
-    for option, value in overrides.items():
-        check_choice(f"{name}: option", option, options)
-        _check_type(name, option, parameters[option].annotation, value)
+    constructor = find(name).constructor
+    parameters = parameters_of(name, constructor)
     if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
         raise ValueError(f"{name}: num_keypoints must be a positive integer, got {num_keypoints!r}")
-    return constructor(num_keypoints=num_keypoints, **overrides)
+    overrides = _accepted(name, parameters, overrides)
+    options = [
+        option
+        for option, parameter in parameters.items()
+        if option not in _NOT_OPTIONS and parameter.kind not in _VARIADIC
+    ]
+    for option, value in overrides.items():
+        if option in options:
+            _check_type(name, option, parameters[option].annotation, value)
+        elif option in _NOT_OPTIONS or not takes_any_option(parameters):
+            check_choice(f"{name}: option", option, options)
+    for option in options:
+        if parameters[option].default is inspect.Parameter.empty and option not in overrides:
+            raise ValueError(
+                f"{name}: option {option!r} has no default: give --config.model_options.{option}="
+            )
+    model = constructor(num_keypoints=num_keypoints, **overrides)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} made a {type(model).__name__}, not a Flax module")
+    return model
+
+
+def _accepted(
+    name: str, parameters: Mapping[str, inspect.Parameter], overrides: dict[str, Any]
+) -> dict[str, Any]:
+    """The overrides without `dtype` and `bn_axis` where the constructor lacks them.
+
+    Raises ValueError when one of these has another value than a network without it is built for.
+    """
+    kept = dict(overrides)
+    for option, setting, default in (
+        ("dtype", "config.dtype", "float32"),
+        ("bn_axis", "config.batch_norm", "device"),
+    ):
+        if option not in kept or option in parameters or takes_any_option(parameters):
+            continue
+        value = kept.pop(option)
+        if value is not None and (option == "bn_axis" or jax.numpy.dtype(value) != default):
+            raise ValueError(
+                f"{name} has no option {option!r}: keep {setting}={default}, or give the network "
+                "that option"
+            )
+    return kept
 
 
 def initial_variables(
     model: nn.Module, input_size: tuple[int, int], seed: int = 0
 ) -> dict[str, Any]:
     """Random {"params", "batch_stats"} of a network for images of `input_size` (H, W).
+
+    Without batch norms there is no `batch_stats`.
 
     Those of `model.init(jax.random.key(seed), images, train=False)`, drawn on the CPU array by
     array and without the network's own arithmetic. In one jitted program every array brings a
@@ -126,20 +132,13 @@ def initial_variables(
         traced = jax.jit(model.init, static_argnames="train").trace(key, images, train=False)
         # Flax's `lazy_init` leaves out what depends on the images, but works out everything else
         # that a forward pass does with the weights, and compiles it.
-        closed = traced.jaxpr
-        draws, needed = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-        inputs = [value for value, used in zip((key, images), needed, strict=True) if used]
-        arrays = jax.core.eval_jaxpr(draws, closed.consts, *inputs)
+        arrays = jax_api.evaluate(traced.jaxpr, key, images)
     return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
-
-
-def network_joints(name: str, joints: int) -> int:
-    """`num_keypoints` of a model for a dataset of so many joints: with fields, the neck is more."""
-    return joints + (info(name).task == "part_affinity")
 
 
 # `num_keypoints` is an argument of its own; the others belong to flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 # What options of these annotations must be. Unchecked, any word, "off" too, would count as True,
 # and a word for a number would end in an error of Python's inside the network.
@@ -151,16 +150,11 @@ _TYPES = {
 
 
 def _check_type(name: str, option: str, annotation: Any, value: Any) -> None:
-    kind, _, optional = str(annotation).partition(" | ")
+    written = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    kind, _, optional = written.partition(" | ")
     if kind not in _TYPES or (value is None and optional == "None"):
         return
     types, wanted = _TYPES[kind]
     if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
         wanted += " or None" if optional == "None" and kind != "bool" else ""
         raise ValueError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
-
-
-def info(name: str) -> ModelInfo:
-    """What the literature says about a model: task, paper, input size, published rows."""
-    check_choice("model", name, INFO)
-    return INFO[name]

@@ -31,12 +31,16 @@ class Row(NamedTuple):
 
 
 class ModelInfo(NamedTuple):
-    """Facts about one model of the zoo."""
+    """Facts about one model.
+
+    Only an imported network may state no task and no input size. One that is no model of the
+    library has no paper ("") and no published rows.
+    """
 
     name: str
-    task: str  # "topdown", "associative_embedding" (by tags) or "part_affinity" (by fields)
+    task: str | None  # "topdown", "associative_embedding" (by tags) or "part_affinity" (by fields)
     paper: str
-    input_size: tuple[int, int]  # (H, W) of the paper's main row
+    input_size: tuple[int, int] | None  # (H, W) of the paper's main row
     published: tuple[Row, ...]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from jaxpose.choices import choose_from
+from jaxpose.interpolation import linear_samples
 from jaxpose.ops import taps
 from jaxpose.ops.conv import Size, pair
 from jaxpose.ops.named import call, with_gradient
@@ -180,15 +181,10 @@ def _adaptive_avg_pool(x, *, impl, size):
 @functools.cache
 def _interpolation(n: int, out: int, align_corners: bool) -> np.ndarray:
     """Row i holds the two weights of bilinear sample i, [out, n]."""
-    if align_corners:
-        at = np.arange(out) * ((n - 1) / max(out - 1, 1))
-    else:
-        at = np.maximum((np.arange(out) + 0.5) * (n / out) - 0.5, 0)
-    low = np.minimum(at.astype(int), n - 1)
-    high = np.minimum(low + 1, n - 1)
+    low, high, share = linear_samples(n, out, align_corners)
     weights = np.zeros((out, n))
-    np.add.at(weights, (np.arange(out), low), 1 - (at - low))
-    np.add.at(weights, (np.arange(out), high), at - low)
+    np.add.at(weights, (np.arange(out), low), 1 - share)
+    np.add.at(weights, (np.arange(out), high), share)
     return weights.astype(np.float32)
 
 

@@ -1,16 +1,27 @@
-"""Poses of the people in pictures: four lines of Python, or `jaxpose predict`.
+"""Poses of the people in images: `PoseEstimator` in Python, or `jaxpose predict`.
 
-from jaxpose.predict import Pose
-pose = Pose("runs/demo/run")              # a run folder, a .onnx or a .pt2 file
-people = pose(image)                      # uint8 RGB [H, W, 3]
-people.keypoints, people.scores           # [N, K, 2] in pixels, [N, K]
+    from jaxpose import PoseEstimator
+    estimator = PoseEstimator("runs/demo/run")     # a run folder, a .onnx or a .pt2 file
+    poses = estimator(image)                       # uint8 RGB [H, W, 3]
+    poses.keypoints, poses.scores                  # [N, K, 2] in pixels, [N, K]
 
-A bottom-up network finds the people itself; a top-down one is told where they are:
-`pose(image, boxes)`, boxes [N, 4] as (x, y, w, h), for instance those of the people that a
-bottom-up network found: `boxes.around(finder(image))`.
+A bottom-up network finds the people itself. A top-down network needs their boxes,
+`estimator(image, boxes)` with boxes [N, 4] as (x, y, w, h); they can be those of a bottom-up
+network: `boxes.around(finder(image))`.
 """
 
-from jaxpose.predict.people import People
-from jaxpose.predict.pose import Pose
+import warnings
+from typing import Any
 
-__all__ = ["People", "Pose"]
+from jaxpose.poses import Poses
+from jaxpose.predict.estimator import PoseEstimator
+
+__all__ = ["Pose", "PoseEstimator", "Poses"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Pose":
+        message = "jaxpose.predict.Pose is now jaxpose.PoseEstimator"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return PoseEstimator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

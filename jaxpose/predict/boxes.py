@@ -1,4 +1,4 @@
-"""Where people are: boxes from a file, and boxes around people who were found."""
+"""Person boxes: from a file, or around the people of a bottom-up network."""
 
 from __future__ import annotations
 
@@ -9,51 +9,38 @@ from typing import Any
 import numpy as np
 
 from jaxpose.annotations.records import is_int, is_number, label, missing_keys, numbers
-from jaxpose.predict.people import People
+from jaxpose.poses import Poses, extent
 
-# On either side of the joints' extent, share of it. An annotated box of COCO is about that much
-# larger: it has the hands, feet and head in it, not only their joints.
+# On either side of the keypoints' extent, as a share of it. An annotated box of COCO is about that
+# much larger: it contains the hands, feet and head, not only their keypoints.
 MARGIN = 0.125
-FEWEST = 3  # joints that a person must have for a box: fewer do not tell a person's size
+FEWEST = 3  # keypoints that a person needs for a box: fewer do not show a person's size
 
 
-def extent(keypoints: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """The smallest boxes [N, 4] (x, y, w, h) with all found joints in them; zeros where none is.
+def around(poses: Poses) -> np.ndarray:
+    """Boxes [n, 4] for a top-down network around the people of a bottom-up one.
 
-    Args:
-        keypoints: [N, K, 2] in pixels.
-        found: bool [N, K].
+    The extent of each person's keypoints with a margin, at least one pixel wide and high. People
+    with fewer than three keypoints get no box, so n may be less than N.
     """
-    low = np.where(found[..., None], keypoints, np.inf).min(axis=1)
-    high = np.where(found[..., None], keypoints, -np.inf).max(axis=1)
-    boxes = np.concatenate([low, high - low], axis=1)
-    return np.where(found.any(axis=1)[:, None], boxes, 0).astype(np.float32)
-
-
-def around(people: People) -> np.ndarray:
-    """Boxes [n, 4] for a top-down network, of people that a bottom-up one found.
-
-    The extent of each person's joints with a margin, at least one pixel wide and high. People of
-    fewer than three found joints have none, so n may be less than N.
-    """
-    enough = people.found.sum(axis=1) >= FEWEST
-    x, y, width, height = extent(people.keypoints[enough], people.found[enough]).T
+    enough = poses.present.sum(axis=1) >= FEWEST
+    x, y, width, height = extent(poses.keypoints[enough], poses.present[enough]).T
     boxes = [x - MARGIN * width, y - MARGIN * height, width, height]
     boxes[2:] = [np.maximum(side * (1 + 2 * MARGIN), 1) for side in boxes[2:]]
     return np.stack(boxes, axis=1)
 
 
 class Boxes:
-    """Person boxes by picture, from JSON in any of COCO's forms.
+    """Person boxes by image, from JSON in any of COCO's forms.
 
     A dataset ({"images": ..., "annotations": [{"image_id", "bbox"}]}) or a list of detections
     ([{"bbox", "score", "file_name" or "image_id"}]). A record without a file name belongs to the
-    picture whose name is its image_id, as in COCO: image 785 is 000000000785.jpg.
+    image whose name is its image_id, as in COCO: image 785 is 000000000785.jpg.
 
     Boxes that are marked as a crowd or whose score is below `threshold` are left out.
 
     Raises:
-        ValueError: not JSON, none of these forms, or a record that names no picture, has no box
+        ValueError: not JSON, none of these forms, or a record that names no image, has no box
             (x, y, w, h) of four numbers, or has an empty one and is not left out. One line with the
             file, the record and the rule.
     """
@@ -94,17 +81,17 @@ class Boxes:
             self._by_name.setdefault(key.lstrip("0") or "0", []).append(box)
 
     def __len__(self) -> int:
-        """Boxes of all pictures together."""
+        """Boxes of all images together."""
         return sum(map(len, self._by_name.values()))
 
-    def of(self, picture: pathlib.Path) -> np.ndarray:
-        """Boxes [N, 4] of a picture, N = 0 when the file has none."""
-        found = self._by_name.get(picture.stem.lstrip("0") or "0", [])
-        return np.asarray(found, np.float32).reshape(-1, 4)
+    def of(self, image: pathlib.Path) -> np.ndarray:
+        """Boxes [N, 4] of an image file, N = 0 when there are none for it."""
+        boxes = self._by_name.get(image.stem.lstrip("0") or "0", [])
+        return np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
 def _malformed_image(image: Any) -> str | None:
-    """What is wrong with the form of a picture's record."""
+    """What is wrong with the form of an image's record."""
     rule = missing_keys(image, ("id", "file_name"))
     if rule:
         return rule
@@ -128,7 +115,7 @@ def _malformed_box(record: Any) -> str | None:
     if name:
         return None if isinstance(name, str) else f"file_name must be a name, not {name!r}"
     if identity is None:
-        return "names no picture (file_name, image_id)"
+        return "names no image (file_name, image_id)"
     if not _is_identity(identity):
         return f"image_id must be an integer or a name, not {identity!r}"
     return None

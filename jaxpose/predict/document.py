@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose.predict.people import People
+from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
 
 def coco_document(
-    records: Sequence[tuple[pathlib.Path, tuple[int, int], People]], skeleton: Skeleton
+    records: Sequence[tuple[pathlib.Path, tuple[int, int], Poses]], skeleton: Skeleton
 ) -> dict[str, Any]:
     """Predictions as a dataset which pycocotools and `jaxpose data` read.
 
     Args:
-        records: (file, (H, W), People) a picture. An image's id is the number in its file's name
+        records: (file, (H, W), Poses) of each image. An image's id is the number in its file's name
             where every name is one (as in COCO), else it counts from 1.
 
     Returns:
         {"images", "categories", "annotations"}; an annotation's keypoints are (x, y, 2), or zeros
-        where the joint was not found; its `score` is the person's, and those of its joints stand in
+        where a keypoint is missing; its `score` is the person's, and those of its keypoints are in
         `keypoint_scores`.
     """
     numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
@@ -42,27 +42,27 @@ def coco_document(
         ],
         "annotations": [],
     }
-    for number, (path, (height, width), people) in zip(numbers, records, strict=True):
+    for number, (path, (height, width), poses) in zip(numbers, records, strict=True):
         document["images"].append(
             {"id": number, "file_name": path.name, "height": height, "width": width}
         )
-        for person in range(len(people)):
+        for person in range(len(poses)):
             record = {"id": len(document["annotations"]) + 1, "image_id": number}
-            document["annotations"].append(record | _annotation(people, person))
+            document["annotations"].append(record | _annotation(poses, person))
     return document
 
 
-def _annotation(people: People, person: int) -> dict[str, Any]:
-    found, box = people.found[person], people.boxes[person].astype(float)
-    labelled = np.concatenate([people.keypoints[person], np.full((len(found), 1), 2.0)], axis=1)
-    labelled[~found] = 0
+def _annotation(poses: Poses, person: int) -> dict[str, Any]:
+    present, box = poses.present[person], poses.boxes[person].astype(float)
+    labelled = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
+    labelled[~present] = 0
     return {
         "category_id": 1,
         "iscrowd": 0,
         "keypoints": np.round(labelled, 3).ravel().tolist(),
-        "num_keypoints": int(found.sum()),
-        "keypoint_scores": np.round(people.scores[person].astype(float), 5).tolist(),
-        "score": round(float(people.person_scores[person]), 6),
+        "num_keypoints": int(present.sum()),
+        "keypoint_scores": np.round(poses.scores[person].astype(float), 5).tolist(),
+        "score": round(float(poses.person_scores[person]), 6),
         "bbox": np.round(box, 3).tolist(),
         "area": round(float(box[2] * box[3]), 3),
     }

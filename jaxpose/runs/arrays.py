@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
-from jaxpose.training.state import Tree
+from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # of a run, with a folder for each step
 

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 
+from jaxpose import tasks
 from jaxpose.choices import choose_from
 from jaxpose.runs.arrays import (
     FOLDER,
@@ -27,8 +28,7 @@ from jaxpose.runs.arrays import (
 )
 from jaxpose.runs.info import read_info, write_info
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import config as configuration
-from jaxpose.training.state import Tree
+from jaxpose.tasks.protocol import Tree
 
 _MODEL_ITEMS = ("model", "ema")
 
@@ -98,7 +98,7 @@ def read_run(
         step = own
     info = read_info(folder)
     path, arrays = _read_newest(folder, _candidates(folder, step))
-    model = configuration.create_model(info.config, info.skeleton.num_joints)
+    model = tasks.create_model(info.config, info.skeleton.num_joints)
     if fit is None:
         image = np.zeros((1, *info.config.input_size, 3), np.float32)
         fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))

@@ -11,6 +11,7 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 
+from jaxpose.config.tree import with_task
 from jaxpose.files import write_atomic
 from jaxpose.runs.arrays import CheckpointError
 from jaxpose.skeletons import Skeleton
@@ -50,7 +51,7 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        config = ml_collections.ConfigDict(_tuples(_current_names(record["config"])))
+        config = ml_collections.ConfigDict(_tuples(with_task(record["config"])))
         info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None
@@ -60,15 +61,6 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     if "model_options" in config:
         config.model_options.unlock()
     return info
-
-
-def _current_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a run that version 0.1 wrote, under the names of today."""
-    if "paradigm" not in settings:
-        return settings
-    task = settings["paradigm"]
-    rest = {key: value for key, value in settings.items() if key != "paradigm"}
-    return {"task": "associative_embedding" if task == "bottomup" else task, **rest}
 
 
 def _tuples(value: Any) -> Any:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose import models
+from jaxpose import models, tables, tasks
 from jaxpose.models.sizes import parse_size
 from jaxpose.summary.counting import CONVENTIONS, Count, count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose summary`."""
-    parser.add_argument("model", metavar="MODEL", help="a name listed by `jaxpose models`")
-    parser.add_argument("--size", metavar="HxW", help="input size (default: the paper's)")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name listed by `jaxpose models`, or package.module:ClassName",
+    )
+    parser.add_argument("--size", metavar="HxW", help="input size (default: that of the model)")
     parser.add_argument(
         "--keypoints",
         type=int,
@@ -28,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     size = parse_size(args.size) if args.size else None
-    joints = args.keypoints
-    if joints is None:
-        joints = models.network_joints(args.model, 17)
-    print(report(args.model, size, joints, args.convention))
+    num_keypoints, task = args.keypoints, models.info(args.model).task
+    if num_keypoints is None:
+        num_keypoints = 17 if task is None else tasks.get(task).network_keypoints(17)
+    print(report(args.model, size, num_keypoints, args.convention))
     return 0
 
 
@@ -43,7 +47,7 @@ def report(
         known = ", ".join(CONVENTIONS)
         raise ValueError(f"--convention {convention!r} is unknown; choose from {known}")
     info = models.info(name)
-    result = count(name, size or info.input_size, num_keypoints)
+    result = count(name, size or models.default_size(name), num_keypoints)
     cost, params, _ = CONVENTIONS[convention]
     title = "MACs" if cost == "macs" else f"FLOPs ({convention})"
 
@@ -55,20 +59,8 @@ def report(
         rows.append((stage.name, "x".join(map(str, stage.output)), *numbers(stage)))
     rows.append(("total", "", *numbers(result)))
     height, width = result.input_size
-    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", *align(rows)]
+    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", tables.text(rows)]
     return "\n".join([*lines, *_published(info, result)])
-
-
-def align(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns padded to a common width; the first is flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _published(info: models.ModelInfo, result: Count) -> list[str]:

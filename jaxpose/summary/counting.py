@@ -37,7 +37,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose import models, ops
+from jaxpose import jax_api, models, ops
 
 
 class Convention(NamedTuple):
@@ -119,7 +119,7 @@ def count(
     """Parameters and multiply-adds of a model for one image.
 
     Args:
-      model: a name of `jaxpose.list_models()` or a built module.
+      model: a name as `jaxpose.create_model` takes it, or a built module.
       input_size: (H, W).
       num_keypoints: joints; a built module has its own.
       **overrides: as for `jaxpose.create_model`; with a name only.
@@ -134,7 +134,10 @@ def count(
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
         return _count(model, tuple(input_size), num_keypoints, depth=2)
     # The zoo asks for the same counts over and over, and a large network takes seconds to trace.
-    key = (model, tuple(input_size), num_keypoints, repr(sorted(overrides.items())))
+    # Keyed by the constructor too: a name can be registered again.
+    constructor = models.find(model).constructor
+    options = repr(sorted(overrides.items()))
+    key = (model, constructor, tuple(input_size), num_keypoints, options)
     if key not in _counted:
         built = models.create_model(model, num_keypoints, **overrides)
         _counted[key] = _count(built, tuple(input_size), num_keypoints, depth=2)
@@ -208,6 +211,8 @@ def multiply_adds(operator: Operator) -> int:
             return math.prod(operator.shapes[0]) * math.prod(operator.shapes[1][:2])
         case "channel_conv1d":
             return math.prod(operator.shapes[0]) * operator.shapes[1][0]
+        case "linear":
+            return math.prod(operator.output) * operator.shapes[1][0]
         case "dynamic_conv":  # as a convolution with the mixed kernel
             return math.prod(operator.output) * math.prod(operator.shapes[2][1:4])
     return 0
@@ -299,15 +304,15 @@ def _trace(
             return model.init(key, images, train=False)
 
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
-    jaxpr, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
+    program, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
     for path in calls:
         calls[path] += sum(path[:n] in blocks for n in range(len(path)))
-    return variables, calls, outputs, list(_walk(jaxpr.jaxpr))
+    return variables, calls, outputs, list(_walk(program))
 
 
-def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:
-    for equation in jaxpr.eqns:
-        scope = "/".join(filter(None, (outer, str(equation.source_info.name_stack))))
+def _walk(program: Any, outer: str = "") -> Iterator[Operator]:
+    for equation in jax_api.equations(program):
+        scope = "/".join(filter(None, (outer, jax_api.scope(equation))))
         named = ops.parse(str(equation.params.get("name", "")))
         if named is not None:
             shapes = tuple(tuple(v.aval.shape) for v in equation.invars)
@@ -315,8 +320,33 @@ def _walk(jaxpr: Any, outer: str = "") -> Iterator[Operator]:
             # The first name is the root module's class.
             yield Operator(*named, shapes, output, tuple(scope.split("/")[1:]))
             continue
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from _walk(inner, scope)
+        plain = _plain_layer(equation, tuple(scope.split("/")[1:]))
+        if plain is not None:
+            yield plain
+        for inner in jax_api.inner_programs(equation):
+            yield from _walk(inner, scope)
+
+
+def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:
+    """A convolution or linear layer of Flax, which a network of the user's own may consist of.
+
+    The shape of its weights is given as that of a named operator is: [h,w,Cin,features] or
+    [Cin,features].
+    """
+    if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
+        return None
+    inputs, weights = (tuple(value.aval.shape) for value in equation.invars)
+    output = tuple(equation.outvars[0].aval.shape)
+    numbers = equation.params["dimension_numbers"]
+    if equation.primitive.name == "conv_general_dilated":
+        features, channels, *spatial = numbers.rhs_spec
+        weights = tuple(weights[axis] for axis in (*spatial, channels, features))
+        transposed = max(equation.params["lhs_dilation"]) > 1
+        return Operator(
+            "conv_transpose" if transposed else "conv", {}, (inputs, weights), output, path
+        )
+    (_, contracted), (_, batched) = numbers
+    if batched:  # a product of two activations, e.g. in attention
+        return None
+    channels = math.prod(weights[axis] for axis in contracted)
+    return Operator("linear", {}, (inputs, (channels, output[-1])), output, path)

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jaxpose import models
+from jaxpose import models, tables, tasks
 from jaxpose.models.published import MODELS, ModelInfo, Row
 from jaxpose.summary.counting import Count, count
 
@@ -71,16 +71,14 @@ def document() -> str:
     papers: dict[str, list[ModelInfo]] = {}
     for name in models.list_models():
         info = models.info(name)
-        papers.setdefault(info.paper, []).append(info)
+        if info.paper:  # registered networks have none
+            papers.setdefault(info.paper, []).append(info)
     lines = ["# The zoo: published numbers and counted ones", "", f"Made by `{COMMAND}`.", ""]
     lines += [_TERMS, ""]
     for paper, members in papers.items():
-        kind = {
-            "topdown": "Top-down.",
-            "associative_embedding": "Bottom-up, associative embedding.",
-        }.get(members[0].task, "Bottom-up, part affinity fields.")
-        rows = [HEADER, ("---",) * len(HEADER), *(row for info in members for row in _rows(info))]
-        lines += [f"## {paper}", "", kind, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+        title = f"{tasks.get(members[0].task).TITLE}."
+        rows = [HEADER, *(row for info in members for row in _rows(info))]
+        lines += [f"## {paper}", "", title, "", tables.markdown(rows), ""]
     return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])
 
 

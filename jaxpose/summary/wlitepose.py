@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from jaxpose import models
+from jaxpose import models, tables
 from jaxpose.summary.counting import Count, count
 
 COMMAND = "jaxpose models --paper wlitepose > docs/wlitepose.md"
@@ -119,7 +119,7 @@ def report() -> str:
             "",
             "## Every row, preset `literal`",
             "",
-            *_table(LITERAL),
+            _table(LITERAL),
             "",
             "## Why they cannot agree",
             "",
@@ -127,30 +127,27 @@ def report() -> str:
             "",
             "## The closest readings found",
             "",
-            *_table(CLOSEST),
+            _table(CLOSEST),
         ]
     )
 
 
-def _table(cases: tuple[Case, ...]) -> list[str]:
-    header = ("table, row", "model", "printed", "computed", "difference", "true")
-    lines = [" | ".join(header), " | ".join(["---"] * len(header))]
+def _table(cases: tuple[Case, ...]) -> str:
+    rows = [("table, row", "model", "printed", "computed", "difference", "true")]
     for case in cases:
         ours = computed(case)
         pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]
-        lines.append(
-            " | ".join(
-                (
-                    case.label,
-                    f"`{_call(case)}`",
-                    " / ".join("-" if p is None else f"{p}" for p, _ in pairs),
-                    " / ".join(f"{c:.3f}" for _, c in pairs),
-                    " / ".join(_difference(p, c) for p, c in pairs),
-                    f"{ours.macs / 1e9:.3f}",
-                )
+        rows.append(
+            (
+                case.label,
+                f"`{_call(case)}`",
+                " / ".join("-" if p is None else f"{p}" for p, _ in pairs),
+                " / ".join(f"{c:.3f}" for _, c in pairs),
+                " / ".join(_difference(p, c) for p, c in pairs),
+                f"{ours.macs / 1e9:.3f}",
             )
         )
-    return [f"| {line} |" for line in lines]
+    return tables.markdown(rows)
 
 
 def computed(case: Case) -> Count:

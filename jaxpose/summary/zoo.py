@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose import models
+from jaxpose import models, tables
 from jaxpose.summary import document, wlitepose
-from jaxpose.summary.command import align
 
 PAPERS = {"wlitepose": wlitepose.report}
 
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def zoo_table() -> str:
     """One line per published row of every model, with our exact counts first."""
-    table = [HEADER]
+    rows = [HEADER]
     for name in models.list_models():
         for line in document.lines_of(models.info(name)):
             row, counted, cited = line.row, ("-",) * 2, ("-",) * 5
@@ -67,5 +66,5 @@ def zoo_table() -> str:
                 params = "-" if row.params is None else f"{row.params}"
                 giga = f"{row.gflops:.2f}"
                 cited = (params, giga, row.convention, document.score_of(row), row.source)
-            table.append((name, *line.cells, *counted, *cited))
-    return "\n".join(align(table))
+            rows.append((name, *line.cells, *counted, *cited))
+    return tables.text(rows)

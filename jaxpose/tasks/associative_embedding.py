@@ -2,14 +2,186 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jaxpose.config.associative_embedding
+from jaxpose import codecs, skeletons
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks import torch_losses, whole_images
+from jaxpose.tasks.objective import HALF, QUARTER, forward, map_size
+from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+from jaxpose.tasks.whole_images import ImageDecoder
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+    import jax
+    from ml_collections import ConfigDict
+
 NAME = "associative_embedding"
 TITLE = "Bottom-up, associative embedding"
 COUNTS = "images"
 EXAMPLE = "image"
 INPUT_STEP = 32
+SIZINGS = ("short_side", "fixed")
 RECIPE = "configs/custom_bottomup.py"
+SETTINGS = jaxpose.config.associative_embedding.SETTINGS
+BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # what all networks of this task can learn from
+
+check_settings = functools.partial(
+    jaxpose.config.associative_embedding.check, input_step=INPUT_STEP
+)
+describe_examples = whole_images.describe_examples
+decoder_for_estimate = whole_images.decoder_for_estimate
+model_predictor = whole_images.model_predictor
+file_predictor = whole_images.file_predictor
+view = whole_images.view
+estimate = whole_images.estimate
+evaluate = whole_images.evaluate
+worst_cases = whole_images.worst_cases
+compare = whole_images.compare
+sample_batch = whole_images.sample_batch
+fit_settings = whole_images.fit_settings
+torch_loss = torch_losses.associative_embedding
+
+
+def check_skeleton(skeleton: Skeleton, source: str) -> None:
+    """Any keypoints can be learned."""
 
 
 def network_keypoints(num_keypoints: int) -> int:
     """The keypoints of the dataset."""
     return num_keypoints
+
+
+def metric_of(skeleton: Skeleton) -> str:
+    """CrowdPose has a metric of its own; all other datasets are scored as COCO is."""
+    return "crowdpose" if skeleton.joints == skeletons.CROWDPOSE.joints else "coco"
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
+    """Heatmaps at two resolutions, and tags at the lower one.
+
+    heat(1/4) + heat(1/2) + config.loss.push * push + config.loss.pull * pull, with push and pull
+    from the tags of the 1/4 output, as in HigherHRNet and LitePose; heat is the masked mean squared
+    error or WLitePose's soft-boundary loss. The terms are logged without their weights.
+
+    The batch holds `image` uint8 [B, H, W, 3], `keypoints` float32 [B, P, K, 3] (x, y, labeled) in
+    pixels of the input, `mirrored` bool [B], the masks `mask_quarter` uint8 [B, H/4, W/4] and
+    `mask_half` [B, H/2, W/2] (0 = ignored) and `valid` bool [B]. An example that is not valid adds
+    nothing, but stays in the means' denominators, as ignored pixels do.
+    """
+    from jaxpose import losses
+
+    size, sigma, weights = tuple(config.input_size), config.sigma, config.loss
+    heat = losses.masked_mse
+    if weights.name == "soft_boundary":
+        heat = functools.partial(
+            losses.soft_boundary_loss, tau=weights.tau, detach_weight=weights.detach_weight
+        )
+
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        (quarter, half), batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        joints = batch["keypoints"].shape[2]
+        valid = batch["valid"]
+        keypoints = batch["keypoints"] * valid[:, None, None, None]  # nobody is labeled there
+
+        def encode(stride: int):
+            return codecs.associative_embedding.encode_batch(
+                keypoints, batch["mirrored"], size, map_size(size, stride), sigma
+            )
+
+        (quarter_targets, places), (half_targets, _) = encode(QUARTER), encode(HALF)
+        masks = {key: batch[key] * valid[:, None, None] for key in ("mask_quarter", "mask_half")}
+        pull, push = losses.associative_embedding_loss(quarter[..., joints:], places)
+        terms = {
+            "heat_quarter": heat(quarter[..., :joints], quarter_targets, masks["mask_quarter"]),
+            "heat_half": heat(half, half_targets, masks["mask_half"]),
+            "push": push,
+            "pull": pull,
+        }
+        value = (
+            terms["heat_quarter"] + terms["heat_half"] + weights.push * push + weights.pull * pull
+        )
+        return value, (batch_stats, terms)
+
+    return Objective(
+        loss,
+        ("heat_quarter", "heat_half", "push", "pull"),
+        ("image", "valid", "keypoints", "mirrored", "mask_quarter", "mask_half"),
+    )
+
+
+def describe_loss(config: ConfigDict) -> str:
+    """The loss of the heatmaps, with the number of people in a benchmark's image."""
+    return f"{config.loss.name} at 1/4 and 1/2, tags; {whole_images.PEOPLE} people per image"
+
+
+# ----------------------------------------------------------------------------------- prediction
+
+
+def decoder_from_config(config: ConfigDict) -> ImageDecoder:
+    """By `config.eval`, whose keys are those of `codecs.associative_embedding.Grouping`."""
+    grouping = whole_images.options_from(codecs.associative_embedding.Grouping, config.eval)
+    return ImageDecoder(
+        codecs.associative_embedding,
+        grouping,
+        flip=config.eval.flip,
+        scales=tuple(config.eval.scales),
+        inside=config.eval.sizing == "fixed",
+    )
+
+
+def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
+    """With the flip test, and nobody outside the image."""
+    grouping = codecs.associative_embedding.Grouping(**metadata["grouping"])
+    return ImageDecoder(codecs.associative_embedding, grouping, inside=True)
+
+
+# ------------------------------------------------------------------------------- exported files
+
+
+def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
+    """From an image to its people.
+
+    `sizing` "fixed": the whole image, centered, as large as `input_size` holds it, black around it
+    (`geometry.bottomup_fit`). `outputs` are the file's, in order, each with its stride and its
+    channels [start, stop]; `codec` and `grouping` are what `codecs.associative_embedding` does with
+    them: merged at the resolution of the last and brought to the input's size, then grouped.
+    """
+    del num_outputs
+    joints = skeleton.num_joints
+    return {
+        "sizing": "fixed",
+        "outputs": [
+            {
+                "name": "heatmaps_tags",
+                "stride": QUARTER,
+                "heatmaps": [0, joints],
+                "tags": [joints, 2 * joints],
+            },
+            {"name": "heatmaps", "stride": HALF, "heatmaps": [0, joints]},
+        ],
+        "codec": {
+            "name": "associative_embedding",
+            "sigma": config.sigma,
+            "flip_shift": False,
+            "resize": "bilinear, half-pixel centers",
+            "project_to_input": True,
+        },
+        "grouping": dataclasses.asdict(decoder_from_config(config).grouping),
+    }
+
+
+def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
+    """The people of a drawn scene."""
+    from jaxpose.tasks.whole_images import scenes
+
+    scene = scenes.draw(10, input_size, flip=False)
+    grouping = codecs.associative_embedding.Grouping()
+    return "10 people", lambda: scenes.find(scene, grouping)

@@ -2,14 +2,170 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jaxpose.config.part_affinity
+from jaxpose import codecs, skeletons
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks import torch_losses, whole_images
+from jaxpose.tasks.objective import QUARTER, forward, map_size
+from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+from jaxpose.tasks.whole_images import ImageDecoder
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+    import jax
+    from ml_collections import ConfigDict
+
 NAME = "part_affinity"
 TITLE = "Bottom-up, part affinity fields"
 COUNTS = "images"
 EXAMPLE = "image"
 INPUT_STEP = 8
+SIZINGS = ("short_side", "fixed")
 RECIPE = "configs/lightweight_openpose.py"
+SETTINGS = jaxpose.config.part_affinity.SETTINGS
+BENCHMARK: Mapping[str, Any] = {}
+
+check_settings = functools.partial(jaxpose.config.part_affinity.check, input_step=INPUT_STEP)
+describe_examples = whole_images.describe_examples
+decoder_for_estimate = whole_images.decoder_for_estimate
+model_predictor = whole_images.model_predictor
+file_predictor = whole_images.file_predictor
+view = whole_images.view
+estimate = whole_images.estimate
+evaluate = whole_images.evaluate
+worst_cases = whole_images.worst_cases
+compare = whole_images.compare
+sample_batch = whole_images.sample_batch
+fit_settings = whole_images.fit_settings
+torch_loss = torch_losses.part_affinity
+
+
+def check_skeleton(skeleton: Skeleton, source: str) -> None:
+    """The fields run along the limbs of COCO's 17 keypoints and the neck between them."""
+    if skeleton.joints != skeletons.COCO.joints:
+        raise ValueError(
+            f"{source}: part affinity fields need COCO's 17 keypoints, but there are "
+            f"{skeleton.num_joints} ({', '.join(skeleton.joints)})"
+        )
 
 
 def network_keypoints(num_keypoints: int) -> int:
-    """COCO's keypoints and the neck."""
-    return num_keypoints + 1  # the neck
+    """The keypoints of the dataset and the neck."""
+    return num_keypoints + 1
+
+
+def metric_of(skeleton: Skeleton) -> str:
+    """COCO's keypoints have no other metric."""
+    del skeleton
+    return "coco"
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
+    """Squared errors of heatmaps and of fields along the limbs, after every stage of the network.
+
+    The batch is that of `associative_embedding.make_objective`, with COCO's keypoints, to which the
+    neck is added; a cell of the maps counts where all that it covers of `mask_quarter` does.
+    """
+    size, sigma, thickness = tuple(config.input_size), config.sigma, config.loss.thickness
+
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        valid = batch["valid"]
+        targets = codecs.part_affinity.encode_batch(
+            codecs.part_affinity.from_coco(batch["keypoints"] * valid[:, None, None, None]),
+            size,
+            sigma=sigma,
+            thickness=thickness,
+        )
+        height, width = map_size(size, 2 * QUARTER)
+        mask = batch["mask_quarter"].reshape(-1, height, 2, width, 2).min((2, 4))
+        mask = mask * valid[:, None, None]
+        heatmaps, fields = codecs.part_affinity.loss(outputs, *targets, mask)
+        return heatmaps + fields, (batch_stats, {"heatmaps": heatmaps, "fields": fields})
+
+    return Objective(loss, ("heatmaps", "fields"), ("image", "valid", "keypoints", "mask_quarter"))
+
+
+def describe_loss(config: ConfigDict) -> str:
+    """The loss, with the number of people in a benchmark's image."""
+    del config
+    return f"squared errors of heatmaps and fields; {whole_images.PEOPLE} people per image"
+
+
+# ----------------------------------------------------------------------------------- prediction
+
+
+def decoder_from_config(config: ConfigDict) -> ImageDecoder:
+    """By `config.eval`, whose keys are those of `codecs.part_affinity.Grouping`."""
+    return ImageDecoder(
+        codecs.part_affinity,
+        whole_images.options_from(codecs.part_affinity.Grouping, config.eval),
+        flip=config.eval.flip,
+        scales=tuple(config.eval.scales),
+        inside=config.eval.sizing == "fixed",
+    )
+
+
+def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
+    """With the flip test, and nobody outside the image."""
+    grouping = codecs.part_affinity.Grouping(**metadata["grouping"])
+    return ImageDecoder(codecs.part_affinity, grouping, inside=True)
+
+
+# ------------------------------------------------------------------------------- exported files
+
+
+def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
+    """From an image to its people; as for `associative_embedding.metadata`.
+
+    `outputs` are two per stage, of which the last two serve: a channel for each of
+    `codec["joints"]` and the background, and two, x and y, for each of `codec["limbs"]`.
+    """
+    del skeleton
+    joints, limbs = codecs.part_affinity.OPENPOSE.joints, codecs.part_affinity.LIMBS
+    return {
+        "sizing": "fixed",
+        "outputs": [
+            {"name": f"{name}_{stage}", "stride": 2 * QUARTER, name: [0, channels]}
+            for stage in range(num_outputs // 2)
+            for name, channels in (("heatmaps", len(joints)), ("fields", 2 * len(limbs)))
+        ],
+        "codec": {
+            "name": "part_affinity",
+            "joints": list(joints),
+            "limbs": [list(limb) for limb in limbs],
+            "sigma": config.sigma,
+            "resize": "bicubic, half-pixel centers, a = -0.75",
+            "project_to_input": True,
+        },
+        "grouping": dataclasses.asdict(decoder_from_config(config).grouping),
+    }
+
+
+def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
+    """The people of a drawn scene."""
+    import jax
+
+    from jaxpose.tasks.whole_images import scenes
+
+    scene = scenes.draw(10, input_size, flip=False)
+    keypoints = codecs.part_affinity.from_coco(scene.joints)
+    outputs = codecs.part_affinity.encode_batch(keypoints[None], input_size)
+    grouping = codecs.part_affinity.Grouping()
+    find = jax.jit(
+        lambda maps: codecs.part_affinity.find({1.0: (maps, None)}, input_size, grouping)
+    )
+
+    def decode():
+        heatmaps, fields = (part[0] for part in jax.device_get(find(outputs)))
+        return codecs.part_affinity.group(heatmaps, fields, grouping)
+
+    return "10 people", decode

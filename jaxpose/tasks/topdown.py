@@ -2,14 +2,159 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import jaxpose.config.topdown
+from jaxpose import codecs, geometry
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks import crops, torch_losses
+from jaxpose.tasks.objective import QUARTER, forward, map_size
+from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+    import jax
+    from ml_collections import ConfigDict
+
 NAME = "topdown"
 TITLE = "Top-down"
 COUNTS = "people"
 EXAMPLE = "crop"
 INPUT_STEP = 32
+SIZINGS = ("fixed",)
 RECIPE = "configs/custom_topdown.py"
+SETTINGS = jaxpose.config.topdown.SETTINGS
+BENCHMARK: Mapping[str, Any] = {}
+
+check_settings = jaxpose.config.topdown.check
+describe_examples = crops.describe_examples
+metric_of = crops.metric_of
+model_predictor = crops.model_predictor
+file_predictor = crops.file_predictor
+view = crops.view
+estimate = crops.estimate
+evaluate = crops.evaluate
+worst_cases = crops.worst_cases
+compare = crops.compare
+sample_batch = crops.sample_batch
+fit_settings = crops.fit_settings
+torch_loss = torch_losses.topdown
+
+
+def check_skeleton(skeleton: Skeleton, source: str) -> None:
+    """Any keypoints can be learned."""
 
 
 def network_keypoints(num_keypoints: int) -> int:
     """The keypoints of the dataset."""
     return num_keypoints
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
+    """The mean squared error or HWL's heatmap weighting loss, by `config.loss`.
+
+    The batch holds `image` uint8 [B, H, W, 3] and `keypoints` float32 [B, K, 3] (x, y, visible) in
+    pixels of the crop.
+    """
+    from jaxpose import losses
+
+    size, sigma = tuple(config.input_size), config.sigma
+    weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
+
+    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+        heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        targets, weights = codecs.topdown.encode_batch(
+            batch["keypoints"], size, map_size(size, QUARTER), sigma
+        )
+        value = losses.heatmap_weighting_loss(heatmaps, targets, weights, fn=weighting)
+        return value, (batch_stats, {})
+
+    return Objective(loss, (), ("image", "keypoints"))
+
+
+def describe_loss(config: ConfigDict) -> str:
+    """`heatmap_weighting (x)` or `mse`."""
+    loss = config.loss
+    return f"{loss.name} ({loss.fn})" if loss.name == "heatmap_weighting" else loss.name
+
+
+# ----------------------------------------------------------------------------------- prediction
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """How heatmaps become a pose.
+
+    Attributes:
+      flip: average with the heatmaps of the mirrored crop.
+      offset: "quarter" or "dark", the way to a position between pixels.
+      sigma: of the targets that the network was trained on, in heatmap pixels.
+    """
+
+    flip: bool = True
+    offset: str = "quarter"
+    sigma: float = 2.0
+
+    def decode(
+        self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
+    ) -> tuple[Any, Any]:
+        """See `crops.CropDecoder`; outputs are heatmaps [B, h, w, K]."""
+        if mirrored is not None:
+            outputs = (outputs + codecs.topdown.flip_back(mirrored, skeleton.flip_pairs)) / 2
+        return codecs.topdown.decoder(self.offset, self.sigma)(outputs, center, scale)
+
+
+def decoder_from_config(config: ConfigDict) -> Decoder:
+    """By `config.eval.flip`, `config.eval.decode` and `config.sigma`."""
+    return Decoder(config.eval.flip, config.eval.decode, config.sigma)
+
+
+def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
+    """With the flip test."""
+    return Decoder(True, metadata["codec"]["decode"], metadata["codec"]["sigma"])
+
+
+def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
+    """With or without the flip test."""
+    return dataclasses.replace(decoder, flip=flip)
+
+
+# ------------------------------------------------------------------------------- exported files
+
+
+def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
+    """From an image and a box to keypoints.
+
+    Crops are taken as `jaxpose.geometry` takes them, with the box grown by `box_padding` after its
+    aspect was fixed.
+    """
+    del skeleton, num_outputs
+    return {
+        "box_padding": geometry.BOX_PADDING,
+        "heatmap_stride": QUARTER,
+        "codec": {
+            "name": "topdown",
+            "decode": config.eval.decode,
+            "sigma": config.sigma,
+            "flip_shift": True,
+        },
+    }
+
+
+def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
+    """The pose of one person, by the quarter offset, from random heatmaps."""
+    import jax
+    import jax.numpy as jnp
+
+    decode = jax.jit(codecs.topdown.decode)
+    center, scale = (jnp.asarray(part)[None] for part in view((480, 640), input_size))
+    height, width = map_size(input_size, QUARTER)
+    maps = jnp.asarray(np.random.default_rng(0).random((1, height, width, 17)))
+    return "1 person", lambda: jax.block_until_ready(decode(maps, center, scale))

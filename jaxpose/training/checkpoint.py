@@ -19,8 +19,8 @@ from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
+from jaxpose import jax_api
 from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
@@ -31,7 +31,8 @@ from jaxpose.runs.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.training.state import TrainState, Tree
+from jaxpose.tasks.protocol import Tree
+from jaxpose.training.state import TrainState
 
 
 class SaveError(RuntimeError):
@@ -177,5 +178,5 @@ class Checkpoints:
                 shutil.rmtree(target, ignore_errors=True)
                 shutil.move(self.folder / str(step), target)
         if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("jaxpose: damaged checkpoints moved")
+            jax_api.sync_global_devices("jaxpose: damaged checkpoints moved")
         self._manager.reload()

@@ -118,7 +118,7 @@ class Clock:
         return values
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     """Prints a line on the first host only."""
     if jax.process_index() == 0:
         print(text, file=sys.stderr, flush=True)

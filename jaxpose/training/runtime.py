@@ -10,14 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from jaxpose import memory, runs
+from jaxpose import jax_api, memory, runs, tasks
+from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
-from jaxpose.training import config as configuration
 from jaxpose.training.state import TrainState, from_variables
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
@@ -66,14 +65,14 @@ def join_hosts(config: ConfigDict) -> None:
     try:
         jax.distributed.initialize(**options, initialization_timeout=config.timeout)
     except (RuntimeError, ValueError) as error:
-        raise configuration.ConfigError(
+        raise ConfigError(
             f"{expected} hosts did not come together in {config.timeout} s; start the same command "
             f"on each of them ({str(error).splitlines()[0]})"
         ) from None
     seen = jax.process_count()
     print(f"hosts expected {expected}, seen {seen}; this is host {jax.process_index()}", flush=True)
     if config.hosts and seen != config.hosts:
-        raise configuration.ConfigError(f"config.distributed.hosts={config.hosts}, but {seen} came")
+        raise ConfigError(f"config.distributed.hosts={config.hosts}, but {seen} came")
 
 
 def open_run(
@@ -104,7 +103,7 @@ def _check_same_run(
     if not checkpoint.steps_in(folder / checkpoint.FOLDER):
         return  # it stopped before its first checkpoint: this is a new start
     info = runs.read_info(folder)
-    found = configuration.differences(info.config, config)
+    found = differences(info.config, config, tasks.get(config.task).SETTINGS)
     if info.skeleton.joints != skeleton.joints:
         found.append(f"joints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")
     found += [
@@ -113,7 +112,7 @@ def _check_same_run(
         if key in info.facts and info.facts[key] != value
     ]
     if found:
-        raise configuration.ConfigError(
+        raise ConfigError(
             f"{folder} was started with other settings; give those or another --workdir: "
             + "; ".join(found)
         )
@@ -129,7 +128,7 @@ def initial_state(
         return create(config.seed)
     shapes = jax.eval_shape(create, config.seed)
     run = runs.read_run(config.init_from, fit=shapes.variables)
-    logs.say(f"weights from {run.path}")
+    logs.log_line(f"weights from {run.path}")
     return from_variables(
         run.variables, optimizer, ema=shapes.ema is not None, parts=shapes.window.parts
     )
@@ -145,7 +144,7 @@ def head_boxes(config: ConfigDict) -> pathlib.Path | None:
         return None
     path = pathlib.Path(config.data.root) / config.data.head_boxes
     if not path.is_file():
-        raise configuration.ConfigError(
+        raise ConfigError(
             f"config.data.head_boxes: no such file {path}; --config.data.head_boxes= takes the "
             "size of a head from its joints, which is an approximation"
         )
@@ -205,4 +204,4 @@ class StopSignal:
         """Whether to stop after this step; the same answer on every host."""
         if jax.process_count() == 1:
             return self.signal is not None
-        return multihost_utils.reached_preemption_sync_point(step)
+        return jax_api.reached_preemption_sync_point(step)

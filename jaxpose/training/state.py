@@ -1,7 +1,6 @@
 """Everything a run needs to go on from where it stood, as one tree of arrays."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +9,8 @@ from flax import linen as nn
 from flax import struct
 
 from jaxpose import models
+from jaxpose.tasks.protocol import Tree
 
-Tree = Any
 Parts = dict[str, jax.Array]  # terms of the loss by name, float32 scalars
 
 
@@ -58,7 +57,7 @@ def create_state(
 ) -> TrainState:
     """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`.
 
-    `parts` are the names of the loss's terms (`objective.Objective.parts`).
+    `parts` are the names of the loss's terms (`jaxpose.tasks.Objective.terms`).
     """
     variables = models.initial_variables(model, input_size, seed)
     return from_variables(variables, optimizer, ema=ema, parts=parts)

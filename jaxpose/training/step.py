@@ -17,17 +17,15 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT
+from jaxpose.tasks.protocol import LossFunction, Tree
 from jaxpose.training.schedule import Schedule
-from jaxpose.training.state import Parts, TrainState, Tree, Window
+from jaxpose.training.state import TrainState, Window
 
-LossFn = Callable[
-    [Tree, Tree, dict[str, jax.Array], jax.Array], tuple[jax.Array, tuple[Tree, Parts]]
-]
 Metrics = dict[str, jax.Array]
 
 
 def make_train_step(
-    loss_fn: LossFn,
+    loss_fn: LossFunction,
     optimizer: optax.GradientTransformation,
     schedule: Schedule,
     mesh: Mesh,
@@ -40,9 +38,8 @@ def make_train_step(
     """The compiled step: (state, batch) -> (state, metrics); the old state is consumed.
 
     Args:
-        loss_fn: (params, batch_stats, batch, key) -> (loss, (new batch_stats, parts)); the parts
-            are those that the window of the state was made with (see `objective`), the random key
-            is another one each time.
+        loss_fn: see `jaxpose.tasks.Objective`; its terms are those that the window of the state
+            was made with, the random key is another one each time.
         accumulate: micro-batches that the part of each device is cut into.
         ema_decay: share of the old value in the moving average; 0 = state.ema is None.
         log_every: the means in the metrics run over the steps since the last multiple of it.

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose import export, ops
+from jaxpose import export, ops, skeletons, tasks
+from jaxpose.config import default_config
+from jaxpose.export.source import Source
 
 
 class Function(nn.Module):
@@ -78,6 +80,14 @@ def initialized(model, size, seed=0):
         return rng.normal(0, np.sqrt(1 / fan_in), leaf.shape).astype(np.float32)
 
     return randomized(jax.tree.map(kernel, shapes), seed)
+
+
+def source_of(model, name, task_name, size, settings=None):
+    """A network with random weights and COCO's keypoints; `settings` differ from the defaults."""
+    task = tasks.get(task_name)
+    config = default_config(task.SETTINGS, task=task_name)
+    config.update_from_flattened_dict(settings or {})
+    return Source(name, model, initialized(model, size), skeletons.COCO, size, task, config)
 
 
 def images(size, batch=2, seed=1):

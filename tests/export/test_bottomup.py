@@ -8,12 +8,11 @@ import pytest
 
 import jaxpose
 from jaxpose import export, ops, skeletons
-from jaxpose.benchmark import scenes
+from jaxpose.codecs import associative_embedding
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.export import command, people
-from jaxpose.export.people import compare_people
-from jaxpose.export.source import Source
+from jaxpose.export import command
 from jaxpose.models import litepose, wlitepose
+from jaxpose.tasks.whole_images import ImageDecoder, agreement, compare, scenes
 from tests.export.networks import (
     Function,
     images,
@@ -21,6 +20,7 @@ from tests.export.networks import (
     run_jax,
     run_onnx,
     run_torch,
+    source_of,
     weight,
 )
 
@@ -28,8 +28,8 @@ SIZE = (64, 96)
 
 
 def source(model, name, size):
-    grouping = Grouping(detection_threshold=0.2, tag_threshold=0.7)
-    return Source(name, model, initialized(model, size), skeletons.COCO, size, grouping=grouping)
+    settings = {"eval.detection_threshold": 0.2, "eval.tag_threshold": 0.7}
+    return source_of(model, name, "associative_embedding", size, settings)
 
 
 @functools.cache
@@ -48,14 +48,16 @@ def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_p
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
     mine = network(name)
     with ops.implementation("lax"):  # compiles sooner; what is exported is the same
-        path, agreement = command.export_file(mine, target, tmp_path)
-    assert agreement.holds and agreement.people > 0 and agreement.joints > 0
+        path, result = command.export_file(mine, target, tmp_path)
+    assert result.holds and result.people > 0 and result.keypoints > 0
     outputs = export.run_file(path)(np.zeros((1, 64, 64, 3), np.float32))  # the batch is open
     assert [x.shape for x in outputs] == [(1, 16, 16, 34), (1, 32, 32, 17)]
-    told = export.read_metadata(path)
-    assert told == mine.metadata() and told["task"] == "associative_embedding"
-    assert Grouping(**told["grouping"]) == mine.grouping
-    assert [output["stride"] for output in told["outputs"]] == [4, 2]
+    metadata = export.read_metadata(path)
+    assert metadata == mine.metadata() and metadata["task"] == "associative_embedding"
+    grouping = Grouping(**metadata["grouping"])
+    assert grouping == mine.decoder.grouping
+    assert (grouping.detection_threshold, grouping.tag_threshold) == (0.2, 0.7)
+    assert [output["stride"] for output in metadata["outputs"]] == [4, 2]
     if target == "onnx":
         import onnx
 
@@ -144,12 +146,12 @@ def test_outputs_are_named_as_the_metadata_say(tmp_path):
         )
 
 
-def test_pictures_are_seen_whole(tmp_path):
+def test_images_are_seen_whole(tmp_path):
     cv2 = pytest.importorskip("cv2")
-    picture = tmp_path / "p.png"
-    cv2.imwrite(str(picture), np.full((50, 50, 3), 90, np.uint8))
+    file = tmp_path / "p.png"
+    cv2.imwrite(str(file), np.full((50, 50, 3), 90, np.uint8))
     mine = source(Function(small), "small", SIZE)
-    seen = command._crops([str(picture)], mine)[0]
+    seen = command._crops([str(file)], mine)[0]
     assert seen.shape == (*SIZE, 3)
     assert (seen[2:-2, 18:-18] == 90).all() and (seen[:, :14] == 0).all()  # 64x64 in the middle
 
@@ -169,23 +171,28 @@ def changed(outputs, change):
     return copies
 
 
+def compared(expected, actual, grouping=None):
+    decoder = ImageDecoder(associative_embedding, grouping or Grouping())
+    return compare(expected, actual, SIZE, decoder, skeletons.COCO)
+
+
 def test_equal_maps_agree():
     outputs = drawn()
-    agreement = compare_people(outputs, outputs, SIZE, Grouping())
-    assert agreement.holds and (agreement.people, agreement.joints) == (6, 6 * 17)
-    assert agreement.keypoint == 0 and agreement.ties == 0
+    result = compared(outputs, outputs)
+    assert result.holds and (result.people, result.keypoints) == (6, 6 * 17)
+    assert result.keypoint == 0 and result.ties == 0
 
 
-def test_a_joint_elsewhere_is_found_out():
+def test_a_keypoint_elsewhere_is_found_out():
     def move(low, high):
         for channel in (5, 17 + 5):
             low[0, :, 1:, channel] = low[0, :, :-1, channel].copy()
         high[0, :, 2:, 5] = high[0, :, :-2, 5].copy()
 
     outputs = drawn()
-    agreement = compare_people(outputs, changed(outputs, move), SIZE, Grouping())
-    assert not agreement.holds and agreement.keypoint == pytest.approx(4, abs=1.2)
-    assert agreement.more == 0
+    result = compared(outputs, changed(outputs, move))
+    assert not result.holds and result.keypoint == pytest.approx(4, abs=1.2)
+    assert result.extra == 0
 
 
 def test_a_person_more_is_found_out():
@@ -194,16 +201,17 @@ def test_a_person_more_is_found_out():
         low[1, 2:4, 2:4, 17] = 50  # the tag of nobody else
 
     outputs = drawn(2)
-    agreement = compare_people(outputs, changed(outputs, add), SIZE, Grouping())
-    assert agreement.more == 1 and not agreement.holds
-    assert "1 people more or less" in str(agreement)
+    result = compared(outputs, changed(outputs, add))
+    assert result.extra == 1 and not result.holds
+    assert "1 people are in one of the two alone" in str(result)
 
 
 def test_what_rounding_decides_is_a_tie():
     outputs = [x[:1] for x in drawn(1)]
     options = Grouping(detection_threshold=0.05, refine=False)
     joint = int(np.argmax(outputs[1].max((0, 1, 2))))
-    peak = float(people._find(tuple(outputs), SIZE, options)[1][..., joint].max())
+    how = (SIZE, ImageDecoder(associative_embedding, options), skeletons.COCO)
+    peak = float(agreement._peaks(outputs, how)[1][..., joint].max())
 
     def scaled(height):
         """The joint's peak is so high."""
@@ -215,15 +223,15 @@ def test_what_rounding_decides_is_a_tie():
         return changed(outputs, scale)
 
     edge = scaled(0.05 + 1e-7)  # it counts from 0.05 on
-    agreement = compare_people(edge, scaled(0.05 - 1e-7), SIZE, options)
-    assert agreement.holds and agreement.ties == 1 and "1 left out as ties" in str(agreement)
+    result = compared(edge, scaled(0.05 - 1e-7), options)
+    assert result.holds and result.ties == 1 and "1 left out as ties" in str(result)
     clear = scaled(0.06)
-    agreement = compare_people(clear, scaled(0.04), SIZE, options)
-    assert not agreement.holds and agreement.keypoint == np.inf and agreement.ties == 0
+    result = compared(clear, scaled(0.04), options)
+    assert not result.holds and result.keypoint == np.inf and result.ties == 0
 
 
 def test_untrained_networks_have_people_to_compare():
     outputs = [x * np.float32(1e-3) for x in drawn()]  # all far below the threshold
-    assert compare_people(outputs, outputs, SIZE, Grouping()).people >= 6
+    assert compared(outputs, outputs).people >= 6
     high = dataclasses.replace(Grouping(), detection_threshold=0.0)
-    assert compare_people([-abs(x) for x in outputs], outputs, SIZE, high).people == 0
+    assert compared([-abs(x) for x in outputs], outputs, high).people == 0

@@ -30,18 +30,18 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
     for suffix in (".onnx", ".pt2"):
         path = run / "export" / f"hwl_mobilenetv3_64x32{suffix}"
         np.testing.assert_allclose(export.run_file(path)(x), expected, atol=1e-4)
-        told = export.read_metadata(path)
-        assert told["codec"]["decode"] == "dark" and told["num_keypoints"] == 16
-        assert skeletons.Skeleton.from_dict(told["skeleton"]) == skeletons.MPII
+        metadata = export.read_metadata(path)
+        assert metadata["codec"]["decode"] == "dark" and metadata["num_keypoints"] == 16
+        assert skeletons.Skeleton.from_dict(metadata["skeleton"]) == skeletons.MPII
 
 
-def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path, monkeypatch):
+def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path):
     pytest.importorskip("onnxruntime")
-    run = seeing.write_runs(monkeypatch, tmp_path)[0]
+    run = seeing.write_runs(tmp_path)[0]
     checkpoint = run / "checkpoints" / "0"
     before = set(checkpoint.iterdir())
     assert cli.main(["export", str(checkpoint)]) == 0
-    assert (run / "export" / "hwl_mobilenetv3_32x128.onnx").is_file()
+    assert (run / "export" / "Looker_32x128.onnx").is_file()
     assert set(checkpoint.iterdir()) == before
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import export, models, ops, skeletons
+from jaxpose import export, models, ops, skeletons, tasks
+from jaxpose.config import default_config
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
 from tests.export.networks import images, initialized, run_jax, run_onnx, run_torch
@@ -47,7 +48,9 @@ def network(name):
 
 @functools.cache
 def metadata(name):
-    return export.describe(name, skeletons.COCO, SIZE)
+    task = tasks.get("topdown")
+    config = default_config(task.SETTINGS, task=task.NAME)
+    return export.describe(name, task, config, skeletons.COCO, SIZE)
 
 
 @pytest.mark.parametrize("name", every(TOPDOWN))

@@ -10,9 +10,8 @@ import pytest
 
 from jaxpose import export, ops, skeletons
 from jaxpose.export import command
-from jaxpose.export.agreement import compare
-from jaxpose.export.source import Source
-from tests.export.networks import Function, initialized, weight
+from jaxpose.tasks import crops, topdown
+from tests.export.networks import Function, source_of, weight
 
 SIZE = (64, 48)
 MAPS = (16, 12)
@@ -24,12 +23,15 @@ def body(m, x):
 
 
 def source():
-    model = Function(body)
-    return Source("tiny", model, initialized(model, SIZE), skeletons.COCO, SIZE)
+    return source_of(Function(body), "tiny", "topdown", SIZE)
+
+
+def compared(expected, actual):
+    return crops.compare(expected, actual, SIZE, topdown.Decoder(), skeletons.COCO)
 
 
 def peaks(places, height=1.0):
-    """Heatmaps [1,h,w,K] with one smooth peak a joint at (x, y)."""
+    """Heatmaps [1,h,w,K] with one smooth peak per keypoint at (x, y)."""
     y, x = np.mgrid[: MAPS[0], : MAPS[1]]
     maps = [height * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8) for px, py in places]
     return np.stack(maps, -1)[None].astype(np.float32)
@@ -77,7 +79,7 @@ def test_an_older_file_stays_when_the_new_one_disagrees(tmp_path):
 def test_a_moved_peak_is_measured_in_input_pixels():
     left = peaks([(4, 5), (8, 9)])
     right = peaks([(4, 5), (7, 9)])
-    agreement = compare(left, right, SIZE)
+    agreement = compared(left, right)
     assert agreement.keypoint == pytest.approx(4, abs=1e-3)  # one heatmap cell
 
 
@@ -86,7 +88,7 @@ def test_ties_are_counted_not_compared():
     left[0, 5, 9, 0] = left[0, 5, 4, 0]
     right = left.copy()
     right[0, 5, 9, 0] += 1e-6
-    agreement = compare(left, right, SIZE)
+    agreement = compared(left, right)
     assert agreement.ties == 1 and agreement.keypoint == 0
 
 
@@ -97,7 +99,7 @@ def test_nan_is_a_disagreement(tmp_path, monkeypatch):
     path = tmp_path / "m.onnx"
     export.to_onnx(mine.model, broken, SIZE, path, metadata=mine.metadata())
     with pytest.raises(export.MismatchError):
-        export.verify(mine.model, mine.variables, path, SIZE)
+        export.verify(mine.model, mine.variables, path, SIZE, mine.task, mine.decoder)
 
 
 def test_foreign_and_absent_files(tmp_path):
@@ -106,10 +108,16 @@ def test_foreign_and_absent_files(tmp_path):
         export.run_file(tmp_path / "absent.onnx")
     with pytest.raises(ValueError, match=".pt2"):
         export.run_file(tmp_path / "model.tflite")
-    graph = onnx.helper.make_graph([], "g", [], [])
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
-    with pytest.raises(ValueError, match="not written by"):
-        export.read_metadata(tmp_path / "foreign.onnx")
+    helper, foreign = onnx.helper, tmp_path / "foreign.onnx"
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    for content, message in ((nodes, "not written by"), ([], "cannot be read: ")):
+        graph = helper.make_graph(content, "g", values[:1], values[1:])
+        opset = helper.make_opsetid("", 18)
+        onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[opset]), foreign)
+        with pytest.raises(ValueError, match=f"foreign.onnx: {message}") as error:
+            export.read_metadata(foreign)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
@@ -118,7 +126,7 @@ def test_truncated_files_are_one_line(tmp_path, kept):
     mine = source()
     path = tmp_path / "m.onnx"
     export.to_onnx(mine.model, mine.variables, SIZE, path, metadata=mine.metadata())
-    assert_unreadable(path, path.read_bytes(), kept, export.read_metadata)
+    assert_unreadable(path, path.read_bytes(), kept, export.read_metadata, export.run_file)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
@@ -167,13 +175,13 @@ def test_the_command_refuses_in_one_line(words, message):
     assert "\n" not in str(error.value)
 
 
-def test_pictures_are_cropped_like_people(tmp_path):
+def test_images_are_cropped_like_people(tmp_path):
     cv2 = pytest.importorskip("cv2")
-    picture = tmp_path / "p.png"
-    cv2.imwrite(str(picture), np.full((50, 30, 3), 90, np.uint8))
-    crops = command._crops([str(picture)], source())
-    assert crops.shape[1:] == (*SIZE, 3) and crops.dtype == np.uint8
-    assert (crops[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
-    picture.write_bytes(b"no picture")
+    file = tmp_path / "p.png"
+    cv2.imwrite(str(file), np.full((50, 30, 3), 90, np.uint8))
+    shown = command._crops([str(file)], source())
+    assert shown.shape[1:] == (*SIZE, 3) and shown.dtype == np.uint8
+    assert (shown[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
+    file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="p.png"):
-        command._crops([str(picture)], source())
+        command._crops([str(file)], source())

@@ -1,4 +1,4 @@
-"""Generated people: an ordinary dataset whose joints are where the picture shows them."""
+"""Generated people: an ordinary dataset whose joints are where the image shows them."""
 
 import json
 
@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import generated, generated_drawing, generated_person, generated_pose
+from input_pipeline import generated
+from input_pipeline.generated import dataset
+from input_pipeline.generated.drawing import Canvas
+from input_pipeline.generated.person import (
+    PERSON_STRIDE,
+    Person,
+    draw_person,
+    keypoints,
+    random_look,
+)
+from input_pipeline.generated.pose import Limb, Pose, build_figure, random_body
 from jaxpose import annotations, skeletons
 
 SMALL = {"num_train": 5, "num_val": 2, "min_side": 100, "max_side": 140}
@@ -56,7 +66,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(generated, "_write_picture", fail)
+    monkeypatch.setattr(dataset, "_write_image", fail)
     with pytest.raises(OSError, match="disk full"):
         generated.ensure(tmp_path / "people", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -73,14 +83,14 @@ def test_config_format_generated(config, folder):
 
 
 def figure(yaw):
-    limb = generated_pose.Limb(0, 10, 5)
+    limb = Limb(0, 10, 5)
     sides = {"left": limb, "right": limb}
-    pose = generated_pose.Pose(yaw, 0, 0, sides, sides, 0, 0)
-    body = generated_pose.random_body(np.random.default_rng(0))
-    return generated_pose.build(body, pose, 0)
+    pose = Pose(yaw, 0, 0, sides, sides, 0, 0)
+    body = random_body(np.random.default_rng(0))
+    return build_figure(body, pose, 0)
 
 
-def test_left_is_on_the_right_of_the_picture_for_who_faces_the_camera():
+def test_left_is_on_the_right_of_the_image_for_who_faces_the_camera():
     front, back = figure(0).points, figure(180).points
     for part in ("shoulder", "wrist", "hip", "ankle", "ear"):
         assert front[f"left_{part}"][0] > front[f"right_{part}"][0]
@@ -90,20 +100,20 @@ def test_left_is_on_the_right_of_the_picture_for_who_faces_the_camera():
 
 
 def annotate(yaw, draw_over=None):
-    """One person, 200 pixels high, in an empty picture, drawn and annotated."""
+    """One person, 200 pixels high, in an empty image, drawn and annotated."""
     rng = np.random.default_rng(4)
-    canvas = generated_drawing.Canvas(
+    canvas = Canvas(
         np.full((240, 160, 3), 200, np.float32),
         np.zeros((240, 160), np.int32),
         np.array([0.0, -0.6, 0.8]),
         0.5,
     )
-    look = generated_person.random_look(rng)
-    person = generated_person.Person(figure(yaw), look, np.array([80.0, 130.0]), 200.0)
-    generated_person.draw_person(canvas, person, 1)
+    look = random_look(rng)
+    person = Person(figure(yaw), look, np.array([80.0, 130.0]), 200.0)
+    draw_person(canvas, person, 1)
     if draw_over is not None:
-        canvas.owner[draw_over] = 99 * generated_person.PERSON_STRIDE
-    return generated_person.keypoints(canvas, person, 1)
+        canvas.owner[draw_over] = 99 * PERSON_STRIDE
+    return keypoints(canvas, person, 1)
 
 
 def test_flags_say_what_the_camera_sees():
@@ -112,7 +122,7 @@ def test_flags_say_what_the_camera_sees():
     assert (front[:, 2] == 2).all()
     face = [joints.index(name) for name in ("nose", "left_eye", "right_eye")]
     assert (back[face] == 0).all() and (back[5:, 2] == 2).all()
-    # Turned to the picture's right, the right side is nearer to the camera.
+    # Turned to the image's right, the right side is nearer to the camera.
     assert side[joints.index("right_shoulder"), 2] == 2
     assert side[joints.index("left_shoulder"), 2] == 1
     assert side[joints.index("left_ear"), 2] == 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import generated, generated_crowd
+from input_pipeline import generated
+from input_pipeline.generated.crowd import crowd_region
 from jaxpose import annotations, skeletons
 
 SMALL = {
@@ -74,7 +75,7 @@ def measure(overlap, count=8):
     )  # fmt: skip
     flags, shares, people = [], [], 0
     for number in range(count):
-        _, records = options.picture(np.random.default_rng([0, number]))
+        _, records = options.draw(np.random.default_rng([0, number]))
         joints = np.array([record["keypoints"] for record in records]).reshape(-1, 17, 3)
         flags.append(joints[joints[..., 2] > 0][:, 2])
         people += (joints[..., 2].any(axis=1)).sum()
@@ -104,7 +105,7 @@ def test_run_lengths_of_a_far_crowd():
         np.eye(5, dtype=np.uint8),
         np.array([[0, 1], [0, 1]], np.uint8),
     ):
-        region = generated_crowd.crowd_region(mask)
+        region = crowd_region(mask)
         found = annotations.regions.mask([region["segmentation"]], mask.shape)
         np.testing.assert_array_equal(found, 1 - mask)
         assert region["area"] == mask.sum()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose import jax_api
 from jaxpose.layers import BatchNorm, Conv, repeat
 
 
@@ -72,11 +73,11 @@ def test_variables_outputs_statistics_and_gradients_are_those_of_the_loop(names)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def convolutions(jaxpr):
-    """How many stand in a jaxpr and in those inside it."""
+def convolutions(program):
+    """How many stand in a program and in those inside it."""
     count = 0
-    for eqn in jaxpr.eqns:
-        inner = [p.jaxpr for p in eqn.params.values() if hasattr(p, "jaxpr")]
+    for eqn in jax_api.equations(program):
+        inner = jax_api.inner_programs(eqn)
         name = eqn.params.get("name", "")
         count += 1 if name.startswith("op:conv|") else sum(map(convolutions, inner))
     return count
@@ -89,7 +90,7 @@ def test_training_compiles_one_block_however_many_there_are():
         net = Net(repeat, tuple(f"block_{n}" for n in range(count)))
         variables = net.init(jax.random.key(0), x)
         apply = jax.make_jaxpr(lambda v: net.apply(v, x, train, mutable=["batch_stats"]))
-        return convolutions(apply(variables).jaxpr)
+        return convolutions(apply(variables))
 
     # The first layer, the block, and the two blocks within the nested one.
     assert compiled(9, train=True) == compiled(3, train=True) == 1 + 1 + 2

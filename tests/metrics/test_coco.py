@@ -235,7 +235,7 @@ def test_per_keypoint_agrees_with_oks(tmp_path):
         metrics.oks.oks(
             np.reshape(r["keypoints"], (17, 3))[:, :2],
             np.reshape(people[r["image_id"]]["keypoints"], (17, 3))[:, :2],
-            people[r["image_id"]]["area"], people[r["image_id"]]["area"], skeletons.COCO.sigmas,
+            people[r["image_id"]]["area"], skeletons.COCO.sigmas,
         )
         for r in results
     ])  # fmt: skip

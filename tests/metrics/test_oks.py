@@ -12,13 +12,25 @@ from jaxpose.skeletons import COCO
 
 
 def test_oks_example():
-    """Areas 5000 and 7000, every joint displaced by 10 pixels."""
+    """An area of 6000, every joint displaced by 10 pixels."""
     points = np.random.default_rng(0).uniform(0, 100, (17, 2))
     moved = points + [6, 8]
-    assert oks(points, moved, 5000, 7000, COCO.sigmas) == pytest.approx(0.53762, abs=5e-6)
-    assert oks(points, points, 5000, 7000, COCO.sigmas) == 1
+    assert oks(points, moved, 6000, COCO.sigmas) == pytest.approx(0.53762, abs=5e-6)
+    assert oks(points, points, 6000, COCO.sigmas) == 1
     by_hand = np.mean([math.exp(-100 / (2 * (2 * s) ** 2 * 6000)) for s in COCO.sigmas])
-    assert oks(points, moved, 5000, 7000, COCO.sigmas) == pytest.approx(by_hand)
+    assert oks(points, moved, 6000, COCO.sigmas) == pytest.approx(by_hand)
+
+
+def test_oks_of_labeled_keypoints():
+    """Keypoints without a label do not count, wherever they are; nobody's similarity is 0."""
+    points = np.random.default_rng(0).uniform(0, 100, (2, 17, 2))
+    labeled = np.arange(17) < 5
+    moved = points + [6, 8]
+    by_hand = np.mean([math.exp(-100 / (2 * (2 * s) ** 2 * 6000)) for s in COCO.sigmas[:5]])
+    moved[:, 5:] = np.inf
+    found = oks(points, moved, [6000, 6000], COCO.sigmas, labeled)
+    np.testing.assert_allclose(found, by_hand)
+    assert (oks(points, moved, [6000, 6000], COCO.sigmas, np.zeros(17)) == 0).all()
 
 
 def test_oks_nms_suppresses_above_the_threshold_only():
@@ -39,7 +51,7 @@ def test_oks_nms_is_greedy():
     points = np.random.default_rng(1).uniform(0, 100, (17, 2))
     people = np.stack([points, points + [6, 0], points + [12, 0]])
     areas = np.full(3, 5000.0)
-    near, far = (oks(people[0], people[i], 5000, 5000, COCO.sigmas) for i in (1, 2))
+    near, far = (oks(people[0], people[i], 5000, COCO.sigmas) for i in (1, 2))
     assert far < near
     kept = metrics.oks_nms(people, [3, 2, 1], areas, COCO.sigmas, threshold=(near + far) / 2)
     assert kept == [0, 2]

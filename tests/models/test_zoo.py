@@ -206,6 +206,10 @@ def test_shufflenet_widths(width, channels):
 def test_import_is_light_and_submodules_are_reachable():
     code = """
 import sys, jaxpose
+heavy = {"jax", "flax", "numpy", "tensorflow"} & set(sys.modules)
+assert not heavy, heavy
+from jaxpose import create_model
+assert create_model is jaxpose.create_model and "hwl_mobilenetv3" in jaxpose.list_models()
 heavy = {"tensorflow", "torch", "onnx", "orbax.checkpoint", "cv2"} & set(sys.modules)
 assert not heavy, heavy
 jaxpose.summary.count, jaxpose.convert.from_torch, jaxpose.losses, jaxpose.geometry

@@ -13,7 +13,6 @@ PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from configs import common
-from jaxpose.evaluation import people, predictions
 from jaxpose import mesh
 from jaxpose.training import runtime, state, step
 
@@ -35,17 +34,17 @@ whole = {"x": x, "y": x.sum(1, keepdims=True) * 2}
 mine = {key: value[4 * config.host_id :][:4] for key, value in whole.items()}
 placed = mesh.shard_batch(mine, grid)
 assert placed["x"].shape == (8, 3)
-np.testing.assert_array_equal(predictions.gather(placed)["x"], x)
-np.testing.assert_array_equal(predictions.gather(mine)["x"], x)
+np.testing.assert_array_equal(mesh.gather(placed)["x"], x)
+np.testing.assert_array_equal(mesh.gather(mine)["x"], x)
 # Bottom-up: each host groups its own pictures, and finds another number of people.
-np.testing.assert_array_equal(people._own_rows(placed)["x"], mine["x"])
+np.testing.assert_array_equal(mesh.local_rows(placed)["x"], mine["x"])
 large = 2**40 + np.arange(5)
-found = predictions.gather_rows(large[:2] if config.host_id == 0 else large[2:])
+found = mesh.gather_rows(large[:2] if config.host_id == 0 else large[2:])
 assert found.dtype == np.int64
 np.testing.assert_array_equal(found, large)
 joints = np.ones((3 * config.host_id, 17, 2), np.float32)
-np.testing.assert_array_equal(predictions.gather_rows(joints), np.ones((3, 17, 2)))
-assert predictions.gather_rows(joints[:0]).shape == (0, 17, 2)
+np.testing.assert_array_equal(mesh.gather_rows(joints), np.ones((3, 17, 2)))
+assert mesh.gather_rows(joints[:0]).shape == (0, 17, 2)
 end, metrics = train_step(mesh.replicate(jax.device_get(start), grid), placed)
 print("RESULT", float(metrics["loss"]), *np.asarray(end.params["w"]).ravel().tolist())
 """

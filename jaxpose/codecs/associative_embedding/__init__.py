@@ -1,15 +1,15 @@
-"""Bottom-up codec: all people of a picture at once, told apart by tags (associative embedding).
+"""Bottom-up codec: all people of an image at once, told apart by tags (associative embedding).
 
 Newell, Huang and Deng, "Associative Embedding: End-to-End Learning for Joint Detection and
 Grouping", NIPS 2017, with the arithmetic of the public HigherHRNet code, which LitePose shares and
 to which the published scores belong.
 
-The way of a picture: `encode_batch` makes the targets of training (on the device); at test the
-network's outputs go through `aggregate` (both resolutions, the mirror image) and `combine_scales`,
-then `candidates` (peaks, on the device) and `group` (people, on the host). `find` is all of that on
-the device; `decode` is the last two for one picture. Positions are on the grid of the maps, which
-`aggregate` brings to the size of the network's input; `geometry.heatmap_to_image` leads on to the
-picture.
+`encode_batch` makes the training targets. At test time the network's outputs go through `aggregate`
+(both resolutions, mirrored image) and `combine_scales`; `candidates` finds peaks, and `group`
+builds people from them with numpy. `find` is all of that but the last, for a batch; `decode` is the
+last two for one image. `find` runs on the device for jax arrays and on the host for numpy arrays
+(see `jaxpose.codecs.arrays`). Positions are on the grid of the maps, which `aggregate` resizes to
+the network's input; `geometry.heatmap_to_image` converts them to image pixels.
 """
 
 from jaxpose.codecs.associative_embedding.aggregation import aggregate, combine_scales, find

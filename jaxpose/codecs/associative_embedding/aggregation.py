@@ -1,22 +1,26 @@
-"""One set of maps from all that a network says about a picture: outputs, mirror image, scales.
+"""One set of maps from everything that a network outputs for an image: resolutions, mirror, scales.
 
-As HigherHRNet's test code does it: no shift of the mirrored maps, tags of the mirrored picture kept
-as a second component and never averaged, everything brought to the size of the network's input
-before peaks are looked for (PROJECT2IMAGE).
+As in HigherHRNet's test code: mirrored maps are not shifted, tags of the mirrored image are kept as
+a second component and never averaged, and everything is resized to the network's input before peaks
+are searched (PROJECT2IMAGE).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.typing import ArrayLike
 
+from jaxpose.codecs.arrays import mean_of, namespace, stack_of
 from jaxpose.codecs.associative_embedding.candidates import Candidates, Grouping, candidates
+from jaxpose.codecs.resizing import resize_linear
 from jaxpose.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from jax.typing import ArrayLike
+
+    from jaxpose.codecs.arrays import Array
 
 
 def aggregate(
@@ -24,7 +28,7 @@ def aggregate(
     mirrored_outputs: Sequence[ArrayLike] | None,
     flip_indices: ArrayLike,
     size: tuple[int, int],
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Array, Array]:
     """Heatmaps and tags of a batch at one scale.
 
     All outputs are resized to the last one's size; the heatmap is their mean. With mirrored outputs
@@ -34,33 +38,33 @@ def aggregate(
     Args:
       outputs: low to high resolution; the first [B, h, w, 2K] (K heatmaps, then K tags), the others
         [B, h, w, K] heatmaps.
-      mirrored_outputs: of the same network on the mirrored pictures, as they come; or None.
-      flip_indices: [K], joint k of a mirrored person is joint flip_indices[k].
+      mirrored_outputs: of the same network on the mirrored images, not flipped back; or None.
+      flip_indices: [K], keypoint k of a mirrored person is keypoint flip_indices[k].
       size: (H, W) of the result, that of the network's input at scale 1.
 
     Returns:
       heatmaps [B, H, W, K] and tags [B, H, W, K, T] float32, T = 2 with mirrored outputs, else 1.
 
     Raises:
-      ValueError: outputs of other channels.
+      ValueError: outputs with the wrong number of channels.
     """
     flip_indices = np.asarray(flip_indices)
     passes = [_split(outputs, len(flip_indices))]
     if mirrored_outputs is not None:
-        turned = _split(mirrored_outputs, len(flip_indices))
-        passes.append([maps[:, :, ::-1, flip_indices] for maps in turned])
+        mirrored = _split(mirrored_outputs, len(flip_indices))
+        passes.append([maps[:, :, ::-1, flip_indices] for maps in mirrored])
     # One pass after another, in a loop: fused into what follows, the merged maps would be computed
     # many times over.
-    stacked = [jnp.stack(maps) for maps in zip(*passes, strict=True)]
-    heatmaps, tags = lax.map(_merge, stacked)
-    tags = jnp.moveaxis(tags, 0, -1)  # [B, h, w, K, T]
-    channels = resize(tags.reshape(*tags.shape[:3], -1), size)
-    return resize(heatmaps.mean(axis=0), size), channels.reshape(-1, *size, *tags.shape[3:])
+    heatmaps, tags = stack_of(_merge, passes)
+    xp = namespace(heatmaps, tags)
+    tags = xp.moveaxis(tags, 0, -1)  # [B, h, w, K, T]
+    channels = resize_linear(tags.reshape(*tags.shape[:3], -1), size)
+    return resize_linear(heatmaps.mean(axis=0), size), channels.reshape(-1, *size, *tags.shape[3:])
 
 
 def combine_scales(
     maps: Sequence[tuple[ArrayLike, ArrayLike | None]],
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Array, Array]:
     """Mean of the heatmaps over scales, and the tags of the one scale that brings them.
 
     Args:
@@ -73,8 +77,9 @@ def combine_scales(
     tags = [each for _, each in maps if each is not None]
     if len(tags) != 1:
         raise ValueError(f"tags come from one scale (scale 1), got them from {len(tags)}")
-    heatmaps = sum(jnp.asarray(each, jnp.float32) for each, _ in maps) / len(maps)
-    return heatmaps, jnp.asarray(tags[0], jnp.float32)
+    xp = namespace(*tags, *(each for each, _ in maps))
+    heatmaps = mean_of([xp.asarray(each, np.float32) for each, _ in maps])
+    return heatmaps, xp.asarray(tags[0], np.float32)
 
 
 def find(
@@ -82,14 +87,14 @@ def find(
     size: tuple[int, int],
     options: Grouping,
     skeleton: Skeleton | None = None,
-) -> tuple[Candidates, jax.Array, jax.Array]:
-    """What `group` reads of a batch: candidates, and the maps that they were found in.
+) -> tuple[Candidates, Array, Array]:
+    """What `group` needs of a batch: candidates, and the maps from which they were taken.
 
     Args:
-      passes: scale -> (outputs of the network, those for the mirrored pictures or None).
+      passes: scale -> (outputs of the network, those for the mirrored images or None).
       size: (H, W) of the maps, that of the network's input at scale 1.
       options: of the candidates.
-      skeleton: whose joints; needed with mirrored pictures.
+      skeleton: of the people; needed with mirrored images.
     """
     scales = []
     for scale, (outputs, mirrored) in passes.items():
@@ -100,42 +105,23 @@ def find(
     return candidates(heatmaps, tags, options), heatmaps, tags
 
 
-def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:
-    """[B, h, w, C] -> [B, H, W, C], bilinear with half-pixel centers, no antialiasing."""
-    maps = jnp.asarray(maps, jnp.float32)
-    return _along(_along(maps, 1, size[0]), 2, size[1])
-
-
-def _split(outputs: Sequence[ArrayLike], joints: int) -> list[jax.Array]:
+def _split(outputs: Sequence[ArrayLike], keypoints: int) -> list[Array]:
     """Tags [B, h, w, K], then the heatmaps [B, h, w, K] of every output."""
-    outputs = [jnp.asarray(output, jnp.float32) for output in outputs]
+    xp = namespace(*outputs)
+    outputs = [xp.asarray(output, np.float32) for output in outputs]
     for number, output in enumerate(outputs):
-        channels = joints if number else 2 * joints
+        channels = keypoints if number else 2 * keypoints
         if output.ndim != 4 or output.shape[-1] != channels:
-            what = "heatmaps" if number else "heatmaps and tags"
+            content = "heatmaps" if number else "heatmaps and tags"
             raise ValueError(
-                f"output {number} has shape {output.shape}, expected [B, h, w, {channels}] ({what} "
-                f"of {joints} joints)"
+                f"output {number} has shape {output.shape}, expected [B, h, w, {channels}] "
+                f"({content} of {keypoints} keypoints)"
             )
-    return [outputs[0][..., joints:], outputs[0][..., :joints], *outputs[1:]]
+    return [outputs[0][..., keypoints:], outputs[0][..., :keypoints], *outputs[1:]]
 
 
-def _merge(maps: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _merge(maps: list[Array]) -> tuple[Array, Array]:
     """Mean heatmaps and the tags of one pass, at the last output's resolution."""
     size = maps[-1].shape[1:3]
-    tags, *heatmaps = (resize(each, size) for each in maps)
-    return sum(heatmaps) / len(heatmaps), tags
-
-
-def _along(maps: jax.Array, axis: int, length: int) -> jax.Array:
-    """Linear interpolation of one axis to `length` samples; the ends repeat the border pixel."""
-    old = maps.shape[axis]
-    if old == length:
-        return maps
-    at = np.maximum((np.arange(length) + 0.5) * (old / length) - 0.5, 0)
-    low = np.minimum(at.astype(np.int32), old - 1)
-    high = np.minimum(low + 1, old - 1)
-    shape = [1] * maps.ndim
-    shape[axis] = length
-    share = (at - low).astype(np.float32).reshape(shape)
-    return jnp.take(maps, low, axis) * (1 - share) + jnp.take(maps, high, axis) * share
+    tags, *heatmaps = (resize_linear(each, size) for each in maps)
+    return mean_of(heatmaps), tags

@@ -1,16 +1,16 @@
-"""Filling in the joints that a person lacks, from all pixels of the maps. Runs on the host.
+"""Filling in the keypoints that a person lacks, from all pixels of the maps; numpy, on the host.
 
-For joint j of a person of mean tag m, the best pixel is the one of greatest
-heat_j - round(|tag_j - m|), the first of several in row-major order. Scoring whole maps for every
-missing joint would take a second for a crowded picture. So squares of pixels that cannot hold the
-best one are left out, first large ones, then smaller ones inside of those that are left: over a
-square, the score lies between bounds that follow from the square's extremes (`Bounds`). They hold
-for the scores as computed, not only for exact ones, since every step of the score rounds
-monotonically and the bounds take the same steps.
+For keypoint k of a person of mean tag m, the best pixel is the one of largest
+heat_k - round(|tag_k - m|), the first of several in row-major order. Scoring whole maps for every
+missing keypoint would take a second for a crowded image. So squares of pixels that cannot hold the
+best one are left out, first large ones, then smaller ones inside the remaining ones: over a square,
+the score lies between bounds that follow from the square's extremes (`Bounds`). They hold for the
+scores as computed, not only for exact ones, since every step of the score rounds monotonically and
+the bounds take the same steps.
 
-What is left is a list of pairs: a missing joint (its row, ascending) and a square, by its row-major
-number. Many people lack the same joint; what their pairs need of the maps is read once and dealt
-out.
+What remains is a list of pairs: a missing keypoint (its row, ascending) and a square, by its
+row-major number. Many people lack the same keypoint; what their pairs need of the maps is read once
+and shared.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 
 from jaxpose.codecs.associative_embedding.candidates import SIDES, Bounds
 
-# Pairs whose pixels are read together: few enough for a processor's cache.
+# Pairs whose pixels are read together: few enough for the processor's cache.
 _AT_ONCE = 2048
 
 
 class Level(NamedTuple):
-    """Squares of one side, in pixels, that cover a picture; single pixels are their own bounds."""
+    """Squares of one side, in pixels, that cover an image; single pixels are their own bounds."""
 
     side: int
     bounds: Bounds
@@ -49,17 +49,17 @@ def find_missing(
     heatmaps: np.ndarray,
     tags: np.ndarray,
     bounds: Sequence[Bounds],
-    joints: np.ndarray,
+    keypoints: np.ndarray,
     means: np.ndarray,
 ) -> np.ndarray:
-    """The best pixel of each missing joint.
+    """The best pixel of each missing keypoint.
 
     Args:
       heatmaps: float32 [H, W, K].
       tags: float32 [H, W, K, T].
       bounds: of these maps, as `candidates` makes them.
-      joints: int [n], the missing joints, ascending.
-      means: float32 [n, T], the mean tag of the person that lacks each of them.
+      keypoints: int [n], the missing keypoints, ascending.
+      means: float32 [n, T], the mean tags of the people who lack them.
 
     Returns:
       int [n], y * W + x.
@@ -67,39 +67,39 @@ def find_missing(
     Raises:
       ValueError: maps that are not finite.
     """
-    best = np.zeros(len(joints), np.int64)
-    if len(joints) == 0:
+    best = np.zeros(len(keypoints), np.int64)
+    if len(keypoints) == 0:
         return best
     levels = [*map(Level, SIDES, bounds), Level(1, Bounds(heatmaps, tags, tags))]
-    pairs = _begin(levels, joints, means)
-    # Where the bounds leave much, as in the maps of an untrained network, all is read.
+    pairs = _begin(levels, keypoints, means)
+    # Where many squares remain, as in the maps of an untrained network, all pixels are read.
     whole = np.bincount(pairs.row) > bounds[0].heat[..., 0].size * 3 // 4
     for row in np.flatnonzero(whole):
-        best[row] = _scan(heatmaps, tags, joints[row], means[row])
+        best[row] = _scan(heatmaps, tags, keypoints[row], means[row])
     pairs = pairs.only(~whole[pairs.row])
     for outer, inner in itertools.pairwise(levels[:-1]):
-        pairs = _narrow(levels, outer, inner, joints, means, pairs)
-    row, pixel = _finish(levels, joints, means, pairs)
+        pairs = _narrow(levels, outer, inner, keypoints, means, pairs)
+    row, pixel = _finish(levels, keypoints, means, pairs)
     best[row] = pixel
     return best
 
 
-def _begin(levels: Sequence[Level], joints: np.ndarray, means: np.ndarray) -> Pairs:
+def _begin(levels: Sequence[Level], keypoints: np.ndarray, means: np.ndarray) -> Pairs:
     """The largest squares that may hold best pixels."""
     rows, columns, channels = levels[0].bounds.heat.shape
     every = np.arange(rows * columns) * channels + np.arange(channels)[:, None]  # [K, N]
     (heat,), low, high = (_read(each, every) for each in levels[0].bounds)
     parts = []
-    for joint in np.unique(joints):
-        start, stop = np.searchsorted(joints, [joint, joint + 1])
-        box = ([component[joint] for component in tag] for tag in (low, high))
-        upper, lower = _between(heat[joint], *box, means[start:stop].T[:, :, None])
+    for keypoint in np.unique(keypoints):
+        start, stop = np.searchsorted(keypoints, [keypoint, keypoint + 1])
+        box = ([component[keypoint] for component in tag] for tag in (low, high))
+        upper, lower = _between(heat[keypoint], *box, means[start:stop].T[:, :, None])
         best = lower.max(axis=1, keepdims=True)
         if not np.isfinite(best).all():
-            raise ValueError(f"maps of joint {joint} are not finite")
-        held = np.flatnonzero(upper >= best)
-        row, square = np.divmod(held, rows * columns)
-        parts.append((row + start, square, upper.take(held), lower.take(held)))
+            raise ValueError(f"maps of keypoint {keypoint} are not finite")
+        kept = np.flatnonzero(upper >= best)
+        row, square = np.divmod(kept, rows * columns)
+        parts.append((row + start, square, upper.take(kept), lower.take(kept)))
     row, square, upper, lower = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _first(levels, levels[0], Pairs(row, square, upper), lower)
 
@@ -108,12 +108,12 @@ def _narrow(
     levels: Sequence[Level],
     outer: Level,
     inner: Level,
-    joints: np.ndarray,
+    keypoints: np.ndarray,
     means: np.ndarray,
     pairs: Pairs,
 ) -> Pairs:
     """Of the inner squares in outer ones, those that may hold best pixels."""
-    inside, read, source = _inside(outer, inner, joints[pairs.row], pairs.square)
+    inside, read, source = _inside(outer, inner, keypoints[pairs.row], pairs.square)
     (heat,), low, high = (
         [part.take(source, axis=0).ravel() for part in _read(each, read)] for each in inner.bounds
     )
@@ -122,21 +122,21 @@ def _narrow(
     upper, lower = _between(heat, low, high, mean)  # [M * number]
     start = _starts(pairs.row) * number
     best = np.maximum.reduceat(lower, start)
-    held = np.flatnonzero(upper >= np.repeat(best, np.diff(start, append=len(lower))))
-    of, which = np.divmod(held, number)
-    kept = Pairs(pairs.row[of], inside[source[of], which], upper[held])
-    return _first(levels, inner, kept, lower[held])
+    kept = np.flatnonzero(upper >= np.repeat(best, np.diff(start, append=len(lower))))
+    of, which = np.divmod(kept, number)
+    remaining = Pairs(pairs.row[of], inside[source[of], which], upper[kept])
+    return _first(levels, inner, remaining, lower[kept])
 
 
 def _finish(
-    levels: Sequence[Level], joints: np.ndarray, means: np.ndarray, pairs: Pairs
+    levels: Sequence[Level], keypoints: np.ndarray, means: np.ndarray, pairs: Pairs
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the pairs, each once, and their best pixels.
 
-    The most promising squares come first: in a crowd, what they hold rules most others out.
+    The most promising squares come first: in a crowd, their pixels rule out most of the others.
     """
-    score = np.full(len(joints), -np.inf, np.float32)
-    best = np.zeros(len(joints), np.int64)
+    score = np.full(len(keypoints), -np.inf, np.float32)
+    best = np.zeros(len(keypoints), np.int64)
     rows = pairs.row[_starts(pairs.row)]
     for promising in (True, True, False):
         if len(pairs.row) == 0:
@@ -146,7 +146,7 @@ def _finish(
             chosen = pairs.upper == _over_rows(np.maximum, pairs.upper, pairs.row)
         for start in range(0, chosen.sum(), _AT_ONCE):
             part = pairs.only(np.flatnonzero(chosen)[start : start + _AT_ONCE])
-            row, value, pixel = _pixels(levels, joints, means, part)
+            row, value, pixel = _pixels(levels, keypoints, means, part)
             better = (value > score[row]) | ((value == score[row]) & (pixel < best[row]))
             score[row[better]], best[row[better]] = value[better], pixel[better]
         pairs = pairs.only(~chosen & (pairs.upper >= score[pairs.row]))
@@ -154,12 +154,12 @@ def _finish(
 
 
 def _pixels(
-    levels: Sequence[Level], joints: np.ndarray, means: np.ndarray, pairs: Pairs
+    levels: Sequence[Level], keypoints: np.ndarray, means: np.ndarray, pairs: Pairs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of pairs with the smallest squares, each once, their best scores and pixels."""
     heatmaps, tags, _ = levels[-1].bounds
     pixel = _split(levels[-2], levels[-1], pairs.square)  # [M, number]
-    read = pixel * heatmaps.shape[2] + joints[pairs.row][:, None]
+    read = pixel * heatmaps.shape[2] + keypoints[pairs.row][:, None]
     squared = np.float32(0)
     for component, mean in zip(_read(tags, read), means[pairs.row].T[..., None], strict=True):
         squared = squared + np.square(component - mean)
@@ -171,9 +171,9 @@ def _pixels(
     return pairs.row[start], best, np.minimum.reduceat(first, start * pixel.shape[1])
 
 
-def _scan(heatmaps: np.ndarray, tags: np.ndarray, joint: int, mean: np.ndarray) -> int:
+def _scan(heatmaps: np.ndarray, tags: np.ndarray, keypoint: int, mean: np.ndarray) -> int:
     """The best pixel, from all of the map."""
-    heat, components = heatmaps[..., joint], np.moveaxis(tags[:, :, joint], -1, 0)
+    heat, components = heatmaps[..., keypoint], np.moveaxis(tags[:, :, keypoint], -1, 0)
     return int(np.argmax(_between(heat, components, components, mean)[0]))
 
 
@@ -186,10 +186,10 @@ def _between(
     """Upper and lower bounds of the best score in squares; equal where low and high are.
 
     No pixel's tag is nearer to the mean than the nearest point of the box that the square's tags
-    lie in, and that of the hottest pixel is no farther than the box's farthest point.
+    lie in, and that of the pixel of largest heat is no farther than the box's farthest point.
 
     Args:
-      heat: greatest of the square.
+      heat: largest of the square.
       low, high, mean: one array for each of the T components of the tags.
     """
     near = far = np.float32(0)
@@ -204,8 +204,8 @@ def _between(
 def _first(levels: Sequence[Level], level: Level, pairs: Pairs, lower: np.ndarray) -> Pairs:
     """Those of the pairs that may hold the first of their row's best pixels.
 
-    Where a square's upper bound equals the greatest lower bound, some square surely holds a pixel
-    as good, and if that comes first, this one is out. (Heat that is exactly 0 all over the
+    Where a square's upper bound equals the largest lower bound, some square certainly holds a pixel
+    as good; if that square comes first, this one is left out. (Heat that is exactly 0 all over the
     background has such ties everywhere.)
     """
     height, width, _ = levels[-1].bounds.heat.shape
@@ -220,29 +220,29 @@ def _first(levels: Sequence[Level], level: Level, pairs: Pairs, lower: np.ndarra
 
 
 def _inside(
-    outer: Level, inner: Level, joint: np.ndarray, square: np.ndarray
+    outer: Level, inner: Level, keypoint: np.ndarray, square: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The inner squares of M outer ones, of a joint each; every outer square of a joint once.
+    """The inner squares of M outer ones, one keypoint each; each outer square of a keypoint once.
 
     Returns:
       numbers [U, n] of the inner squares, where they are read (`_read`) [U, n], and which of the U
       each of the M is.
     """
     count, channels = outer.bounds.heat[..., 0].size, outer.bounds.heat.shape[2]
-    code = joint * count + square
+    code = keypoint * count + square
     order = np.zeros(channels * count, np.int64)
     order[code] = 1
     distinct = np.flatnonzero(order)
     order[distinct] = np.arange(len(distinct))
-    joint, square = np.divmod(distinct, count)
+    keypoint, square = np.divmod(distinct, count)
     inside = _split(outer, inner, square)
-    return inside, inside * channels + joint[:, None], order[code]
+    return inside, inside * channels + keypoint[:, None], order[code]
 
 
 def _split(outer: Level, inner: Level, square: np.ndarray) -> np.ndarray:
     """The inner squares of outer ones [M], by number; [M, n].
 
-    Where some would be outside the picture, the last ones inside are repeated.
+    Where some would be outside the image, the last ones inside are repeated.
     """
     rows, columns, _ = inner.bounds.heat.shape
     times = outer.side // inner.side
@@ -254,7 +254,7 @@ def _split(outer: Level, inner: Level, square: np.ndarray) -> np.ndarray:
 
 
 def _read(maps: np.ndarray, where: np.ndarray) -> list[np.ndarray]:
-    """Values at flat places of [H, W, K]; of maps [H, W, K, T], those of each component."""
+    """Values at flat indices of [H, W, K]; of maps [H, W, K, T], those of each component."""
     depth = 1 if maps.ndim == 3 else maps.shape[3]
     flat = maps.reshape(-1)
     return [flat.take(where * depth + component) for component in range(depth)]

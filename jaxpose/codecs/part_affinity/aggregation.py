@@ -1,20 +1,24 @@
-"""One set of maps from all that a network says about a picture: stages, mirror image, scales."""
+"""One set of maps from everything that a network outputs for an image: stages, mirror, scales."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxpose import skeletons
-from jaxpose.codecs.part_affinity.joints import LIMBS, OPENPOSE
-from jaxpose.codecs.part_affinity.targets import resize
+from jaxpose.codecs.arrays import mean_of
+from jaxpose.codecs.part_affinity.keypoints import LIMBS, OPENPOSE
+from jaxpose.codecs.resizing import resize_cubic
+
+if TYPE_CHECKING:
+    from jax.typing import ArrayLike
+
+    from jaxpose.codecs.arrays import Array
 
 _FLIP = OPENPOSE.flip_indices
-# A mirrored person's limb l is limb _FLIP_LIMBS[l], and what points to the left points right.
+# A mirrored person's limb l is limb _FLIP_LIMBS[l], and the x of its direction changes its sign.
 _FLIP_LIMBS = np.array([LIMBS.index((_FLIP[a], _FLIP[b])) for a, b in LIMBS])
 _FLIP_FIELDS = (2 * _FLIP_LIMBS[:, None] + [0, 1]).ravel()
 _SIGNS = np.tile(np.float32([-1, 1]), len(LIMBS))
@@ -25,28 +29,28 @@ def find(
     size: tuple[int, int],
     options: Any,
     skeleton: skeletons.Skeleton = skeletons.COCO,
-) -> tuple[jax.Array, jax.Array]:
-    """What `group` reads of a batch: the mean over scales and mirror images of the last stage.
+) -> tuple[Array, Array]:
+    """What `group` needs of a batch: the mean over scales and mirrored images of the last stage.
 
-    The public code averages over scales; it has no mirror test.
+    The public code averages over scales; it has no flip test.
 
     Args:
-      passes: scale -> (outputs of the network, those for the mirrored pictures or None).
+      passes: scale -> (outputs of the network, those for the mirrored images or None).
       size: (H, W) of the result, that of the network's input at scale 1.
-      options: not needed here.
-      skeleton: of the people that are wanted.
+      options: not used here.
+      skeleton: of the people in the result.
 
     Returns:
       heatmaps [B, H, W, 18] and fields [B, H, W, 38] float32, by cubic interpolation.
 
     Raises:
-      ValueError: another skeleton than COCO's, or outputs that are not 19 heatmaps (18 joints and
-        the background) and 38 fields.
+      ValueError: another skeleton than COCO's, or outputs that are not 19 heatmaps (18 keypoints
+        and the background) and 38 fields.
     """
     del options
     if skeleton.joints != skeletons.COCO.joints:
         raise ValueError(
-            f"part affinity fields are known for COCO's {len(_FLIP) - 1} joints alone, not for "
+            f"part affinity fields are known for COCO's {len(_FLIP) - 1} keypoints alone, not for "
             f"the {skeleton.num_joints} of {skeleton.name!r}"
         )
     maps = []
@@ -60,9 +64,15 @@ def find(
             )
         heatmaps = heatmaps[..., : len(_FLIP)]
         if mirrored is not None:
-            *_, turned, turned_fields = mirrored
-            heatmaps = (heatmaps + turned[:, :, ::-1, _FLIP]) / 2
-            fields = (fields + turned_fields[:, :, ::-1, _FLIP_FIELDS] * _SIGNS) / 2
-        maps.append((resize(heatmaps, size), resize(fields, size)))
-    heatmaps, fields = (sum(each) / len(maps) for each in zip(*maps, strict=True))
+            *_, flipped_heatmaps, flipped_fields = mirrored
+            heatmaps = (heatmaps + flipped_heatmaps[:, :, ::-1, _FLIP]) / 2
+            fields = (fields + flipped_fields[:, :, ::-1, _FLIP_FIELDS] * _SIGNS) / 2
+        maps.append((resize_cubic(heatmaps, size), resize_cubic(fields, size)))
+    heatmaps, fields = (mean_of(each) for each in zip(*maps, strict=True))
     return heatmaps, fields
+
+
+def upsample(maps: ArrayLike, factor: int = 8) -> Array:
+    """[B, h, w, C] -> [B, factor*h, factor*w, C] float32, bicubic with half-pixel centers."""
+    _, height, width, _ = np.shape(maps)
+    return resize_cubic(maps, (factor * height, factor * width))

@@ -1,4 +1,4 @@
-"""From heatmaps and part affinity fields of one picture to people; numpy, on the host."""
+"""From heatmaps and part affinity fields of one image to people; numpy, on the host."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxpose.codecs.part_affinity.joints import LIMBS, OPENPOSE, to_coco
+from jaxpose.codecs.part_affinity.keypoints import LIMBS, OPENPOSE, to_coco
 
-# Limbs in the order in which people grow by them: from the neck outwards, the head last.
+# Limbs in the order in which they are added to people: from the neck outwards, the head last.
 _ORDER = tuple(
     LIMBS.index(limb)
     for limb in (
@@ -17,7 +17,7 @@ _ORDER = tuple(
         (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
     )
 )  # fmt: skip
-# Limbs that close a circle: they may add the joint that a person lacks, and count nothing.
+# Limbs that close a circle: they may add a keypoint that a person lacks, but nothing to its score.
 _SPARE = (LIMBS.index((2, 16)), LIMBS.index((5, 17)))
 
 
@@ -26,13 +26,14 @@ class Grouping:
     """Options of `decode`; distances are pixels of the maps given to it.
 
     Attributes:
-      detection_threshold: least value of a joint.
-      peak_distance: a joint suppresses those of its kind that are nearer.
-      samples: points of a limb at which the field is read, its ends among them.
-      field_threshold: least agreement of the field with the limb's direction that a point needs.
-      agreement: share of the points that must be above it (more than this).
-      least_joints: people with fewer are dropped.
-      least_score: people whose mean score a joint is less are dropped.
+      detection_threshold: minimum value of a keypoint.
+      peak_distance: a keypoint suppresses others of the same kind that are nearer than this.
+      samples: points along a limb at which the field is read, both ends included.
+      field_threshold: a point counts where the field agrees with the limb's direction by more than
+        this.
+      agreement: a limb needs more than this share of points that count.
+      least_joints: minimum number of keypoints per person.
+      least_score: minimum of a person's score divided by its number of keypoints.
 
     Raises:
       ValueError: fewer than 2 samples.
@@ -53,40 +54,45 @@ class Grouping:
 
 @dataclasses.dataclass
 class _Person:
-    joints: dict[int, int]  # of the skeleton -> number among the candidates of that joint
+    parts: dict[int, int]  # keypoint of the skeleton -> number among its candidates
     score: float
-    count: int
+    count: int  # of keypoints that count for the score
 
 
 def decode(
     heatmaps: np.ndarray, fields: np.ndarray, options: Grouping = Grouping()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """People of one picture.
+    """People of one image.
 
-    Joints are peaks of the heatmaps. For each limb, every pair of its joints is scored by the mean
-    agreement of the field with the line between them; the best pairs that share no joint become
-    limbs. People grow limb by limb, a limb joining the person that has its first joint.
+    Keypoints are peaks of the heatmaps. For each limb, every pair of candidates for its ends is
+    scored by the mean agreement of the field with the line between them; the best pairs that share
+    no candidate become limbs. People grow limb by limb: a limb is added to the person that has its
+    first keypoint.
 
     Args:
-      heatmaps: [h, w, 18] or more channels (the background is not read), on the grid on which the
-        joints are wanted: the network's maps after `upsample`.
+      heatmaps: [h, w, 18] or more channels (the background is not read), on the grid of the result:
+        the network's heatmaps after `upsample`.
       fields: [h, w, 38] on the same grid.
       options: thresholds.
 
     Returns:
-      keypoints [N, 18, 3] (x, y, score) on the grid, zeros for missing joints, and scores [N], the
-      sum of the joints' and the limbs' scores times one less than the number of joints.
+      keypoints [N, 18, 3] (x, y, score) on the grid, zeros for missing keypoints, and scores [N]:
+      the sum of the scores of keypoints and limbs, times one less than the number of keypoints.
 
     Raises:
       ValueError: arrays whose shapes do not fit.
     """
     heatmaps, fields = np.asarray(heatmaps, np.float32), np.asarray(fields, np.float32)
-    joints = OPENPOSE.num_joints
-    if heatmaps.ndim != 3 or heatmaps.shape[-1] < joints:
-        raise ValueError(f"heatmaps have shape {heatmaps.shape}, expected [h, w, {joints}] or more")
+    channels = OPENPOSE.num_joints
+    if heatmaps.ndim != 3 or heatmaps.shape[-1] < channels:
+        raise ValueError(
+            f"heatmaps have shape {heatmaps.shape}, expected [h, w, {channels}] or more"
+        )
     if fields.shape != (*heatmaps.shape[:2], 2 * len(LIMBS)):
         raise ValueError(f"fields have shape {fields.shape}, expected [h, w, {2 * len(LIMBS)}]")
-    candidates = [peaks(heatmaps[..., joint], options) for joint in range(joints)]
+    # Each heatmap is read several times: faster where its pixels lie side by side.
+    contiguous = np.ascontiguousarray(np.moveaxis(heatmaps[..., :channels], -1, 0))
+    candidates = [peaks(heatmap, options) for heatmap in contiguous]
     people: list[_Person] = []
     for limb in _ORDER:
         first, second = LIMBS[limb]
@@ -98,12 +104,12 @@ def decode(
             else:
                 _grow(people, first, second, pairs, a, b)
         else:
-            # A joint without any partner may still begin a person.
-            for joint, found in ((first, a), (second, b)):
-                owned = {person.joints.get(joint) for person in people}
+            # A keypoint without any partner may still start a person.
+            for end, points in ((first, a), (second, b)):
+                owned = {person.parts.get(end) for person in people}
                 people += [
-                    _Person({joint: i}, float(score), 1)
-                    for i, (_, _, score) in enumerate(found)
+                    _Person({end: i}, float(score), 1)
+                    for i, (_, _, score) in enumerate(points)
                     if i not in owned
                 ]
     kept = [
@@ -112,10 +118,10 @@ def decode(
         if person.count >= options.least_joints
         and person.score / person.count >= options.least_score
     ]
-    keypoints = np.zeros((len(kept), joints, 3), np.float32)
+    keypoints = np.zeros((len(kept), channels, 3), np.float32)
     for number, person in enumerate(kept):
-        for joint, index in person.joints.items():
-            keypoints[number, joint] = candidates[joint][index]
+        for keypoint, index in person.parts.items():
+            keypoints[number, keypoint] = candidates[keypoint][index]
     scores = np.array([person.score * (person.count - 1) for person in kept], np.float32)
     return keypoints, scores
 
@@ -123,16 +129,16 @@ def decode(
 def group(
     heatmaps: np.ndarray, fields: np.ndarray, options: Grouping = Grouping()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`decode`, its people with COCO's joints alone: keypoints [N, 17, 3] and scores [N]."""
+    """`decode` with COCO's keypoints alone: keypoints [N, 17, 3] and scores [N]."""
     keypoints, scores = decode(heatmaps, fields, options)
     return to_coco(keypoints), scores
 
 
 def peaks(heatmap: np.ndarray, options: Grouping = Grouping()) -> np.ndarray:
-    """[n, 3] (x, y, score) of a map's local maxima, in the order of x, then y.
+    """[n, 3] (x, y, score) of a heatmap's local maxima, sorted by x, then y.
 
-    Strictly above all four neighbours, outside counting as 0. From left to right each suppresses
-    those that come after it and are near; a suppressed one suppresses none.
+    A maximum is strictly above all four neighbors; pixels outside count as 0. From left to right,
+    each maximum suppresses later ones that are near; a suppressed one suppresses none.
     """
     heatmap = np.where(heatmap < options.detection_threshold, 0, heatmap)
     padded = np.pad(heatmap, 1)
@@ -152,14 +158,14 @@ def peaks(heatmap: np.ndarray, options: Grouping = Grouping()) -> np.ndarray:
 def connections(
     a: np.ndarray, b: np.ndarray, field: np.ndarray, options: Grouping = Grouping()
 ) -> list[tuple[int, int, float]]:
-    """(number in a, number in b, score) of the limbs between joints, the best first.
+    """(number in a, number in b, score) of the limbs between keypoints, the best first.
 
     The score of a pair is the mean of field . direction over those of the sampled points where it
-    is above the threshold, less a penalty for limbs longer than half the picture's height. Each
-    joint is in one limb at most.
+    is above the threshold, less a penalty for limbs longer than half the image's height. Each
+    keypoint is in one limb at most.
 
     Args:
-      a, b: joints [n, 3] and [m, 3], neither empty.
+      a, b: keypoints [n, 3] and [m, 3], neither empty.
       field: [h, w, 2].
     """
     vector = b[None, :, :2] - a[:, None, :2]
@@ -194,11 +200,11 @@ def _grow(
     a: np.ndarray,
     b: np.ndarray,
 ) -> None:
-    """Adds limbs to those who have their first joint; the others begin new people."""
+    """Adds limbs to the people who have their first keypoint; other limbs start new people."""
     for i, j, score in pairs:
-        owners = [person for person in people if person.joints.get(first) == i]
+        owners = [person for person in people if person.parts.get(first) == i]
         for person in owners:
-            person.joints[second] = j
+            person.parts[second] = j
             person.count += 1
             person.score += b[j, 2] + score
         if not owners:
@@ -208,10 +214,10 @@ def _grow(
 def _complete(
     people: list[_Person], first: int, second: int, pairs: Sequence[tuple[int, int, float]]
 ) -> None:
-    """Gives the joint at the other end to people who lack it."""
+    """Adds the keypoint at the other end to people who lack it."""
     for i, j, _ in pairs:
         for person in people:
-            if person.joints.get(first) == i and second not in person.joints:
-                person.joints[second] = j
-            elif person.joints.get(second) == j and first not in person.joints:
-                person.joints[first] = i
+            if person.parts.get(first) == i and second not in person.parts:
+                person.parts[second] = j
+            elif person.parts.get(second) == j and first not in person.parts:
+                person.parts[first] = i

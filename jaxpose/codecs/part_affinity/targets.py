@@ -1,17 +1,20 @@
-"""Targets, loss and enlargement of heatmaps and part affinity fields; jax, on the device."""
+"""Training targets and loss of heatmaps and part affinity fields; jax, on the device.
+
+jax is imported by the functions that use it, so that decoding can do without.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.typing import ArrayLike
 
-from jaxpose.codecs.part_affinity.joints import LIMBS
+from jaxpose.codecs.part_affinity.keypoints import LIMBS
+
+if TYPE_CHECKING:
+    import jax
+    from jax.typing import ArrayLike
 
 # A Gaussian ends where it falls below 1 %.
 _LARGEST_EXPONENT = 4.6052
@@ -26,45 +29,48 @@ def encode_batch(
     thickness: float = 1.0,
     limbs: Sequence[tuple[int, int]] = LIMBS,
 ) -> tuple[jax.Array, jax.Array]:
-    """Heatmaps and fields of all people of each picture.
+    """Heatmaps and fields of all people of each image.
 
-    A joint at (x, y) adds exp(-d^2 / (2 sigma^2)) to its map, d being the distance in input pixels
-    from a cell's middle (stride * i + (stride - 1) / 2), where that is at least 1 %; the sum over
-    people is cut at 1. The background is 1 minus the largest joint.
+    A keypoint at (x, y) adds exp(-d^2 / (2 sigma^2)) to its heatmap, d being the distance in input
+    pixels from a cell's center (stride * i + (stride - 1) / 2), where that is at least 1 %; the sum
+    over people is cut at 1. The background is 1 minus the largest heatmap.
 
-    A limb writes its unit vector to the cells within `thickness` of the line through its joints and
-    inside the box around them that is `thickness` larger on each side, all in cells (coordinates
-    divided by the stride, without the half cell above). Where two people overlap, the later one
-    stands.
+    A limb writes its unit vector to the cells within `thickness` of the line through its keypoints
+    and inside the box around them that is `thickness` larger on each side, all in cells
+    (coordinates divided by the stride, without the half cell above). Where two people overlap, the
+    later one overwrites the earlier.
 
     Args:
-      keypoints: [B, P, K, 3] (x, y, labelled) in input pixels; they may lie outside the input.
+      keypoints: [B, P, K, 3] (x, y, labeled) in input pixels; they may lie outside the input.
       input_size: (H, W) of the input, multiples of the stride.
       stride: of the maps.
       sigma: of the Gaussians, in input pixels.
       thickness: half the width of the fields, in cells.
-      limbs: pairs of joints.
+      limbs: pairs of keypoints.
 
     Returns:
       heatmaps [B, H/stride, W/stride, K+1] and fields [B, H/stride, W/stride, 2L], float32.
     """
+    import jax.numpy as jnp
+    from jax import lax
+
     keypoints = jnp.asarray(keypoints, jnp.float32)
     if keypoints.ndim != 4 or keypoints.shape[-1] != 3:
         raise ValueError(f"keypoints have shape {keypoints.shape}, expected [B, P, K, 3]")
     if input_size[0] % stride or input_size[1] % stride:
         raise ValueError(f"input size {input_size} must be multiples of the stride {stride}")
-    batch, people, joints, _ = keypoints.shape
+    batch, people, channels, _ = keypoints.shape
     height, width = input_size[0] // stride, input_size[1] // stride
     # Targets are data; and the loop below has no reverse-mode derivative.
     keypoints = lax.stop_gradient(keypoints)
-    labelled = keypoints[..., 2] > 0
-    points = jnp.where(labelled[..., None], keypoints[..., :2], 0)
+    labeled = keypoints[..., 2] > 0
+    points = jnp.where(labeled[..., None], keypoints[..., :2], 0)
     first, second = np.array(limbs).T
 
     def draw(person: jax.Array, maps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         heatmaps, fields = maps
         at = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)  # [B, K, 2]
-        seen = lax.dynamic_index_in_dim(labelled, person, 1, keepdims=False)
+        seen = lax.dynamic_index_in_dim(labeled, person, 1, keepdims=False)
         heatmaps += _gaussians(at, seen, (height, width), stride, sigma)
         a, b = at[:, first] / stride, at[:, second] / stride
         inside, direction = _limbs(a, b, (height, width), thickness)
@@ -72,11 +78,11 @@ def encode_batch(
         fields = jnp.where(inside[..., None], direction[:, None, None], fields)
         return heatmaps, fields
 
-    heatmaps = jnp.zeros((batch, height, width, joints), jnp.float32)
+    heatmaps = jnp.zeros((batch, height, width, channels), jnp.float32)
     fields = jnp.zeros((batch, height, width, len(limbs), 2), jnp.float32)
     if people:
-        # Up to the last person that the batch has: empty slots cost nothing.
-        present = labelled.any(axis=(0, 2))
+        # Up to the last person of the batch: empty slots cost nothing.
+        present = labeled.any(axis=(0, 2))
         last = jnp.max(jnp.where(present, jnp.arange(1, people + 1), 0))
         heatmaps, fields = lax.fori_loop(0, last, draw, (heatmaps, fields))
     heatmaps = jnp.minimum(heatmaps, 1)
@@ -88,7 +94,9 @@ def encode_batch(
 def _gaussians(
     points: jax.Array, seen: jax.Array, size: tuple[int, int], stride: int, sigma: float
 ) -> jax.Array:
-    """[B, h, w, K] of joints [B, K, 2]."""
+    """Heatmaps [B, h, w, K] of keypoints [B, K, 2]."""
+    import jax.numpy as jnp
+
     middle = (stride - 1) / 2
 
     def squared(length: int, at: jax.Array) -> jax.Array:
@@ -105,6 +113,8 @@ def _limbs(
     a: jax.Array, b: jax.Array, size: tuple[int, int], thickness: float
 ) -> tuple[jax.Array, jax.Array]:
     """Where limbs from a to b, [B, L, 2] in cells, lie: bool [B, h, w, L]; directions [B, L, 2]."""
+    import jax.numpy as jnp
+
     vector = b - a
     length = jnp.linalg.norm(vector, axis=-1, keepdims=True)
     direction = vector / jnp.maximum(length, 1e-7)
@@ -114,7 +124,7 @@ def _limbs(
     x = jnp.arange(size[1], dtype=jnp.float32)[None, :, None]
 
     def each(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The x and the y of [B, L, 2], to be compared with the cells."""
+        """x and y of [B, L, 2], shaped to be compared with the cells."""
         return values[:, None, None, :, 0], values[:, None, None, :, 1]
 
     (ax, ay), (dx, dy), (x0, y0), (x1, y1) = map(each, (a, direction, low, high))
@@ -134,7 +144,7 @@ def loss(
     Means over the batch alone, as in the public code, whose learning rate goes with it.
 
     Args:
-      outputs: of the network: heatmaps and fields of its first stage, of the second, ...
+      outputs: of the network: heatmaps and fields of its first stage, of the second, and so on.
       heatmaps: targets [B, h, w, K+1].
       fields: targets [B, h, w, 2L].
       mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; None means 1 everywhere.
@@ -147,6 +157,7 @@ def loss(
     """
     if not outputs or len(outputs) % 2:
         raise ValueError(f"{len(outputs)} outputs are not pairs of heatmaps and fields")
+    import jax.numpy as jnp
 
     def error(predictions: Sequence[ArrayLike], target: ArrayLike, name: str) -> jax.Array:
         target = jnp.asarray(target, jnp.float32)
@@ -165,38 +176,3 @@ def loss(
         return total / (2 * target.shape[0])
 
     return error(outputs[::2], heatmaps, "heatmaps"), error(outputs[1::2], fields, "fields")
-
-
-def upsample(maps: ArrayLike, factor: int = 8) -> jax.Array:
-    """[B, h, w, C] -> [B, factor*h, factor*w, C], bicubic with half-pixel centres.
-
-    The kernel is that of OpenCV and PyTorch (a = -0.75); borders are repeated.
-    """
-    _, height, width, _ = jnp.shape(maps)
-    return resize(maps, (factor * height, factor * width))
-
-
-def resize(maps: ArrayLike, size: tuple[int, int]) -> jax.Array:
-    """[B, h, w, C] -> [B, H, W, C] as `upsample`, to any larger size."""
-    maps = jnp.asarray(maps, jnp.float32)
-    rows, columns = (_cubic(n, m) for n, m in zip(maps.shape[1:3], size, strict=True))
-    return jnp.einsum("yi,bijc,xj->byxc", rows, maps, columns, precision=lax.Precision.HIGHEST)
-
-
-@functools.cache
-def _cubic(n: int, length: int) -> np.ndarray:
-    """[length, n] weights of four neighbours each."""
-    a = -0.75
-    at = (np.arange(length) + 0.5) * (n / length) - 0.5
-    base = np.floor(at).astype(int)
-    weights = np.zeros((length, n))
-    for tap in range(-1, 3):
-        t = np.abs(at - (base + tap))
-        near = ((a + 2) * t - (a + 3)) * t**2 + 1
-        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-        np.add.at(
-            weights,
-            (np.arange(length), np.clip(base + tap, 0, n - 1)),
-            np.where(t <= 1, near, far),
-        )
-    return weights.astype(np.float32)

@@ -1,0 +1,152 @@
+"""Generated people as a folder on disk: images, annotation files and the parameters used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from input_pipeline.generated.parameters import VERSION, Crowds, Parameters
+from jaxpose import skeletons
+
+
+def ensure(root: str | os.PathLike[str] = "", **parameters: Any) -> Path:
+    """The folder of the dataset with these `Parameters`, written first unless it is complete.
+
+    Args:
+      root: folder; "" is one named by the parameters under ~/.cache/jaxpose.
+      **parameters: fields of `Parameters` that differ from their defaults.
+
+    Raises:
+      ValueError: an unknown parameter, or the folder holds something else.
+    """
+    return _ensure(Parameters, root, parameters)
+
+
+def ensure_crowds(root: str | os.PathLike[str] = "", **parameters: Any) -> Path:
+    """As `ensure`, with images of groups; `parameters` are fields of `Crowds`."""
+    return _ensure(Crowds, root, parameters)
+
+
+def _ensure(
+    kind: type[Parameters] | type[Crowds],
+    root: str | os.PathLike[str],
+    parameters: dict[str, Any],
+) -> Path:
+    known = [field.name for field in fields(kind)]
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(f"unknown parameter {unknown[0]!r} (known: {', '.join(known)})")
+    options = kind(**parameters)
+    if root:
+        folder = Path(root).expanduser()
+    else:
+        digest = hashlib.sha256(options.to_json().encode()).hexdigest()[:12]
+        name = "crowds" if kind is Crowds else "people"
+        folder = Path.home() / ".cache" / "jaxpose" / f"{name}-{digest}"
+    if not _is_complete(folder, options):
+        _write(folder, options)
+    return folder
+
+
+def _is_complete(folder: Path, options: Parameters | Crowds) -> bool:
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    marker = folder / "parameters.json"
+    if not marker.is_file():
+        raise ValueError(
+            f"{folder} is not a folder of generated people: choose another or empty it"
+        )
+    there, wanted = json.loads(marker.read_text()), json.loads(options.to_json())
+    differ = [f"{k}={there.get(k)!r}, not {v!r}" for k, v in wanted.items() if there.get(k) != v]
+    if differ:
+        raise ValueError(
+            f"{folder} holds people generated with {'; '.join(differ)}: choose another folder or "
+            "remove it"
+        )
+    return True
+
+
+def _write(folder: Path, options: Parameters | Crowds) -> None:
+    """Everything goes into a folder beside the final one, which then takes its name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "images").mkdir(parents=True)
+    try:
+        jobs = [
+            (str(work / "images" / name), options, number)
+            for number, name in enumerate(_names(options))
+        ]
+        if len(jobs) <= 64:
+            records = [_write_image(*job) for job in jobs]
+        else:
+            # Processes of their own: a fork would copy the threads of JAX and TensorFlow.
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(min(os.cpu_count() or 1, 8)) as pool:
+                records = pool.starmap(_write_image, jobs, chunksize=16)
+        splits = {"train": records[: options.num_train], "val": records[options.num_train :]}
+        for split, rows in splits.items():
+            (work / f"{split}.json").write_text(json.dumps(_coco(rows)))
+        (work / "parameters.json").write_text(options.to_json())
+        if folder.exists():
+            folder.rmdir()  # an empty one; refuses to remove anything else
+        try:
+            work.rename(folder)
+        except OSError:
+            # Another process was faster; its result is the same.
+            if not _is_complete(folder, options):
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _names(options: Parameters | Crowds) -> list[str]:
+    train = [f"train_{number:06d}.jpg" for number in range(options.num_train)]
+    return train + [f"val_{number:06d}.jpg" for number in range(options.num_val)]
+
+
+def _write_image(path: str, options: Parameters | Crowds, number: int) -> tuple[dict, list[dict]]:
+    """Writes one image; returns its image record and its annotations, without their ids."""
+    cv2.setNumThreads(1)
+    name = os.path.basename(path)
+    split = int(name.startswith("val"))
+    index = number - split * options.num_train
+    rng = np.random.default_rng([options.seed, split, index])
+    image, annotations = options.draw(rng)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 97))]
+    if not cv2.imwrite(path, image[..., ::-1], quality):
+        raise OSError(f"cannot write {path}")
+    height, width = image.shape[:2]
+    info = {"id": index + 1, "file_name": name, "height": height, "width": width}
+    return info, annotations
+
+
+def _coco(rows: list[tuple[dict, list[dict]]]) -> dict[str, Any]:
+    skeleton = skeletons.COCO
+    annotations = []
+    for info, people in rows:
+        for person in people:
+            identity = {"id": len(annotations) + 1, "image_id": info["id"], "category_id": 1}
+            annotations.append(identity | person)
+    category = {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(skeleton.joints),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+    }
+    return {
+        "info": {"description": f"Generated people, version {VERSION}"},
+        "images": [info for info, _ in rows],
+        "annotations": annotations,
+        "categories": [category],
+    }

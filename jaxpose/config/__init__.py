@@ -1,0 +1,38 @@
+"""Every setting, declared once: key, default, meaning, unit and constraints.
+
+`common.COMMON` holds the settings of all tasks; `crops` and `whole_images` add those that tasks on
+crops of one person and tasks on whole images share. `topdown`, `associative_embedding` and
+`part_affinity` are complete: `SETTINGS`, and `check` for rules between settings. A recipe starts
+from them:
+
+    config = default_config(jaxpose.config.topdown.SETTINGS, task="topdown")
+    config.optimizer.learning_rate = 1e-3
+
+`jaxpose settings` lists them. Validation, defaults and docs/settings.md all read the declarations.
+"""
+
+from jaxpose.config.checks import check_config
+from jaxpose.config.common import COMMON
+from jaxpose.config.setting import (
+    ConfigError,
+    Setting,
+    defaults,
+    with_defaults,
+    with_settings,
+    without,
+)
+from jaxpose.config.tree import default_config, differences, flatten
+
+__all__ = [
+    "COMMON",
+    "ConfigError",
+    "Setting",
+    "check_config",
+    "default_config",
+    "defaults",
+    "differences",
+    "flatten",
+    "with_defaults",
+    "with_settings",
+    "without",
+]

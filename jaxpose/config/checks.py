@@ -1,0 +1,92 @@
+"""Validation of settings: their constraints, and the rules between settings of all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxpose.config.setting import ConfigError, Setting
+from jaxpose.config.tree import flatten
+from jaxpose.geometry import nearest_multiple, nearest_size
+
+
+def check_config(
+    config: ConfigDict,
+    settings: Sequence[Setting],
+    *,
+    input_step: int,
+    recipe: str,
+    devices: int,
+    hosts: int = 1,
+    training: bool = True,
+) -> None:
+    """Checks all settings of a run, but for the rules of its task and the options of its model.
+
+    Args:
+      config: all settings.
+      settings: the declarations of its task.
+      input_step: the sides of the network's input are multiples of it, in pixels.
+      recipe: the file that trainings of that task start from, for messages.
+      devices: number of devices, of all hosts.
+      hosts: number of hosts.
+      training: False leaves out the size of the training batch, for evaluation elsewhere.
+
+    Raises:
+      ConfigError: naming the first setting that cannot work.
+    """
+    flat = flatten(config)
+    for setting in settings:
+        if setting.key not in flat:
+            raise ConfigError(
+                f"config.task={config.task}, but the recipe has no config.{setting.key}: start "
+                f"from {recipe}"
+            )
+    _check_decays(flat)
+    for setting in settings:
+        setting.check(flat[setting.key])
+    _check_size(tuple(config.input_size), input_step)
+    if training:
+        _check_batch("batch_size", config.batch_size, devices, config.accumulate)
+    _check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
+    if devices % hosts:
+        raise ConfigError(f"{devices} devices cannot be shared evenly by {hosts} hosts")
+    milestones = tuple(config.schedule.milestones)
+    if list(milestones) != sorted(milestones):
+        raise ConfigError(f"config.schedule.milestones={milestones} must increase")
+    _check_paths(config.data)
+
+
+def _check_decays(flat: dict[str, Any]) -> None:
+    for key, hint in (("ema_decay", ", or 0 for off"), ("optimizer.b1", ""), ("optimizer.b2", "")):
+        if flat[key] == 1:
+            raise ConfigError(f"config.{key}=1 would never move; use less, e.g. 0.999{hint}")
+
+
+def _check_size(size: tuple, step: int) -> None:
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ConfigError(f"config.input_size={size} must be (height, width) in pixels")
+    if any(side % step for side in size):
+        raise ConfigError(
+            f"config.input_size={size} must be multiples of {step}; the nearest is "
+            f"{nearest_size(size, step)}"
+        )
+
+
+def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
+    """A batch divides over the devices and their micro-batches."""
+    parts = devices * accumulate
+    if batch % parts:
+        by = f"{devices} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
+        raise ConfigError(
+            f"config.{key}={batch} cannot be split over {by}; the nearest is "
+            f"{nearest_multiple(batch, parts)}"
+        )
+
+
+def _check_paths(data: ConfigDict) -> None:
+    if not data.root and data.format != "generated":
+        raise ConfigError("config.data.root is empty: give the dataset, --config.data.root=FOLDER")
+    if data.storage == "tfds" and not data.tfds_dir:
+        raise ConfigError("config.data.storage=tfds needs config.data.tfds_dir, a folder")

@@ -1,0 +1,241 @@
+"""The settings of all tasks. Tasks give some of them other defaults."""
+
+from __future__ import annotations
+
+from jaxpose.config.setting import Setting
+
+_NETWORK = (
+    Setting("task", "", "How poses are learned and predicted."),
+    Setting("model", "", "The network: a name of that task from `jaxpose models`."),
+    Setting("model_options", {}, "Keyword arguments of the network, such as attention=se."),
+    Setting("input_size", (256, 256), "Height and width of the network's input.", "pixels"),
+    Setting(
+        "dtype",
+        "float32",
+        "Type of the activations; parameters stay float32.",
+        choices=("float32", "bfloat16"),
+    ),
+    Setting(
+        "ops",
+        "auto",
+        "Implementation of the named operators; auto picks it by device.",
+        choices=("auto", "fast", "lax"),
+    ),
+    Setting(
+        "batch_norm",
+        "device",
+        "Whose examples give the batch statistics: those of each device, or of all.",
+        choices=("device", "global"),
+    ),
+    Setting(
+        "init_from",
+        "",
+        "Run folder whose weights the training starts from; empty: random weights.",
+        fixed=False,
+    ),
+)
+
+_OPTIMIZATION = (
+    Setting(
+        "seed", 0, "Random seed of initial weights, example order and augmentation.", minimum=0
+    ),
+    Setting(
+        "batch_size",
+        32,
+        "Examples per step, over all devices and hosts: people (top-down) or images.",
+        "examples",
+        above=0,
+    ),
+    Setting("accumulate", 1, "Micro-batches per step; their gradients are averaged.", above=0),
+    Setting("epochs", 210.0, "Passes over the training examples.", "epochs", above=0),
+    Setting(
+        "ema_decay",
+        0.0,
+        "Decay of the moving average of parameters and batch norm statistics; 0: off.",
+        minimum=0,
+        below=1,
+    ),
+    Setting("optimizer.name", "adam", "Optimizer.", choices=("adam", "adamw")),
+    Setting("optimizer.learning_rate", 1e-3, "Peak learning rate.", above=0),
+    Setting("optimizer.b1", 0.9, "Decay of the first moment.", minimum=0, below=1),
+    Setting("optimizer.b2", 0.999, "Decay of the second moment.", minimum=0, below=1),
+    Setting("optimizer.eps", 1e-8, "Added to the root of the second moment.", above=0),
+    Setting(
+        "optimizer.weight_decay",
+        0.0,
+        "Weight decay of adamw; applies to kernels, not to biases or batch norm.",
+        minimum=0,
+    ),
+    Setting("optimizer.clip_norm", 0.0, "Largest global gradient norm; 0: off.", minimum=0),
+    Setting(
+        "schedule.name",
+        "step",
+        "Learning rate schedule after warm-up.",
+        choices=("step", "cosine", "constant"),
+    ),
+    Setting(
+        "schedule.warmup_steps", 0, "Length of the linear warm-up; 0: off.", "steps", minimum=0
+    ),
+    Setting(
+        "schedule.warmup_factor",
+        0.001,
+        "Learning rate at step 0 as a fraction of the peak.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "schedule.milestones",
+        (170.0, 200.0),
+        "Epochs after which the step schedule multiplies the learning rate by gamma; increasing.",
+        "epochs",
+    ),
+    Setting("schedule.gamma", 0.1, "Factor at each milestone.", minimum=0),
+)
+
+_TARGETS = (
+    Setting(
+        "sigma",
+        2.0,
+        "Standard deviation of the Gaussian targets.",
+        "heatmap pixels",
+        above=0,
+    ),
+    Setting("augment.flip", 0.5, "Probability of a horizontal flip.", minimum=0, maximum=1),
+)
+
+_DATA = (
+    Setting(
+        "data.root",
+        "",
+        "Dataset folder; all other paths of the dataset are relative to it.",
+        fixed=False,
+    ),
+    Setting(
+        "data.train_annotations",
+        "annotations/person_keypoints_train2017.json",
+        "Annotation file of the training split.",
+    ),
+    Setting(
+        "data.val_annotations",
+        "annotations/person_keypoints_val2017.json",
+        "Annotation file of the validation split.",
+    ),
+    Setting("data.train_images", "train2017", "Image folder of the training split."),
+    Setting("data.val_images", "val2017", "Image folder of the validation split."),
+    Setting(
+        "data.detections",
+        "",
+        "Top-down: detected boxes to evaluate on; empty: the annotated boxes.",
+    ),
+    Setting(
+        "data.head_boxes",
+        "",
+        "MPII: path of mpii_gt_val.mat; empty: head sizes from two keypoints.",
+    ),
+    Setting(
+        "data.storage",
+        "files",
+        "Where images are read from: their files, or the copy in data.tfds_dir.",
+        choices=("files", "tfds"),
+        fixed=False,
+    ),
+    Setting("data.tfds_dir", "", "Folder of the prepared TFDS copy.", fixed=False),
+    Setting("data.workers", 2, "Images decoded in parallel.", above=0, fixed=False),
+    Setting("data.prefetch", 4, "Batches prepared ahead.", "batches", above=0, fixed=False),
+    Setting(
+        "data.limit",
+        0,
+        "Use at most this many examples of each split; 0: all.",
+        "examples",
+        minimum=0,
+    ),
+    Setting(
+        "data.cache",
+        False,
+        "Keep decoded images in memory, up to 1 GiB per split.",
+        fixed=False,
+    ),
+    Setting(
+        "data.generated.num_train",
+        3000,
+        "Format generated: training images to draw into data.root.",
+        "images",
+    ),
+    Setting("data.generated.num_val", 300, "Format generated: validation images.", "images"),
+    Setting("data.generated.seed", 0, "Format generated: random seed of the drawings."),
+    Setting(
+        "max_bad_fraction",
+        0.001,
+        "Fraction of unusable images above which a run stops.",
+        minimum=0,
+        fixed=False,
+    ),
+)
+
+_EVALUATION = (
+    Setting(
+        "eval.batch_size",
+        8,
+        "Examples per step of evaluation, over all devices and hosts.",
+        "examples",
+        above=0,
+        fixed=False,
+    ),
+    Setting("eval.flip", True, "Average the predictions of the image and its horizontal flip."),
+)
+
+_RUN = (
+    Setting("log_every", 50, "Interval of log lines.", "steps", above=0),
+    Setting(
+        "checkpoint_every",
+        0,
+        "Interval of checkpoints; 0: every epoch.",
+        "steps",
+        minimum=0,
+        fixed=False,
+    ),
+    Setting(
+        "eval_every", 10.0, "Interval of evaluations; 0: only at the end.", "epochs", minimum=0
+    ),
+    Setting("keep", 2, "Newest checkpoints kept, besides the best.", above=0, fixed=False),
+    Setting(
+        "compilation_cache",
+        True,
+        "Keep compiled programs in ~/.cache/jaxpose/xla.",
+        fixed=False,
+    ),
+    Setting(
+        "deterministic", False, "Use GPU kernels that are slower but give the same bits every time."
+    ),
+    Setting(
+        "distributed.initialize",
+        False,
+        "Call jax.distributed.initialize, for training on several hosts.",
+        fixed=False,
+    ),
+    Setting(
+        "distributed.hosts",
+        0,
+        "Expected number of hosts; 0: as many as the cluster reports.",
+        "hosts",
+        minimum=0,
+        fixed=False,
+    ),
+    Setting(
+        "distributed.coordinator",
+        "",
+        "Address of host 0, HOST:PORT; empty: detected by JAX.",
+        fixed=False,
+    ),
+    Setting("distributed.host_id", -1, "Number of this host; -1: detected by JAX.", fixed=False),
+    Setting(
+        "distributed.timeout",
+        300,
+        "Time to wait for the other hosts.",
+        "seconds",
+        above=0,
+        fixed=False,
+    ),
+)
+
+COMMON = (*_NETWORK, *_OPTIMIZATION, *_TARGETS, *_DATA, *_EVALUATION, *_RUN)

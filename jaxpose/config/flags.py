@@ -1,0 +1,118 @@
+"""Settings on a command line: --config=RECIPE and --config.key=value; a mistake is one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import NoReturn
+
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from jaxpose.choices import nearest
+from jaxpose.config.recipe import check_recipe, load_recipe
+from jaxpose.config.tree import flatten
+
+# What the parsers raise for a flag that cannot be, and a recipe for a variant that it lacks.
+MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
+# Recipes lock themselves, so only `model_options` takes new keys, which have no type yet.
+_OPEN = {"lock_config": False, "accept_new_attributes": True}
+_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_RENAMED = {"paradigm": "task"}  # since version 0.1
+
+
+def define_config_file(
+    help_text: str, values: flags.FlagValues = flags.FLAGS
+) -> flags.FlagHolder[ConfigDict]:
+    """Defines --config=FILE.py[:VARIANT] and --config.key=value."""
+    return config_flags.DEFINE_config_file("config", None, help_text, values, **_OPEN)
+
+
+def define_config_dict(config: ConfigDict, help_text: str) -> flags.FlagHolder[ConfigDict]:
+    """Defines --config.key=value, which changes `config`."""
+    return config_flags.DEFINE_config_dict("config", config, help_text, **_OPEN)
+
+
+def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
+    """absl's parser, with one line and exit status 2 for unknown or ill-typed settings.
+
+    A setting that is given several times has the last value.
+
+    Args:
+      argv: name of the program and its arguments.
+      base: the settings that --config.key=value changes, where they are not those of
+        --config=FILE.
+    """
+    logging.set_verbosity(logging.WARNING)  # orbax tells each rename; --verbosity=0 shows it
+    try:
+        if recipe := _named_recipe(argv):
+            # ml_collections would report it only where the settings are first used.
+            check_recipe(recipe, "--config=")
+        return flags.FLAGS(last_overrides(argv))
+    except MISTAKES as error:
+        refuse(argv, error, base)
+
+
+def refuse(argv: list[str], error: Exception, base: ConfigDict | None = None) -> NoReturn:
+    """Ends the program with one line about what is wrong with its arguments."""
+    name = argv[0].rsplit("/", 1)[-1]
+    text = str(error.args[0] if error.args else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # A recipe that fails while it is read puts its own error last.
+    print(f"{name}: {_unknown_setting(argv, base) or ''.join(lines[-1:]) or text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def last_overrides(argv: list[str]) -> list[str]:
+    """`argv` without the --config.key=value that a later one of the same key overrides.
+
+    Absl lets the last one win, except that ml_collections joins all values of a tuple.
+    """
+    kept: list[tuple[str | None, list[str]]] = []  # key of an override, its arguments
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        match = _OVERRIDE.match(argument)
+        if argument == "--":
+            kept.append((None, [argument, *rest]))
+            break
+        words = [argument]
+        if match:
+            kept = [item for item in kept if item[0] != match[1]]
+            # --config.key VALUE; numbers may be negative.
+            if "=" not in argument and rest and not re.match(r"--?[A-Za-z]|--$", rest[0]):
+                words.append(rest.pop(0))
+        kept.append((match[1] if match else None, words))
+    return [word for _, words in kept for word in words]
+
+
+def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
+    """One line about the first --config.key that the settings do not have."""
+    recipe = _named_recipe(argv)
+    try:
+        config = base or (load_recipe(recipe) if recipe else None)
+    except MISTAKES:  # the recipe itself is the mistake, which `refuse` reports
+        return None
+    known = list(flatten(config)) if config else []
+    for argument in argv[1:]:
+        match = _OVERRIDE.match(argument)
+        key = match[1] if match else ""
+        if not known or not key or key in known or key.startswith("model_options."):
+            continue
+        if key in _RENAMED:
+            return f"--config.{key}: renamed to --config.{_RENAMED[key]}"
+        # Compared whole and by its last part, so that a wrong group is found too.
+        last = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+        near = nearest(key, known) or next(iter(last), None)
+        hint = f"; did you mean --config.{near}?" if near else ""
+        return f"--config.{key}: no such setting{hint}"
+    return None
+
+
+def _named_recipe(argv: list[str]) -> str | None:
+    """FILE[:VARIANT] of --config=FILE[:VARIANT]."""
+    for argument in argv[1:]:
+        key, _, value = argument.lstrip("-").partition("=")
+        if key == "config" and value:
+            return value
+    return None

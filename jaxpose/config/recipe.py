@@ -1,0 +1,50 @@
+"""Recipes: Python files whose `get_config()`, or `get_config(variant)`, returns all settings."""
+
+from __future__ import annotations
+
+import pathlib
+import runpy
+import sys
+
+from ml_collections import ConfigDict
+
+from jaxpose.choices import did_you_mean
+
+
+def split_recipe(text: str) -> tuple[pathlib.Path, str]:
+    """FILE and VARIANT of "FILE[:VARIANT]"."""
+    file, _, variant = text.partition(":")
+    return pathlib.Path(file), variant
+
+
+def check_recipe(text: str, option: str = "") -> None:
+    """Raises FileNotFoundError, with the nearest name, when FILE[:VARIANT] names no file.
+
+    Args:
+      text: FILE[:VARIANT].
+      option: what stands before it on the command line, for the message.
+    """
+    path, _ = split_recipe(text)
+    if not path.is_file():
+        hint = did_you_mean(path, path.parent.glob("*.py"), before="; ")
+        raise FileNotFoundError(f"{option}{path}: no such file{hint}")
+
+
+def load_recipe(text: str) -> ConfigDict:
+    """The settings of a recipe, FILE[:VARIANT].
+
+    Recipes import what they share from the package that their folder is, as those of configs/ do.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: the recipe has no such variant.
+    """
+    check_recipe(text)
+    path, variant = split_recipe(text)
+    folder = str(path.resolve().parent.parent)
+    sys.path.insert(0, folder)
+    try:
+        get_config = runpy.run_path(str(path))["get_config"]
+        return get_config(variant) if variant else get_config()
+    finally:
+        sys.path.remove(folder)

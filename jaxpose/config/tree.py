@@ -1,0 +1,79 @@
+"""Settings as a tree, the ConfigDict that a recipe returns, and flat, by dotted key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxpose.config.common import COMMON
+from jaxpose.config.setting import Setting, defaults
+
+
+def default_config(settings: Iterable[Setting], *, task: str) -> ConfigDict:
+    """All settings of a task with their defaults.
+
+    Args:
+      settings: of the task, e.g. `jaxpose.config.topdown.SETTINGS`.
+      task: its name.
+
+    Returns:
+      A locked ConfigDict, so that unknown keys are refused; `model_options` alone takes new keys,
+      since each model has options of its own.
+    """
+    config = ConfigDict()
+    for key, value in {**defaults(settings), "task": task}.items():
+        *groups, name = key.split(".")
+        node = config
+        for group in groups:
+            if group not in node:
+                node[group] = ConfigDict()
+            node = node[group]
+        node[name] = ConfigDict(value) if isinstance(value, dict) else value
+    config.lock()
+    config.model_options.unlock()
+    return config
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """{"optimizer.learning_rate": 5e-4, ...}; model_options stays one entry."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and key != "model_options":
+            flat |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
+        else:
+            flat[key] = value.to_dict() if isinstance(value, ConfigDict) else value
+    return flat
+
+
+def differences(
+    old: ConfigDict, new: ConfigDict, settings: Iterable[Setting] = COMMON
+) -> list[str]:
+    """Settings that a resumed run must keep and that differ, one line each: "seed: 0 -> 3".
+
+    Args:
+      old: settings that a run was started with.
+      new: settings that are given now.
+      settings: declarations; those that are not `fixed` may differ.
+    """
+    free = {setting.key for setting in settings if not setting.fixed}
+    before, after = flatten(old), flatten(new)
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted({*before, *after})
+        if key not in free and before.get(key) != after.get(key)
+    ]
+
+
+def with_task(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its task under today's name: version 0.1 wrote a "paradigm".
+
+    Args:
+      record: the settings of a run, or the metadata of an exported file.
+    """
+    current = dict(record)
+    if "task" not in current:
+        former = current.pop("paradigm")
+        current["task"] = "associative_embedding" if former == "bottomup" else former
+    return current

@@ -1,0 +1,144 @@
+"""A trained network that is called on images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxpose import runtimes, tasks
+from jaxpose.choices import choose_from
+from jaxpose.poses import Poses
+from jaxpose.skeletons import Skeleton
+
+
+class PoseEstimator:
+    """A trained network that is called on images.
+
+    Args:
+      source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
+        needs its own runtime alone: JAX is not imported for it.
+      step: which checkpoint of a run folder: a number, "best", or None for the newest.
+      flip: average with the mirrored image, as the papers' test scores do; twice the time.
+      batch_size: people per call of a top-down network; the last call is padded, so that the
+        network is compiled once.
+      sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None takes the
+        run's own. "short_side" brings the short side of every image to that of the network's input
+        size, the long side follows in steps of 64 pixels, and the network is compiled once for each
+        size. An image longer than three times its short side is shrunk to that, so there are at
+        most 17 sizes at 256 pixels and 29 at 448. "fixed" fits every image into the input size and
+        compiles once; it is the only choice for files and for top-down networks.
+
+    Attributes:
+      skeleton: of the poses.
+      input_size: (H, W) of the network.
+      sizing: the choice that applies.
+
+    Raises:
+      ValueError: `source` is neither or cannot be read, or an option does not apply to it.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        step: int | str | None = None,
+        flip: bool = True,
+        batch_size: int = 8,
+        sizing: str | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.source = pathlib.Path(source)
+        if self.source.suffix in runtimes.SUFFIXES.values():
+            if step is not None:
+                raise ValueError(f"{source} is one network: step chooses among those of a run")
+            network = _load_file(self.source, flip)
+        else:
+            network = _load_run(self.source, step, flip)
+        self.skeleton, self.input_size = network.skeleton, network.input_size
+        self.sizing = sizing or network.sizings[0]
+        if self.sizing not in network.sizings:
+            choices = choose_from(self.sizing, network.sizings)
+            raise ValueError(f"{source}: sizing={sizing!r}: {choices}")
+        self._task, self._predict, self._batch_size = network.task, network.predict, batch_size
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether people are given by boxes (top-down); a bottom-up network finds them itself."""
+        return self._task.EXAMPLE == "crop"
+
+    def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Poses:
+        """Poses of the people in an image.
+
+        Args:
+          image: uint8 [H, W, 3], RGB.
+          boxes: for a top-down network, [N, 4] (x, y, w, h) in pixels, one per person; None takes
+            the whole image as the box of one person. A bottom-up network takes none.
+
+        Returns:
+          Poses in the order of the boxes; for a bottom-up network, in the order of the person
+          scores, the highest first.
+
+        Raises:
+          ValueError: another kind of array, boxes that are not finite or empty, or boxes for a
+            bottom-up network.
+        """
+        if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        return self._task.estimate(
+            self._predict,
+            image,
+            boxes,
+            num_keypoints=self.skeleton.num_joints,
+            input_size=self.input_size,
+            sizing=self.sizing,
+            batch_size=self._batch_size,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """What a run folder or a file gives; `sizings` are the choices, the default first."""
+
+    task: tasks.Task
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+    predict: Callable[[tasks.Batch], Any]
+    sizings: tuple[str, ...]
+
+
+def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Network:
+    import jax
+
+    from jaxpose import mesh, runs
+
+    config, model, variables, skeleton = runs.load_run(path, step=step)
+    task = tasks.get(config.task)
+    one_device = mesh.make_mesh(jax.local_devices()[:1])
+    decoder = task.decoder_for_estimate(task.decoder_from_config(config), flip)
+    predict = task.model_predictor(model, skeleton, one_device, decoder)
+    sizings = task.SIZINGS
+    if "sizing" in config.eval:
+        sizings = tuple(sorted(sizings, key=lambda choice: choice != config.eval.sizing))
+    return _Network(
+        task,
+        skeleton,
+        tuple(config.input_size),
+        functools.partial(predict, mesh.replicate(variables, one_device)),
+        sizings,
+    )
+
+
+def _load_file(path: pathlib.Path, flip: bool) -> _Network:
+    file = runtimes.open_file(path)
+    task = tasks.get(file.metadata["task"])
+    skeleton = Skeleton.from_dict(file.metadata["skeleton"])
+    decoder = task.decoder_for_estimate(task.decoder_from_metadata(file.metadata), flip)
+    predict = task.file_predictor(file.run, skeleton, decoder)
+    return _Network(task, skeleton, tuple(file.metadata["input_size"]), predict, ("fixed",))

@@ -1,0 +1,174 @@
+"""Exported files: what they say about themselves, and running them.
+
+A file holds the network and, as metadata, everything that leads from an image to keypoints: input
+size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX keeps it in
+`metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2) with
+the same JSON as an extra file.
+
+JAX is not imported here: a file needs its own runtime alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from jaxpose.config.tree import with_task
+
+EXTRA_FILE = "jaxpose.json"  # of a .pt2 archive
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+# The default Linux wheel of torch brings gigabytes of CUDA libraries; the CPU build is enough here.
+_INSTALLED_BY = {"torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu"}
+
+
+class FileError(ValueError):
+    """An exported file that cannot be read or run."""
+
+
+def require(package: str) -> ModuleType:
+    """Imports an optional package; the error names the line that installs it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        line = _INSTALLED_BY.get(package, 'pip install "jaxpose[export]"')
+        raise ImportError(f"{package} is not installed: {line}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """A file that is ready to run.
+
+    Attributes:
+      path: of the file.
+      metadata: what the exporter wrote into it.
+      run: images float32 [B, H, W, 3], normalized -> heatmaps [B, h, w, K] (numpy), or a tuple of
+        outputs for networks that have several.
+    """
+
+    path: Path
+    metadata: dict[str, Any]
+    run: Callable[[np.ndarray], Any]
+
+
+def open_file(path: str | os.PathLike, *, threads: int | None = None) -> ExportedFile:
+    """Opens an exported file, to run on the CPU.
+
+    Args:
+      path: .onnx (run by ONNX Runtime) or .pt2 (run by PyTorch).
+      threads: of the runtime; None leaves its default.
+
+    Raises:
+      ValueError: the file is neither, is damaged, or was not written by jaxpose.
+      FileNotFoundError: there is no such file.
+      ImportError: the runtime is not installed.
+    """
+    entries, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+    if "jaxpose" not in entries:
+        raise FileError(f"{path}: not written by `jaxpose export` (its metadata is missing)")
+    metadata = {key: json.loads(text) for key, text in entries.items()}
+    return ExportedFile(Path(path), with_task(metadata), _channels_last(run))
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """The metadata of an exported file; raises as `open_file` does."""
+    return open_file(path).metadata
+
+
+def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
+    """The `run` of `open_file`, also for a file without metadata."""
+    _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+    return _channels_last(run)
+
+
+def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], Any]:
+    def outputs_of(images):
+        image = np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))
+        outputs = [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    return outputs_of
+
+
+def kind(path: str | os.PathLike) -> str:
+    """The target that wrote the file, a key of `SUFFIXES`."""
+    path = Path(path)
+    for target, suffix in SUFFIXES.items():
+        if path.suffix == suffix:
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: no such file")
+            return target
+    raise ValueError(f"{path}: not an exported file; known are {', '.join(SUFFIXES.values())}")
+
+
+def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
+    """Metadata, JSON by key, and a function of NCHW images."""
+    session = onnx_session(path, threads)
+    name = session.get_inputs()[0].name
+    entries = session.get_modelmeta().custom_metadata_map
+    return entries, lambda image: session.run(None, {name: image})
+
+
+def onnx_session(path: str | os.PathLike, threads: int | None = None):
+    """An `onnxruntime.InferenceSession` on the CPU, its threads not spinning between calls.
+
+    Raises FileError when it cannot be read.
+    """
+    ort = require("onnxruntime")
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # fatal: other errors are raised
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no public base class
+        raise _unreadable(path, error) from error
+
+
+def load_torch(path: str | os.PathLike, extra: dict[str, str] | None = None):
+    """The `torch.export.ExportedProgram` of a .pt2 file; fills `extra`, texts by name.
+
+    Raises FileError when it cannot be read.
+    """
+    torch = require("torch")
+    # torch logs a whole traceback of a file that was cut off: it lacks the last record of a zip, of
+    # 22 bytes. `zipfile.is_zipfile` would take that of the weights, which are a zip within.
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 22))
+        record = file.read(4)
+    if record != b"PK\x05\x06":
+        raise FileError(f"{path}: cannot be read: it is cut off, or no .pt2 file")
+    try:
+        return torch.export.load(os.fspath(path), extra_files=extra)
+    except Exception as error:  # of torch, of zipfile, or of the archive's own json
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike, error: Exception) -> FileError:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return FileError(f"{path}: cannot be read: {first}")
+
+
+def _open_torch(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
+    """Metadata, JSON by key, and a function of NCHW images."""
+    torch = require("torch")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    extra = {EXTRA_FILE: ""}
+    module = load_torch(path, extra).module()
+    metadata = json.loads(extra[EXTRA_FILE] or "{}")
+
+    def run(image):
+        with torch.inference_mode():
+            out = module(torch.from_numpy(image))
+        return [part.numpy() for part in (out if isinstance(out, (tuple, list)) else (out,))]
+
+    return {key: json.dumps(value) for key, value in metadata.items()}, run

@@ -1,0 +1,90 @@
+"""Annotated people beside the prediction for each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxpose.annotations import Dataset, People
+from jaxpose.metrics.coco import BOX_AREA
+from jaxpose.metrics.oks import oks
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """P annotated people, one row each, and one prediction for each.
+
+    Attributes:
+      image_id, annotation_id: [P].
+      keypoints, labeled: [P, K, 2] and bool [P, K] of the annotation.
+      predicted: [P, K, 2], infinite where there is no prediction.
+      similarity: [P], the OKS over the labeled keypoints; 0 where there is no prediction.
+    """
+
+    image_id: np.ndarray
+    annotation_id: np.ndarray
+    keypoints: np.ndarray
+    labeled: np.ndarray
+    predicted: np.ndarray
+    similarity: np.ndarray
+
+
+def compare_boxes(annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset) -> Comparison:
+    """Row n: the person of annotated box n.
+
+    Args:
+      annotation_id: [P] of the boxes.
+      keypoints: [P, K, 2] predicted in these boxes.
+      dataset: the annotations.
+    """
+    row_of = {int(identity): row for row, identity in enumerate(dataset.people.annotation_id)}
+    people = dataset.people.select([row_of[int(identity)] for identity in annotation_id])
+    similarity = _similarity(keypoints, people, dataset.skeleton.sigmas)
+    return _comparison(people, keypoints, similarity)
+
+
+def compare_images(
+    image_ids: np.ndarray, image_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset
+) -> Comparison:
+    """Row n: labeled person n of the images, with the prediction of greatest OKS in that image.
+
+    Two people may have the same prediction.
+
+    Args:
+      image_ids: ids of all images that were predicted.
+      image_id: [N] of the predicted people.
+      keypoints: [N, K, 2] of the predicted people.
+      dataset: the annotations.
+    """
+    rows = np.flatnonzero(np.isin(dataset.labelled.image_id, image_ids))
+    people = dataset.labelled.select(rows)
+    predicted = np.full((len(rows), dataset.skeleton.num_joints, 2), np.inf)
+    similarity = np.zeros(len(rows))
+    for row, identity in enumerate(people.image_id):
+        candidates = keypoints[image_id == identity]
+        if not len(candidates):
+            continue
+        person = people.select(slice(row, row + 1))
+        alike = _similarity(candidates, person, dataset.skeleton.sigmas)
+        predicted[row], similarity[row] = candidates[alike.argmax()], alike.max()
+    return _comparison(people, predicted, similarity)
+
+
+def _comparison(people: People, predicted: np.ndarray, similarity: np.ndarray) -> Comparison:
+    keypoints = people.keypoints
+    return Comparison(
+        people.image_id,
+        people.annotation_id,
+        keypoints[..., :2],
+        keypoints[..., 2] > 0,
+        predicted,
+        similarity,
+    )
+
+
+def _similarity(predicted: np.ndarray, people: People, sigmas: tuple[float, ...]) -> np.ndarray:
+    """OKS [P] of predictions [P, K, 2] with people (P of them, or one), over labeled keypoints."""
+    keypoints, labeled = people.keypoints[..., :2], people.keypoints[..., 2] > 0
+    area = BOX_AREA * people.box[:, 2] * people.box[:, 3]
+    return oks(predicted, keypoints, area, sigmas, labeled)

@@ -1,0 +1,27 @@
+"""What tasks share whose network sees one person per crop: prediction, scores, agreement."""
+
+from jaxpose.tasks.crops.agreement import compare
+from jaxpose.tasks.crops.batches import fit_settings, sample_batch
+from jaxpose.tasks.crops.evaluation import describe_examples, evaluate, metric_of, worst_cases
+from jaxpose.tasks.crops.prediction import (
+    CropPredictions,
+    estimate,
+    file_predictor,
+    model_predictor,
+    view,
+)
+
+__all__ = [
+    "CropPredictions",
+    "compare",
+    "describe_examples",
+    "estimate",
+    "evaluate",
+    "file_predictor",
+    "fit_settings",
+    "metric_of",
+    "model_predictor",
+    "sample_batch",
+    "view",
+    "worst_cases",
+]

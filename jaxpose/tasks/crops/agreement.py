@@ -1,0 +1,105 @@
+"""How far a file is from its model for crops: heatmaps, and the keypoints decoded from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxpose import geometry
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.crops.prediction import CropDecoder
+
+
+@dataclass(frozen=True)
+class CropAgreement:
+    """How far a file is from its model over some crops.
+
+    Attributes:
+      heatmap: largest absolute difference between the heatmaps.
+      scale: largest absolute heatmap value of the model.
+      keypoint: largest distance between keypoints, in input pixels.
+      keypoints: how many were compared.
+      ties: how many were left out because rounding alone decides them: equally high maxima, or
+        equal neighbors.
+    """
+
+    heatmap: float
+    scale: float
+    keypoint: float
+    keypoints: int
+    ties: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether both differences are within the tolerances; False when one of them is NaN."""
+        near = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
+        return near and self.keypoint <= KEYPOINT_TOLERANCE
+
+    def __str__(self) -> str:
+        ties = f", {self.ties} left out as ties" if self.ties else ""
+        return (
+            f"heatmaps differ by at most {self.heatmap:.2g} (largest value {self.scale:.2g}), "
+            f"keypoints by {self.keypoint:.2g} px ({self.keypoints} keypoints{ties})"
+        )
+
+
+def compare(
+    expected: np.ndarray,
+    actual: np.ndarray,
+    input_size: tuple[int, int],
+    decoder: CropDecoder,
+    skeleton: Skeleton,
+) -> CropAgreement:
+    """Differences between two sets of heatmaps [B, h, w, K] and the keypoints decoded from them.
+
+    Raises:
+      MismatchError: several outputs, or heatmaps of another shape.
+    """
+    if isinstance(expected, tuple):
+        raise MismatchError(
+            f"a top-down network has one output, this one has {len(expected)}: export it with the "
+            "task that it was made for"
+        )
+    if expected.shape != actual.shape:
+        raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
+    height, width = input_size
+    sides = np.float32([width, height])
+    center = np.tile(sides / 2, (len(expected), 1))
+    scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
+    points, _ = decoder.decode(expected, None, center, scale, skeleton)
+    others, _ = decoder.decode(actual, None, center, scale, skeleton)
+    distance = np.linalg.norm(np.asarray(points) - np.asarray(others), axis=-1)
+    error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
+    # Rounding may flip what it decides, but only rounding: a large difference is no excuse.
+    noise = 4 * min(error, HEATMAP_TOLERANCE * largest)
+    cell = width / expected.shape[2]
+    tied = (distance > KEYPOINT_TOLERANCE) & _ties(expected, noise, distance < cell)
+    distance = np.where(tied, 0, distance)
+    return CropAgreement(
+        error,
+        largest,
+        float(distance.max()),
+        int(distance.size - tied.sum()),
+        int(tied.sum()),
+    )
+
+
+def _ties(maps: np.ndarray, noise: float, near: np.ndarray) -> np.ndarray:
+    """[B, K]: keypoints whose place is decided by less than `noise`, which rounding can flip.
+
+    Either two cells are the maximum up to `noise` (or none is above 0), or, for the keypoints that
+    are `near`, the neighbors that give the quarter offset its sign are equal up to `noise`.
+    """
+    b, h, w, k = maps.shape
+    flat = maps.transpose(0, 3, 1, 2).reshape(b, k, h * w)
+    best = np.partition(flat, -2, axis=-1)
+    peak = (best[..., -1] - best[..., -2] <= noise) | (np.abs(best[..., -1]) <= noise)
+    top = flat.argmax(-1)
+    y, x = np.clip(top // w, 1, h - 2), np.clip(top % w, 1, w - 2)
+    rows, columns = np.indices((b, k))
+    grid = flat.reshape(b, k, h, w)
+    across = grid[rows, columns, y, x + 1] - grid[rows, columns, y, x - 1]
+    down = grid[rows, columns, y + 1, x] - grid[rows, columns, y - 1, x]
+    return peak | (near & ((np.abs(across) <= noise) | (np.abs(down) <= noise)))

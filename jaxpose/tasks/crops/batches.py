@@ -1,0 +1,34 @@
+"""Batches of drawn crops, for benchmarks, and the settings that evaluate an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxpose import images
+from jaxpose.tasks.protocol import Size
+
+
+def sample_batch(
+    input_size: Size, count: int, num_keypoints: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Drawn uint8 crops [B, H, W, 3] and random labeled keypoints [B, K, 3] in their pixels."""
+    rng = np.random.default_rng(seed)
+    height, width = input_size
+    places = rng.uniform(0, (width, height), (count, 1, num_keypoints, 2))
+    keypoints = np.concatenate([places, np.ones_like(places[..., :1])], -1).astype(np.float32)
+    return {"image": images.draw_samples(input_size, count, seed), "keypoints": keypoints[:, 0]}
+
+
+def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
+    """Refuses another input size than that of the file. See `Task.fit_settings`."""
+    size = tuple(metadata["input_size"])
+    if size != tuple(config.input_size):
+        raise ValueError(
+            f"{source} takes {size} pixels, but config.input_size={tuple(config.input_size)}: give "
+            f"--config.input_size='{size}'"
+        )
+    return ""

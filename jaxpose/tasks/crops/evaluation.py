@@ -1,0 +1,106 @@
+"""Scores of people in annotated or detected boxes: COCO AP/AR or MPII PCKh, PCK beside them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxpose import annotations, geometry, metrics, skeletons
+from jaxpose.tasks import mpii
+from jaxpose.tasks.comparison import compare_boxes
+from jaxpose.tasks.crops.prediction import Predict, predict_all
+from jaxpose.tasks.protocol import Batch
+from jaxpose.tasks.scoring import (
+    Case,
+    Evaluation,
+    Subset,
+    annotated_pose,
+    annotation_file,
+    torso_pck,
+)
+
+
+def describe_examples(config: ConfigDict) -> str:
+    """Whose boxes are evaluated."""
+    return "detected boxes" if config.data.detections else "annotated boxes"
+
+
+def metric_of(skeleton: skeletons.Skeleton) -> str:
+    """MPII has a metric of its own; all other datasets are scored as COCO is."""
+    return "mpii" if skeleton.joints == skeletons.MPII.joints else "coco"
+
+
+def evaluate(
+    predict: Predict,
+    batches: Iterable[Batch],
+    dataset: annotations.Dataset,
+    config: ConfigDict,
+    *,
+    head_boxes: pathlib.Path | None = None,
+) -> Evaluation:
+    """See `Task.evaluate`."""
+    predictions = predict_all(predict, batches)
+    results = metrics.assemble_results(
+        predictions.image_id,
+        predictions.keypoints,
+        predictions.scores,
+        predictions.box_score,
+        predictions.scale,
+        annotation_id=predictions.annotation_id,
+        category_id=dataset.category_id,
+        sigmas=dataset.skeleton.sigmas,
+        rescore_threshold=config.eval.rescore_threshold,
+        oks_nms_threshold=config.eval.oks_nms,
+    )
+    comparison = None
+    if not config.data.detections:
+        comparison = compare_boxes(predictions.annotation_id, predictions.keypoints, dataset)
+    if config.eval.metric == "mpii":
+        scores, note = mpii.pckh(
+            predictions.annotation_id, predictions.keypoints, dataset, head_boxes
+        )
+        return Evaluation(scores, scores["Mean"], results, [note], predictions, comparison)
+
+    images = f"{len(dataset.images)} images of {dataset.path}"
+    notes = [f"{len(predictions.image_id)} {describe_examples(config)}, {images}"]
+    subset = None
+    if config.data.limit:
+        notes.append(f"data.limit={config.data.limit}: only the people of that list are scored")
+        subset = Subset(
+            frozenset(predictions.image_id.tolist()),
+            frozenset(dataset.people.annotation_id.tolist()),
+        )
+    with annotation_file(dataset, subset) as file:
+        scores = metrics.coco_keypoints(file, results, dataset.skeleton.sigmas)
+    scores |= torso_pck(comparison, dataset)
+    return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
+
+
+def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
+    """One person per case, with the surroundings that the network saw."""
+    predictions, comparison = evaluation.predictions, evaluation.comparison
+    if comparison is None:
+        return []
+    cases = []
+    for row in np.argsort(comparison.similarity, kind="stable")[:count]:
+        sides = geometry.PIXEL_STD * predictions.scale[row]
+        corner = predictions.center[row] - sides / 2
+        x0, y0 = np.maximum(corner, 0).astype(int)
+        x1, y1 = np.ceil(corner + sides).astype(int)
+        caption = (
+            f"person {predictions.annotation_id[row]}: OKS {comparison.similarity[row]:.3f}, "
+            f"mean score {predictions.scores[row].mean():.2f}"
+        )
+        cases.append(
+            Case(
+                int(predictions.image_id[row]),
+                caption,
+                [annotated_pose(comparison, row)],
+                [(predictions.keypoints[row], None)],
+                (x0, y0, x1, y1),
+            )
+        )
+    return cases

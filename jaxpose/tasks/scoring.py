@@ -1,0 +1,104 @@
+"""What the scores of a split consist of, and what all tasks do to get them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxpose import annotations, metrics
+from jaxpose.tasks.comparison import Comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+    """The part of a split that was evaluated; `annotation_ids` None means all of these images."""
+
+    image_ids: frozenset[int]
+    annotation_ids: frozenset[int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of a split.
+
+    Attributes:
+      metrics: the named numbers: COCO's as fractions, PCK and PCKh in percent.
+      score: the number that chooses the best checkpoint.
+      results: the COCO results list.
+      notes: sentences that say what the numbers rest on.
+      predictions: of all examples, as the task keeps them.
+      comparison: annotated people beside predictions; None for detected boxes, which belong to no
+        annotation.
+      subset: None when the whole split was evaluated.
+    """
+
+    metrics: dict[str, float]
+    score: float
+    results: list[dict[str, Any]]
+    notes: list[str]
+    predictions: Any
+    comparison: Comparison | None
+    subset: Subset | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One drawing of the report: annotated poses and predicted poses in an image.
+
+    Attributes:
+      image_id: of the image.
+      caption: one line.
+      annotated, predicted: keypoints [K, 2] and scores [K] of each person; None draws all.
+      region: (x0, y0, x1, y1), the part of the image that is shown; None shows all of it.
+    """
+
+    image_id: int
+    caption: str
+    annotated: list[tuple[np.ndarray, np.ndarray | None]]
+    predicted: list[tuple[np.ndarray, np.ndarray | None]]
+    region: tuple[int, int, int, int] | None = None
+
+
+def annotated_pose(comparison: Comparison, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints [K, 2] of an annotated person, and scores [K]: 1 where they are labeled."""
+    return comparison.keypoints[row], comparison.labeled[row].astype(np.float32)
+
+
+def torso_pck(comparison: Comparison | None, dataset: annotations.Dataset) -> dict[str, float]:
+    """PCK@0.2 of the torso in percent; empty without a comparison or a torso."""
+    if comparison is None or dataset.skeleton.torso is None:
+        return {}
+    pck = metrics.pck_torso(
+        comparison.predicted, comparison.keypoints, comparison.labeled, dataset.skeleton
+    )
+    return {"PCK@0.2": pck["PCK@0.2"]}
+
+
+@contextlib.contextmanager
+def annotation_file(dataset: annotations.Dataset, subset: Subset | None) -> Iterator[pathlib.Path]:
+    """The annotation file to score against.
+
+    It is the split's own or, for a subset, a temporary file that holds the subset alone.
+    """
+    if subset is None:
+        yield dataset.path
+        return
+    content = json.loads(dataset.path.read_text(encoding="utf-8"))
+    chosen = subset.annotation_ids
+    content["annotations"] = [
+        record
+        for record in content["annotations"]
+        if record["image_id"] in subset.image_ids and (chosen is None or record["id"] in chosen)
+    ]
+    content["images"] = [i for i in content["images"] if i["id"] in subset.image_ids]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / dataset.path.name
+        path.write_text(json.dumps(content), encoding="utf-8")
+        yield path

@@ -1,0 +1,35 @@
+"""What tasks share whose network sees a whole image and finds the people in it."""
+
+from jaxpose.tasks.whole_images.agreement import compare
+from jaxpose.tasks.whole_images.batches import PEOPLE, fit_settings, sample_batch
+from jaxpose.tasks.whole_images.evaluation import describe_examples, evaluate, worst_cases
+from jaxpose.tasks.whole_images.prediction import (
+    ImageDecoder,
+    ImagePredictions,
+    decoder_for_estimate,
+    estimate,
+    file_predictor,
+    model_predictor,
+    options_from,
+    sized_view,
+    view,
+)
+
+__all__ = [
+    "PEOPLE",
+    "ImageDecoder",
+    "ImagePredictions",
+    "compare",
+    "decoder_for_estimate",
+    "describe_examples",
+    "estimate",
+    "evaluate",
+    "file_predictor",
+    "fit_settings",
+    "model_predictor",
+    "options_from",
+    "sample_batch",
+    "sized_view",
+    "view",
+    "worst_cases",
+]

@@ -1,0 +1,94 @@
+"""Scores of the people that a network finds in whole images: COCO's or CrowdPose's AP, and PCK."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxpose import annotations, draw, metrics
+from jaxpose.tasks.comparison import compare_images
+from jaxpose.tasks.protocol import Batch
+from jaxpose.tasks.scoring import (
+    Case,
+    Evaluation,
+    Subset,
+    annotated_pose,
+    annotation_file,
+    torso_pck,
+)
+from jaxpose.tasks.whole_images.prediction import Predict, predict_all
+
+
+def describe_examples(config: ConfigDict) -> str:
+    """What is evaluated."""
+    del config
+    return "images"
+
+
+def evaluate(
+    predict: Predict,
+    batches: Iterable[Batch],
+    dataset: annotations.Dataset,
+    config: ConfigDict,
+    *,
+    head_boxes: pathlib.Path | None = None,
+) -> Evaluation:
+    """See `Task.evaluate`. One result per person, scored as the network scores it."""
+    del head_boxes
+    predictions = predict_all(predict, batches, dataset.skeleton.num_joints)
+    results = predictions.results(dataset.category_id)
+    comparison = compare_images(
+        predictions.image_ids, predictions.image_id, predictions.keypoints, dataset
+    )
+    images = f"{len(predictions.image_ids)} images of {dataset.path}"
+    notes = [f"{len(predictions.image_id)} people predicted in {images}"]
+    subset = None
+    if config.data.limit:
+        notes.append(f"data.limit={config.data.limit}: only the images of that list are scored")
+        subset = Subset(frozenset(predictions.image_ids.tolist()))
+    with annotation_file(dataset, subset) as file:
+        if config.eval.metric == "crowdpose":
+            scores = metrics.crowdpose(file, results)
+        else:
+            scores = metrics.coco_keypoints(file, results, dataset.skeleton.sigmas)
+    pck = torso_pck(comparison, dataset)
+    if pck:
+        missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))
+        notes.append(
+            "PCK compares each annotated person with the predicted person of greatest OKS; "
+            f"{missed} of {len(comparison.image_id)} are in images without a prediction, and all "
+            "their keypoints count as wrong"
+        )
+    return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, subset)
+
+
+def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
+    """One whole image per case; the mean similarity of its annotated people orders them."""
+    predictions, comparison = evaluation.predictions, evaluation.comparison
+    identities, place = np.unique(comparison.image_id, return_inverse=True)
+    means = np.bincount(place, comparison.similarity) / np.bincount(place)
+    cases = []
+    for number in np.argsort(means, kind="stable")[:count]:
+        rows = np.flatnonzero(place == number)
+        people = np.flatnonzero(predictions.image_id == identities[number])
+        scores = predictions.person_score[people]
+        drawn = people[scores >= draw.LEAST_PERSON_SCORE]
+        highest = ", ".join(f"{score:.2f}" for score in np.sort(scores)[::-1][:5])
+        caption = (
+            f"mean OKS {means[number]:.3f} of {len(rows)} people; {len(people)} predicted, "
+            f"{len(drawn)} of them drawn, with a score of at least {draw.LEAST_PERSON_SCORE} "
+            f"(scores {highest})"
+        )
+        cases.append(
+            Case(
+                int(identities[number]),
+                caption,
+                [annotated_pose(comparison, row) for row in rows],
+                # A keypoint that is missing is at the origin with score 0.
+                [(predictions.keypoints[row], predictions.scores[row]) for row in drawn],
+            )
+        )
+    return cases

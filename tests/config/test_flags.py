@@ -1,0 +1,88 @@
+"""Settings on a command line (other mistakes in it: test_train, test_eval, input_pipeline)."""
+
+import pytest
+from absl import flags
+
+from jaxpose.config.flags import define_config_file, last_overrides, parse_flags, refuse
+
+
+@pytest.mark.parametrize(
+    "recipe,said",
+    [
+        (
+            "configs/hwll.py:coco,256x192",
+            "configs/hwll.py: no such file; did you mean 'configs/hwl.py'?",
+        ),
+        ("nowhere/0.py", "nowhere/0.py: no such file"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_one_line(recipe, said, repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    with pytest.raises(SystemExit) as stop:
+        parse_flags(["/some/train.py", f"--config={recipe}", "--config.batch_size=2"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"train.py: --config={said}\n"
+
+
+def parse(*overrides):
+    """The settings of a recipe after these arguments."""
+    argv = ["train.py", "--config=configs/hwl.py", *overrides]
+    values = flags.FlagValues()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", argv)  # config_flags looks there
+        define_config_file("Recipe.", values)
+        values(last_overrides(argv))
+    return values.config
+
+
+def test_the_last_of_several_values_wins(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    config = parse(
+        "--config.input_size=(64,64)",
+        "--config.schedule.milestones=(1.0,)",
+        "--noconfig.eval.flip",
+        "--config.batch_size=2",
+        "--config.data.detections=boxes.json",
+        "--config.model_options.sizes=(1,2)",
+        "--config.distributed.host_id",
+        "-1",
+        "--config.distributed.host_id",
+        "2",
+        "--config.input_size",
+        "(128,96)",
+        "--config.eval.flip",
+        "--config.batch_size=4",
+        "--config.data.detections=",
+        "--config.model_options.sizes=(3,)",
+        "--config.data.root=~/coco",
+    )
+    assert config.input_size == (128, 96) and config.schedule.milestones == (1.0,)
+    assert config.eval.flip and config.batch_size == 4 and config.distributed.host_id == 2
+    assert config.data.detections == "" and config.data.root == "~/coco"
+    assert config.model_options.sizes == (3,)
+
+
+def test_arguments_that_are_no_settings_stay():
+    argv = ["x.py", "--config=a.py", "--workdir", "w", "--config.a.b=1", "--", "--config.a.b=2"]
+    assert last_overrides(argv) == argv
+    assert last_overrides(["x", "--config.a", "--config.b=1", "-noconfig.a"]) == [
+        "x",
+        "--config.b=1",
+        "-noconfig.a",
+    ]
+
+
+@pytest.mark.parametrize(
+    "argument,said",
+    [
+        ("paradigm=topdown", "paradigm: renamed to --config.task"),
+        ("batch_sise=2", "batch_sise: no such setting; did you mean --config.batch_size?"),
+        ("learning_rate=2", "learning_rate: no such setting; did you mean --config.optimizer"),
+    ],
+)
+def test_an_unknown_setting_is_one_line(argument, said, repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    argv = ["train.py", "--config=configs/hwl.py", f"--config.{argument}"]
+    with pytest.raises(SystemExit):
+        refuse(argv, flags.Error("anything"))
+    assert capsys.readouterr().err.startswith(f"train.py: --config.{said}")

@@ -34,7 +34,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     log_every: int = 50,
     seed: int = 0,
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]:
+) -> jax.stages.Wrapped:
     """The compiled step: (state, batch) -> (state, metrics); the old state is consumed.
 
     Args:

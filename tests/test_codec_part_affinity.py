@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import codecs, skeletons
+from jaxpose import codecs, skeletons, tasks
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import LIMBS, OPENPOSE
 from jaxpose.codecs.part_affinity.grouping import Grouping, connections, peaks
+from jaxpose.config import default_config
+from jaxpose.tasks import whole_images
 
 SIZE = (64, 96)
 
@@ -212,11 +214,15 @@ def test_small_and_weak_people_are_dropped():
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_score=2.0))[1]) == 0
 
 
-@pytest.mark.parametrize("task", codecs.PEOPLE)
-def test_options_come_from_settings_by_name(task):
-    kind = codecs.PEOPLE[task].Grouping
-    settings = dataclasses.asdict(kind(detection_threshold=0.3)) | {"flip": True}
-    assert codecs.grouping_from(task, settings) == kind(detection_threshold=0.3)
+@pytest.mark.parametrize("name", ["associative_embedding", "part_affinity"])
+def test_options_come_from_settings_by_name(name):
+    task, kind = tasks.get(name), getattr(codecs, name).Grouping
+    config = default_config(task.SETTINGS, task=name)
+    config.eval.detection_threshold = 0.3
+    grouping = task.decoder_from_config(config).grouping
+    assert grouping == dataclasses.replace(kind(), detection_threshold=0.3)
+    settings = dataclasses.asdict(grouping) | {"flip": True}
+    assert whole_images.options_from(kind, settings) == grouping
     del settings["detection_threshold"]
     with pytest.raises(KeyError, match="detection_threshold"):
-        codecs.grouping_from(task, settings)
+        whole_images.options_from(kind, settings)

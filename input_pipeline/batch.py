@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -110,7 +111,10 @@ def bottomup_evaluation(sizes: Mapping[float, Sequence[int | None]]) -> Spec:
 
 def empty(size: int, spec: Spec) -> Batch:
     """A batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
-    batch = {key: np.zeros((size, *shape), dtype) for key, (dtype, shape) in spec.items()}
+    batch = {
+        key: np.zeros((size, *cast(tuple[int, ...], shape)), dtype)
+        for key, (dtype, shape) in spec.items()
+    }
     batch["scale"][:] = 1
     for key in ("image_id", "annotation_id"):
         if key in batch:

@@ -1,7 +1,6 @@
 """From `config.data` to a checked dataset and a way to its pictures."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

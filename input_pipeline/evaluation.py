@@ -1,7 +1,6 @@
 """Evaluation batches: every example exactly once, for any number of hosts and any batch size."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 from typing import Any, Protocol
 
 import numpy as np

@@ -1,7 +1,6 @@
 """Pictures of a dataset by image id, from files or from a prepared TFDS copy."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 import collections
 import threading
 from collections.abc import Callable

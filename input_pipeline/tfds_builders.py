@@ -8,8 +8,7 @@ annotation file, which stays where the people are read from. Nothing is download
 named by a fingerprint of the annotation file: after any change of that file it is made anew.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 import hashlib
 import os
 import pathlib

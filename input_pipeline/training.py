@@ -1,7 +1,6 @@
 """Training batches: an endless stream whose every batch is a function of (seed, step) alone."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 from typing import Any, Protocol
 
 import numpy as np

@@ -24,7 +24,11 @@ def did_you_mean(
 
 
 def choose_from(value: object, choices: Iterable[object]) -> str:
-    """`did you mean 'x'? choose from x, y`; the second half alone when no choice is near."""
+    """`did you mean 'x'? choose from x, y`; the second half alone when no choice is near.
+
+    >>> choose_from("adma", ["adam", "sgd"])
+    "did you mean 'adam'? choose from adam, sgd"
+    """
     choices = list(choices)
     # All choices follow, so a worse guess does no harm.
     hint = did_you_mean(value, choices, after=" ", cutoff=0.4)

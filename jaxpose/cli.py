@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             module.add_arguments(child)
     args = parser.parse_args(argv)
     memory.keep_freed()
+    assert module is not None  # parse_args has refused everything else
     try:
         return module.run(args) or 0
     except (ValueError, OSError, ImportError) as error:

@@ -3,8 +3,7 @@
 Nothing is changed in the dataset. The exit status is 1 when training on it would stop.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 import argparse
 import collections
 import dataclasses

@@ -28,7 +28,11 @@ def nearest_multiple(number: int, step: int) -> int:
 
 
 def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
-    """The size (H, W) whose sides are the multiples of `step` nearest to those of `size`."""
+    """The size (H, W) whose sides are the multiples of `step` nearest to those of `size`.
+
+    >>> nearest_size((250, 10), 32)
+    (256, 32)
+    """
     height, width = (nearest_multiple(side, step) for side in size)
     return height, width
 
@@ -56,6 +60,10 @@ def box_to_center_scale(
 
     Returns:
       center [..., 2] in pixels and scale [..., 2] in units of 200 pixels, float32.
+
+    >>> center, scale = box_to_center_scale((10, 20, 100, 200), input_size=(256, 192))
+    >>> center.tolist(), scale.tolist()  # the box becomes 150 x 200 pixels, then 187.5 x 250
+    ([60.0, 120.0], [0.9375, 1.25])
     """
     x, y, w, h = np.moveaxis(np.asarray(box, np.float64), -1, 0)
     aspect = input_size[1] / input_size[0]
@@ -95,6 +103,7 @@ def bottomup_size(
         return int(length * scale / min_scale)
 
     short = align(min_scale * input_size)
+    region: tuple[float, float]
     if width < height:
         size = (zoom(align(short / width * height)), zoom(short))
         region = (width, size[0] / size[1] * width)
@@ -145,7 +154,12 @@ def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int
 
 
 def transform(points: Any, matrix: Any) -> Any:
-    """Points [..., 2] moved by a matrix [2, 3]; numpy in, numpy out; jax in, jax out."""
+    """Points [..., 2] moved by a matrix [2, 3]; numpy in, numpy out; jax in, jax out.
+
+    >>> crop_from_image = affine((60, 120), (0.96, 1.28), rotation=0, output_size=(256, 192))
+    >>> transform(np.array([[60.0, 120.0], [61.0, 122.0]]), crop_from_image).tolist()
+    [[96.0, 128.0], [97.0, 130.0]]
+    """
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
@@ -158,6 +172,9 @@ def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float
     Args:
       box: (x, y, w, h) in pixels.
       image_size: (H, W) of the image.
+
+    >>> clip_box((-10, 5, 30, 40), image_size=(100, 200))
+    (0.0, 5.0, 29.0, 39.0)
     """
     x, y, w, h = (float(value) for value in box)
     height, width = image_size

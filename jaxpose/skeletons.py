@@ -47,6 +47,9 @@ def split_side(name: str) -> tuple[str | None, str]:
     """`left_knee` -> ("left", "knee"), `nose` -> (None, "nose"); the part is in lower case.
 
     Sides are read from `left_knee`, `l_knee`, `leftKnee`, `LKnee`, `knee_left` and the like.
+
+    >>> split_side("LKnee")
+    ('left', 'knee')
     """
     for pattern in _SIDE_PATTERNS:
         match = pattern.fullmatch(name)
@@ -132,7 +135,8 @@ class Skeleton:
                 raise ValueError(
                     f"skeleton {self.name!r}: {self.joints[index]!r} has no {missing} {part}"
                 )
-            pairs.append(tuple(sorted(found.values())))
+            first, second = sorted(found.values())
+            pairs.append((first, second))
         return tuple(sorted(pairs))
 
     @functools.cached_property
@@ -223,7 +227,12 @@ _BUILT_IN = {skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE)}
 
 
 def get(name: str) -> Skeleton:
-    """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name."""
+    """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name.
+
+    >>> coco = get("coco")
+    >>> coco.num_joints, coco.joints[:3], coco.flip_pairs[0]
+    (17, ('nose', 'left_eye', 'right_eye'), (1, 2))
+    """
     if name not in _BUILT_IN:
         raise ValueError(f"unknown skeleton {name!r}; {choose_from(name, _BUILT_IN)}")
     return _BUILT_IN[name]

@@ -3,7 +3,9 @@
 import os
 import pathlib
 import tempfile
+from collections.abc import Generator
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,6 +17,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # damaged pictures are what some tests are about
+SEED = int(os.environ.get("JAXPOSE_TEST_SEED", "0"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +30,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     large = [item for item in items if item.get_closest_marker("zoo")]
     config.hook.pytest_deselected(items=large)
     items[:] = [item for item in items if item not in set(large)]
+
+
+def pytest_report_header() -> str:
+    return f"random seed of the tests: {SEED} (JAXPOSE_TEST_SEED)"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and "rng" in getattr(item, "fixturenames", ()):
+        report.sections.append(("Random seed", f"JAXPOSE_TEST_SEED={SEED}"))
+    return report
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers of the seed in the head of the output of pytest, for each test the same."""
+    return np.random.default_rng(SEED)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from jaxpose.benchmark import scenes
 from jaxpose.codecs import associative_embedding as ae
 from jaxpose.codecs.associative_embedding import grouping, refinement
 from jaxpose.skeletons import COCO
+from jaxpose.tasks.whole_images import scenes
 
 ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 

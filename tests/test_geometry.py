@@ -62,12 +62,11 @@ def _three_points(center, scale, rotation, output_size):
     return np.linalg.solve(left, np.array(target)).T
 
 
-def test_affine_is_the_three_point_construction():
-    random = np.random.default_rng(0)
+def test_affine_is_the_three_point_construction(rng):
     for _ in range(100):
-        center, scale = random.uniform(-50, 700, 2), random.uniform(0.1, 4, 2)
-        rotation = random.uniform(-180, 180)
-        size = tuple(random.integers(32, 400, 2))
+        center, scale = rng.uniform(-50, 700, 2), rng.uniform(0.1, 4, 2)
+        rotation = rng.uniform(-180, 180)
+        size = tuple(rng.integers(32, 400, 2))
         np.testing.assert_allclose(
             geometry.affine(center, scale, rotation, size),
             _three_points(center, scale, rotation, size),
@@ -75,9 +74,9 @@ def test_affine_is_the_three_point_construction():
         )
 
 
-def test_transform_and_inverse():
+def test_transform_and_inverse(rng):
     matrix = geometry.affine((150, 200), (0.9, 1.2), 30, (256, 192))
-    points = np.random.default_rng(1).uniform(0, 400, (5, 17, 2))
+    points = rng.uniform(0, 400, (5, 17, 2))
     there = geometry.transform(points, matrix)
     np.testing.assert_allclose(geometry.transform([[150.0, 200.0]], matrix), [[96, 128]])
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
@@ -86,11 +85,10 @@ def test_transform_and_inverse():
     np.testing.assert_allclose(on_device, there, atol=1e-3)
 
 
-def test_heatmap_to_image_undoes_the_crop():
-    random = np.random.default_rng(2)
-    points = random.uniform(0, 500, (3, 17, 2))
-    center = random.uniform(100, 400, (3, 2))
-    scale = random.uniform(0.5, 3, (3, 1)) * [1, 4 / 3]
+def test_heatmap_to_image_undoes_the_crop(rng):
+    points = rng.uniform(0, 500, (3, 17, 2))
+    center = rng.uniform(100, 400, (3, 2))
+    scale = rng.uniform(0.5, 3, (3, 1)) * [1, 4 / 3]
     on_map = np.stack(
         [
             geometry.transform(p, geometry.affine(c, s, 0, (256, 192))) / 4
@@ -119,8 +117,8 @@ def test_clip_box(box, expected):
     assert geometry.clip_box(box, (60, 100)) == expected
 
 
-def test_crop_moves_pixels_and_fills_with_zero():
-    image = np.random.default_rng(3).integers(1, 256, (20, 30, 3), np.uint8)
+def test_crop_moves_pixels_and_fills_with_zero(rng):
+    image = rng.integers(1, 256, (20, 30, 3), np.uint8)
     matrix = np.array([[1, 0, -4], [0, 1, 3]], float)
     out = geometry.crop(image, matrix, (16, 24))
     assert out.shape == (16, 24, 3) and out.dtype == np.uint8

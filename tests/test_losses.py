@@ -254,12 +254,11 @@ def _people(random, size, people, joints, slots=30, share=0.7):
     return result
 
 
-def test_associative_embedding_twin_and_finite_differences():
-    random = np.random.default_rng(0)
+def test_associative_embedding_twin_and_finite_differences(rng):
     size, joints = (10, 7), 5
-    batch = [_people(random, size, count, joints) for count in (0, 1, 2, 5, 30)]
+    batch = [_people(rng, size, count, joints) for count in (0, 1, 2, 5, 30)]
     people = np.stack(batch)
-    tags = random.standard_normal((len(batch), *size, joints)).astype(np.float32)
+    tags = rng.standard_normal((len(batch), *size, joints)).astype(np.float32)
     loss = jax.jit(associative_embedding_loss)
     np.testing.assert_allclose(loss(tags, people), _embedding_numpy(tags, people), rtol=1e-5)
 

@@ -1,7 +1,6 @@
 """One picture with everybody in it: what bottom-up networks train on and are evaluated on."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 from functools import partial
 from typing import Any
 

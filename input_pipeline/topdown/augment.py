@@ -60,8 +60,14 @@ def draw(seed: int, epoch: int, index: int) -> Draws:
     u = order.uniforms(seed, epoch, index, 10).tolist()
     first, second = (math.sqrt(-2 * math.log(1 - u[k])) for k in (6, 8))
     turn = 2 * math.pi * u[7]
+    shift, shift_x, shift_y, flip, half, rotate = u[:6]
     return Draws(
-        *u[:6],
+        shift=shift,
+        shift_x=shift_x,
+        shift_y=shift_y,
+        flip=flip,
+        half_body=half,
+        rotate=rotate,
         half_choice=first * math.cos(turn),
         scale=first * math.sin(turn),
         angle=second * math.cos(2 * math.pi * u[9]),
@@ -128,7 +134,7 @@ def half_body(
     if not extent.max() > 0:
         return view  # all joints in one place: there is nothing to crop on
     _, scale = geometry.box_to_center_scale((0, 0, *extent), input_size, padding=1.5)
-    return dataclasses.replace(view, center=points.mean(axis=0), scale=np.float64(scale))
+    return dataclasses.replace(view, center=points.mean(axis=0), scale=scale.astype(np.float64))
 
 
 def rescale(view: View, draws: Draws, options: Options) -> View:

@@ -1,7 +1,6 @@
 """One person a crop: what top-down networks train on and are evaluated on."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: its name would hide the module of that name.
 from pathlib import Path
 from typing import Any
 

@@ -133,11 +133,11 @@ def _parse_people(
     # One conversion for all people: a COCO file has 150 thousand of them.
     keypoints = as_numbers([record["keypoints"] for record in kept], 3 * num_joints)
     keypoints = keypoints.reshape(len(kept), num_joints, 3)
-    finite = np.isfinite(keypoints).all(axis=(1, 2))
-    flags = np.isin(keypoints[..., 2], (0, 1, 2)).all(axis=1)
+    finite = np.all(np.isfinite(keypoints), axis=(1, 2))
+    flags = np.all(np.isin(keypoints[..., 2], (0, 1, 2)), axis=1)
     keypoints[..., 2] = np.minimum(keypoints[..., 2], 1)
     keypoints[keypoints[..., 2] <= 0] = 0
-    labelled = keypoints[..., 2].any(axis=1)
+    labelled = np.any(keypoints[..., 2], axis=1)
     boxes = np.zeros((len(kept), 4))
     usable = np.zeros(len(kept), bool)
     for row, record in enumerate(kept):
@@ -152,7 +152,7 @@ def _parse_people(
             rule, reason = "no visible joints", "without visible joints"
         else:
             info = images[record["image_id"]]
-            box = geometry.clip_box(record["bbox"], (info.height, info.width))
+            box = geometry.clip_box(record["bbox"], _size(info))
             if box is not None:
                 boxes[row] = box
             if record.get("iscrowd"):
@@ -183,6 +183,12 @@ def _parse_people(
     }
 
 
+def _size(image: ImageInfo) -> tuple[int, int]:
+    """(H, W), which every image of a COCO file has."""
+    assert image.height is not None and image.width is not None, image
+    return image.height, image.width
+
+
 def _parse_regions(
     path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], found: list[Problem]
 ) -> dict[int, list[regions.Segmentation]]:
@@ -193,7 +199,7 @@ def _parse_regions(
         if not segmentation:
             continue
         info = images[record["image_id"]]
-        rule = regions.malformed(segmentation, (info.height, info.width))
+        rule = regions.malformed(segmentation, _size(info))
         if rule:
             found.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
         else:

@@ -39,7 +39,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
             (index, info.id, record["center"], record["scale"], record["joints"],
              record["joints_vis"])
         )  # fmt: skip
-    index, image_id, center, scale, joints, labelled = (
+    row_number, image_id, center, scale, joints, labelled = (
         zip(*rows, strict=True) if rows else ((),) * 6
     )
     given = np.concatenate(
@@ -55,7 +55,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     keypoints[keypoints[..., 2] <= 0] = 0
     side = geometry.PIXEL_STD * given[:, 2:]
     people = People(
-        annotation_id=np.array(index, np.int64),
+        annotation_id=np.array(row_number, np.int64),
         image_id=np.array(image_id, np.int64),
         box=np.concatenate([given[:, :2] - side / 2, side, side], axis=1),
         keypoints=keypoints.astype(np.float32),

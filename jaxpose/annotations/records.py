@@ -71,8 +71,11 @@ class People:
 
     def select(self, rows: Any) -> People:
         """The people of these rows (indexes, a slice or a mask)."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return People(**{k: None if v is None else v[rows] for k, v in values.items()})
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = None if value is None else value[rows]
+        return People(**values)
 
     def center_scale(self, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Crop of each person: center [N, 2] in pixels, scale [N, 2] in units of 200 pixels."""

@@ -16,6 +16,7 @@ from jaxpose.codecs.arrays import einsum, namespace, with_opencv
 from jaxpose.interpolation import linear_samples
 
 if TYPE_CHECKING:
+    import jax
     from jax.typing import ArrayLike
 
     from jaxpose.codecs.arrays import Array
@@ -51,21 +52,22 @@ def resize_cubic(maps: ArrayLike, size: tuple[int, int]) -> Array:
     return einsum("yi,bijc,xj->byxc", rows, maps, columns)
 
 
-def _interpolate(maps: Array, axis: int, length: int) -> Array:
+def _interpolate(maps: jax.Array, axis: int, length: int) -> jax.Array:
     """Linear interpolation of one axis to `length` samples; the ends repeat the border pixel.
 
     The samples of `ops.resize`, gathered two by two: on maps of this size several times as fast on
     a CPU as the products of matrices that networks are trained and exported with.
     """
+    import jax.numpy as jnp
+
     old = maps.shape[axis]
     if old == length:
         return maps
-    xp = namespace(maps)
     low, high, share = linear_samples(old, length)
     shape = [1] * maps.ndim
     shape[axis] = length
     share = share.astype(np.float32).reshape(shape)
-    return xp.take(maps, low, axis) * (1 - share) + xp.take(maps, high, axis) * share
+    return jnp.take(maps, low, axis) * (1 - share) + jnp.take(maps, high, axis) * share
 
 
 @functools.cache

@@ -111,6 +111,13 @@ def share_constants(graph: Graph) -> Graph:
     return Graph(graph.input, graph.outputs, nodes)
 
 
+def _weights(node: Node) -> list[Const]:
+    """The inputs but the first of a convolution or batch norm, which `named` makes constants."""
+    weights = [value for value in node.inputs[1:] if isinstance(value, Const)]
+    assert len(weights) == len(node.inputs) - 1, node
+    return weights
+
+
 def _per_channel(const: Const, channels: int) -> np.ndarray | None:
     """The constant as [channels], or None when it varies over positions."""
     shape = const.shape
@@ -128,7 +135,7 @@ def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
     added = _per_channel(const, channels)
     if added is None:
         return None
-    x, kernel, *bias = conv.inputs
+    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
     own = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
     if not fold_bn and (bias or not own):
         return None  # a parameter of another module stays one: the module is to be trained
@@ -141,8 +148,8 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
     """Inputs of `conv` with the batch norm `node` multiplied into its kernel and bias."""
     if node.op != "batch_norm":
         return None
-    scale, shift, mean, variance = (c.array.astype(np.float64) for c in node.inputs[1:])
-    x, kernel, *bias = conv.inputs
+    scale, shift, mean, variance = (c.array.astype(np.float64) for c in _weights(node))
+    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
     factor = scale / np.sqrt(variance + node.attrs["eps"])
     weight = kernel.array.astype(np.float64)
     if conv.op == "conv":
@@ -163,14 +170,15 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
 
 def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
     """Inputs of two convolutions with the batch norm `node` of their sum multiplied into both."""
-    x, scale, shift, mean, variance = node.inputs
+    x, (scale, shift, mean, variance) = node.inputs[0], _weights(node)
     nothing = Const(np.zeros_like(mean.array))
     whole = (x, scale, shift, mean, variance)
     factor = (x, scale, nothing, nothing, variance)
-    return [
+    folded = (
         _fold_norm(conv, replace(node, inputs=inputs))
         for conv, inputs in zip(convs, (whole, factor), strict=True)
-    ]
+    )
+    return [inputs for inputs in folded if inputs is not None]
 
 
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
@@ -189,8 +197,9 @@ def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
         nodes[[n is old for n in nodes].index(True)] = new
 
     def conv_of(value: Tensor | Const) -> Node | None:
-        alone = isinstance(value, Tensor) and users[value.name] == 1
-        return producer.get(value.name) if alone else None
+        if isinstance(value, Tensor) and users[value.name] == 1:
+            return producer.get(value.name)
+        return None
 
     for node in graph.nodes:
         source = node.inputs[0]
@@ -204,9 +213,11 @@ def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
                 put(conv, merged)
                 producer[node.outputs[0].name] = merged
                 continue
-        added = sums.get(source.name) if isinstance(source, Tensor) else None
-        if node.op == "batch_norm" and fold_bn and added is not None and users[source.name] == 1:
-            convs = [producer[x.name] for x in added.inputs]
+        added = None
+        if isinstance(source, Tensor) and users[source.name] == 1:
+            added = sums.get(source.name)
+        if node.op == "batch_norm" and fold_bn and added is not None:
+            convs = [producer[x.name] for x in added.inputs if isinstance(x, Tensor)]
             for conv, inputs in zip(convs, _fold_into_sum(convs, node), strict=True):
                 merged = replace(conv, inputs=inputs)
                 put(conv, merged)

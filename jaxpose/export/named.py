@@ -52,10 +52,12 @@ def convert(
         key: tuple(v) if isinstance(v, list) else v for key, v in statics.items() if key != "impl"
     }
     x, *rest = args
+    target: tuple[int, ...]
     if op in _DYNAMIC and isinstance(x, Tensor) and len(shape) == 4:
         target = (shape[0], shape[3], shape[1], shape[2])
         return _DYNAMIC[op](emit, args, target, module, attrs)
-    if isinstance(x, Const) or any(isinstance(a, Tensor) for a in rest):
+    weights = [value for value in rest if isinstance(value, Const)]
+    if isinstance(x, Const) or len(weights) < len(rest):
         raise ExportError(
             f"cannot export operator {op!r} in module {module!r}: its weights are "
             "computed from the image"
@@ -71,18 +73,20 @@ def convert(
     if op in _SIMPLE:
         return emit(op, [x], target, module, **attrs)
     if op == "batch_norm":
-        params = [Const(a.array.reshape(-1).astype(np.float32), a.path) for a in rest]
+        params = [Const(a.array.reshape(-1).astype(np.float32), a.path) for a in weights]
         return emit("batch_norm", [x, *params], target, module, **attrs)
     if op == "channel_conv1d":
-        kernel = Const(rest[0].array.reshape(1, 1, -1).astype(np.float32), rest[0].path)
+        (source,) = weights
+        kernel = Const(source.array.reshape(1, 1, -1).astype(np.float32), source.path)
         return emit("channel_conv1d", [x, kernel], target, module)
     channels = x.shape[1]
     if op in ("conv", "depthwise_conv", "grouped_conv"):
         groups = {"conv": 1, "depthwise_conv": channels}.get(op) or attrs.pop("groups")
-        kernel = rest[0].array.transpose(3, 2, 0, 1)
+        (source,) = weights
+        array = source.array.transpose(3, 2, 0, 1)
         return emit(
             "conv",
-            [x, _float(kernel, rest[0])],
+            [x, _float(array, source)],
             target,
             module,
             groups=groups,
@@ -90,10 +94,11 @@ def convert(
         )
     if op in ("conv_transpose", "depthwise_conv_transpose"):
         dense = op == "conv_transpose"
-        kernel = rest[0].array[::-1, ::-1].transpose((2, 3, 0, 1) if dense else (3, 2, 0, 1))
+        (source,) = weights
+        array = source.array[::-1, ::-1].transpose((2, 3, 0, 1) if dense else (3, 2, 0, 1))
         return emit(
             "conv_transpose",
-            [x, _float(kernel, rest[0])],
+            [x, _float(array, source)],
             target,
             module,
             groups=1 if dense else channels,

@@ -161,7 +161,7 @@ class _Writer:
             self.add(op, x, y, **attrs)
         elif kind == "relu6":
             low, high = (
-                self.constant(np.float32(v).reshape(()), f"{out}/{w}")
+                self.constant(np.array(v, np.float32), f"{out}/{w}")
                 for v, w in ((0, "low"), (6, "high"))
             )
             self.add("Clip", [*x, low, high], y)
@@ -170,7 +170,7 @@ class _Writer:
             self.add("Mul", [*x, f"{out}/gate"], y)
         elif kind == "gelu":  # 0.5 x (1 + erf(x / sqrt 2)); the native node came with opset 20
             half, one, root = (
-                self.constant(np.float32(v).reshape(()), f"{out}/{w}")
+                self.constant(np.array(v, np.float32), f"{out}/{w}")
                 for v, w in ((0.5, "half"), (1, "one"), (np.sqrt(2), "root"))
             )
             self.add("Div", [*x, root], [f"{out}/scaled"])

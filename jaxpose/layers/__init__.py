@@ -7,7 +7,7 @@ their blocks, so the numeric policy of a network is stated in one place.
 from jaxpose.layers import init
 from jaxpose.layers.attention import CBAM, ChannelGate, CoordinateAttention, DFCAttention
 from jaxpose.layers.checks import check_choice, check_images
-from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, Deconv, ModuleDef
+from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, Deconv, Layers, ModuleDef
 from jaxpose.layers.norm import BatchNorm
 from jaxpose.layers.repeat import repeat
 
@@ -21,6 +21,7 @@ __all__ = [
     "CoordinateAttention",
     "DFCAttention",
     "Deconv",
+    "Layers",
     "ModuleDef",
     "check_choice",
     "check_images",

@@ -61,8 +61,8 @@ class CBAM(nn.Module):
         c = mlp(ops.global_avg_pool(x)) + mlp(ops.global_max_pool(x))
         x = x * ops.activation(c, kind=self.gate)
         maps = [ops.channel_mean(x), ops.channel_max(x)]
-        maps = jnp.concatenate(maps[::-1] if self.max_first else maps, axis=-1)
-        s = self.conv(1, 7, use_bias=self.spatial_bias, name="spatial")(maps)
+        both = jnp.concatenate(maps[::-1] if self.max_first else maps, axis=-1)
+        s = self.conv(1, 7, use_bias=self.spatial_bias, name="spatial")(both)
         return x * ops.activation(s, kind=self.gate)
 
 

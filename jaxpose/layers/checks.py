@@ -10,7 +10,7 @@ from jaxpose.choices import choose_from
 from jaxpose.geometry import nearest_size
 
 
-def check_choice(what: str, value: object, choices: Iterable[str]) -> None:
+def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
     """Raises ValueError unless `value` is one of `choices`; names the nearest one."""
     choices = list(choices)
     if value not in choices:

@@ -13,8 +13,9 @@ from jaxpose import ops
 from jaxpose.layers import init
 
 ModuleDef = Callable[..., nn.Module]
+Layers = dict[str, Any]  # a ModuleDef by keyword, conv= and norm=, to be passed on with **
 Initializer = Callable[..., jax.Array]
-Size = int | tuple[int, int]
+Size = int | tuple[int, ...]
 
 
 class Conv(nn.Module):
@@ -151,7 +152,8 @@ class Deconv(nn.Module):
 
 
 def _pair(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def _add_bias(layer: Conv | ConvTranspose, x: jax.Array) -> jax.Array:

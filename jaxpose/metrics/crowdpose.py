@@ -77,7 +77,7 @@ def crowdpose(
     precision, recall = run(list(crowding))
     scores = _by_threshold("AP", precision, evaluation.params.iouThrs)
     scores |= _by_threshold("AR", recall, evaluation.params.iouThrs)
-    levels = {name: [] for name in ("AP_easy", "AP_medium", "AP_hard")}
+    levels: dict[str, list[int]] = {name: [] for name in ("AP_easy", "AP_medium", "AP_hard")}
     for image, index in crowding.items():
         level = "easy" if index < MEDIUM else "medium" if index < HARD else "hard"
         levels[f"AP_{level}"].append(image)

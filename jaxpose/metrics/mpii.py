@@ -84,7 +84,7 @@ def pckh_per_joint(
       ValueError: arrays whose shapes do not fit.
     """
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
-    visible = np.asarray(visible) != 0
+    visible = np.asarray(visible).astype(bool)
     head_boxes = np.asarray(head_boxes, np.float64)
     people, joints = len(gt), MPII.num_joints
     expected = {

@@ -47,6 +47,10 @@ def oks(
 
     Returns:
       [...] float64 in 0..1; 0 where no keypoint is labeled.
+
+    >>> predicted, truth = [[100, 100], [200, 100]], [[103, 104], [200, 100]]
+    >>> float(oks(predicted, truth, area=10_000, sigmas=[0.05, 0.05]).round(4))
+    0.9412
     """
     similarity = keypoint_similarity(first, second, area, sigmas)
     if labeled is None:

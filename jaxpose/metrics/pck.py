@@ -43,7 +43,7 @@ def pck_torso(
             f"has {', '.join(skeleton.joints)}"
         )
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
-    visible = np.asarray(visible) != 0
+    visible = np.asarray(visible).astype(bool)
     shape = (len(gt), skeleton.num_joints)
     for name, array, expected in (
         ("pred", pred, (*shape, 2)),

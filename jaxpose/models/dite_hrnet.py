@@ -8,6 +8,7 @@ modelling (GCM). In the convolutions with several kernels every image mixes its 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,14 @@ from jaxpose.layers import (
     BatchNorm,
     Conv,
     ConvNormAct,
+    Layers,
     ModuleDef,
     check_choice,
     check_images,
     init,
 )
 from jaxpose.models.hrnet import CONV_INIT, heatmaps
-from jaxpose.models.hrnet_stages import Maps, all_branches, fuse_sum
+from jaxpose.models.hrnet_stages import Fuse, Maps, all_branches, fuse_sum
 from jaxpose.models.lite_hrnet import (
     BLOCKS,
     Layout,
@@ -38,7 +40,7 @@ from jaxpose.models.lite_hrnet import (
     weigh,
 )
 
-FUSIONS = {"released": partial(fuse_doubled, after_relu=True), "sum": fuse_sum}
+FUSIONS: dict[str, Fuse] = {"released": partial(fuse_doubled, after_relu=True), "sum": fuse_sum}
 
 # By branch, from the highest resolution: parts of the channels, each with a larger kernel than the
 # one before; kernels that are mixed; reduction of the global context.
@@ -151,7 +153,7 @@ class GlobalContext(nn.Module):
         return self.norm(name="bn")(x * gate(context, train), train)
 
 
-def reinterpreted_pool(x: jax.Array, mask: jax.Array, size: tuple[int, int]) -> jax.Array:
+def reinterpreted_pool(x: jax.Array, mask: jax.Array, size: Sequence[int]) -> jax.Array:
     """Weighted sums of [B,H,W,C] under a mask [B,H,W,1], n = H*W/(h*w) numbers each: [B,h,w,C].
 
     Not sums over patches of the picture: the released code reads the memory of its [C,H,W] array as
@@ -235,7 +237,7 @@ class ContextBlock(nn.Module):
 
     @nn.compact
     def __call__(self, xs: Maps, train: bool) -> Maps:
-        layers = dict(conv=self.conv, norm=self.norm)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         kept, ys = split_halves(xs)
         ys = DenseContext(**layers, name="dcm")(ys, train)
         outputs = []
@@ -254,8 +256,8 @@ class DynamicStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        layers = dict(conv=self.conv, norm=self.norm)
-        layer = partial(DynamicLayer, **layers)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
+        layer: ModuleDef = partial(DynamicLayer, **layers)
         depthwise = partial(layer, 16, 3, depthwise=True)
         context = partial(GlobalContext, REDUCTIONS[0], **layers)
 

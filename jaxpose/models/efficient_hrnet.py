@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
-from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init
+from jaxpose.layers import ConvNormAct, Layers, ModuleDef, check_choice, check_images, init
 from jaxpose.models.efficientnet import EfficientNet
 from jaxpose.models.higher_hrnet import HigherHead
 from jaxpose.models.hrnet import CONV_INIT, policy
@@ -92,7 +92,7 @@ def pose_from_taps(
     taps: Sequence[jax.Array],
     stages: Sequence[Stage],
     num_keypoints: int,
-    layers: dict[str, ModuleDef],
+    layers: Layers,
     train: bool,
     strides: Sequence[int] = (1, 1, 1, 1),
 ) -> tuple[jax.Array, jax.Array]:
@@ -109,7 +109,7 @@ def pose_from_taps(
     Returns:
       heatmaps and tags [B,H/4,W/4,2K], and heatmaps [B,H/2,W/2,K]; float32.
     """
-    dense = {"conv": layers["conv"], "norm": layers["norm"]}
+    dense: Layers = {"conv": layers["conv"], "norm": layers["norm"]}
     transition = partial(enter, taps=taps, strides=strides, entry=partial(Entry, **dense))
     body = partial(each_branch, block=partial(BasicBlock, **dense), blocks=BLOCKS)
     step = partial(ConvNormAct, kernel_size=3, **dense)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxpose import ops
-from jaxpose.layers import ChannelGate, ConvNormAct, ModuleDef
+from jaxpose.layers import ChannelGate, ConvNormAct, Layers, ModuleDef
 
 
 class Row(NamedTuple):
@@ -103,7 +103,7 @@ class MBConv(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         channels = x.shape[-1]
         mid = channels * self.row.expand
-        layers = dict(conv=self.conv, norm=self.norm)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         y = x
         if self.row.expand != 1:
             y = PaddedConv(mid, 1, 1, **layers, name="expand")(y, train)
@@ -147,10 +147,10 @@ class EfficientNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        layers = dict(conv=self.conv, norm=self.norm)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         stem = scaled_width(STEM, self.width)
         x = PaddedConv(stem, 3, 2, **layers, name="features_0")(x, train)
-        block = partial(MBConv, drop_path=self.drop_path, **layers)
+        block: ModuleDef = partial(MBConv, drop_path=self.drop_path, **layers)
         number, taps = 0, []
         for stage, row in enumerate(B0, 1):
             features = scaled_width(row.features, self.width)

@@ -21,6 +21,7 @@ from jaxpose.layers import (
     Conv,
     ConvNormAct,
     ConvTranspose,
+    Layers,
     ModuleDef,
     check_choice,
     check_images,
@@ -75,7 +76,8 @@ class HRBackbone(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        layout, layers = self.layout, dict(conv=self.conv, norm=self.norm)
+        layout = self.layout
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         for number in (1, 2):
             x = self.conv(64, 3, 2, name=f"conv{number}")(x)
             x = ops.activation(self.norm(name=f"bn{number}")(x, train), kind="relu")
@@ -88,7 +90,7 @@ class HRBackbone(nn.Module):
         return run_stages(self, [x], layout.stages(), partial(grow, step=step), module, train)[0]
 
 
-def policy(conv_init: str, dtype: Any, bn_axis: str | None) -> dict[str, ModuleDef]:
+def policy(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:
     """The layers of the network; `conv_init` is "paper", N(0, 0.001), or "kaiming"."""
     conv, deconv = CONV_INIT[conv_init]
     return {

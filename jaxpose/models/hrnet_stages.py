@@ -30,6 +30,7 @@ from jaxpose.layers import ConvNormAct, ModuleDef, repeat
 
 Maps = list[jax.Array]
 Term = Callable[[int, int, jax.Array], jax.Array]
+Fuse = Callable[[Maps, int, Term], Maps]
 
 
 class Stage(NamedTuple):
@@ -198,7 +199,7 @@ class HRModule(nn.Module):
     conv: ModuleDef
     norm: ModuleDef
     outputs: int
-    fuse: Callable[[Maps, int, Term], Maps] = fuse_sum
+    fuse: Fuse = fuse_sum
 
     @nn.compact
     def __call__(self, xs: Maps, train: bool) -> Maps:

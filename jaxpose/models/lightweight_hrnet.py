@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxpose import ops
-from jaxpose.layers import ConvNormAct, ModuleDef, check_choice, check_images, init
+from jaxpose.layers import ConvNormAct, Layers, ModuleDef, check_choice, check_images, init
 from jaxpose.models.efficient_hrnet import Scaling, branch_widths, pose_from_taps
 from jaxpose.models.efficientnet import B0, scaled_width
 from jaxpose.models.hrnet import CONV_INIT, policy
@@ -163,9 +163,9 @@ class ConvBackbone(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        layers = dict(conv=self.conv, norm=self.norm)
-        dense = partial(ConvNormAct, kernel_size=3, **layers)
-        lite = partial(LiteConvModule, variant=self.variant, **layers)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
+        dense: ModuleDef = partial(ConvNormAct, kernel_size=3, **layers)
+        lite: ModuleDef = partial(LiteConvModule, variant=self.variant, **layers)
         stem, *widths = self.widths
         x = dense(stem, stride=2, name="stem")(x, train)
         maps = []
@@ -245,8 +245,8 @@ class LightweightHRNet(nn.Module):
         )(x.astype(self.dtype), train)
         strides = (1, 1, 1, 1)
         if self.cem:
-            widths = [x.shape[-1] for x in maps]
-            pieces = exchange_pieces(widths, self.exchange, self.order, self.groups)
+            channels = [x.shape[-1] for x in maps]
+            pieces = exchange_pieces(channels, self.exchange, self.order, self.groups)
             # Back to the branches' sizes by the layers that enter them. The paper prints 2n.
             maps, strides = exchange_channels(maps, pieces), (1, 2, 4, 8)
         widths = branch_widths(self.scaling.phi)

@@ -35,8 +35,8 @@ MOBILENET = (
 )
 
 # The library's normalisation, RGB on the scale 0..255, and that of the public weights.
-MEAN = np.float32([123.675, 116.28, 103.53])
-STD = np.float32([58.395, 57.12, 57.375])
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
 PUBLIC_MEAN, PUBLIC_STD = 128, 256
 
 

@@ -17,8 +17,9 @@ the defaults are these, of which the printed sizes decide the last two:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -62,6 +63,10 @@ class ChannelConv(nn.Module):
         return ops.channel_conv1d(x, self.param("kernel", uniform, (self.size,), jnp.float32))
 
 
+def _sum(arrays: Sequence[jax.Array]) -> jax.Array:
+    return cast(jax.Array, sum(arrays))
+
+
 class ChannelMap(nn.Module):
     """M_c of eq. (9): sigmoid(f(average) + f(maximum)), [B,H,W,C] -> [B,1,1,C].
 
@@ -76,10 +81,10 @@ class ChannelMap(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         pooled = [OVER_SPACE[kind](x) for kind in POOLINGS[self.pooling]]
         if self.shared:
-            pooled = [sum(pooled)]
+            pooled = [_sum(pooled)]
         names = ("conv", "conv_max")
         maps = [ChannelConv(self.size, name=n)(p) for n, p in zip(names, pooled, strict=False)]
-        return ops.activation(sum(maps), kind="sigmoid")
+        return ops.activation(_sum(maps), kind="sigmoid")
 
 
 class SpatialMap(nn.Module):
@@ -91,8 +96,8 @@ class SpatialMap(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         maps = [OVER_CHANNELS[kind](x) for kind in POOLINGS[self.pooling]]
-        maps = jnp.concatenate(maps, axis=-1) if len(maps) > 1 else maps[0]
-        return ops.activation(self.conv(1, 7, name="conv")(maps), kind="sigmoid")
+        both = jnp.concatenate(maps, axis=-1) if len(maps) > 1 else maps[0]
+        return ops.activation(self.conv(1, 7, name="conv")(both), kind="sigmoid")
 
 
 class ChannelSpatialWeights(nn.Module):
@@ -171,7 +176,8 @@ class LiteCSWHRNet(nn.Module):
         check_images(x, 32, "lite_csw_hrnet")
         layers = lite_layers(self.conv_init, self.dtype, self.bn_axis)
         conv = layers["conv"]
-        cross = single = None
+        cross: ModuleDef | None = None
+        single: ModuleDef | None = None
         if self.instead == "lite":
             cross = partial(CrossResolutionWeighting, **layers)
             single = partial(spatial_weighting, conv=conv)

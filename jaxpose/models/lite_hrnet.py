@@ -25,12 +25,14 @@ from jaxpose.layers import (
     ChannelGate,
     Conv,
     ConvNormAct,
+    Layers,
     ModuleDef,
     check_choice,
     check_images,
 )
 from jaxpose.models.hrnet import CONV_INIT, heatmaps, policy
 from jaxpose.models.hrnet_stages import (
+    Fuse,
     HRModule,
     Maps,
     Stage,
@@ -127,7 +129,7 @@ def fuse_doubled(xs: Maps, outputs: int, term: Term, *, after_relu: bool) -> Map
     return fused
 
 
-FUSIONS = {"released": partial(fuse_doubled, after_relu=False), "sum": fuse_sum}
+FUSIONS: dict[str, Fuse] = {"released": partial(fuse_doubled, after_relu=False), "sum": fuse_sum}
 
 
 class IterativeHead(nn.Module):
@@ -144,11 +146,12 @@ class IterativeHead(nn.Module):
     def __call__(self, xs: Maps, train: bool) -> jax.Array:
         layer = partial(Separable, conv=self.conv, norm=self.norm)
         widths = [x.shape[-1] for x in xs[:1] + xs[:-1]]
-        y = None
+        y: jax.Array | None = None
         for number, (x, width) in enumerate(zip(xs[::-1], widths[::-1], strict=True)):
             if y is not None:
                 x = x + ops.resize(y, size=x.shape[1:3], method="bilinear_align_corners")
             y = layer(width, name=f"projects_{number}")(x, train)
+        assert y is not None
         return y
 
 
@@ -165,13 +168,13 @@ class LiteBackbone(nn.Module):
     layout: Layout
     stem: ModuleDef
     body: Callable[[nn.Module, Maps, bool], Maps]
-    fuse: Callable[[Maps, int, Term], Maps]
+    fuse: Fuse
     conv: ModuleDef
     norm: ModuleDef
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        layers = dict(conv=self.conv, norm=self.norm)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         x = self.stem(**layers, name="stem")(x, train)
         step = partial(Separable, **layers)
         module = partial(HRModule, self.body, step, fuse=self.fuse, **layers)
@@ -261,7 +264,7 @@ def weighting_body(
     return partial(all_branches, block=block, blocks=BLOCKS)
 
 
-def lite_layers(conv_init: str, dtype: Any, bn_axis: str | None) -> dict[str, ModuleDef]:
+def lite_layers(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:
     """`conv` and `norm` of these networks."""
     layers = policy(conv_init, dtype, bn_axis)
     return {key: layers[key] for key in ("conv", "norm")}

@@ -23,6 +23,7 @@ from jaxpose.layers import (
     Conv,
     ConvNormAct,
     ConvTranspose,
+    Layers,
     ModuleDef,
     check_images,
     init,
@@ -175,7 +176,7 @@ class FusionHead(nn.Module):
         return low, prediction(self.num_keypoints, name="final_1")(x, half, train)
 
 
-def policy(dtype: Any, bn_axis: str | None) -> dict[str, ModuleDef]:
+def policy(dtype: Any, bn_axis: str | None) -> Layers:
     """The layers of the network: PyTorch's initial values everywhere, as in the released code."""
     return {
         "conv": partial(Conv, kernel_init=init.torch_default, dtype=dtype),

@@ -45,7 +45,7 @@ class ModelInfo(NamedTuple):
 
 
 def _rows(source: str, *rows: tuple, convention: str = "mmcv", note: str = "") -> tuple[Row, ...]:
-    return tuple(Row(*row, source, convention, note) for row in rows)
+    return tuple(Row._make((*row, source, convention, note)) for row in rows)
 
 
 _ptflops_rows = partial(_rows, convention="ptflops")

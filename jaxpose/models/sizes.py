@@ -8,6 +8,9 @@ def parse_size(text: str) -> tuple[int, int]:
 
     Raises:
       ValueError: anything else.
+
+    >>> parse_size("256x192")
+    (256, 192)
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):

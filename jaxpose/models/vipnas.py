@@ -15,7 +15,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxpose.layers import ConvNormAct, Deconv, ModuleDef, check_choice, check_images, init, repeat
+from jaxpose.layers import (
+    ConvNormAct,
+    Deconv,
+    Layers,
+    ModuleDef,
+    check_choice,
+    check_images,
+    init,
+    repeat,
+)
 from jaxpose.models.hrnet import CONV_INIT, policy
 from jaxpose.models.hwl import HARD_SIGMOID
 from jaxpose.models.mobilenet_v3 import InvertedResidual, Row
@@ -53,7 +62,7 @@ class Backbone(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        layers = dict(conv=self.conv, norm=self.norm)
+        layers: Layers = dict(conv=self.conv, norm=self.norm)
         x = ConvNormAct(16, 3, 2, act="hard_swish", **layers, name="conv1")(x, train)
         number = 0
         for stage in STAGES:
@@ -61,7 +70,7 @@ class Backbone(nn.Module):
             squeeze = mid // 4 if stage.attention else 0
             row = Row(stage.kernel, mid, stage.features, squeeze, stage.act, stage.stride)
             expand = stage.expand != 1
-            block = partial(
+            block: ModuleDef = partial(
                 InvertedResidual, expand=expand, gate=self.gate, groups=stage.groups, **layers
             )
             first, *others = (f"layer{number + i}" for i in range(1, stage.repeats + 1))

@@ -25,6 +25,7 @@ from jaxpose.layers import (
     ChannelGate,
     CoordinateAttention,
     DFCAttention,
+    Layers,
     ModuleDef,
     check_choice,
     check_images,
@@ -164,7 +165,7 @@ class DFCBottleneck(nn.Module):
         def attend(v, where):
             if self.attention == "none" or self.reading.gate != where:
                 return v
-            layers = dict(conv=self.conv, norm=self.norm)
+            layers: Layers = dict(conv=self.conv, norm=self.norm)
             return Attention(self.attention, self.reading, **layers, name="attention")(x, v, train)
 
         def pointwise(y, features, name):
@@ -329,9 +330,16 @@ class WLitePose(nn.Module):
         maps = Backbone(self.widths, blocks, conv, norm, name="backbone")(
             x.astype(self.dtype), train
         )
+        head: nn.Module
         if self.light_deconv:
-            width = dict(light_width=self.light_width, light_groups=self.light_groups)
-            head = LightHead(self.num_keypoints, self.widths, **width, **layers, name="head")
+            head = LightHead(
+                self.num_keypoints,
+                self.widths,
+                light_width=self.light_width,
+                light_groups=self.light_groups,
+                **layers,
+                name="head",
+            )
         else:
             head = FusionHead(self.num_keypoints, self.widths, **layers, name="head")
         low, high = head(maps, train)

@@ -17,7 +17,7 @@ from jax import lax
 from jaxpose.ops import taps
 from jaxpose.ops.named import call, with_gradient
 
-Size = int | tuple[int, int]
+Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape is typed so
 
 
 def pair(size: Size) -> list[int]:

@@ -95,7 +95,9 @@ def parse(name: str) -> tuple[str, dict[str, Any]] | None:
 
 @functools.cache
 def _jitted(body: Callable, name: str) -> Callable:
-    _, statics = parse(name)
+    parsed = parse(name)
+    assert parsed is not None, name
+    _, statics = parsed
 
     def op(*arrays):
         return body(*arrays, **statics)
@@ -122,12 +124,12 @@ def same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
     by itself, except in front of a custom gradient; its transpose is the sum of the weight's
     gradient over the devices.
     """
-    arrays = [jax.numpy.asarray(a) for a in arrays]
-    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
+    operands = [jax.numpy.asarray(a) for a in arrays]
+    varying = [jax.typeof(a).manual_axis_type.varying for a in operands]
     union = frozenset().union(*varying)
     return [
         lax.pcast(a, tuple(union - own), to="varying") if union - own else a
-        for a, own in zip(arrays, varying, strict=True)
+        for a, own in zip(operands, varying, strict=True)
     ]
 
 

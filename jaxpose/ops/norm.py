@@ -66,7 +66,7 @@ def _batch_norm_train(x, scale, bias, *, impl, eps, axis_name):
         local = mean
         mean = lax.pmean(local, axis_name)
         var = lax.pmean(var + jnp.square(local - mean), axis_name)
-    return _normalize(*same_mesh_axes((x, mean, var, scale, bias)), eps), mean, var
+    return _normalize(same_mesh_axes((x, mean, var, scale, bias)), eps), mean, var
 
 
 def _sums(x: jax.Array) -> jax.Array:
@@ -113,8 +113,11 @@ def _moments(x, impl):
     return op(x)
 
 
-def _normalize(x, mean, var, scale, bias, eps):
-    """(x - mean) / sqrt(var + eps) * scale + bias; its gradient needs two sums and keeps only x."""
+def _normalize(arrays, eps):
+    """(x - mean) / sqrt(var + eps) * scale + bias of the arrays x, mean, var, scale and bias.
+
+    The gradient needs two sums and keeps only x.
+    """
 
     @jax.custom_vjp
     def op(x, mean, var, scale, bias):
@@ -136,4 +139,4 @@ def _normalize(x, mean, var, scale, bias, eps):
         return (g32 * (scale * rstd)).astype(x.dtype), d_mean, d_var, d_scale, total
 
     op.defvjp(forward, backward)
-    return op(x, mean, var, scale, bias)
+    return op(*arrays)

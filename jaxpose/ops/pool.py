@@ -126,6 +126,7 @@ def _window_counts(size, window, stride, padding) -> np.ndarray:
 def _avg_pool(x, *, impl, window, stride, padding, count_include_pad):
     window, stride, padding, size = tuple(window), tuple(stride), tuple(padding), x.shape[1:3]
     ones = np.ones((*window, x.shape[-1]), np.float32)
+    share: np.floating | np.ndarray
     if count_include_pad:
         share = np.float32(1 / (window[0] * window[1]))
     else:

@@ -13,17 +13,20 @@ taps at once: against one product a tap, a 4x4 transposed convolution compiles i
 """
 
 import itertools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-Pair = tuple[int, int]
+Pair = tuple[int, ...]  # (rows, columns); any length, because a slice of a shape is typed so
+Weights = jax.Array | np.ndarray
 
 CACHED = 2**18  # numbers, about what the second-level cache of a core holds
 
 
-def _product(x: jax.Array, w: jax.Array) -> jax.Array:
+def _product(x: jax.Array, w: Weights) -> jax.Array:
     """One tap: per channel for a vector, a matrix product for a matrix."""
     x, w = x.astype(jnp.float32), w.astype(jnp.float32)
     return x @ w if w.ndim == 2 else x * w
@@ -49,7 +52,9 @@ def _columns(x: jax.Array, kernel: Pair, size: Pair, stride: Pair, dilation: Pai
 def _pad(x: jax.Array, rows: Pair, columns: Pair) -> jax.Array:
     if not any(rows + columns):
         return x
-    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+    (top, bottom), (left, right) = rows, columns
+    sides = ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0))
+    return lax.pad(x, jnp.zeros((), x.dtype), sides)
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
@@ -65,7 +70,7 @@ def reach(kernel: Pair, dilation: Pair) -> Pair:
 
 
 def gather(
-    x: jax.Array, w: jax.Array, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+    x: jax.Array, w: Weights, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
 ) -> jax.Array:
     """out[o] = sum_k x[o*s + k*d - p] * w[k], float32."""
     kernel = w.shape[:2]
@@ -74,15 +79,16 @@ def gather(
     if w.ndim == 4:
         columns = _columns(x, kernel, size, stride, dilation)
         return _product(columns, w.reshape(-1, w.shape[-1]))
-    return sum(
+    terms = (
         _product(_window(x, (i * dilation[0], j * dilation[1]), size, stride), w[i, j])
         for i, j in itertools.product(*map(range, kernel))
     )
+    return cast(jax.Array, sum(terms))
 
 
 def scatter(
     g: jax.Array,
-    w: jax.Array,
+    w: Weights,
     stride: Pair,
     padding: Pair,
     size: Pair,

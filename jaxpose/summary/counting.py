@@ -123,6 +123,10 @@ def count(
       input_size: (H, W).
       num_keypoints: joints; a built module has its own.
       **overrides: as for `jaxpose.create_model`; with a name only.
+
+    >>> result = count("hwl_mobilenetv3", input_size=(256, 192))
+    >>> result.params, result.macs
+    (3077882, 558997088)
     """
     if isinstance(model, nn.Module):
         if overrides:

@@ -149,10 +149,10 @@ class CompileCounter:
         jax.monitoring.register_event_duration_secs_listener(self._duration)
         jax.monitoring.register_event_listener(self._event)
 
-    def _duration(self, event: str, seconds: float, **_: Any) -> None:
+    def _duration(self, event: str, duration_secs: float, **_: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             self.programs += 1
-            self.seconds += seconds
+            self.seconds += duration_secs
 
     def _event(self, event: str, **_: Any) -> None:
         if event == "/jax/compilation_cache/cache_hits":

@@ -82,7 +82,9 @@ def from_variables(
         opt_state=jax.jit(optimizer.init)(params),
         ema=jax.device_put(averaged, may_alias=False) if ema else None,
         window=Window(
-            *(jnp.zeros((), jnp.float32) for _ in range(3)),
-            {name: jnp.zeros((), jnp.float32) for name in parts},
+            steps=jnp.zeros((), jnp.float32),
+            loss=jnp.zeros((), jnp.float32),
+            grad_norm=jnp.zeros((), jnp.float32),
+            parts={name: jnp.zeros((), jnp.float32) for name in parts},
         ),
     )

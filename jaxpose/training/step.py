@@ -8,8 +8,6 @@ statistics are averaged, once a step. What a model draws at random in training f
 seed, the step and the device, so a resumed run draws what an unbroken one would.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -34,7 +32,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     log_every: int = 50,
     seed: int = 0,
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]:
+) -> jax.stages.Wrapped:
     """The compiled step: (state, batch) -> (state, metrics); the old state is consumed.
 
     Args:

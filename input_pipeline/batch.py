@@ -120,17 +120,3 @@ def empty(size: int, spec: Spec) -> Batch:
         if key in batch:
             batch[key][:] = PADDING_ID
     return batch
-
-
-def check(batch: Mapping[str, np.ndarray], size: int, spec: Spec) -> None:
-    """Raises ValueError unless the batch has exactly the keys, dtypes and shapes of `spec`."""
-    if set(batch) != set(spec):
-        raise ValueError(f"batch has keys {sorted(batch)}, expected {sorted(spec)}")
-    for key, (dtype, shape) in spec.items():
-        value, wanted = batch[key], (size, *shape)
-        fits = len(value.shape) == len(wanted) and all(
-            side in (None, found) for side, found in zip(wanted, value.shape, strict=True)
-        )
-        if value.dtype != dtype or not fits:
-            there = f"{value.dtype}{list(value.shape)}"
-            raise ValueError(f"batch[{key!r}] is {there}, expected {dtype}{list(wanted)}")

@@ -19,8 +19,6 @@ from jaxpose.tasks.protocol import LossFunction, Tree
 from jaxpose.training.schedule import Schedule
 from jaxpose.training.state import TrainState, Window
 
-Metrics = dict[str, jax.Array]
-
 
 def make_train_step(
     loss_fn: LossFunction,

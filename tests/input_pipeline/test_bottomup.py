@@ -1,6 +1,5 @@
 """Whole pictures: training and evaluation batches, their order, masks, sizes, damaged files."""
 
-import itertools
 import json
 import pathlib
 
@@ -12,29 +11,16 @@ import input_pipeline
 from input_pipeline import batch as batches
 from input_pipeline import benchmark, order, tfds_builders
 from jaxpose import geometry, metrics
+from tests.input_pipeline.reading import assert_equal, assert_fits, take
 
 IDS = [10 * k + 3 for k in range(7)]  # the eighth picture shows nobody
-
-
-def take(config, count, start=0, **hosts):
-    iterator = input_pipeline.train_data(config, **hosts).batches(start)
-    found = list(itertools.islice(iterator, count))
-    iterator.close()
-    return found
-
-
-def assert_equal(first, second):
-    for a, b in zip(first, second, strict=True):
-        assert list(a) == list(b)
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
 
 
 def test_batches_follow_the_schema_and_the_order(crowd_config):
     data = input_pipeline.train_data(crowd_config)
     found = take(crowd_config, 7)
     for batch in found:
-        batches.check(batch, 4, batches.bottomup_training((128, 192), 5, 4))
+        assert_fits(batch, 4, batches.bottomup_training((128, 192), 5, 4))
         assert batch["valid"].all()
         assert set(np.unique(batch["mask_half"])) <= {0, 1}
     ids = np.concatenate([batch["image_id"] for batch in found])
@@ -157,7 +143,7 @@ def test_every_picture_once(crowd_config, hosts, per_host, sizing):
         assert len({batch["image"].shape for batch in same}) == 1  # all hosts run one program
         assert same[0]["image"].shape[1:3] in sizes
         for batch in same:
-            batches.check(batch, per_host, batches.bottomup_evaluation({1.0: (None, None)}))
+            assert_fits(batch, per_host, batches.bottomup_evaluation({1.0: (None, None)}))
             ids += batch["image_id"][batch["valid"]].tolist()
             assert (batch["image_id"][~batch["valid"]] == -1).all()
             assert not batch["image"][~batch["valid"]].any()

@@ -1,27 +1,12 @@
 """The prepared copy gives the same batches as the files, and is never stale."""
 
-import itertools
 import json
 import pathlib
-
-import numpy as np
 
 import input_pipeline
 from input_pipeline import dataset as datasets
 from input_pipeline import tfds_builders
-
-
-def take(config, count=4):
-    iterator = input_pipeline.train_data(config).batches()
-    found = list(itertools.islice(iterator, count))
-    iterator.close()
-    return found
-
-
-def assert_equal(first, second):
-    for a, b in zip(first, second, strict=True):
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+from tests.input_pipeline.reading import assert_equal, take
 
 
 def test_same_batches_as_files_even_without_them(config):

@@ -70,9 +70,3 @@ def find(
         maps.append((resize_cubic(heatmaps, size), resize_cubic(fields, size)))
     heatmaps, fields = (mean_of(each) for each in zip(*maps, strict=True))
     return heatmaps, fields
-
-
-def upsample(maps: ArrayLike, factor: int = 8) -> Array:
-    """[B, h, w, C] -> [B, factor*h, factor*w, C] float32, bicubic with half-pixel centers."""
-    _, height, width, _ = np.shape(maps)
-    return resize_cubic(maps, (factor * height, factor * width))

@@ -49,4 +49,4 @@ def extent(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
     low = np.where(present[..., None], keypoints, np.inf).min(axis=1)
     high = np.where(present[..., None], keypoints, -np.inf).max(axis=1)
     boxes = np.concatenate([low, high - low], axis=1)
-    return np.where(present.any(axis=1)[:, None], boxes, 0).astype(np.float32)
+    return np.where(np.any(present, axis=1)[:, None], boxes, 0).astype(np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--threads, --batch and --runs must be at least 1")
     load = report.load()
     with tempfile.TemporaryDirectory() as folder:
-        contestants = []
+        contestants: list[Contestant] = []
         for i, what in enumerate(args.what):
             place = Path(folder) / str(i)
             place.mkdir()
@@ -107,11 +108,12 @@ def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: f
     """One row of facts and statistics for each contestant."""
     calls, rows = [], []
     for contestant in contestants:
-        ready: list = []
         report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
-        init = report.milliseconds(lambda c=contestant, r=ready: r.append(c.start()))
-        calls.append(ready[0])
-        first = report.milliseconds(ready[0])
+        begin = time.perf_counter()
+        call = contestant.start()
+        init = (time.perf_counter() - begin) * 1e3
+        calls.append(call)
+        first = report.milliseconds(call)
         rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
     report.progress("timing all in turns")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
@@ -254,6 +256,7 @@ def _around(contestants: list[Contestant]) -> list[Contestant]:
     Before: the crop of a person or of the whole image, with normalization. After: decoding.
     """
     size, task = contestants[0].size, contestants[0].task
+    assert task is not None  # the first is a network
     photograph = images.draw_samples((480, 640), 1)[0]
 
     def crop():

@@ -157,7 +157,7 @@ def computed(case: Case) -> Count:
 
 @functools.cache
 def _count(model: str, options: tuple[tuple[str, Any], ...]) -> Count:
-    return count(model, models.info(model).input_size, NUM_KEYPOINTS, **dict(options))
+    return count(model, models.default_size(model), NUM_KEYPOINTS, **dict(options))
 
 
 def _difference(printed: float | None, computed: float) -> str:

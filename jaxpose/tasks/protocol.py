@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from jaxpose import annotations
+from jaxpose.annotations import Dataset
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
@@ -184,7 +184,7 @@ class Task(Protocol):
         self,
         predict: Callable[[Batch], Any],
         batches: Iterable[Batch],
-        dataset: annotations.Dataset,
+        dataset: Dataset,
         config: ConfigDict,
         *,
         head_boxes: pathlib.Path | None = None,
@@ -222,7 +222,14 @@ class Task(Protocol):
         """
         ...
 
-    def compare(self, expected: Any, actual: Any, input_size: Size, decoder: Decoder) -> Agreement:
+    def compare(
+        self,
+        expected: Any,
+        actual: Any,
+        input_size: Size,
+        decoder: Decoder,
+        skeleton: Skeleton,
+    ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 
         Raises:

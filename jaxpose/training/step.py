@@ -8,7 +8,6 @@ statistics are averaged, once a step. What a model draws at random in training f
 seed, the step and the device, so a resumed run draws what an unbroken one would.
 """
 
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -84,9 +84,9 @@ def model_predictor(
         mirrored = None
         if decoder.flip:
             both = jnp.concatenate([images, images[:, :, ::-1]])
-            both = model.apply(variables, both, train=False)
-            outputs = jax.tree.map(lambda x: jnp.split(x, 2)[0], both)
-            mirrored = jax.tree.map(lambda x: jnp.split(x, 2)[1], both)
+            of_both = model.apply(variables, both, train=False)
+            outputs = jax.tree.map(lambda x: jnp.split(x, 2)[0], of_both)
+            mirrored = jax.tree.map(lambda x: jnp.split(x, 2)[1], of_both)
         else:
             outputs = model.apply(variables, images, train=False)
         return decoder.decode(outputs, mirrored, batch["center"], batch["scale"], skeleton)

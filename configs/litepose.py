@@ -20,7 +20,7 @@ Published scores, flip test:   COCO val2017                 CrowdPose test (trai
     s, LitePose repository        56.8                          58.3
     m, LitePose repository        59.8                          59.9
     l, LitePose repository        62.5                          61.9
-With WLitePose's loss (its Tables VI and VIII): see wlitepose.py.
+With WLitePose's loss (its Tables VI and VIII): see docs/wlitepose.md.
 Scores here: none, not trained here.
 """
 

@@ -19,16 +19,7 @@ and -W24 of Table III have no name here. In Tables IV and V: Lite-HRNet-30 and D
 top-down networks in this setup, AP 37.1 and 35.6 on COCO at 256x256, far below their own papers;
 lite_hrnet.py and dite_hrnet.py train them top-down by those papers' recipes, on COCO and MPII.
 docs/zoo.md has every row of the networks that are here, and why not of the others.
-Its ablations (Tables VI to X) are of s,crowdpose; with --config. before each setting, AP in it:
-  VI    Exp-1 model_options.light_deconv=False loss.name=mse 58.7; Exp-2 loss.name=mse 58.8;
-        Exp-3 model_options.stages="()" loss.name=mse 58.3;
-        Exp-4 configs/litepose.py:s,crowdpose with loss.name=soft_boundary 59.0.
-  VII   as Exp-1 with model_options.stages="(1,)" 58.2, "(2,)" 58.3, "(3,)" 58.2, "(4,)" 58.5.
-  VIII  as Exp-4 with loss.tau=1 58.5, 0.1 58.8, 0.01 59.0, 0.001 59.0.
-  IX    as Exp-1 with model_options.attention=se 58.2, cbam 58.3, ca 58.7, dfc 58.7.
-  X     as Exp-1: 7x7 moved up, model_options.attention=none model_options.full_bn_relu6=True 57.1;
-        + DFC, full_bn_relu6=True alone 58.4; + GELU, model_options.norms=3
-        model_options.activations=2 58.4; fewer activations, norms=3 alone 58.6; fewer norms 58.7.
+Its ablations (Tables VI to X) are settings of s,crowdpose: docs/wlitepose.md has every row.
 The fits to the printed sizes: model_options.preset=A, B or C; no gradient through the weight of the
 loss, on which the paper is silent: loss.detach_weight=True.
 Scores here: none, not trained here.

@@ -10,7 +10,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jaxpose.codecs import arrays, associative_embedding, image_of, part_affinity, resizing, topdown
+from jaxpose.codecs import arrays, associative_embedding, part_affinity, resizing, topdown
+from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import COCO, CROWDPOSE
 from jaxpose.tasks.whole_images import scenes
 from tests.test_codec_part_affinity import person
@@ -22,8 +23,9 @@ sys.modules["jax"] = None  # an import of jax is an ImportError
 
 import numpy as np
 
-from jaxpose import codecs, geometry, images, skeletons
+from jaxpose import geometry, images, skeletons
 from jaxpose.codecs import associative_embedding, part_affinity, topdown
+from jaxpose.codecs.arrays import image_of
 
 pairs, box = skeletons.COCO.flip_pairs, (np.ones((2, 2)), np.ones((2, 2)))
 maps = np.random.default_rng(0).random((2, 16, 12, 17)).astype(np.float32)
@@ -37,13 +39,13 @@ people = associative_embedding.find(
     {1.0: (outputs, outputs)}, (32, 32), associative_embedding.Grouping(), skeletons.COCO
 )
 keypoints, _ = associative_embedding.group(
-    *codecs.image_of(people, 0), associative_embedding.Grouping()
+    *image_of(people, 0), associative_embedding.Grouping()
 )
 assert keypoints.shape[1:] == (17, 3)
 associative_embedding.decode(people[1][0], people[2][0])
 outputs = np.zeros((1, 8, 8, 19), np.float32), np.zeros((1, 8, 8, 38), np.float32)
 people = part_affinity.find({1.0: (outputs, outputs)}, (64, 64), part_affinity.Grouping())
-keypoints, _ = part_affinity.group(*codecs.image_of(people, 0))
+keypoints, _ = part_affinity.group(*image_of(people, 0))
 assert keypoints.shape == (0, 17, 3)
 part_affinity.upsample(outputs[0])
 imported = [name for name in sys.modules if name.split(".")[0] in ("jax", "jaxlib", "flax")]

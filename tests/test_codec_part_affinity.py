@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import codecs, skeletons
+from jaxpose import codecs, skeletons, tasks
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import LIMBS, OPENPOSE
 from jaxpose.codecs.part_affinity.grouping import Grouping, connections, peaks
-from jaxpose.tasks.whole_images import options_from
+from jaxpose.config import default_config
+from jaxpose.tasks import whole_images
 
 SIZE = (64, 96)
 
@@ -33,14 +34,14 @@ def person(dx, dy, scale=1.0, hidden=()):
 
 
 def drawn(people, size=SIZE):
-    """Targets of one image, one person after another, cell by cell."""
+    """Targets of one picture, one person after another, cell by cell."""
     stride, sigma, thickness = 8, 7.0, 1.0
     height, width = size[0] // stride, size[1] // stride
     heatmaps = np.zeros((height, width, 19))
     fields = np.zeros((height, width, 38))
     for keypoints in np.asarray(people, np.float64):
-        for joint, (x, y, labeled) in enumerate(keypoints):
-            for i in range(height if labeled else 0):
+        for joint, (x, y, labelled) in enumerate(keypoints):
+            for i in range(height if labelled else 0):
                 for j in range(width):
                     d2 = (stride * j + 3.5 - x) ** 2 + (stride * i + 3.5 - y) ** 2
                     value = math.exp(-d2 / (2 * sigma**2))
@@ -159,10 +160,10 @@ def test_people_are_found_again():
     keypoints, scores = part_affinity.decode(np.asarray(big_heatmaps[0]), np.asarray(big_fields[0]))
     order = np.argsort(keypoints[:, 1, 0])
     assert len(scores) == 2
-    for actual, true in zip(keypoints[order], people, strict=True):
-        assert np.all((actual[:, 2] > 0) == (true[:, 2] > 0))
+    for found, true in zip(keypoints[order], people, strict=True):
+        assert np.all((found[:, 2] > 0) == (true[:, 2] > 0))
         seen = true[:, 2] > 0
-        assert np.abs(actual[seen, :2] - true[seen, :2]).max() < 4
+        assert np.abs(found[seen, :2] - true[seen, :2]).max() < 4
     assert np.all(scores > 18)
 
 
@@ -213,11 +214,15 @@ def test_small_and_weak_people_are_dropped():
     assert len(part_affinity.decode(heatmaps, fields, Grouping(least_score=2.0))[1]) == 0
 
 
-@pytest.mark.parametrize("codec", [codecs.associative_embedding, codecs.part_affinity])
-def test_options_come_from_settings_by_name(codec):
-    kind = codec.Grouping
-    settings = dataclasses.asdict(kind(detection_threshold=0.3)) | {"flip": True}
-    assert options_from(kind, settings) == kind(detection_threshold=0.3)
+@pytest.mark.parametrize("name", ["associative_embedding", "part_affinity"])
+def test_options_come_from_settings_by_name(name):
+    task, kind = tasks.get(name), getattr(codecs, name).Grouping
+    config = default_config(task.SETTINGS, task=name)
+    config.eval.detection_threshold = 0.3
+    grouping = task.decoder_from_config(config).grouping
+    assert grouping == dataclasses.replace(kind(), detection_threshold=0.3)
+    settings = dataclasses.asdict(grouping) | {"flip": True}
+    assert whole_images.options_from(kind, settings) == grouping
     del settings["detection_threshold"]
     with pytest.raises(KeyError, match="detection_threshold"):
-        options_from(kind, settings)
+        whole_images.options_from(kind, settings)

@@ -7,15 +7,16 @@ import cv2
 import jax
 import numpy as np
 import pytest
-from jaxpose.export.people import compare_people
 
-from jaxpose import evaluation, export, runs, skeletons
+from jaxpose import export, runs, skeletons
 from jaxpose.codecs import part_affinity
 from jaxpose.codecs.part_affinity import OPENPOSE, Grouping
 from jaxpose.evaluation import command_line
 from jaxpose.export import command
 from jaxpose.export.source import from_run
-from jaxpose.predict import Pose
+from jaxpose.predict import PoseEstimator
+from jaxpose.tasks import whole_images
+from jaxpose.tasks.whole_images import ImageDecoder
 from tests import tiny_runs
 from tests.test_codec_part_affinity import person
 
@@ -42,39 +43,40 @@ def test_people_are_found_where_they_are(flip, scales):
             people[..., 0] = size[1] - 1 - people[..., 0]
         return outputs_of(people, size)
 
-    options = evaluation.PeopleOptions(flip, scales, Grouping())
+    decoder = ImageDecoder(part_affinity, Grouping(), flip, scales)
     batch = {"center": np.float32([[400, 300]]), "scale": np.float32([[3.2, 2.56]])}
     for scale in scales:
         image = np.zeros((1, int(scale * SIZE[0]), int(scale * SIZE[1]), 3), np.uint8)
         image[:, 0, 0] = 255
-        batch[options.images[scale]] = image
-    predict = evaluation.make_people_from_outputs(network, skeletons.COCO, options)
+        batch[decoder.image_keys[scale]] = image
+    predict = whole_images.file_predictor(network, skeletons.COCO, decoder)
     ((keypoints, scores, person_scores),) = predict(batch)
     order = np.argsort(keypoints[:, 0, 0])
     expected = part_affinity.to_coco(PEOPLE)
     np.testing.assert_array_equal(scores[order] > 0, expected[..., 2] > 0)
-    middle = (expected[..., :2] - (160, 128)) * 2 + (400, 300)  # a pixel is two of the picture
+    middle = (expected[..., :2] - (160, 128)) * 2 + (400, 300)  # a pixel is two of the image
     seen = expected[..., 2] > 0
     assert np.abs(keypoints[order] - middle)[seen].max() < 16
     assert (keypoints[order][~seen] == 0).all() and (person_scores > 18).all()
 
     joints = skeletons.MPII
     with pytest.raises(ValueError, match="COCO's 17 keypoints alone, not for the 16 of 'mpii'"):
-        evaluation.make_people_from_outputs(network, joints, options)(batch)
+        whole_images.file_predictor(network, joints, decoder)(batch)
 
     def of_17_joints(images):
         return [maps[..., 1:] for maps in network(images)]
 
     with pytest.raises(ValueError, match="18 heatmaps and 37 fields, expected 19 and 38"):
-        evaluation.make_people_from_outputs(of_17_joints, skeletons.COCO, options)(batch)
+        whole_images.file_predictor(of_17_joints, skeletons.COCO, decoder)(batch)
 
 
 def test_what_a_file_says_is_compared():
     outputs = outputs_of(PEOPLE)
-    agreement = compare_people(outputs, outputs, SIZE, Grouping())
-    assert agreement.holds and (agreement.people, agreement.joints) == (2, 2 * 17)
+    decoder = ImageDecoder(part_affinity, Grouping())
+    agreement = whole_images.compare(outputs, outputs, SIZE, decoder, skeletons.COCO)
+    assert agreement.holds and (agreement.people, agreement.keypoints) == (2, 2 * 17)
     moved = [*outputs[:2], np.roll(outputs[2], 1, 1), outputs[3]]
-    assert not compare_people(outputs, moved, SIZE, Grouping()).holds
+    assert not whole_images.compare(outputs, moved, SIZE, decoder, skeletons.COCO).holds
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +96,9 @@ def test_a_run_is_trained_and_scored(run, tmp_path):
         if "loss" in line:
             assert line["loss"] == pytest.approx(line["heatmaps"] + line["fields"], rel=1e-5)
     assert "eval/AP" in logged[-1]
-    found = runs.read_run(folder)
-    source = command_line.Source("the run", folder, run=found)
-    assert eval_program.main(found.config, source, tmp_path, worst=1) == 0
+    trained = runs.read_run(folder)
+    source = command_line.Source("the run", folder, run=trained)
+    assert eval_program.main(trained.config, source, tmp_path, worst=1) == 0
     assert {"metrics.json", "worst_01.jpg"} <= {path.name for path in tmp_path.iterdir()}
 
 
@@ -106,17 +108,17 @@ def test_a_run_is_exported_and_predicts(run, tmp_path):
     source = from_run(folder)
     path, agreement = command.export_file(source, "onnx", tmp_path)
     assert agreement.holds and len(agreement.maps) == 2
-    told = export.read_metadata(path)
-    assert told == source.metadata() and told["task"] == "part_affinity"
-    assert [(y["name"], y["stride"]) for y in told["outputs"]] == [
+    metadata = export.read_metadata(path)
+    assert metadata == source.metadata() and metadata["task"] == "part_affinity"
+    assert [(y["name"], y["stride"]) for y in metadata["outputs"]] == [
         ("heatmaps_0", 8), ("fields_0", 8)
     ]  # fmt: skip
-    assert Grouping(**told["grouping"]) == source.grouping
+    assert Grouping(**metadata["grouping"]) == source.decoder.grouping
     image = cv2.imread(str(data / "images" / "0.png"))
     for network in (folder, path):
-        pose = Pose(network)
-        people = pose(image)
-        assert (pose.task, people.keypoints.shape[1:]) == ("part_affinity", (17, 2))
+        estimator = PoseEstimator(network)
+        assert not estimator.takes_boxes
+        assert estimator(image).keypoints.shape[1:] == (17, 2)
     config = runs.read_info(folder).config
     exported = command_line.Source(str(path), tmp_path, exported=str(path))
     assert eval_program.main(config, exported, tmp_path / "eval", worst=0) == 0

@@ -300,20 +300,19 @@ def test_people_are_found(runs, tmp_path, sizing):
 
 
 def test_sizes_are_bounded(runs):
-    estimator = PoseEstimator(runs[1])
-
-    def view(image_size):
+    def view(estimator, image_size):
         return sized_view(image_size, estimator.input_size, estimator.sizing)
 
+    estimator = PoseEstimator(runs[1])
     rng = np.random.default_rng(0)
-    sizes = {view(tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
+    sizes = {view(estimator, tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
     assert len(sizes) == 2 * (3 * 64 - 64) // 64 + 1 and max(map(max, sizes)) == 3 * 64
-    size, center, scale = view((50, 1000))  # the whole panorama is seen
+    size, center, scale = view(estimator, (50, 1000))  # the whole panorama is seen
     corners = geometry.transform(
         np.array([[0, 0], [999, 49]]), geometry.affine(center, scale, 0, size)
     )
     assert size == (64, 192) and (corners >= -1).all() and (corners <= size[::-1]).all()
-    assert view((50, 1000), PoseEstimator(runs[1], sizing="fixed"))[0] == (64, 64)
+    assert view(PoseEstimator(runs[1], sizing="fixed"), (50, 1000))[0] == (64, 64)
 
 
 def test_boxes_around_people():

@@ -2,10 +2,12 @@
 
 import fnmatch
 import functools
+import itertools
 
 import pytest
 
 from jaxpose import summary
+from jaxpose.models.wlitepose_ablations import TABLES
 from jaxpose.summary import wlitepose, zoo
 
 # model, side, joints, parameters, true multiply-adds, those of ptflops in 1e9
@@ -83,27 +85,17 @@ def test_modules(family, table, size, side, column):
     assert sum(row[column] for row in table.values()) == total(rows, "params")
 
 
-# What the rows of both tables count, in millions and 1e9; None: nothing to compare with.
-LITERAL = [
-    (2.731, 4.981),
-    (1.676, 1.202),
-    (2.414, 3.475),
-    (1.371, 0.778),
-    (2.419, 4.066),  # Exp-1
-    (2.726, 4.390),  # Exp-3
-    (2.709, 4.599),  # stages 1 to 4
-    (2.680, 4.769),
-    (2.639, 4.873),
-    (2.586, 4.769),
-    (2.310, 4.001),  # SE, CBAM, CA, their pooling charged
-    (2.249, 4.016),
-    (2.277, 4.007),
-    (None, 4.046),  # Table X
-    (None, 4.114),
-    (None, None),
-    (None, None),
-    (2.419, 4.066),
-]
+# What the rows of the tables count, in millions and 1e9; None: nothing to compare with.
+S, BASELINE, BLOCK = (2.414, 3.475), (2.731, 4.981), (2.419, 4.066)
+SIZES = {
+    "VI": [BASELINE, BLOCK, S, (2.726, 4.390), BASELINE, S],
+    "VII": [BASELINE, (2.709, 4.599), (2.680, 4.769), (2.639, 4.873), (2.586, 4.769), BLOCK],
+    "VIII": [BASELINE] * 5,
+    # SE, CBAM, CA, their pooling charged
+    "IX": [BASELINE, (2.310, 4.001), (2.249, 4.016), (2.277, 4.007), BLOCK],
+    "X": [BASELINE, (None, 4.046), (None, 4.114), (None, None), (None, None), BLOCK],
+}
+NETWORKS = [BASELINE, (1.676, 1.202), S, (1.371, 0.778)]
 CLOSEST = [
     (3.317, 5.315),  # A: Exp-1, S, XS
     (3.312, 4.724),
@@ -123,8 +115,10 @@ CLOSEST = [
 @pytest.mark.slow
 def test_table_of_printed_and_computed_sizes(repository):
     """Every row counts what it should, and docs/wlitepose.md is what the command prints."""
-    cases = wlitepose.LITERAL + wlitepose.CLOSEST
-    for case, (params, macs) in zip(cases, LITERAL + CLOSEST, strict=True):
+    cases = [*wlitepose.NETWORKS, *(row for _, row in wlitepose.ABLATIONS), *wlitepose.CLOSEST]
+    expected = [*NETWORKS, *itertools.chain.from_iterable(SIZES.values()), *CLOSEST]
+    assert list(SIZES) == list(TABLES)
+    for case, (params, macs) in zip(cases, expected, strict=True):
         result = wlitepose.computed(case)
         assert params in (None, round(result.params / 1e6, 3)), case.label
         assert macs in (None, round(result.ptflops / 1e9, 3)), case.label
@@ -135,9 +129,7 @@ def test_table_of_printed_and_computed_sizes(repository):
 def test_the_argument_about_the_stages_of_table_vii():
     """With every rounding in their favour, the single stages add more than All has room for."""
     base = stages("litepose_s", 448, 14)
-    printed = {case.label: case for case in wlitepose.LITERAL}
-    single = [printed[f"VII Stage {stage}"] for stage in (1, 2, 3, 4)]
-    everything = printed["VI Exp-1, VII All, IX Exp-4 (DFC)"]
+    _, *single, everything = TABLES["VII"]
     for kind, count in (("params", total(base, "params") / 1e6), ("macs", 4.981)):
         added = sum(getattr(case, kind) - 0.05 - count for case in single)
         room = getattr(everything, kind) + 0.05 - count

@@ -21,7 +21,6 @@ from jaxpose import geometry, images, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
-from jaxpose.tasks import associative_embedding
 from jaxpose.tasks.whole_images import scenes
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.model, size)
     else:
         source = untrained(args.model, size, task_name=args.task)
-    if source.task is not tasks.get(associative_embedding.NAME):
+    if source.task is not tasks.get("associative_embedding"):
         raise ValueError(
             f"{args.model} has no tags ({source.task.TITLE}): this times the steps of grouping by "
             "tags"

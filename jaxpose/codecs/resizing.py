@@ -57,15 +57,16 @@ def _interpolate(maps: Array, axis: int, length: int) -> Array:
     The samples of `ops.resize`, gathered two by two: on maps of this size several times as fast on
     a CPU as the products of matrices that networks are trained and exported with.
     """
+    import jax.numpy as jnp
+
     old = maps.shape[axis]
     if old == length:
         return maps
-    xp = namespace(maps)
     low, high, share = linear_samples(old, length)
     shape = [1] * maps.ndim
     shape[axis] = length
     share = share.astype(np.float32).reshape(shape)
-    return xp.take(maps, low, axis) * (1 - share) + xp.take(maps, high, axis) * share
+    return jnp.take(maps, low, axis) * (1 - share) + jnp.take(maps, high, axis) * share
 
 
 @functools.cache

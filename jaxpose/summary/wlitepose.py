@@ -8,9 +8,11 @@ printed numbers follow. Nothing in the models is tuned to close the gaps.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxpose import models, tables
+from jaxpose.models.wlitepose_ablations import TABLES, Ablation
 from jaxpose.summary.counting import Count, count
 
 COMMAND = "jaxpose models --paper wlitepose > docs/wlitepose.md"
@@ -18,44 +20,29 @@ NUM_KEYPOINTS = 14  # CrowdPose, where the paper's ablations are
 
 
 class Case(NamedTuple):
-    """One row: the paper's label, our model with its overrides, and what is printed (or None)."""
+    """One of our networks with its options, and what is printed for it (or None)."""
 
     label: str
     model: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     params: float | None
     macs: float | None
 
 
-_S, _XS = "wlitepose_s", "wlitepose_xs"
-_BACKBONE = {"light_deconv": False}  # the blocks alone, without the module of section III-B
+def _network(label: str, model: str) -> Case:
+    """A network as Tables I to V print it."""
+    published = models.info(model).published
+    row = next(r for r in published if (r.dataset, r.source) == ("crowdpose", "WLitePose paper"))
+    return Case(label, model, {}, row.params, row.gflops)
 
-LITERAL = (
-    Case("LitePose-S: I-III, baseline of VI, VII, IX, X; VI Exp-4", "litepose_s", {}, 2.7, 5.0),
-    Case("LitePose-XS: I-III", "litepose_xs", {}, 1.7, 1.2),
-    Case("WLitePose-S: I-IV, VI Exp-2 and Exp-5", _S, {}, 3.6, 5.8),
-    Case("WLitePose-XS: I-V", _XS, {}, 2.3, 1.5),
-    Case("VI Exp-1, VII All, IX Exp-4 (DFC)", _S, _BACKBONE, 3.3, 5.5),
-    Case("VI Exp-3, light deconvolution alone", _S, {"stages": ()}, 3.0, 5.2),
-    Case("VII Stage 1", _S, _BACKBONE | {"stages": (1,)}, 2.9, 5.2),
-    Case("VII Stage 2", _S, _BACKBONE | {"stages": (2,)}, 3.0, 5.2),
-    Case("VII Stage 3", _S, _BACKBONE | {"stages": (3,)}, 3.0, 5.3),
-    Case("VII Stage 4", _S, _BACKBONE | {"stages": (4,)}, 3.1, 5.3),
-    Case("IX Exp-1 (SE)", _S, _BACKBONE | {"attention": "se"}, 2.9, 5.3),
-    Case("IX Exp-2 (CBAM)", _S, _BACKBONE | {"attention": "cbam"}, 2.9, 5.3),
-    Case("IX Exp-3 (CA)", _S, _BACKBONE | {"attention": "ca"}, 3.2, 5.7),
-    Case(
-        "X move up 7x7 depthwise conv",
-        _S,
-        _BACKBONE | {"attention": "none", "full_bn_relu6": True},
-        None,
-        4.6,
-    ),
-    Case("X + DFC attention", _S, _BACKBONE | {"full_bn_relu6": True}, None, 5.5),
-    Case("X ReLU -> GELU", _S, _BACKBONE | {"activations": 2, "norms": 3}, None, 5.5),
-    Case("X fewer activations", _S, _BACKBONE | {"norms": 3}, None, 5.5),
-    Case("X fewer batch norms", _S, _BACKBONE, None, 5.5),
+
+NETWORKS = (
+    _network("LitePose-S", "litepose_s"),
+    _network("LitePose-XS", "litepose_xs"),
+    _network("WLitePose-S", "wlitepose_s"),
+    _network("WLitePose-XS", "wlitepose_xs"),
 )
+ABLATIONS = tuple((table, row) for table, rows in TABLES.items() for row in rows)
 
 _READINGS = (
     ("A: no pooling, k = 5, no batch norm in DFC", {"preset": "A"}),
@@ -63,14 +50,14 @@ _READINGS = (
     ("C: pooling, k = 5", {"preset": "C"}),
     ("literal, expansion 9", {"expansion": 9}),
 )
+_READ: tuple[tuple[str, Ablation | Case], ...] = (
+    ("VI Exp-1", TABLES["VI"][1]),
+    *((row.label, row) for row in NETWORKS[2:]),
+)
 CLOSEST = tuple(
-    Case(f"{label}; {row}", model, options | extra, params, macs)
+    Case(f"{label}; {name}", row.model, options | row.options, row.params, row.macs)
     for label, options in _READINGS
-    for row, model, extra, params, macs in (
-        ("VI Exp-1", _S, _BACKBONE, 3.3, 5.5),
-        ("WLitePose-S", _S, {}, 3.6, 5.8),
-        ("WLitePose-XS", _XS, {}, 2.3, 1.5),
-    )
+    for name, row in _READ
 )
 
 _TERMS = """\
@@ -79,6 +66,10 @@ Parameters in millions; multiply-adds in 1e9 for one image with 14 joints, S at 
 printed numbers follow (`ptflops`: a transposed convolution charged at its output, two per element
 of a batch norm, one of an activation); *true* counts the multiply-adds of convolutions alone, as
 `jaxpose summary` does. LitePose's own rows agree to the digit."""
+
+_ABLATIONS = """\
+Each row is a recipe of `configs/` with a few settings changed on the command line of `train.py`,
+`--config.` before each. *AP* is the paper's, on the CrowdPose test set; none was trained here."""
 
 _REASONS = """\
 The paper has no code, and the printed rows contradict the text, each other, or arithmetic:
@@ -104,7 +95,7 @@ The paper has no code, and the printed rows contradict the text, each other, or 
 The default, preset `literal`, contradicts nothing else in sections III-B and III-C and is smaller
 than LitePose. Presets A, B and C let attention weigh the expanded channels, against eq. (11), and
 leave the first block of a stage to LitePose; each comes near to a few printed numbers and misses
-the rest (second table). They are fits, not evidence of the authors' code."""
+the rest (last table). They are fits, not evidence of the authors' code."""
 
 
 def report() -> str:
@@ -117,9 +108,15 @@ def report() -> str:
             "",
             _TERMS,
             "",
-            "## Every row, preset `literal`",
+            "## Tables I to V: the networks",
             "",
-            _table(LITERAL),
+            _table("network", NETWORKS),
+            "",
+            "## Tables VI to X: the ablations, preset `literal`",
+            "",
+            _ABLATIONS,
+            "",
+            _ablation_table(),
             "",
             "## Why they cannot agree",
             "",
@@ -127,30 +124,48 @@ def report() -> str:
             "",
             "## The closest readings found",
             "",
-            _table(CLOSEST),
+            _table("reading; row", CLOSEST),
         ]
     )
 
 
-def _table(cases: tuple[Case, ...]) -> str:
-    rows = [("table, row", "model", "printed", "computed", "difference", "true")]
-    for case in cases:
-        ours = computed(case)
-        pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]
-        rows.append(
-            (
-                case.label,
-                f"`{_call(case)}`",
-                " / ".join("-" if p is None else f"{p}" for p, _ in pairs),
-                " / ".join(f"{c:.3f}" for _, c in pairs),
-                " / ".join(_difference(p, c) for p, c in pairs),
-                f"{ours.macs / 1e9:.3f}",
-            )
-        )
-    return tables.markdown(rows)
+def _table(what: str, cases: tuple[Case, ...]) -> str:
+    rows = [(case.label, f"`{_call(case)}`", *_sizes(case)) for case in cases]
+    return tables.markdown([(what, "model", *_SIZES), *rows])
 
 
-def computed(case: Case) -> Count:
+def _ablation_table() -> str:
+    rows = [
+        (f"{table} {row.label}", f"`{row.recipe}`", _settings(row), f"{row.ap}", *_sizes(row))
+        for table, row in ABLATIONS
+    ]
+    return tables.markdown([("table, row", "recipe", "settings", "AP", *_SIZES), *rows])
+
+
+def _settings(row: Ablation) -> str:
+    words = []
+    for key, value in row.settings.items():
+        quote = '"' if isinstance(value, tuple) else ""
+        words.append(f"{key}={quote}{value}{quote}")
+    return f"`{' '.join(words)}`" if words else ""
+
+
+_SIZES = ("printed", "computed", "difference", "true")
+
+
+def _sizes(case: Case | Ablation) -> tuple[str, str, str, str]:
+    """Cells of a row: parameters and multiply-adds."""
+    ours = computed(case)
+    pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]
+    return (
+        " / ".join("-" if p is None else f"{p}" for p, _ in pairs),
+        " / ".join(f"{c:.3f}" for _, c in pairs),
+        " / ".join(_difference(p, c) for p, c in pairs),
+        f"{ours.macs / 1e9:.3f}",
+    )
+
+
+def computed(case: Case | Ablation) -> Count:
     """Our count of a row."""
     return _count(case.model, tuple(sorted(case.options.items())))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Tree = Any  # of arrays
 Batch = Mapping[str, np.ndarray]  # of one host, as the input pipeline's schema describes it
+DeviceBatch = Mapping[str, "jax.Array"]  # the same, on the devices
 Size = tuple[int, int]  # (H, W) in pixels
 
 # (params, batch_stats, batch, key) -> (loss, (new batch_stats, terms)); float32 scalars. The random

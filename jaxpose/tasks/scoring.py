@@ -67,7 +67,7 @@ class Case:
     region: tuple[int, int, int, int] | None = None
 
 
-def annotated_pose(comparison: Comparison, row: int) -> tuple[np.ndarray, np.ndarray]:
+def annotated_pose(comparison: Comparison, row: int | np.integer) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints [K, 2] of an annotated person, and scores [K]: 1 where they are labeled."""
     return comparison.keypoints[row], comparison.labeled[row].astype(np.float32)
 

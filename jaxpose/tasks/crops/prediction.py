@@ -83,10 +83,10 @@ def model_predictor(
         images = geometry.normalize(batch["image"])
         mirrored = None
         if decoder.flip:
-            both = jnp.concatenate([images, images[:, :, ::-1]])
-            of_both = model.apply(variables, both, train=False)
-            outputs = jax.tree.map(lambda x: jnp.split(x, 2)[0], of_both)
-            mirrored = jax.tree.map(lambda x: jnp.split(x, 2)[1], of_both)
+            pair = jnp.concatenate([images, images[:, :, ::-1]])
+            both = model.apply(variables, pair, train=False)
+            outputs = jax.tree.map(lambda x: jnp.split(x, 2)[0], both)
+            mirrored = jax.tree.map(lambda x: jnp.split(x, 2)[1], both)
         else:
             outputs = model.apply(variables, images, train=False)
         return decoder.decode(outputs, mirrored, batch["center"], batch["scale"], skeleton)

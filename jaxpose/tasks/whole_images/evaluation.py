@@ -69,7 +69,8 @@ def evaluate(
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
     """One whole image per case; the mean similarity of its annotated people orders them."""
     predictions, comparison = evaluation.predictions, evaluation.comparison
-    assert comparison is not None  # `evaluate` makes one
+    if comparison is None:
+        return []
     identities, place = np.unique(comparison.image_id, return_inverse=True)
     means = np.bincount(place, comparison.similarity) / np.bincount(place)
     cases = []

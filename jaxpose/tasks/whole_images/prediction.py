@@ -150,9 +150,9 @@ def model_predictor(
         for scale, key in decoder.image_keys.items():
             image, mirrored = geometry.normalize(images[key]), None
             if decoder.flip:
-                both = jnp.concatenate([image, image[:, :, ::-1]])
-                of_both: Any = model.apply(variables, both, train=False)
-                maps, mirrored = zip(*(jnp.split(x, 2) for x in of_both), strict=True)
+                pair = jnp.concatenate([image, image[:, :, ::-1]])
+                both: Any = model.apply(variables, pair, train=False)
+                maps, mirrored = zip(*(jnp.split(x, 2) for x in both), strict=True)
             else:
                 maps = model.apply(variables, image, train=False)
             outputs[scale] = maps, mirrored
@@ -250,11 +250,11 @@ def predict_all(predict: Predict, batches: Iterable[Batch], num_keypoints: int) 
     if not count:
         raise ValueError("nothing to evaluate: the input pipeline gave no batch")
     return ImagePredictions(
-        image_id=gather_rows(np.asarray(image_id, np.int64)),
-        keypoints=gather_rows(np.concatenate(keypoints)),
-        scores=gather_rows(np.concatenate(scores)),
-        person_score=gather_rows(np.concatenate(person_score)),
-        image_ids=gather_rows(np.asarray(image_ids, np.int64)),
+        gather_rows(np.asarray(image_id, np.int64)),
+        gather_rows(np.concatenate(keypoints)),
+        gather_rows(np.concatenate(scores)),
+        gather_rows(np.concatenate(person_score)),
+        gather_rows(np.asarray(image_ids, np.int64)),
     )
 
 

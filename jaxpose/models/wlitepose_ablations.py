@@ -1,0 +1,108 @@
+"""The ablations of the WLitePose paper (Tables VI to X), row by row.
+
+`jaxpose models --paper wlitepose`, and so docs/wlitepose.md, prints them beside our counts. All are
+of networks trained and tested on CrowdPose at 448x448.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+RECIPES = {  # network -> file in configs/ and its variant
+    "wlitepose_s": "wlitepose.py:s,crowdpose",
+    "litepose_s": "litepose.py:s,crowdpose",
+}
+
+
+class Ablation(NamedTuple):
+    """One row as the paper prints it, and what trains it here.
+
+    Attributes:
+      label: the row, in the paper's words.
+      model: the network.
+      options: its options that are not the defaults.
+      loss: settings of the loss that are not those of the network's recipe.
+      params: printed, in millions; None where the table has none.
+      macs: printed, in 1e9; None where the table has none.
+      ap: printed, on the CrowdPose test set.
+    """
+
+    label: str
+    model: str
+    options: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    params: float | None
+    macs: float | None
+    ap: float
+
+    @property
+    def recipe(self) -> str:
+        """File in configs/ with its variant."""
+        return RECIPES[self.model]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings to change in the recipe, by key."""
+        options = {f"model_options.{key}": value for key, value in self.options.items()}
+        return options | {f"loss.{key}": value for key, value in self.loss.items()}
+
+
+_S, _BASE = "wlitepose_s", "litepose_s"
+_MSE, _SOFT = {"name": "mse"}, {"name": "soft_boundary"}
+_BLOCK = {"light_deconv": False}  # DFC-bottlenecks alone, without the module of section III-B
+
+
+def _block(
+    label: str, options: dict[str, Any], params: float | None, macs: float | None, ap: float
+) -> Ablation:
+    """A row of the tables about the block: no light deconvolution module, mean squared error."""
+    return Ablation(label, _S, _BLOCK | options, _MSE, params, macs, ap)
+
+
+_BASELINE = Ablation("baseline", _BASE, {}, {}, 2.7, 5.0, 58.0)
+
+TABLES: dict[str, tuple[Ablation, ...]] = {
+    "VI": (
+        _BASELINE,
+        _block("Exp-1, DFC-bottleneck", {}, 3.3, 5.5, 58.7),
+        Ablation("Exp-2, light deconvolution too", _S, {}, _MSE, 3.6, 5.8, 58.8),
+        Ablation("Exp-3, light deconvolution alone", _S, {"stages": ()}, _MSE, 3.0, 5.2, 58.3),
+        Ablation("Exp-4, loss alone", _BASE, {}, _SOFT, 2.7, 5.0, 59.0),
+        Ablation("Exp-5, all three", _S, {}, {}, 3.6, 5.8, 59.6),
+    ),
+    "VII": (
+        _BASELINE,
+        _block("stage 1", {"stages": (1,)}, 2.9, 5.2, 58.2),
+        _block("stage 2", {"stages": (2,)}, 3.0, 5.2, 58.3),
+        _block("stage 3", {"stages": (3,)}, 3.0, 5.3, 58.2),
+        _block("stage 4", {"stages": (4,)}, 3.1, 5.3, 58.5),
+        _block("all", {}, 3.3, 5.5, 58.7),
+    ),
+    "VIII": (
+        _BASELINE._replace(params=None, macs=None),
+        Ablation("Exp-1", _BASE, {}, _SOFT | {"tau": 1.0}, None, None, 58.5),
+        Ablation("Exp-2", _BASE, {}, _SOFT | {"tau": 0.1}, None, None, 58.8),
+        Ablation("Exp-3", _BASE, {}, _SOFT | {"tau": 0.01}, None, None, 59.0),
+        Ablation("Exp-4", _BASE, {}, _SOFT | {"tau": 0.001}, None, None, 59.0),
+    ),
+    "IX": (
+        _BASELINE,
+        _block("Exp-1, SE", {"attention": "se"}, 2.9, 5.3, 58.2),
+        _block("Exp-2, CBAM", {"attention": "cbam"}, 2.9, 5.3, 58.3),
+        _block("Exp-3, CA", {"attention": "ca"}, 3.2, 5.7, 58.7),
+        _block("Exp-4, DFC", {"attention": "dfc"}, 3.3, 5.5, 58.7),
+    ),
+    "X": (
+        _BASELINE._replace(params=None),
+        _block(
+            "move up 7x7 depthwise conv",
+            {"attention": "none", "full_bn_relu6": True},
+            *(None, 4.6, 57.1),
+        ),
+        _block("+ DFC attention", {"full_bn_relu6": True}, None, 5.5, 58.4),
+        _block("ReLU -> GELU", {"activations": 2, "norms": 3}, None, 5.5, 58.4),
+        _block("fewer activations", {"norms": 3}, None, 5.5, 58.6),
+        _block("fewer batch norms", {}, None, 5.5, 58.7),
+    ),
+}

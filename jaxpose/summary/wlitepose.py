@@ -55,7 +55,7 @@ _READ: tuple[tuple[str, Ablation | Case], ...] = (
     *((row.label, row) for row in NETWORKS[2:]),
 )
 CLOSEST = tuple(
-    Case(f"{label}; {name}", row.model, options | row.options, row.params, row.macs)
+    Case(f"{label}; {name}", row.model, {**options, **row.options}, row.params, row.macs)
     for label, options in _READINGS
     for name, row in _READ
 )

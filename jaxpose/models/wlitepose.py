@@ -74,6 +74,10 @@ class LightDeconv(nn.Module):
 
     Eq. (6) against eq. (5): for 66 input and 32 output channels 3/32 of the cost, eq. (7). Batch
     norm and ReLU are "applied to the upsampled feature maps": once, after the pointwise layer.
+
+    HWL's module has the same two convolutions and nothing else in common: other initial values, a
+    bias, batch norm and ReLU after either, and the parameter names of its released code. A block
+    for both would be more options than layers.
     """
 
     features: int

@@ -178,10 +178,10 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             placed = place(batch)
             if done == start + 1:
                 fetched = time.perf_counter()
-                train_step = train_step.lower(train_state, placed).compile()
+                compiled_step = train_step.lower(train_state, placed).compile()
                 built = time.perf_counter()
                 clock = logs.Clock(start, total, config.batch_size)
-            train_state, metrics = train_step(train_state, placed)
+            train_state, metrics = compiled_step(train_state, placed)
             if done == start + 1:
                 jax.block_until_ready(metrics)
                 now = time.perf_counter()

@@ -1,13 +1,15 @@
 """From `config.data` to a checked dataset and a way to its pictures."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from input_pipeline import source
-from jaxpose import annotations, tasks
+from jaxpose import tasks
+from jaxpose.annotations import Dataset, load_coco, load_crowdpose, load_mpii
 from jaxpose.choices import did_you_mean
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
@@ -22,7 +24,7 @@ def choice(value: str, key: str, known: tuple[str, ...]) -> str:
     raise ValueError(f"config.{key}={value!r} is not one of {', '.join(known)}{hint}")
 
 
-def load(config: Any, split: str) -> annotations.Dataset:
+def load(config: Any, split: str) -> Dataset:
     """The people of one split, "train" or "val".
 
     With format "generated" the dataset is written first, unless it is there already; one person
@@ -43,15 +45,15 @@ def load(config: Any, split: str) -> annotations.Dataset:
     else:
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
-    readers = {"crowdpose": annotations.load_crowdpose, "mpii": annotations.load_mpii}
-    read = readers.get(kind, annotations.load_coco)
+    readers = {"crowdpose": load_crowdpose, "mpii": load_mpii}
+    read = readers.get(kind, load_coco)
     dataset = read(path, image_dir=folder)
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset
 
 
-def reader(config: Any, dataset: annotations.Dataset) -> Callable[[int], bytes]:
+def reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
     """Function image id -> bytes of the picture, from where `config.data.storage` says."""
     if choice(config.data.storage, "data.storage", STORAGES) == "files":
         return source.read_files(dataset)

@@ -1,6 +1,7 @@
 """Evaluation batches: every example exactly once, for any number of hosts and any batch size."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,8 @@ from input_pipeline import dataset as datasets
 from input_pipeline import graph, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.training import host_slice
-from jaxpose import annotations, images, skeletons
+from jaxpose import images, skeletons
+from jaxpose.annotations import Dataset, People
 
 
 class Examples(Protocol):
@@ -24,8 +26,8 @@ class Examples(Protocol):
       spec: of any batch.
     """
 
-    dataset: annotations.Dataset
-    samples: annotations.People
+    dataset: Dataset
+    samples: People
     image_id: np.ndarray
     groups: list[np.ndarray]
     spec: batches_module.Spec
@@ -74,11 +76,11 @@ class EvalData:
         ]
 
     @property
-    def dataset(self) -> annotations.Dataset:
+    def dataset(self) -> Dataset:
         return self.examples.dataset
 
     @property
-    def samples(self) -> annotations.People:
+    def samples(self) -> People:
         """The people who are evaluated. Top-down: row n is example n, an annotated box or, with
         `config.data.detections`, that of a detector; COCO people are ordered by picture, MPII
         people as in the file. Bottom-up: the annotated people of the pictures."""

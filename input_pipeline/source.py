@@ -1,13 +1,15 @@
 """Pictures of a dataset by image id, from files or from a prepared TFDS copy."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import collections
 import threading
 from collections.abc import Callable
 
 import numpy as np
 
-from jaxpose import annotations, images
+from jaxpose import images
+from jaxpose.annotations import Dataset
 
 # Decoded pictures held by `cache`, bytes; a dataset that does not fit is held in part.
 CACHE_BYTES = 2**30
@@ -15,7 +17,7 @@ CACHE_BYTES = 2**30
 RECENT = 8
 
 
-def read_files(dataset: annotations.Dataset) -> Callable[[int], bytes]:
+def read_files(dataset: Dataset) -> Callable[[int], bytes]:
     """Function image id -> bytes of the picture file; raises ImageError when it cannot be read."""
 
     def read(image_id: int) -> bytes:

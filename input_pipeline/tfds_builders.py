@@ -8,7 +8,8 @@ annotation file, which stays where the people are read from. Nothing is download
 named by a fingerprint of the annotation file: after any change of that file it is made anew.
 """
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import hashlib
 import os
 import pathlib
@@ -21,7 +22,8 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 from input_pipeline import source
-from jaxpose import annotations, images
+from jaxpose import images
+from jaxpose.annotations import Dataset
 from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"
@@ -34,7 +36,7 @@ class _PictureBuilder(tfds.core.GeneratorBasedBuilder):
     # Stated, because finding it makes TFDS 4.9 import a package that it does not depend on.
     code_path = pathlib.Path(__file__)
 
-    def __init__(self, *, dataset: annotations.Dataset, **kwargs: Any) -> None:
+    def __init__(self, *, dataset: Dataset, **kwargs: Any) -> None:
         self._dataset = dataset
         super().__init__(**kwargs)
 
@@ -81,14 +83,14 @@ class MpiiKeypoints(_PictureBuilder):
 BUILDERS = {"coco": CocoKeypoints, "crowdpose": CrowdPose, "mpii": MpiiKeypoints}
 
 
-def fingerprint(dataset: annotations.Dataset) -> str:
+def fingerprint(dataset: Dataset) -> str:
     """Name of the prepared copy: name and content of the annotation file."""
     digest = hashlib.sha256(dataset.path.read_bytes()).hexdigest()[:16]
     return f"{dataset.path.stem}-{digest}"
 
 
 def prepare_dataset(
-    dataset: annotations.Dataset, tfds_dir: str | os.PathLike[str] = ""
+    dataset: Dataset, tfds_dir: str | os.PathLike[str] = ""
 ) -> tfds.core.DatasetBuilder:
     """The builder of this dataset's pictures, prepared now unless it already is.
 
@@ -120,9 +122,7 @@ def prepare(config: Any) -> None:
         prepare_dataset(datasets.load(config, split), config.data.tfds_dir)
 
 
-def reader(
-    dataset: annotations.Dataset, tfds_dir: str | os.PathLike[str] = ""
-) -> Callable[[int], bytes]:
+def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[[int], bytes]:
     """Function image id -> bytes of the picture file, by random access to the prepared copy.
 
     Raises:

@@ -1,6 +1,7 @@
 """Training batches: an endless stream whose every batch is a function of (seed, step) alone."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +10,8 @@ from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline import graph, order, source
 from input_pipeline.bad_files import BadFiles
-from jaxpose import annotations, images, skeletons
+from jaxpose import images, skeletons
+from jaxpose.annotations import Dataset
 
 
 class Examples(Protocol):
@@ -21,7 +23,7 @@ class Examples(Protocol):
       spec: of the batch.
     """
 
-    dataset: annotations.Dataset
+    dataset: Dataset
     image_id: np.ndarray
     spec: batches_module.Spec
 
@@ -63,7 +65,7 @@ class TrainData:
         self._pictures = source.Pictures(read, cache=config.data.cache)
 
     @property
-    def dataset(self) -> annotations.Dataset:
+    def dataset(self) -> Dataset:
         return self.examples.dataset
 
     @property

@@ -3,7 +3,8 @@
 Nothing is changed in the dataset. The exit status is 1 when training on it would stop.
 """
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import argparse
 import collections
 import dataclasses
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose import annotations, draw, geometry, images, skeletons
+from jaxpose import draw, geometry, images, skeletons
+from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load, regions
 
 SAMPLED = 200  # pictures decoded unless all are asked for
 SHOWN = 10  # problems printed of each kind unless all are asked for
@@ -50,22 +52,22 @@ def run(args: argparse.Namespace) -> int:
     bad = False
     for path in paths:
         print(f"{path}")
-        found = annotations.check(path)
+        found = check(path)
         _print_problems(found, args.all)
         if any(problem.fatal for problem in found):
             bad = True
             continue
         try:
             pictures = Path(args.images) if args.images else find_images(folder, path)
-            dataset = annotations.load(path, image_dir=pictures)
-        except annotations.AnnotationError as error:
+            dataset = load(path, image_dir=pictures)
+        except AnnotationError as error:
             # What only the whole file tells, such as that nobody in it can be used.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
         print(describe(dataset))
         if args.detections:
-            boxes = annotations.check(args.detections, dataset)
+            boxes = check(args.detections, dataset)
             _print_problems(boxes, args.all)
             bad |= any(problem.fatal for problem in boxes)
         damaged, unlike, checked = check_pictures(dataset, None if args.all else SAMPLED)
@@ -117,7 +119,7 @@ def find_images(folder: Path, path: Path) -> Path:
       AnnotationError: the file cannot be loaded.
     """
     # Loaded with a folder that certainly exists, to know the names of the pictures.
-    dataset = annotations.load(path, image_dir=path.parent)
+    dataset = load(path, image_dir=path.parent)
     names = [info.file_name for info in list(dataset.images.values())[:50]]
     nearby = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
     nearby += [path.parent, path.parent / "images", *sorted(folder.glob("images/*/"))]
@@ -132,7 +134,7 @@ def find_images(folder: Path, path: Path) -> Path:
     return best
 
 
-def describe(dataset: annotations.Dataset) -> str:
+def describe(dataset: Dataset) -> str:
     """Counts, skeleton, flip pairs and sizes, several lines."""
     people, skeleton = dataset.people, dataset.skeleton
     names = skeleton.joints
@@ -156,16 +158,16 @@ def describe(dataset: annotations.Dataset) -> str:
     return "\n".join(lines + _together(dataset) + _warnings(dataset, labelled, skeleton))
 
 
-def _together(dataset: annotations.Dataset) -> list[str]:
+def _together(dataset: Dataset) -> list[str]:
     """What matters when everybody in a picture is looked for at once; nothing for MPII, whose
     records say nothing about the others in a picture."""
     if dataset.format == "mpii":
         return []
     counts = np.array([len(rows) for rows in dataset.labelled_rows.values()])
-    regions = sum(map(len, dataset.regions.values()))
+    count = sum(map(len, dataset.regions.values()))
     lines = [
         f"  in one picture: median {np.median(counts):.0f}, at most {counts.max()} people; "
-        f"{len(dataset.with_people)} pictures with people, {regions} regions to ignore"
+        f"{len(dataset.with_people)} pictures with people, {count} regions to ignore"
     ]
     if dataset.crowd_index:
         index = np.array(list(dataset.crowd_index.values()))
@@ -177,9 +179,7 @@ def _together(dataset: annotations.Dataset) -> list[str]:
     return lines
 
 
-def _warnings(
-    dataset: annotations.Dataset, labelled: np.ndarray, skeleton: skeletons.Skeleton
-) -> list[str]:
+def _warnings(dataset: Dataset, labelled: np.ndarray, skeleton: skeletons.Skeleton) -> list[str]:
     """What does not stop training but may explain a strange score."""
     people, lines = dataset.people, []
     unused = [n for n, count in zip(skeleton.joints, labelled.sum(0), strict=True) if not count]
@@ -199,9 +199,7 @@ def _warnings(
     return lines
 
 
-def check_pictures(
-    dataset: annotations.Dataset, limit: int | None
-) -> tuple[list[str], list[str], int]:
+def check_pictures(dataset: Dataset, limit: int | None) -> tuple[list[str], list[str], int]:
     """Decodes the pictures, or `limit` of them spread evenly.
 
     Returns:
@@ -228,7 +226,7 @@ def check_pictures(
     return damaged, unlike, len(infos)
 
 
-def sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
+def sheet(dataset: Dataset, count: int) -> np.ndarray | None:
     """People spread evenly over the dataset, cropped as for training, their joints drawn.
 
     Returns:
@@ -251,7 +249,7 @@ def sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
     return draw.contact_sheet(tiles, captions, height=TILE[0]) if tiles else None
 
 
-def whole_sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
+def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
     """Pictures spread evenly over the dataset, everybody's joints drawn as bottom-up networks are
     taught them, and in red the regions that their training ignores.
 
@@ -266,9 +264,9 @@ def whole_sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
             picture = images.decode(dataset.image_path(identity).read_bytes()).copy()
         except (OSError, images.ImageError):
             continue
-        info, regions = dataset.images[identity], dataset.regions.get(identity, [])
-        if regions and picture.shape[:2] == (info.height, info.width):
-            ignored = annotations.regions.mask(regions, picture.shape[:2]) == 0
+        info, ignored_regions = dataset.images[identity], dataset.regions.get(identity, [])
+        if ignored_regions and picture.shape[:2] == (info.height, info.width):
+            ignored = regions.mask(ignored_regions, picture.shape[:2]) == 0
             picture[ignored] = picture[ignored] // 2 + np.array([120, 0, 0], np.uint8)
         for person in dataset.labelled.keypoints[dataset.labelled_rows.get(identity, [])]:
             picture = draw.draw_pose(picture, person[:, :2], person[:, 2], dataset.skeleton)
@@ -286,7 +284,7 @@ def _write_sheet(picture: np.ndarray, output: Path) -> None:
     print(f"  sample sheet: {output} (left blue, right orange)")
 
 
-def _print_problems(found: Iterable[annotations.Problem], everything: bool) -> None:
+def _print_problems(found: Iterable[Problem], everything: bool) -> None:
     """Problems by kind; of each kind the first few, unless everything is asked for."""
     kinds: dict[tuple[bool, str], list[str]] = collections.defaultdict(list)
     for problem in found:

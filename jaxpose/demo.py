@@ -88,9 +88,9 @@ def write_overview(pictures: pathlib.Path, file: pathlib.Path) -> None:
     """Lays the drawn pictures out on one sheet."""
     import cv2
 
-    from jaxpose import draw
+    from jaxpose import draw, images
 
-    drawn = [cv2.imread(str(path))[:, :, ::-1] for path in sorted(pictures.glob("*.jpg"))]
+    drawn = [images.decode(path.read_bytes()) for path in sorted(pictures.glob("*.jpg"))]
     cv2.imwrite(str(file), draw.contact_sheet(drawn, columns=4)[:, :, ::-1])
 
 

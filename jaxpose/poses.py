@@ -31,7 +31,7 @@ class Poses:
     @property
     def present(self) -> np.ndarray:
         """bool [N, K]: which keypoints the network located."""
-        return self.scores > 0
+        return np.asarray(self.scores > 0)
 
     def select(self, rows: np.ndarray) -> Poses:
         """The people at some rows: indexes, or bool [N]."""
@@ -49,4 +49,5 @@ def extent(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
     low = np.where(present[..., None], keypoints, np.inf).min(axis=1)
     high = np.where(present[..., None], keypoints, -np.inf).max(axis=1)
     boxes = np.concatenate([low, high - low], axis=1)
-    return np.where(present.any(axis=1)[:, None], boxes, 0).astype(np.float32)
+    anyone = np.any(present, axis=1, keepdims=True)
+    return np.where(anyone, boxes, 0).astype(np.float32)

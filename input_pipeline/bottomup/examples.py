@@ -1,6 +1,7 @@
 """One picture with everybody in it: what bottom-up networks train on and are evaluated on."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry, images, tasks
+from jaxpose import geometry, images, tasks
+from jaxpose.annotations import Dataset, ImageInfo, regions
 
 SIZINGS = ("short_side", "fixed")
 
 
-def _load(config: Any, split: str) -> annotations.Dataset:
+def _load(config: Any, split: str) -> Dataset:
     dataset = datasets.load(config, split)
     if dataset.format == "mpii":
         raise ValueError(
@@ -62,13 +64,13 @@ class TrainExamples:
 
     def mask(self, image_id: int) -> np.ndarray:
         """uint8 [H, W]: 0 in the regions of a picture that the loss ignores, else 1."""
-        info, regions = self.dataset.images[image_id], self.dataset.regions.get(image_id, ())
-        return annotations.regions.mask(regions, (info.height, info.width))
+        ignored = self.dataset.regions.get(image_id, ())
+        return regions.mask(ignored, self.dataset.images[image_id].size)
 
     def _keypoints(self, image_id: int, view: augment.View) -> np.ndarray:
         """[P, K, 3]: people in the order of the file; of more than P, those who are in view."""
         skeleton = self.dataset.skeleton
-        rows = self.dataset.labelled_rows.get(image_id, [])
+        rows = self.dataset.labelled_rows.get(image_id, np.zeros(0, np.int64))
         people = augment.warp_keypoints(
             self.dataset.labelled.keypoints[rows], view, self._input_size, skeleton.flip_indices
         )
@@ -114,10 +116,7 @@ class EvalExamples:
         sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
         step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
-        sights = [
-            size_of((info.height, info.width), tuple(config.input_size), self._scales)
-            for info in infos
-        ]
+        sights = [size_of(info.size, tuple(config.input_size), self._scales) for info in infos]
         self._center = np.array([center for _, center, _ in sights], np.float32)
         self._scale = np.array([scale for _, _, scale in sights], np.float32)
         self._sizes_of = [sizes for sizes, _, _ in sights]
@@ -148,7 +147,7 @@ class EvalExamples:
         }
 
 
-def _check_size(image: np.ndarray, info: annotations.ImageInfo) -> None:
+def _check_size(image: np.ndarray, info: ImageInfo) -> None:
     """Refuses a picture of another size than annotated: it was resized or turned since.
 
     Where the ignored regions lie and how the picture is shown was worked out from the annotation.
@@ -167,7 +166,7 @@ def _short_side(
         for scale in scales
     }
     _, center, scale = sights[1.0]
-    return tuple(tuple(sights[s][0]) for s in scales), center, scale
+    return tuple(sights[s][0] for s in scales), center, scale
 
 
 def _fixed(
@@ -177,11 +176,12 @@ def _fixed(
     scales: tuple[float, ...],
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray, np.ndarray]:
     """As `_short_side`, with one size for all pictures, its sides multiples of `step`."""
-    sizes = tuple(tuple(round(side * scale) for side in input_size) for scale in scales)
-    for scale, size in zip(scales, sizes, strict=True):
+    height, width = input_size
+    sizes = tuple((round(height * factor), round(width * factor)) for factor in scales)
+    for factor, size in zip(scales, sizes, strict=True):
         if any(side % step for side in size):
             raise ValueError(
-                f"config.eval.scales: {scale:g} times {input_size} is {size}, not multiples of "
+                f"config.eval.scales: {factor:g} times {input_size} is {size}, not multiples of "
                 f"{step}"
             )
     center, scale = geometry.bottomup_fit(image_size, input_size)

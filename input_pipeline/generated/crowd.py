@@ -128,7 +128,8 @@ def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[
       options: `generated.Crowds`.
     """
     canvas = scene.empty_canvas(rng, options)
-    people, ground = _place(rng, *canvas.owner.shape, options)
+    height, width = canvas.owner.shape
+    people, ground = _place(rng, height, width, options)
     if rng.random() < options.far_crowds:
         _far_crowd(rng, canvas, ground, options.backs)
     annotations = []

@@ -132,7 +132,7 @@ def _write_image(path: str, options: Parameters | Crowds, number: int) -> tuple[
 
 def _coco(rows: list[tuple[dict, list[dict]]]) -> dict[str, Any]:
     skeleton = skeletons.COCO
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for info, people in rows:
         for person in people:
             identity = {"id": len(annotations) + 1, "image_id": info["id"], "category_id": 1}

@@ -177,7 +177,8 @@ def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[
       segmentation, iscrowd.
     """
     canvas = empty_canvas(rng, options)
-    people = place_people(rng, *canvas.owner.shape, options)
+    height, width = canvas.owner.shape
+    people = place_people(rng, height, width, options)
     annotations = [
         annotation(mask, joints) for mask, joints in paint(rng, canvas, people, options.obstacles)
     ]

@@ -1,6 +1,7 @@
 """One person a crop: what top-down networks train on and are evaluated on."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import numpy as np
 from input_pipeline import batch as batches_module
 from input_pipeline import dataset as datasets
 from input_pipeline.topdown import augment
-from jaxpose import annotations
+from jaxpose.annotations import Dataset, load_detections
 
 
 class TrainExamples:
     """The people of the training split, augmented; see `training.Examples`."""
 
     def __init__(self, config: Any) -> None:
-        self.dataset: annotations.Dataset = datasets.load(config, "train")
+        self.dataset: Dataset = datasets.load(config, "train")
         self.image_id = self.dataset.people.image_id
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
@@ -56,11 +57,11 @@ class EvalExamples:
     `evaluation.Examples`."""
 
     def __init__(self, config: Any) -> None:
-        self.dataset: annotations.Dataset = datasets.load(config, "val")
+        self.dataset: Dataset = datasets.load(config, "val")
         self.samples = self.dataset.people
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections
-            self.samples = annotations.load_detections(path, self.dataset)
+            self.samples = load_detections(path, self.dataset)
             if config.data.limit:
                 self.samples = self.samples.select(slice(config.data.limit))
         if self.dataset.format != "mpii":

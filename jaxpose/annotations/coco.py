@@ -152,7 +152,7 @@ def _parse_people(
             rule, reason = "no visible joints", "without visible joints"
         else:
             info = images[record["image_id"]]
-            box = geometry.clip_box(record["bbox"], _size(info))
+            box = geometry.clip_box(record["bbox"], info.size)
             if box is not None:
                 boxes[row] = box
             if record.get("iscrowd"):
@@ -183,12 +183,6 @@ def _parse_people(
     }
 
 
-def _size(image: ImageInfo) -> tuple[int, int]:
-    """(H, W), which every image of a COCO file has."""
-    assert image.height is not None and image.width is not None, image
-    return image.height, image.width
-
-
 def _parse_regions(
     path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], found: list[Problem]
 ) -> dict[int, list[regions.Segmentation]]:
@@ -199,7 +193,7 @@ def _parse_regions(
         if not segmentation:
             continue
         info = images[record["image_id"]]
-        rule = regions.malformed(segmentation, _size(info))
+        rule = regions.malformed(segmentation, info.size)
         if rule:
             found.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
         else:

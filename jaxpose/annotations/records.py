@@ -44,6 +44,13 @@ class ImageInfo:
     height: int | None
     width: int | None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W). Raises ValueError where the annotation file has none, as MPII's."""
+        if self.height is None or self.width is None:
+            raise ValueError(f"{self.file_name}: the annotation file has no size of this image")
+        return self.height, self.width
+
 
 @dataclasses.dataclass(frozen=True)
 class People:

@@ -98,7 +98,7 @@ def measure(
     workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
-        files = []
+        files: list[latency.Contestant] = []
         for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
             report.progress(f"exporting {workload.name}")
             path = Path(folder) / f"{number}.onnx"

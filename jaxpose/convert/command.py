@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
-    task = tasks.get(info.task)
+    task = tasks.get(models.task_name(args.model))
     added = task.network_keypoints(0)  # those that no dataset has
     skeleton = choose_skeleton(args.skeleton, num_keypoints - added)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
 def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
     """(H, W) of "HxW", by default the paper's; ValueError unless the network takes it."""
     if text is None:
-        return info.input_size
-    size, step = parse_size(text), tasks.get(info.task).INPUT_STEP
+        return models.default_size(info.name)
+    size, step = parse_size(text), tasks.get(models.task_name(info.name)).INPUT_STEP
     if any(side % step for side in size):
         near = "x".join(map(str, nearest_size(size, step)))
         raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")

@@ -9,7 +9,8 @@ import math
 import pathlib
 from typing import Any
 
-from jaxpose import annotations, metrics, tables
+from jaxpose import metrics, tables
+from jaxpose.annotations import Dataset
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import write_atomic
 from jaxpose.tasks import Task
@@ -41,7 +42,7 @@ class Report:
 
 
 def make_report(
-    evaluation: Evaluation, dataset: annotations.Dataset, task: Task, metric: str, worst: int
+    evaluation: Evaluation, dataset: Dataset, task: Task, metric: str, worst: int
 ) -> Report:
     """Tables and the `worst` people (bottom-up: images) of an evaluation.
 
@@ -64,7 +65,7 @@ def make_report(
     return Report(evaluation, scores, keypoints, cases)
 
 
-def _by_keypoint(evaluation: Evaluation, dataset: annotations.Dataset) -> Table:
+def _by_keypoint(evaluation: Evaluation, dataset: Dataset) -> Table:
     comparison, skeleton = evaluation.comparison, dataset.skeleton
     with annotation_file(dataset, evaluation.subset) as file:
         by_name = metrics.per_keypoint(file, evaluation.results, skeleton.sigmas)
@@ -90,7 +91,7 @@ def _by_keypoint(evaluation: Evaluation, dataset: annotations.Dataset) -> Table:
 def write_report(
     folder: pathlib.Path,
     report: Report,
-    dataset: annotations.Dataset,
+    dataset: Dataset,
     *,
     title: str,
     record: dict[str, Any],

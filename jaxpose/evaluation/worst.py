@@ -6,14 +6,15 @@ import pathlib
 
 import numpy as np
 
-from jaxpose import annotations, draw, images
+from jaxpose import draw, images
+from jaxpose.annotations import Dataset
 from jaxpose.tasks.scoring import Case
 
 HEIGHT = 320  # of a drawing, pixels
 
 
 def draw_cases(
-    folder: pathlib.Path, cases: list[Case], dataset: annotations.Dataset
+    folder: pathlib.Path, cases: list[Case], dataset: Dataset
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Draws the cases into `folder`, in place of those of an earlier report.
 

@@ -44,7 +44,8 @@ def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
     """The network as the small graph both builders read."""
-    return fold(trace(model, variables, tuple(input_size)), fold_bn=fold_bn)
+    height, width = input_size
+    return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
 
 
 def to_onnx(

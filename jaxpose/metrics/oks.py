@@ -27,9 +27,9 @@ def keypoint_similarity(
       [..., K] float64 in 0..1.
     """
     squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
-    area = np.asarray(area, np.float64) + np.spacing(1)
+    areas = np.asarray(area, np.float64) + np.spacing(1)
     variances = (2 * np.asarray(sigmas, np.float64)) ** 2
-    return np.exp(-squared / (2 * variances * area[..., None]))
+    return np.exp(-squared / (2 * variances * areas[..., None]))
 
 
 def oks(

@@ -102,11 +102,13 @@ def task_name(name: str, given: str | None = None) -> str:
       ValueError: neither says it, or they disagree.
     """
     stated = info(name).task
-    if stated is None and given is None:
-        raise ValueError(f"{name} states no task: give --task, e.g. --task topdown")
-    if None not in (stated, given) and stated != given:
+    if stated is None:
+        if given is None:
+            raise ValueError(f"{name} states no task: give --task, e.g. --task topdown")
+        return given
+    if given not in (None, stated):
         raise ValueError(f"{name} is {stated}, not {given}: leave out --task {given}")
-    return stated or given
+    return stated
 
 
 def default_size(name: str) -> tuple[int, int]:
@@ -126,6 +128,7 @@ def parameters_of(name: str, constructor: Constructor) -> Mapping[str, inspect.P
         raise ValueError(f"model {name!r}: it is a {kind}, not a Flax module class or a function")
     if inspect.isclass(constructor) and not issubclass(constructor, nn.Module):
         raise ValueError(f"model {name!r}: the class is not a Flax module (flax.linen.Module)")
+    parameters: Mapping[str, inspect.Parameter]
     try:
         parameters = inspect.signature(constructor).parameters
     except (ValueError, TypeError):  # written in C

@@ -53,9 +53,11 @@ _MSE, _SOFT = {"name": "mse"}, {"name": "soft_boundary"}
 _BLOCK = {"light_deconv": False}  # DFC-bottlenecks alone, without the module of section III-B
 
 
-def _block(label: str, options: dict[str, Any], *printed: float | None) -> Ablation:
+def _block(
+    label: str, options: dict[str, Any], params: float | None, macs: float | None, ap: float
+) -> Ablation:
     """A row of the tables about the block: no light deconvolution module, mean squared error."""
-    return Ablation(label, _S, _BLOCK | options, _MSE, *printed)
+    return Ablation(label, _S, _BLOCK | options, _MSE, params, macs, ap)
 
 
 _BASELINE = Ablation("baseline", _BASE, {}, {}, 2.7, 5.0, 58.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from jaxpose.layers import ModuleDef
 from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
 from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.el_hrnet import el_hrnet_w32
@@ -27,7 +28,7 @@ from jaxpose.models.simplebaseline import (
 )
 from jaxpose.models.vipnas import ViPNAS
 
-CONSTRUCTORS = {
+CONSTRUCTORS: dict[str, ModuleDef] = {
     "litepose_xs": partial(litepose.LitePose, litepose.XS),
     "litepose_s": partial(litepose.LitePose, litepose.S),
     "litepose_m": partial(litepose.LitePose, litepose.M),

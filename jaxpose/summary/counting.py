@@ -132,7 +132,7 @@ def count(
         if overrides:
             raise ValueError("overrides go with a model's name; this model is already built")
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
-        return _count(model, tuple(input_size), num_keypoints, depth=2)
+        return _count(model, input_size, num_keypoints, depth=2)
     # The zoo asks for the same counts over and over, and a large network takes seconds to trace.
     # Keyed by the constructor too: a name can be registered again.
     constructor = models.find(model).constructor
@@ -140,11 +140,13 @@ def count(
     key = (model, constructor, tuple(input_size), num_keypoints, options)
     if key not in _counted:
         built = models.create_model(model, num_keypoints, **overrides)
-        _counted[key] = _count(built, tuple(input_size), num_keypoints, depth=2)
+        _counted[key] = _count(built, input_size, num_keypoints, depth=2)
     return _counted[key]
 
 
 _counted: dict[tuple, Count] = {}
+# The columns of `Stage` and `Count` that are summed.
+_NUMBERS = ("params", "called_params", "macs", "mmcv", "ptflops", "hrnet", "torchstat")
 
 
 def stages(
@@ -160,13 +162,13 @@ def stages(
     """
     if not isinstance(model, nn.Module):
         model = models.create_model(model, num_keypoints, **overrides)
-    return _count(model, tuple(input_size), num_keypoints, depth).stages
+    return _count(model, input_size, num_keypoints, depth).stages
 
 
 def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, depth: int) -> Count:
     variables, calls, outputs, operators = _trace(model, input_size)
     biased = set()
-    rows = collections.defaultdict(lambda: [0] * 7)
+    rows: dict[str, list[int]] = collections.defaultdict(lambda: [0] * len(_NUMBERS))
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *path, name = (key.key for key in keys)
         if name == "bias":
@@ -175,7 +177,8 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         row[0] += size
         row[1] += size * calls[tuple(path)]
     shape = {_row(path, depth): output for path, output in outputs.items() if len(path) == depth}
-    order, activated = {}, {}
+    order: dict[str, tuple[int, ...]] = {}
+    activated: dict[tuple[str, ...], int] = {}
     for operator in operators:
         row_name = _row(operator.path, depth)
         order[row_name] = shape.get(row_name, operator.output[1:])
@@ -196,7 +199,14 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
     names = [*order, *(name for name in rows if name not in order)]
     table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return Count(type(model).__name__, input_size, num_keypoints, *totals, table)
+    height, width = input_size
+    return Count(
+        name=type(model).__name__,
+        input_size=(height, width),
+        num_keypoints=num_keypoints,
+        stages=table,
+        **dict(zip(_NUMBERS, totals, strict=True)),
+    )
 
 
 def multiply_adds(operator: Operator) -> int:
@@ -287,7 +297,9 @@ def _trace(
     All of them come from one trace, of `model.init` with train=False at batch 1: it runs the
     inference network and makes the variables on the way.
     """
-    calls, blocks, outputs = collections.Counter(), set(), {}
+    calls: collections.Counter[tuple[str, ...]] = collections.Counter()
+    blocks: set[tuple[str, ...]] = set()
+    outputs: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def record(method, args, kwargs, context):
         result = method(*args, **kwargs)

@@ -76,7 +76,7 @@ def document() -> str:
     lines = ["# The zoo: published numbers and counted ones", "", f"Made by `{COMMAND}`.", ""]
     lines += [_TERMS, ""]
     for paper, members in papers.items():
-        title = f"{tasks.get(members[0].task).TITLE}."
+        title = f"{tasks.get(models.task_name(members[0].name)).TITLE}."
         rows = [HEADER, *(row for info in members for row in _rows(info))]
         lines += [f"## {paper}", "", title, "", tables.markdown(rows), ""]
     return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])
@@ -102,7 +102,7 @@ def lines_of(info: ModelInfo) -> Iterator[Line]:
     for row in info.published:
         yield Line(info, count(info.name, row.input_size, row.num_keypoints), row)
     if not info.published:
-        yield Line(info, count(info.name, info.input_size), None)
+        yield Line(info, count(info.name, models.default_size(info.name)), None)
 
 
 def score_of(row: Row) -> str:
@@ -112,9 +112,10 @@ def score_of(row: Row) -> str:
 
 def _rows(info: ModelInfo) -> list[tuple[str, ...]]:
     """Cells of a model's rows."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for line in lines_of(info):
-        row, cited = line.row, ("-",) * 5 + ("",)
+        row = line.row
+        cited: tuple[str, ...] = ("-",) * 5 + ("",)
         if row is not None:
             params, giga = line.ours.printed(row.convention)
             printed = "-" if row.params is None else f"{row.params}"

@@ -57,7 +57,7 @@ def join_hosts(config: ConfigDict) -> None:
     """`jax.distributed.initialize`, with the number of hosts expected and seen."""
     expected = config.hosts or "all"
     print(f"waiting up to {config.timeout} s for {expected} hosts", flush=True)
-    options = {
+    options: dict[str, Any] = {
         "coordinator_address": config.coordinator or None,
         "num_processes": config.hosts or None,
         "process_id": None if config.host_id < 0 else config.host_id,

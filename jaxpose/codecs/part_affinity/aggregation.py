@@ -21,11 +21,11 @@ _FLIP = OPENPOSE.flip_indices
 # A mirrored person's limb l is limb _FLIP_LIMBS[l], and the x of its direction changes its sign.
 _FLIP_LIMBS = np.array([LIMBS.index((_FLIP[a], _FLIP[b])) for a, b in LIMBS])
 _FLIP_FIELDS = (2 * _FLIP_LIMBS[:, None] + [0, 1]).ravel()
-_SIGNS = np.tile(np.float32([-1, 1]), len(LIMBS))
+_SIGNS = np.tile(np.array([-1, 1], np.float32), len(LIMBS))
 
 
 def find(
-    passes: Mapping[float, tuple[Sequence[ArrayLike], Sequence[ArrayLike] | None]],
+    passes: Mapping[float, tuple[Sequence[Array], Sequence[Array] | None]],
     size: tuple[int, int],
     options: Any,
     skeleton: skeletons.Skeleton = skeletons.COCO,

@@ -145,7 +145,9 @@ def peaks(heatmap: np.ndarray, options: Grouping = Grouping()) -> np.ndarray:
     inner = padded[1:-1, 1:-1]
     higher = (inner > padded[:-2, 1:-1]) & (inner > padded[2:, 1:-1])
     higher &= (inner > padded[1:-1, :-2]) & (inner > padded[1:-1, 2:])
-    x, y = np.nonzero(higher.T)
+    y, x = np.nonzero(higher)
+    order = np.lexsort((y, x))  # of a few peaks: faster than to search the transposed map
+    y, x = y[order], x[order]
     alive = np.ones(len(x), bool)
     for i in range(len(x)):
         if alive[i]:

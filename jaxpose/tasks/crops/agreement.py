@@ -65,7 +65,7 @@ def compare(
     if expected.shape != actual.shape:
         raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
     height, width = input_size
-    sides = np.float32([width, height])
+    sides = np.array([width, height], np.float32)
     center = np.tile(sides / 2, (len(expected), 1))
     scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
     points, _ = decoder.decode(expected, None, center, scale, skeleton)

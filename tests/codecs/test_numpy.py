@@ -14,7 +14,7 @@ from jaxpose.codecs import arrays, associative_embedding, part_affinity, resizin
 from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import COCO, CROWDPOSE
 from jaxpose.tasks.whole_images import scenes
-from tests.test_codec_part_affinity import person
+from tests.codecs.test_part_affinity import person
 
 WITHOUT_JAX = """
 import sys

@@ -79,7 +79,7 @@ def test_refused(changes, said):
         ({"eval.sizing": "short"}, "did you mean 'short_side'"),
         ({"eval.nms_kernel": 4}, "the nearest is 5"),
         ({"eval.detection_threshold": 1.5}, "between 0 and 1"),
-        ({"eval.scales": (0.5, 2.0)}, "1 among them"),
+        ({"eval.scales": (0.5, 2.0)}, "include 1"),
         ({"eval.scales": (0.75, 1.0)}, "at 1 the sides"),
         ({"eval.scales": (0.3, 1.0), "eval.sizing": "fixed"}, "at 0.3 the sides"),
         ({"augment.scale_min": 2.0}, "augment.scale_max=1.5"),

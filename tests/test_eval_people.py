@@ -253,5 +253,5 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     apart = np.abs(scores[:, None] - others).min(axis=1)
     assert np.mean(apart <= 1e-3 * scores) > 0.95
     config.eval.scales = (0.5, 1.0)
-    with pytest.raises(ValueError, match="takes one size"):
+    with pytest.raises(ValueError, match="has one input size"):
         eval_program.main(config, exported, tmp_path / "onnx", worst=0)

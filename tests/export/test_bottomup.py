@@ -203,7 +203,7 @@ def test_a_person_more_is_found_out():
     outputs = drawn(2)
     result = compared(outputs, changed(outputs, add))
     assert result.extra == 1 and not result.holds
-    assert "1 people are in one of the two alone" in str(result)
+    assert "only one of the two finds 1 of the people" in str(result)
 
 
 def test_what_rounding_decides_is_a_tie():

@@ -75,7 +75,7 @@ def test_a_registered_network_is_a_model_like_others(register):
     config = tiny_runs.config("data", model="mine")
     tasks.validate(config, devices=1)
     config.task = "associative_embedding"
-    with pytest.raises(ConfigError, match="'mine' is topdown, this recipe is associative"):
+    with pytest.raises(ConfigError, match="'mine' has the task topdown, the recipe associative"):
         tasks.validate(config, devices=1)
 
 
@@ -228,7 +228,7 @@ def test_a_network_that_states_no_task_takes_that_of_the_recipe():
     config = tiny_runs.fields_config("data", model=f"{HERE}:Bare")
     assert tasks.create_model(config, 17).num_keypoints == 18
     config = tiny_runs.crowd_config("data", model=f"{HERE}:Plain")
-    with pytest.raises(ConfigError, match="is topdown, this recipe is associative_embedding"):
+    with pytest.raises(ConfigError, match="has the task topdown, the recipe associative_embedding"):
         tasks.validate(config, devices=1)
 
 

@@ -120,8 +120,8 @@ def oracle(dataset, shift=0.0, blind=()):
     def predict(batch):
         people = []
         for image_id in batch["image_id"].tolist():
-            rows = [] if image_id in blind else dataset.labelled_rows.get(image_id, [])
-            joints = dataset.labelled.keypoints[rows][::-1]  # in another order
+            rows = [] if image_id in blind else dataset.labeled_rows.get(image_id, [])
+            joints = dataset.labeled.keypoints[rows][::-1]  # in another order
             people.append((joints[..., :2] + (shift, 0), joints[..., 2], np.ones(len(joints))))
         return people
 

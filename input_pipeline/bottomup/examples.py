@@ -68,9 +68,9 @@ class TrainExamples:
     def _keypoints(self, image_id: int, view: augment.View) -> np.ndarray:
         """[P, K, 3]: people in the order of the file; of more than P, those who are in view."""
         skeleton = self.dataset.skeleton
-        rows = self.dataset.labelled_rows.get(image_id, [])
+        rows = self.dataset.labeled_rows.get(image_id, [])
         people = augment.warp_keypoints(
-            self.dataset.labelled.keypoints[rows], view, self._input_size, skeleton.flip_indices
+            self.dataset.labeled.keypoints[rows], view, self._input_size, skeleton.flip_indices
         )
         if len(people) > self._max_people:
             limits = self._input_size[::-1]
@@ -96,7 +96,7 @@ class EvalExamples:
         if config.data.limit:
             infos = infos[: config.data.limit]
         self.image_id = np.array([info.id for info in infos], np.int64)
-        people = self.dataset.labelled
+        people = self.dataset.labeled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
         crowding = self.dataset.crowd_index
         if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):

@@ -274,8 +274,8 @@ def test_annotations_brought_back_from_real_pictures_score_one(
         size = batch["image"].shape[1:3]
         for slot in np.flatnonzero(batch["valid"]):
             center, scale = batch["center"][slot], batch["scale"][slot]
-            rows = data.dataset.labelled_rows[int(batch["image_id"][slot])]
-            for joints in data.dataset.labelled.keypoints[rows]:
+            rows = data.dataset.labeled_rows[int(batch["image_id"][slot])]
+            for joints in data.dataset.labeled.keypoints[rows]:
                 there = geometry.transform(joints[:, :2], geometry.affine(center, scale, 0, size))
                 labelled = joints[:, 2] > 0
                 assert (there[labelled] >= 0).all() and (there[labelled] < size[::-1]).all()

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 def test_is_an_ordinary_dataset_with_regions(folder):
     path = folder / "train.json"
-    assert all("no visible joints (skipped)" in str(found) for found in annotations.check(path))
+    assert all("no labeled keypoints (skipped)" in str(found) for found in annotations.check(path))
     dataset = annotations.load_coco(path, image_dir=folder / "images")
     assert len(dataset.images) == 6 and dataset.skeleton == skeletons.COCO
     assert all(dataset.image_path(identity).is_file() for identity in dataset.images)

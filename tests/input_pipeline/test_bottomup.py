@@ -217,7 +217,7 @@ def test_samples_are_the_annotated_people(crowd_config):
         ({"eval.sizing": "fix"}, "did you mean 'fixed'"),
         ({"eval.sizing": "fixed", "eval.scales": (1.0, 0.3)}, "must be multiples of 32"),
         ({"task": "associative"}, "did you mean 'associative_embedding'"),
-        ({"task": "part_affinity"}, "COCO's 17 joints alone"),
+        ({"task": "part_affinity"}, "COCO's 17 keypoints"),
         ({"eval.metric": "crowdpose"}, "train.json has it for 0 of 8"),
     ],
 )

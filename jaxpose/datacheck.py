@@ -163,7 +163,7 @@ def _together(dataset: Dataset) -> list[str]:
     records say nothing about the others in a picture."""
     if dataset.format == "mpii":
         return []
-    counts = np.array([len(rows) for rows in dataset.labelled_rows.values()])
+    counts = np.array([len(rows) for rows in dataset.labeled_rows.values()])
     count = sum(map(len, dataset.regions.values()))
     lines = [
         f"  in one picture: median {np.median(counts):.0f}, at most {counts.max()} people; "
@@ -268,7 +268,7 @@ def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
         if ignored_regions and picture.shape[:2] == (info.height, info.width):
             ignored = regions.mask(ignored_regions, picture.shape[:2]) == 0
             picture[ignored] = picture[ignored] // 2 + np.array([120, 0, 0], np.uint8)
-        for person in dataset.labelled.keypoints[dataset.labelled_rows.get(identity, [])]:
+        for person in dataset.labeled.keypoints[dataset.labeled_rows.get(identity, [])]:
             picture = draw.draw_pose(picture, person[:, :2], person[:, 2], dataset.skeleton)
         tiles.append(picture)
         captions.append(f"{identity}")

@@ -1,7 +1,7 @@
-"""Person box or whole picture -> center and scale -> affine crop, and back.
+"""Person box or whole image -> center and scale -> affine crop, and back.
 
 One formula for training, evaluation, prediction and exported models. Conventions (those of the
-public HRNet and mmpose 0.x code; of HigherHRNet for whole pictures): pixel (0, 0) is the center of
+public HRNet and mmpose 0.x code; of HigherHRNet for whole images): pixel (0, 0) is the center of
 the top-left pixel, x right, y down; sizes are (H, W), points (x, y); a scale is the size of the
 cropped region in units of 200 pixels. The crop is a similarity whose zoom comes from the widths
 alone.
@@ -15,7 +15,7 @@ import numpy as np
 
 PIXEL_STD = 200.0  # pixels in one unit of scale
 BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
-SIZE_STEP = 64  # sides of a whole picture's input are multiples of it, in pixels
+SIZE_STEP = 64  # sides of a whole image's input are multiples of it, in pixels
 
 # Channel statistics of ImageNet in RGB order, for pixel values 0..255.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -76,16 +76,16 @@ def box_to_center_scale(
 def bottomup_size(
     image_size: tuple[int, int], input_size: int, scale: float = 1.0, min_scale: float = 1.0
 ) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
-    """Size at which a whole picture enters a bottom-up network, and the crop that fills it.
+    """Size at which a whole image enters a bottom-up network, and the crop that fills it.
 
     As HigherHRNet's test code has it, the middle rounded up to whole pixels. At the smallest scale
-    the short side is `input_size * min_scale`, the long side follows the picture's aspect, and both
+    the short side is `input_size * min_scale`, the long side follows the image's aspect, and both
     are brought up to a multiple of 64; other scales multiply those sides. The short side of the
-    picture fits exactly, the long side is centred and the rest is border. The crop is
+    image fits exactly, the long side is centerd and the rest is border. The crop is
     `affine(center, scale, 0, size)`.
 
     Args:
-      image_size: (H, W) of the picture.
+      image_size: (H, W) of the image.
       input_size: short side of the input, pixels.
       scale: of this pass, relative to `input_size`.
       min_scale: the smallest of all scales that are tested together; it decides the size that is
@@ -117,9 +117,9 @@ def bottomup_size(
 def bottomup_fit(
     image_size: tuple[int, int], output_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Center [2] and scale [2] of the crop that shows a whole picture, centred, at one fixed size.
+    """Center [2] and scale [2] of the crop that shows a whole image, centerd, at one fixed size.
 
-    For networks of one input size, exported ones among them: the picture is as large as it can be
+    For networks of one input size, exported ones among them: the image is as large as it can be
     inside `output_size` (H, W) at its own aspect; the rest is border.
     """
     height, width = image_size

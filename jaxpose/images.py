@@ -6,19 +6,19 @@ import numpy as np
 
 
 class ImageError(ValueError):
-    """A picture that cannot be decoded; the message says why, without the file's name."""
+    """An image that cannot be decoded; the message says why, without the file's name."""
 
 
 def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
-    """Bytes of a picture file -> uint8 RGB [H, W, 3].
+    """Bytes of an image file -> uint8 RGB [H, W, 3].
 
-    Grey, CMYK, palette, 16-bit and transparent pictures become 8-bit RGB; the kind is read from
+    Gray, CMYK, palette, 16-bit and transparent images become 8-bit RGB; the kind is read from
     the content, never from the file's name. The EXIF orientation is ignored, because annotations
-    are in stored pixels; `upright` follows it. A picture that stops early is refused, not filled
-    with grey.
+    are in stored pixels; `upright` follows it. An image that stops early is refused, not filled
+    with gray.
 
     Raises:
-      ImageError: empty, truncated or not a picture.
+      ImageError: empty, truncated or not an image.
     """
     import cv2
 
@@ -32,7 +32,7 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(f"cannot be decoded ({error.err or error.func})") from None
     if image is None or image.size == 0:
-        raise ImageError("not a picture, or a truncated one")
+        raise ImageError("not an image, or a truncated one")
     return image
 
 

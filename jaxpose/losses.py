@@ -163,7 +163,7 @@ def associative_embedding_loss(tags: ArrayLike, joints: ArrayLike) -> tuple[jax.
 
     joint_count = valid.sum(-1)
     present = joint_count > 0
-    count = present.sum(-1)  # people of each picture, N
+    count = present.sum(-1)  # people of each image, N
     divisor = jnp.maximum(joint_count, 1)
     mean = found.sum(-1) / divisor
     spread = jnp.where(valid, jnp.square(found - mean[..., None]), 0).sum(-1) / divisor

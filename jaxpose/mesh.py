@@ -25,10 +25,10 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     """Puts this host's part of a batch on its devices.
 
     Args:
-        batch: arrays [B / hosts, ...], this host's contiguous slice of the global batch.
+      batch: arrays [B / hosts, ...], this host's contiguous slice of the global batch.
 
     Returns:
-        arrays [B, ...] split over the mesh.
+      arrays [B, ...] split over the mesh.
     """
     sharding = NamedSharding(mesh, SPLIT)
     return {

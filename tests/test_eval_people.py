@@ -15,7 +15,7 @@ from jaxpose.evaluation.report import make_report
 from jaxpose.tasks import associative_embedding, whole_images
 from jaxpose.tasks.whole_images import ImageDecoder
 from tests import tiny_runs
-from tests.seeing import DOTS, Seer, picture, two_people
+from tests.seeing import DOTS, Seer, draw_image, two_people
 
 eval_program = importlib.import_module("eval")
 
@@ -25,7 +25,7 @@ def batch_of(size, scales=(1.0,), valid=(True, True)):
     people = two_people(size)
     made = {
         "image" if s == 1 else f"image@{s:g}": np.stack(
-            [picture(people * s, (int(size[0] * s), int(size[1] * s)))] * 2
+            [draw_image(people * s, (int(size[0] * s), int(size[1] * s)))] * 2
         )
         for s in scales
     }
@@ -120,8 +120,8 @@ def oracle(dataset, shift=0.0, blind=()):
     def predict(batch):
         people = []
         for image_id in batch["image_id"].tolist():
-            rows = [] if image_id in blind else dataset.labelled_rows.get(image_id, [])
-            joints = dataset.labelled.keypoints[rows][::-1]  # in another order
+            rows = [] if image_id in blind else dataset.labeled_rows.get(image_id, [])
+            joints = dataset.labeled.keypoints[rows][::-1]  # in another order
             people.append((joints[..., :2] + (shift, 0), joints[..., 2], np.ones(len(joints))))
         return people
 

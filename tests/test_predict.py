@@ -226,7 +226,7 @@ def test_steps_of_a_run(runs, tmp_path, capsys, verb):
     for where, step, message in (
         (run, "lst", "--step=lst: did you mean 'last'? choose from last, best or the number of a"),
         (run, "7", "no checkpoint of step 7; it has [0]"),
-        (checkpoint, "best", "checkpoints/0 is one checkpoint: for step best give its run folder"),
+        (checkpoint, "best", "checkpoints/0 is one checkpoint: for step best, give its run folder"),
     ):
         assert cli.main([verb, where, *picture, *out, "--step", step]) == 2
         error = capsys.readouterr().err
@@ -271,7 +271,7 @@ PEOPLE = seeing.two_people(SIZE)
 
 def write_image(path, dim=1.0):
     """The two people as a PNG; the lower one's colours are dimmed."""
-    image = seeing.picture(PEOPLE, SIZE)
+    image = seeing.draw_image(PEOPLE, SIZE)
     image[SIZE[0] // 2 :] = image[SIZE[0] // 2 :] * dim
     cv2.imwrite(str(path), image[..., ::-1])
     return image

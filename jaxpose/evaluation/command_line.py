@@ -66,7 +66,7 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
     except those that --config.model_options.KEY=VALUE names.
 
     Raises:
-        ValueError: the recipe is for another model.
+      ValueError: the recipe is for another model.
     """
     config, told = values.config, config_flags.get_override_values(values["config"])
     if config.model != run.model:
@@ -101,7 +101,7 @@ def find_source(values: flags.FlagValues) -> Source:
     """What the flags workdir, checkpoint, exported, step and untrained of eval.py name.
 
     Raises:
-        ValueError: no such run, checkpoint or file, or a --step that is none.
+      ValueError: no such run, checkpoint or file, or a --step that is none.
     """
     named = values.workdir or values.checkpoint
     folder = runs.run_folder(named) if named else pathlib.Path()

@@ -61,7 +61,7 @@ def per_keypoint(
     """How well each joint is placed on the people that were found.
 
     Every ground-truth person is matched to the result that COCO's greedy matching gives it at OKS
-    0.50. Each labelled joint of a matched person then has its own term of the OKS, its
+    0.50. Each labeled joint of a matched person then has its own term of the OKS, its
     `keypoint_similarity`.
 
     Args:
@@ -71,7 +71,7 @@ def per_keypoint(
 
     Returns:
       joint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at
-      least 0.5, "count": labelled joints of matched people, "missed": labelled joints of people
+      least 0.5, "count": labeled joints of matched people, "missed": labeled joints of people
       without a match}; similarity and correct are NaN where count is 0.
 
     Raises:
@@ -90,9 +90,9 @@ def per_keypoint(
                 continue
             person = evaluation.cocoGt.anns[person_id]
             truth = np.asarray(person["keypoints"], np.float64).reshape(-1, 3)
-            labelled = truth[:, 2] > 0
+            labeled = truth[:, 2] > 0
             if not match:
-                missed += labelled
+                missed += labeled
                 continue
             found = np.asarray(evaluation.cocoDt.anns[int(match)]["keypoints"], np.float64)
             terms = keypoint_similarity(
@@ -101,9 +101,9 @@ def per_keypoint(
                 person["area"],
                 evaluation.params.kpt_oks_sigmas,
             )
-            similarity += np.where(labelled, terms, 0)
-            correct += labelled & (terms >= 0.5)
-            count += labelled
+            similarity += np.where(labeled, terms, 0)
+            correct += labeled & (terms >= 0.5)
+            count += labeled
     return {
         name: {
             "similarity": float(similarity[k] / count[k]) if count[k] else float("nan"),

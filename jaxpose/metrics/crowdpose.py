@@ -1,8 +1,8 @@
 """CrowdPose evaluation (Li et al., "CrowdPose: Efficient Crowded Scenes Pose Estimation and A New
-Benchmark", CVPR 2019): AP and AR by OKS, and AP by how crowded a picture is.
+Benchmark", CVPR 2019): AP and AR by OKS, and AP by how crowded an image is.
 
 The matching is pycocotools' own; what the CrowdPose API changes in its copy of COCO's code is given
-to it from outside: areas, sigmas, one range of areas, and the pictures that take part.
+to it from outside: areas, sigmas, one range of areas, and the images that take part.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from jaxpose import skeletons
 from jaxpose.metrics import coco
 
-# crowdIndex from which a picture is medium and hard. They are those of the API, by which all
+# crowdIndex from which an image is medium and hard. They are those of the API, by which all
 # published scores are made; the paper's text has 0.1 and 0.8.
 MEDIUM, HARD = 0.2, 0.8
 
@@ -27,16 +27,16 @@ def crowdpose(
     """AP and AR by OKS as the CrowdPose API gives them.
 
     The area of a person is 0.53 of its box, whatever the file says; the sigmas are CrowdPose's.
-    Crowds (`iscrowd`) and people without labelled joints are ignored. Every picture takes part,
+    Crowds (`iscrowd`) and people without labeled joints are ignored. Every image takes part,
     also those without results. Annotations need no `area`, `segmentation` or `info`.
 
     Args:
-      annotation_file: JSON in CrowdPose's form; its pictures have a `crowdIndex`.
+      annotation_file: JSON in CrowdPose's form; its images have a `crowdIndex`.
       results: [{image_id, category_id, keypoints (42 floats), score}], not changed.
 
     Returns:
       AP AP50 AP75 AR AR50 AR75 AP_easy AP_medium AP_hard as fractions. The last three are the plain
-      mean of the precision over thresholds and recalls on the pictures of crowdIndex < 0.2,
+      mean of the precision over thresholds and recalls on the images of crowdIndex < 0.2,
       0.2 <= crowdIndex < 0.8 and >= 0.8 (the API rounds it to four digits); -1 where there is
       nobody to find.
 
@@ -61,13 +61,13 @@ def crowdpose(
         crowding[image["id"]] = image["crowdIndex"]
 
     def run(images: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Precision [thresholds, recalls] and recall [thresholds] on these pictures; -1 where there
+        """Precision [thresholds, recalls] and recall [thresholds] on these images; -1 where there
         is nobody to find."""
         evaluation.params.imgIds = images
         with coco.quiet():
             evaluation.evaluate()
             evaluation.accumulate()
-        # One category, the area range "all", the 20 best results of a picture.
+        # One category, the area range "all", the 20 best results of an image.
         return evaluation.eval["precision"][:, :, 0, 0, 0], evaluation.eval["recall"][:, 0, 0, 0]
 
     with coco.quiet():

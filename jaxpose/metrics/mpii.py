@@ -35,13 +35,13 @@ def mpii_pckh(
     Args:
       pred: [N, 16, 2] (x, y).
       gt: [N, 16, 2] (x, y).
-      visible: [N, 16], nonzero where the ground truth is labelled.
+      visible: [N, 16], nonzero where the ground truth is labeled.
       head_boxes: [N, 2, 2] as (x1, y1), (x2, y2). All four in one pixel frame: nothing is added
         here (MPII's own files are 1-based, everything inside jaxpose is 0-based).
 
     Returns:
       Head Shoulder Elbow Wrist Hip Knee Ankle Mean Mean@0.1 as floats; NaN for a column that has
-      no labelled joint.
+      no labeled joint.
 
     Raises:
       ValueError: arrays whose shapes do not fit.
@@ -50,8 +50,8 @@ def mpii_pckh(
     fine, _ = pckh_per_joint(pred, gt, visible, head_boxes, threshold=0.1)
     scores = {}
     for column, joints in _COLUMNS.items():
-        labelled = [rate[joint] for joint in joints if count[joint]]
-        scores[column] = float(np.mean(labelled)) if labelled else float("nan")
+        labeled = [rate[joint] for joint in joints if count[joint]]
+        scores[column] = float(np.mean(labeled)) if labeled else float("nan")
     count[list(_OUTSIDE_MEAN)] = 0
     for name, values in (("Mean", rate), ("Mean@0.1", fine)):
         used = count > 0
@@ -78,7 +78,7 @@ def pckh_per_joint(
       threshold: allowed distance in head sizes.
 
     Returns:
-      (percent [16], NaN where nothing is labelled; number of labels [16]), in MPII's joint order.
+      (percent [16], NaN where nothing is labeled; number of labels [16]), in MPII's joint order.
 
     Raises:
       ValueError: arrays whose shapes do not fit.

@@ -20,19 +20,19 @@ def pck_torso(
     A joint is correct when its distance to the ground truth is at most `threshold` times the
     distance from the left hip to the right shoulder (the usual score on Leeds Sports Pose; Yang
     and Ramanan, "Articulated Human Detection with Flexible Mixtures of Parts", PAMI 2013, for PCK).
-    Only people with both of these joints labelled count; hits and labelled joints are pooled over
+    Only people with both of these joints labeled count; hits and labeled joints are pooled over
     them.
 
     Args:
       pred: [N, K, 2] (x, y).
       gt: [N, K, 2] (x, y), in the pixel frame of `pred`.
-      visible: [N, K], nonzero where the ground truth is labelled.
+      visible: [N, K], nonzero where the ground truth is labeled.
       skeleton: names the joints.
       threshold: allowed distance in torso lengths.
 
     Returns:
       {"PCK@0.2": percent over all joints (the key names the threshold), joint name: percent, ...};
-      NaN where nothing is labelled.
+      NaN where nothing is labeled.
 
     Raises:
       ValueError: a skeleton without left hip or right shoulder, or arrays of another shape.

@@ -40,9 +40,9 @@ class Boxes:
     Boxes that are marked as a crowd or whose score is below `threshold` are left out.
 
     Raises:
-        ValueError: not JSON, none of these forms, or a record that names no image, has no box
-            (x, y, w, h) of four numbers, or has an empty one and is not left out. One line with the
-            file, the record and the rule.
+      ValueError: not JSON, none of these forms, or a record that names no image, has no box
+        (x, y, w, h) of four numbers, or has an empty one and is not left out. One line with the
+        file, the record and the rule.
     """
 
     def __init__(self, path: str | pathlib.Path, threshold: float = 0.0):

@@ -18,13 +18,13 @@ def coco_document(
     """Predictions as a dataset which pycocotools and `jaxpose data` read.
 
     Args:
-        records: (file, (H, W), Poses) of each image. An image's id is the number in its file's name
-            where every name is one (as in COCO), else it counts from 1.
+      records: (file, (H, W), Poses) of each image. An image's id is the number in its file's name
+        where every name is one (as in COCO), else it counts from 1.
 
     Returns:
-        {"images", "categories", "annotations"}; an annotation's keypoints are (x, y, 2), or zeros
-        where a keypoint is missing; its `score` is the person's, and those of its keypoints are in
-        `keypoint_scores`.
+      {"images", "categories", "annotations"}; an annotation's keypoints are (x, y, 2), or zeros
+      where a keypoint is missing; its `score` is the person's, and those of its keypoints are in
+      `keypoint_scores`.
     """
     numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
     if -1 in numbers or len(set(numbers)) < len(numbers):
@@ -54,12 +54,12 @@ def coco_document(
 
 def _annotation(poses: Poses, person: int) -> dict[str, Any]:
     present, box = poses.present[person], poses.boxes[person].astype(float)
-    labelled = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
-    labelled[~present] = 0
+    labeled = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
+    labeled[~present] = 0
     return {
         "category_id": 1,
         "iscrowd": 0,
-        "keypoints": np.round(labelled, 3).ravel().tolist(),
+        "keypoints": np.round(labeled, 3).ravel().tolist(),
         "num_keypoints": int(present.sum()),
         "keypoint_scores": np.round(poses.scores[person].astype(float), 5).tolist(),
         "score": round(float(poses.person_scores[person]), 6),

@@ -144,14 +144,10 @@ def test_bad_files_counts_a_image_once():
         bad.add("b.jpg", "broken")
 
 
-def test_spec_check_names_the_difference():
-    good = empty_batch(4, topdown_spec((64, 48), 5))
-    assert_fits(good, 4, topdown_spec((64, 48), 5))
-    assert not good["valid"].any() and (good["image_id"] == PADDING_ID).all()
-    with pytest.raises(ValueError, match=r"'keypoints'.*expected float32\[4, 6, 3\]"):
-        assert_fits(good, 4, topdown_spec((64, 48), 6))
-    with pytest.raises(ValueError, match="batch has keys"):
-        assert_fits({"image": good["image"]}, 4, topdown_spec((64, 48), 5))
+def test_padding_fits_the_spec():
+    padding = empty_batch(4, topdown_spec((64, 48), 5))
+    assert_fits(padding, 4, topdown_spec((64, 48), 5))
+    assert not padding["valid"].any() and (padding["image_id"] == PADDING_ID).all()
 
 
 def test_tensorflow_sees_no_accelerator():

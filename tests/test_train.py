@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import mesh, runs, skeletons
+from jaxpose import runs, skeletons
 from jaxpose.evaluation import command_line
 from jaxpose.runs import arrays as stored
 from jaxpose.training import checkpoint, logs, runtime
@@ -250,14 +250,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     shutil.rmtree(folder / "checkpoints" / "6")
-    replicate = mesh.replicate
+    replicate = train.replicate
 
-    def poisoned(tree, grid):
+    def poisoned(tree, mesh):
         kernel = tree.params["head"]["final_layer"]["kernel"]
         kernel[0, 0, 0, 0] = np.inf
-        return replicate(tree, grid)
+        return replicate(tree, mesh)
 
-    monkeypatch.setattr(mesh, "replicate", poisoned)
+    monkeypatch.setattr(train, "replicate", poisoned)
     with pytest.raises(runtime.NonFiniteError) as error:
         train.main(config, str(folder))
     assert "not finite at step 4; checkpoint 3 kept" in str(error.value)

@@ -1,8 +1,8 @@
 """Dite-HRNet: a dynamic lightweight high-resolution network (Li et al., IJCAI 2022).
 
 Lite-HRNet with another stem and other blocks: half of the channels of every branch go through dense
-context modelling across the branches (DCM), a dynamic split convolution (DSC) and global context
-modelling (GCM). In the convolutions with several kernels every image mixes its own kernel.
+context modeling across the branches (DCM), a dynamic split convolution (DSC) and global context
+modeling (GCM). In the convolutions with several kernels every image mixes its own kernel.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class DynamicStem(nn.Module):
 
 
 class DiteHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       layout: widths and repeats.

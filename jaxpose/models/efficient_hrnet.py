@@ -120,7 +120,7 @@ def pose_from_taps(
 
 
 class EfficientHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 

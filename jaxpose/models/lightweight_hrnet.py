@@ -89,7 +89,7 @@ def exchange_pieces(
 
 
 def _joined(channels: list[tuple[int, int]]) -> tuple[Piece, ...]:
-    """Neighbouring channels of one map as one piece."""
+    """Neighboring channels of one map as one piece."""
     pieces: list[Piece] = []
     for source, channel in channels:
         if pieces and pieces[-1].source == source and pieces[-1].stop == channel:
@@ -182,7 +182,7 @@ class ConvBackbone(nn.Module):
 
 
 class LightweightHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 

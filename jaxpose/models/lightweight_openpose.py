@@ -34,14 +34,14 @@ MOBILENET = (
     *[(512, 1, 1)] * 4,
 )
 
-# The library's normalisation, RGB on the scale 0..255, and that of the public weights.
+# The library's normalization, RGB on the scale 0..255, and that of the public weights.
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 PUBLIC_MEAN, PUBLIC_STD = 128, 256
 
 
 def public_input(x: jax.Array) -> jax.Array:
-    """Images normalised by this library as the public weights take them: BGR, (x - 128) / 256."""
+    """Images normalized by this library as the public weights take them: BGR, (x - 128) / 256."""
     x = x * (STD / PUBLIC_STD) + (MEAN - PUBLIC_MEAN) / PUBLIC_STD
     red, green, blue = jnp.split(x, 3, axis=-1)
     return jnp.concatenate([blue, green, red], axis=-1)
@@ -157,7 +157,7 @@ class LightweightOpenPose(nn.Module):
       limbs: L.
       refinement_stages: one as published; the public weights were trained with three.
       public_input: False takes images as they are. True, which the public weights need, takes this
-        library's normalised RGB and turns it into what they were trained on, BGR (x - 128) / 256.
+        library's normalized RGB and turns it into what they were trained on, BGR (x - 128) / 256.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

@@ -120,7 +120,7 @@ class ChannelSpatialWeights(nn.Module):
 
 
 class LiteCSWHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     The paper compares with Lite-HRNet only, and has no table of ablations; what its text argues for
     is one option each: `weighting` "none" is Lite-HRNet, "single" and "cross" lie between.

@@ -271,7 +271,7 @@ def lite_layers(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:
 
 
 class LiteHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       layout: widths and repeats.

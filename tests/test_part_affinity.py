@@ -60,7 +60,7 @@ def test_people_are_found_where_they_are(flip, scales):
     assert (keypoints[order][~seen] == 0).all() and (person_scores > 18).all()
 
     joints = skeletons.MPII
-    with pytest.raises(ValueError, match="COCO's 17 keypoints alone, not for the 16 of 'mpii'"):
+    with pytest.raises(ValueError, match="only COCO's 17 keypoints, not the 16 of 'mpii'"):
         whole_images.file_predictor(network, joints, decoder)(batch)
 
     def of_17_joints(images):

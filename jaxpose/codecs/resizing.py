@@ -54,8 +54,8 @@ def resize_cubic(maps: ArrayLike, size: tuple[int, int]) -> Array:
 def _interpolate(maps: Array, axis: int, length: int) -> Array:
     """Linear interpolation of one axis to `length` samples; the ends repeat the border pixel.
 
-    The samples of `ops.resize`, gathered two by two: on maps of this size several times as fast on
-    a CPU as the products of matrices that networks are trained and exported with.
+    The same samples as `ops.resize`, gathered two by two: on maps of this size, a CPU does this
+    several times faster than the matrix products with which networks are trained and exported.
     """
     import jax.numpy as jnp
 

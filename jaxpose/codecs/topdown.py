@@ -46,7 +46,7 @@ def encode(
     slightly negative coordinates up to pixel 0). The heatmap is exp(-|q - mu|^2 / (2 sigma^2)) on
     the square |q - mu| <= 3 sigma and exactly 0 outside; its peak is exactly 1, not normalized. A
     keypoint whose square misses the heatmap gets weight 0 and an empty heatmap; one whose center is
-    outside but whose square reaches in keeps its weight.
+    outside but whose square overlaps the heatmap keeps its weight.
 
     Args:
       keypoints: [K, 2] (x, y) in input pixels.

@@ -191,7 +191,7 @@ def test_combine_scales():
     np.testing.assert_allclose(heatmaps, one.mean(0), rtol=1e-6)
     np.testing.assert_array_equal(kept, tags)
     for wrong in ([(one[0], tags), (one[1], tags)], [(one[0], None)], []):
-        with pytest.raises(ValueError, match="tags come from one scale"):
+        with pytest.raises(ValueError, match="exactly one scale must have tags"):
             ae.combine_scales(wrong)
 
 

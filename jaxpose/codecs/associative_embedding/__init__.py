@@ -6,7 +6,7 @@ to which the published scores belong.
 
 `encode_batch` makes the training targets. At test time the network's outputs go through `aggregate`
 (both resolutions, mirrored image) and `combine_scales`; `candidates` finds peaks, and `group`
-builds people from them with numpy. `find` is all of that but the last, for a batch; `decode` is the
+builds people from them with numpy. `find` does all but the last step for a batch; `decode` does the
 last two for one image. `find` runs on the device for jax arrays and on the host for numpy arrays
 (see `jaxpose.codecs.arrays`). Positions are on the grid of the maps, which `aggregate` resizes to
 the network's input; `geometry.heatmap_to_image` converts them to image pixels.

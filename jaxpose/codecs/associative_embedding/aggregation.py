@@ -65,18 +65,18 @@ def aggregate(
 def combine_scales(
     maps: Sequence[tuple[ArrayLike, ArrayLike | None]],
 ) -> tuple[Array, Array]:
-    """Mean of the heatmaps over scales, and the tags of the one scale that brings them.
+    """Mean of the heatmaps over scales, and the tags of the one scale that has them.
 
     Args:
       maps: (heatmaps [B, H, W, K], tags [B, H, W, K, T] or None) of each scale, all of one size;
-        tags of scale 1 alone are used, so exactly one entry has them.
+        only tags of scale 1 are used, so exactly one entry has them.
 
     Raises:
       ValueError: no scale, or tags of none or of several scales.
     """
     tags = [each for _, each in maps if each is not None]
     if len(tags) != 1:
-        raise ValueError(f"tags come from one scale (scale 1), got them from {len(tags)}")
+        raise ValueError(f"exactly one scale must have tags (scale 1), got tags of {len(tags)}")
     xp = namespace(*tags, *(each for each, _ in maps))
     heatmaps = mean_of([xp.asarray(each, np.float32) for each, _ in maps])
     return heatmaps, xp.asarray(tags[0], np.float32)

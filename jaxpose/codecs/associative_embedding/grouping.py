@@ -88,9 +88,9 @@ def group(
     scores = keypoints[..., 2].mean(axis=1)
 
     if options.refine and len(members):
-        seen = np.zeros((*members.shape, tags.shape[-1]), np.float32)
-        seen[person, keypoint] = peaks.tags[keypoint, member]
-        means = seen.sum(axis=1) / (members >= 0).sum(axis=1, dtype=np.float32)[:, None]
+        member_tags = np.zeros((*members.shape, tags.shape[-1]), np.float32)
+        member_tags[person, keypoint] = peaks.tags[keypoint, member]
+        means = member_tags.sum(axis=1) / (members >= 0).sum(axis=1, dtype=np.float32)[:, None]
         keypoint, person = np.nonzero(members.T < 0)
         pixel = find_missing(heatmaps, tags, peaks.bounds, keypoint, means[person])
         y, x = np.divmod(pixel, heatmaps.shape[1])

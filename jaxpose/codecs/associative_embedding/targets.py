@@ -105,7 +105,7 @@ def _pixels(
     import jax.numpy as jnp
     from jax import lax
 
-    # Targets are data; and the loop that draws them has no reverse-mode derivative.
+    # Targets are data, and the loop that draws them has no reverse-mode derivative.
     points = lax.stop_gradient(jnp.trunc(points))
     limits = np.array([size[1], size[0]], np.float32)
     valid = (labeled > 0) & jnp.all((points >= 0) & (points < limits), axis=-1)
@@ -136,10 +136,10 @@ def _stamp(points: jax.Array, valid: jax.Array, size: tuple[int, int], sigma: fl
         return jnp.where((jnp.abs(distance) <= radius) & valid[:, None, :], value, 0)
 
     def draw(person: jax.Array, maps: jax.Array) -> jax.Array:
-        at = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)
-        seen = lax.dynamic_index_in_dim(valid, person, 1, keepdims=False)
-        rows = profile(size[0], at[..., 1], seen)[:, :, None, :]
-        columns = profile(size[1], at[..., 0], seen)[:, None, :, :]
+        position = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)
+        drawn = lax.dynamic_index_in_dim(valid, person, 1, keepdims=False)
+        rows = profile(size[0], position[..., 1], drawn)[:, :, None, :]
+        columns = profile(size[1], position[..., 0], drawn)[:, None, :, :]
         return jnp.maximum(maps, rows * columns)
 
     empty = jnp.zeros((batch, *size, keypoints), jnp.float32)

@@ -48,8 +48,8 @@ def find(
     del options
     if skeleton.joints != skeletons.COCO.joints:
         raise ValueError(
-            f"part affinity fields are known for COCO's {len(_FLIP) - 1} keypoints alone, not for "
-            f"the {skeleton.num_joints} of {skeleton.name!r}"
+            f"part affinity fields support only COCO's {len(_FLIP) - 1} keypoints, not the "
+            f"{skeleton.num_joints} of {skeleton.name!r}"
         )
     maps = []
     for outputs, mirrored in passes.values():

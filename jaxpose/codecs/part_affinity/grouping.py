@@ -17,7 +17,7 @@ _ORDER = tuple(
         (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
     )
 )  # fmt: skip
-# Limbs that close a circle: they may add a keypoint that a person lacks, but nothing to its score.
+# Limbs that close a loop: they may add a keypoint that a person lacks, but nothing to its score.
 _SPARE = (LIMBS.index((2, 16)), LIMBS.index((5, 17)))
 
 
@@ -90,7 +90,7 @@ def decode(
         )
     if fields.shape != (*heatmaps.shape[:2], 2 * len(LIMBS)):
         raise ValueError(f"fields have shape {fields.shape}, expected [h, w, {2 * len(LIMBS)}]")
-    # Each heatmap is read several times: faster where its pixels lie side by side.
+    # Each heatmap is read several times, which is faster if its pixels are contiguous.
     contiguous = np.ascontiguousarray(np.moveaxis(heatmaps[..., :channels], -1, 0))
     candidates = [peaks(heatmap, options) for heatmap in contiguous]
     people: list[_Person] = []
@@ -129,7 +129,7 @@ def decode(
 def group(
     heatmaps: np.ndarray, fields: np.ndarray, options: Grouping = Grouping()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`decode` with COCO's keypoints alone: keypoints [N, 17, 3] and scores [N]."""
+    """`decode` with only COCO's keypoints: keypoints [N, 17, 3] and scores [N]."""
     keypoints, scores = decode(heatmaps, fields, options)
     return to_coco(keypoints), scores
 

@@ -61,7 +61,7 @@ def encode_batch(
         raise ValueError(f"input size {input_size} must be multiples of the stride {stride}")
     batch, people, channels, _ = keypoints.shape
     height, width = input_size[0] // stride, input_size[1] // stride
-    # Targets are data; and the loop below has no reverse-mode derivative.
+    # Targets are data, and the loop below has no reverse-mode derivative.
     keypoints = lax.stop_gradient(keypoints)
     labeled = keypoints[..., 2] > 0
     points = jnp.where(labeled[..., None], keypoints[..., :2], 0)
@@ -69,12 +69,12 @@ def encode_batch(
 
     def draw(person: jax.Array, maps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         heatmaps, fields = maps
-        at = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)  # [B, K, 2]
-        seen = lax.dynamic_index_in_dim(labeled, person, 1, keepdims=False)
-        heatmaps += _gaussians(at, seen, (height, width), stride, sigma)
-        a, b = at[:, first] / stride, at[:, second] / stride
+        position = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)  # [B, K, 2]
+        valid = lax.dynamic_index_in_dim(labeled, person, 1, keepdims=False)
+        heatmaps += _gaussians(position, valid, (height, width), stride, sigma)
+        a, b = position[:, first] / stride, position[:, second] / stride
         inside, direction = _limbs(a, b, (height, width), thickness)
-        inside &= (seen[:, first] & seen[:, second])[:, None, None]
+        inside &= (valid[:, first] & valid[:, second])[:, None, None]
         fields = jnp.where(inside[..., None], direction[:, None, None], fields)
         return heatmaps, fields
 
@@ -92,9 +92,9 @@ def encode_batch(
 
 
 def _gaussians(
-    points: jax.Array, seen: jax.Array, size: tuple[int, int], stride: int, sigma: float
+    points: jax.Array, labeled: jax.Array, size: tuple[int, int], stride: int, sigma: float
 ) -> jax.Array:
-    """Heatmaps [B, h, w, K] of keypoints [B, K, 2]."""
+    """Heatmaps [B, h, w, K] of keypoints [B, K, 2]; `labeled` is bool [B, K]."""
     import jax.numpy as jnp
 
     middle = (stride - 1) / 2
@@ -106,7 +106,7 @@ def _gaussians(
 
     rows, columns = squared(size[0], points[..., 1]), squared(size[1], points[..., 0])
     exponent = rows[:, :, None] + columns[:, None]
-    drawn = (exponent <= _LARGEST_EXPONENT) & seen[:, None, None]
+    drawn = (exponent <= _LARGEST_EXPONENT) & labeled[:, None, None]
     return jnp.where(drawn, jnp.exp(-exponent), 0)
 
 
@@ -142,7 +142,7 @@ def loss(
 ) -> tuple[jax.Array, jax.Array]:
     """(heatmap loss, field loss): half the squared error, summed over stages, cells and channels.
 
-    Means over the batch alone, as in the public code, whose learning rate goes with it.
+    The mean is over the batch only, as in the public code, whose learning rate depends on it.
 
     Args:
       outputs: of the network: heatmaps and fields of its first stage, of the second, and so on.

@@ -1,4 +1,4 @@
-"""Targets and aggregation of the bottom-up codec against numpy twins. All H != W."""
+"""Targets and aggregation of the bottom-up codec against numpy references. All H != W."""
 
 import math
 
@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
+from pycocotools import mask
 
-from jaxpose.codecs import associative_embedding as ae
+from jaxpose.codecs import associative_embedding
 from jaxpose.skeletons import COCO, CROWDPOSE
 
 
 def _encode_numpy(keypoints, size, sigma, max_people):
-    """Pixel by pixel, in plain Python, as the conventions are worded."""
+    """Pixel by pixel, in plain Python, as the conventions say."""
     height, width = size
     people, joints, _ = np.shape(keypoints)
     maps = np.zeros((height, width, joints), np.float32)
@@ -38,13 +38,13 @@ def _encode_numpy(keypoints, size, sigma, max_people):
 
 
 @pytest.mark.parametrize("sigma, people, joints", [(2, 5, 17), (1, 12, 14), (3, 1, 4)])
-def test_encode_twin_on_random_people(sigma, people, joints):
+def test_encode_equals_numpy_on_random_people(sigma, people, joints):
     random = np.random.default_rng(sigma)
     size = (40, 28)
     keypoints = random.uniform((-6, -6, 0), (34, 46, 2), (people, joints, 3))
     keypoints[..., 2] = np.floor(keypoints[..., 2] * 1.4)
     expected, expected_slots = _encode_numpy(keypoints.astype(np.float32), size, sigma, 7)
-    maps, slots = ae.encode(keypoints, size, sigma=sigma, max_people=7)
+    maps, slots = associative_embedding.encode(keypoints, size, sigma=sigma, max_people=7)
     np.testing.assert_allclose(maps, expected, atol=2e-7)
     np.testing.assert_array_equal(slots, expected_slots)
     assert maps.dtype == jnp.float32 and slots.dtype == jnp.int32
@@ -54,7 +54,7 @@ def test_encode_twin_on_random_people(sigma, people, joints):
 def test_encode_truncates_toward_zero_and_cuts_the_gaussian():
     keypoints = np.zeros((1, 5, 3))
     keypoints[0] = [(-0.9, 3.99, 1), (-1.0, 3, 1), (19.99, 29.99, 2), (20, 3, 1), (10.7, 15.2, 1)]
-    maps, slots = ae.encode(keypoints, (30, 20))
+    maps, slots = associative_embedding.encode(keypoints, (30, 20))
     np.testing.assert_array_equal(
         slots[0], [(0, 3, 1), (0, 0, 0), (19, 29, 1), (0, 0, 0), (10, 15, 1)]
     )
@@ -68,11 +68,11 @@ def test_encode_truncates_toward_zero_and_cuts_the_gaussian():
 
 
 def test_encode_without_people_and_with_too_many():
-    maps, slots = ae.encode(np.zeros((0, 17, 3)), (8, 12))
+    maps, slots = associative_embedding.encode(np.zeros((0, 17, 3)), (8, 12))
     assert maps.shape == (8, 12, 17) and slots.shape == (30, 17, 3)
     assert not maps.any() and not slots.any()
-    row = np.array([[[3 * n, 4, 1]] for n in range(4)])  # four people of one joint
-    maps, slots = ae.encode(row, (8, 12), max_people=2)
+    row = np.array([[[3 * n, 4, 1]] for n in range(4)])  # four people of one keypoint
+    maps, slots = associative_embedding.encode(row, (8, 12), max_people=2)
     np.testing.assert_array_equal(slots[:, 0], [(0, 4, 1), (3, 4, 1)])
     np.testing.assert_array_equal(maps[4, [0, 3, 6, 9], 0], 1)
 
@@ -88,10 +88,10 @@ def test_encode_batch_mirrors_at_the_resolution_of_the_maps():
     keypoints[mirrored, ..., 0] = size[1] - 1 - keypoints[mirrored, ..., 0]
     for stride in (4, 2):
         heatmap_size = size[0] // stride, size[1] // stride
-        encode = jax.jit(ae.encode_batch, static_argnums=(2, 3, 4))
+        encode = jax.jit(associative_embedding.encode_batch, static_argnums=(2, 3, 4))
         maps, slots = encode(keypoints, mirrored, size, heatmap_size, 2)
         for i in range(batch):
-            # Brought to the map's resolution first, then mirrored there.
+            # Scaled to the map's resolution first, then mirrored there.
             points = unmirrored[i].astype(np.float32)
             points[..., :2] /= stride
             if mirrored[i]:
@@ -101,13 +101,13 @@ def test_encode_batch_mirrors_at_the_resolution_of_the_maps():
             np.testing.assert_allclose(maps[i], expected, atol=2e-7)
 
 
-def test_unlabeled_keypoints_may_hold_anything_and_targets_carry_no_gradient():
+def test_unlabeled_keypoints_may_have_any_value_and_targets_carry_no_gradient():
     keypoints = np.full((1, 2, 3, 3), np.nan, np.float32)
     keypoints[..., 2] = 0
     keypoints[0, 1, 2] = 9, 5, 1
 
     def total(scale):
-        maps, _ = ae.encode_batch(keypoints * scale, [False], (32, 48), (16, 24))
+        maps, _ = associative_embedding.encode_batch(keypoints * scale, [False], (32, 48), (16, 24))
         return (maps * scale).sum()
 
     value, gradient = jax.jit(jax.value_and_grad(total))(jnp.float32(1))
@@ -120,7 +120,7 @@ def test_ignore_mask():
     runs = np.zeros((12, 10), np.uint8, order="F")
     runs[5:9, 7:10] = 1
     counts = [7 * 12 + 5, 4, 8, 4, 8, 4, 3]
-    compressed = coco_mask.encode(runs)
+    compressed = mask.encode(runs)
     compressed["counts"] = compressed["counts"].decode()
     annotations = [
         {"iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * 51, "segmentation": square},
@@ -128,16 +128,18 @@ def test_ignore_mask():
         {"iscrowd": 0, "num_keypoints": 3, "segmentation": [[0, 0, 9, 0, 9, 2, 0, 2]]},
         {"iscrowd": 0, "num_keypoints": 0},  # as in CrowdPose: no segmentation
     ]
-    mask = ae.ignore_mask(annotations, (12, 10))
+    result = associative_embedding.ignore_mask(annotations, (12, 10))
     expected = np.ones((12, 10))
     expected[3:8, 2:6] = 0
     expected[5:9, 7:10] = 0
-    np.testing.assert_array_equal(mask, expected)
+    np.testing.assert_array_equal(result, expected)
     annotations[1]["segmentation"] = compressed
-    np.testing.assert_array_equal(ae.ignore_mask(annotations, (12, 10)), expected)
-    assert ae.ignore_mask([], (3, 4)).shape == (3, 4)
+    np.testing.assert_array_equal(
+        associative_embedding.ignore_mask(annotations, (12, 10)), expected
+    )
+    assert associative_embedding.ignore_mask([], (3, 4)).shape == (3, 4)
     with pytest.raises(ValueError, match="size"):
-        ae.ignore_mask(annotations, (12, 11))
+        associative_embedding.ignore_mask(annotations, (12, 11))
 
 
 def _resize_numpy(maps, size):
@@ -157,14 +159,14 @@ def _resize_numpy(maps, size):
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_aggregate_as_worded(flip):
+def test_aggregate_equals_the_definition(flip):
     random = np.random.default_rng(5)
     joints, size = 14, (16, 24)
     low, low_mirrored = random.standard_normal((2, 2, 4, 6, 2 * joints)).astype(np.float32)
     high, high_mirrored = random.standard_normal((2, 2, 8, 12, joints)).astype(np.float32)
     order = CROWDPOSE.flip_indices
     mirrored = (low_mirrored, high_mirrored) if flip else None
-    aggregate = jax.jit(lambda *maps: ae.aggregate(*maps, order, size))
+    aggregate = jax.jit(lambda *maps: associative_embedding.aggregate(*maps, order, size))
     heatmaps, tags = aggregate((low, high), mirrored)
     assert heatmaps.shape == (2, 16, 24, joints) and tags.shape == (2, 16, 24, joints, 1 + flip)
 
@@ -187,17 +189,19 @@ def test_aggregate_as_worded(flip):
 def test_combine_scales():
     one = np.random.default_rng(6).random((3, 1, 4, 6, 2)).astype(np.float32)
     tags = np.ones((1, 4, 6, 2, 1), np.float32)
-    heatmaps, kept = ae.combine_scales([(one[0], None), (one[1], tags), (one[2], None)])
+    heatmaps, kept = associative_embedding.combine_scales(
+        [(one[0], None), (one[1], tags), (one[2], None)]
+    )
     np.testing.assert_allclose(heatmaps, one.mean(0), rtol=1e-6)
     np.testing.assert_array_equal(kept, tags)
     for wrong in ([(one[0], tags), (one[1], tags)], [(one[0], None)], []):
         with pytest.raises(ValueError, match="exactly one scale must have tags"):
-            ae.combine_scales(wrong)
+            associative_embedding.combine_scales(wrong)
 
 
-def test_aggregate_refuses_other_channels():
+def test_aggregate_rejects_other_channels():
     low, high = np.zeros((1, 4, 6, 34)), np.zeros((1, 8, 12, 17))
     with pytest.raises(ValueError, match=r"output 1 .* expected \[B, h, w, 17\]"):
-        ae.aggregate((low, low), None, COCO.flip_indices, (16, 24))
+        associative_embedding.aggregate((low, low), None, COCO.flip_indices, (16, 24))
     with pytest.raises(ValueError, match=r"output 0 .* expected \[B, h, w, 28\]"):
-        ae.aggregate((low, high), None, CROWDPOSE.flip_indices, (16, 24))
+        associative_embedding.aggregate((low, high), None, CROWDPOSE.flip_indices, (16, 24))

@@ -1,4 +1,4 @@
-"""Grouping against a stored golden, a literal twin on random scenes, and each of its traps."""
+"""Grouping against a golden file, a literal reference on random scenes, and special cases."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from jaxpose.codecs import associative_embedding as ae
+from jaxpose.codecs import associative_embedding
 from jaxpose.codecs.associative_embedding import grouping, refinement
 from jaxpose.skeletons import COCO
 from jaxpose.tasks.whole_images import scenes
@@ -16,7 +16,7 @@ ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
 def _golden_maps(keypoints):
-    """Three people and a spurious blob, from a written recipe."""
+    """Three people and a spurious blob."""
     y, x = np.mgrid[:64, :96].astype(np.float32)
     heat = np.zeros((64, 96, keypoints), np.float32)
     tags = np.zeros((64, 96, keypoints, 2), np.float32)
@@ -39,16 +39,16 @@ def _golden_maps(keypoints):
 
 def test_golden(golden):
     case = json.loads((golden / "associative_embedding.json").read_text())
-    keypoints, scores = ae.decode(*_golden_maps(17), **case["options"])
+    keypoints, scores = associative_embedding.decode(*_golden_maps(17), **case["options"])
     np.testing.assert_allclose(keypoints, case["keypoints"], atol=1e-6)
     np.testing.assert_allclose(scores, case["scores"], atol=1e-7)
-    keypoints, scores = ae.decode(*_golden_maps(14))
+    keypoints, scores = associative_embedding.decode(*_golden_maps(14))
     assert keypoints.shape == (4, 14, 3)
     np.testing.assert_allclose(scores, case["scores_14_joints"], atol=1e-6)
 
 
 def _decode_numpy(heat, tags, max_people, detection, near, window, adjust, refine):
-    """The reference's procedure, step by step as it is worded, with its kinds of containers."""
+    """The reference's procedure, step by step, with its kinds of containers."""
     height, width, keypoints = heat.shape
     reach = window // 2
     padded = np.pad(heat, ((reach, reach), (reach, reach), (0, 0)), constant_values=-np.inf)
@@ -98,14 +98,16 @@ def _decode_numpy(heat, tags, max_people, detection, near, window, adjust, refin
     for person in people.values():
         scores.append(np.float32(person[:, 2]).mean())
         places = person[:, :2].astype(int)
-        seen = person[:, 2] > 0
+        present = person[:, 2] > 0
         out = person[:, :3].astype(np.float32)
         if adjust:
-            for j in np.flatnonzero(seen):
+            for j in np.flatnonzero(present):
                 out[j, :2] = shifted(*places[j], j)
         if refine:
-            mean = np.mean([tags[places[j][1], places[j][0], j] for j in np.flatnonzero(seen)], 0)
-            for j in np.flatnonzero(~seen):
+            mean = np.mean(
+                [tags[places[j][1], places[j][0], j] for j in np.flatnonzero(present)], 0
+            )
+            for j in np.flatnonzero(~present):
                 away = np.sqrt(np.square(tags[:, :, j] - mean).sum(-1))
                 y, x = divmod(int(np.argmax(heat[..., j] - np.round(away))), width)
                 if heat[y, x, j] > 0:
@@ -116,7 +118,7 @@ def _decode_numpy(heat, tags, max_people, detection, near, window, adjust, refin
 
 def _assert_same(heat, tags, options):
     expected, expected_scores = _decode_numpy(heat, tags, *options)
-    keypoints, scores = ae.decode(heat, tags, *options)
+    keypoints, scores = associative_embedding.decode(heat, tags, *options)
     assert keypoints.dtype == scores.dtype == np.float32
     np.testing.assert_array_equal(keypoints, expected)
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-6)
@@ -138,7 +140,7 @@ SCENES = {
 
 
 def _scene(random, size, keypoints, components, people, steps=(0, 0), noise=0.01, cut=False):
-    """Gaussians of random sizes with noisy tags; `steps`: heat and tags in that many steps a 1."""
+    """Gaussians of random sizes with noisy tags; `steps` round heat and tags to 1 / step."""
     y, x = np.mgrid[: size[0], : size[1]]
     heat = noise * random.standard_normal((*size, keypoints))
     tags = 0.3 * random.standard_normal((*size, keypoints, components))
@@ -159,7 +161,7 @@ def _scene(random, size, keypoints, components, people, steps=(0, 0), noise=0.01
 
 
 @pytest.mark.parametrize("kind", SCENES)
-def test_twin_on_random_scenes(kind):
+def test_equals_the_reference_on_random_scenes(kind):
     recipe = dict(SCENES[kind])
     max_people = recipe.pop("max_people", 30)
     random = np.random.default_rng(sorted(SCENES).index(kind))
@@ -170,7 +172,7 @@ def test_twin_on_random_scenes(kind):
     assert people
 
 
-def test_twin_with_other_options():
+def test_equals_the_reference_with_other_options():
     random = np.random.default_rng(7)
     for options in ((30, 0.3, 0.7, 3, True, False), (2, 0.05, 2.0, 7, False, True)):
         for _ in range(4):
@@ -190,32 +192,32 @@ def _put(maps, keypoint, x, y, heat, tag):
 
 
 def test_nobody():
-    keypoints, scores = ae.decode(*_maps(17, 2))
+    keypoints, scores = associative_embedding.decode(*_maps(17, 2))
     assert keypoints.shape == (0, 17, 3) and scores.shape == (0,)
     maps = _maps(17)
     _put(maps, 0, 5, 5, 0.09, 1)
-    assert len(ae.decode(*maps)[1]) == 0
+    assert len(associative_embedding.decode(*maps)[1]) == 0
 
 
 def test_detection_threshold_is_strict_in_double_precision():
     maps = _maps(2)
     _put(maps, 0, 5, 5, 0.5, 1)
     _put(maps, 1, 9, 9, np.nextafter(np.float32(0.5), np.float32(1)), 7)
-    keypoints, _ = ae.decode(*maps, detection_threshold=0.5, refine=False)
+    keypoints, _ = associative_embedding.decode(*maps, detection_threshold=0.5, refine=False)
     np.testing.assert_array_equal(keypoints[:, :, 2] > 0, [[False, True]])
     _put(maps, 0, 5, 5, 0.1, 1)  # float32 0.1 is more than 0.1
-    assert len(ae.decode(*maps, refine=False)[1]) == 2
+    assert len(associative_embedding.decode(*maps, refine=False)[1]) == 2
 
 
 def test_equal_neighbors_are_two_candidates_and_ties_move_back():
     maps = _maps(1)
     _put(maps, 0, 8, 5, 0.5, 1)
     _put(maps, 0, 9, 5, 0.5, 4)
-    keypoints, scores = ae.decode(*maps)
+    keypoints, scores = associative_embedding.decode(*maps)
     # Left one: rises to the right; up and down are equal. Right one: the other way round.
     np.testing.assert_array_equal(keypoints[:, 0], [(8.75, 5.25, 0.5), (9.25, 5.25, 0.5)])
     np.testing.assert_array_equal(scores, [0.5, 0.5])
-    raw, _ = ae.decode(*maps, adjust=False)
+    raw, _ = associative_embedding.decode(*maps, adjust=False)
     np.testing.assert_array_equal(raw[:, 0, :2], [(8, 5), (9, 5)])
 
 
@@ -224,29 +226,29 @@ def test_neighbors_are_clamped_to_the_border():
     _put(maps, 0, 0, 15, 0.5, 1)
     _put(maps, 0, 1, 15, 0.3, 1)
     _put(maps, 0, 23, 0, 0.4, 9)
-    keypoints, _ = ae.decode(*maps)
+    keypoints, _ = associative_embedding.decode(*maps)
     # x: 0.3 against the pixel itself, 0.5; so left. At the right border the pixel itself is higher.
     np.testing.assert_array_equal(keypoints[:, 0, :2], [(0.25, 15.75), (23.75, 0.25)])
 
 
-def test_equal_keys_share_a_group_that_starts_anew():
+def test_equal_keys_share_a_group_that_starts_again():
     maps = _maps(2, 2)
     _put(maps, 0, 3, 3, 0.9, (1, 0))
     _put(maps, 0, 15, 3, 0.8, (1, 5))  # the same first component: takes the group over
-    _put(maps, 1, 3, 12, 0.7, (1, 0))  # far from (1, 5): founds; the key is taken again
-    keypoints, _ = ae.decode(*maps, refine=False)
+    _put(maps, 1, 3, 12, 0.7, (1, 0))  # far from (1, 5): starts a group; the key is taken again
+    keypoints, _ = associative_embedding.decode(*maps, refine=False)
     np.testing.assert_allclose(keypoints[..., 2], [[0.8, 0.7]])
     np.testing.assert_allclose(keypoints[..., 0], [[15.25, 3.25]])
 
 
-def test_a_group_taken_over_may_gain_a_member_at_the_same_joint():
+def test_a_group_taken_over_may_gain_a_member_at_the_same_keypoint():
     maps = _maps(3, 2)
     _put(maps, 0, 3, 3, 0.9, (1, 0))
-    _put(maps, 1, 3, 9, 0.8, (1, 5))  # founds under key 1, which resets the group ...
+    _put(maps, 1, 3, 9, 0.8, (1, 5))  # starts a group under key 1, which resets the group ...
     _put(maps, 1, 15, 9, 0.7, (1, 0.2))  # ... and this one, which joins it, comes after
     _put(maps, 2, 9, 3, 0.6, (1, 2.6))  # the mean of both
     expected, _ = _decode_numpy(*maps, 30, 0.1, 1.0, 5, True, False)
-    keypoints, _ = ae.decode(*maps, refine=False)
+    keypoints, _ = associative_embedding.decode(*maps, refine=False)
     np.testing.assert_array_equal(keypoints, expected)
     np.testing.assert_allclose(keypoints[..., 2], [[0.9, 0.7, 0.6]])
 
@@ -256,11 +258,11 @@ def test_rounded_distance_decides_the_match_and_the_plain_one_the_threshold():
     _put(maps, 0, 3, 3, 0.9, 0)
     _put(maps, 0, 15, 3, 0.8, 1.3)
     _put(maps, 1, 3, 12, 0.5, 0.99)  # 0.99 from the first, 0.31 from the second
-    keypoints, _ = ae.decode(*maps, refine=False)
+    keypoints, _ = associative_embedding.decode(*maps, refine=False)
     np.testing.assert_allclose(keypoints[..., 2], [[0.9, 0], [0.8, 0.5]])
     for tag, joined in ((-0.99, True), (-1.0, False)):
         maps[1][12, 3, 1] = tag
-        keypoints, _ = ae.decode(*maps, refine=False)
+        keypoints, _ = associative_embedding.decode(*maps, refine=False)
         assert len(keypoints) == (2 if joined else 3)
 
 
@@ -269,39 +271,39 @@ def test_higher_candidates_are_matched_first_at_equal_rounded_distance():
     _put(maps, 0, 3, 3, 0.9, 0)
     _put(maps, 1, 3, 12, 0.4, 0.1)
     _put(maps, 1, 15, 12, 0.6, 0.4)  # farther, but higher: both distances round to 0
-    keypoints, _ = ae.decode(*maps, refine=False)
+    keypoints, _ = associative_embedding.decode(*maps, refine=False)
     np.testing.assert_allclose(keypoints[..., 2], [[0.9, 0.6], [0, 0.4]])
 
 
-def test_more_groups_than_max_people_come_out_but_only_the_first_are_matched():
+def test_more_groups_than_max_people_are_returned_but_only_the_first_are_matched():
     maps = _maps(3, size=(16, 64))
     for k in range(2):
         for n in range(2):
             _put(maps, k, 5 + 12 * n + 24 * k, 8, 0.9 - 0.1 * n, 10 * (2 * k + n))
     for n in range(2):  # near groups 3 and 4, which are beyond max_people
         _put(maps, 2, 50 + 8 * n, 8, 0.5, 20 + 10 * n + 0.2)
-    keypoints, scores = ae.decode(*maps, max_people=2, refine=False)
+    keypoints, scores = associative_embedding.decode(*maps, max_people=2, refine=False)
     assert len(scores) == 6
-    keypoints, scores = ae.decode(*maps, max_people=4, refine=False)
+    keypoints, scores = associative_embedding.decode(*maps, max_people=4, refine=False)
     assert len(scores) == 4
     np.testing.assert_allclose(scores, [0.9 / 3, 0.8 / 3, 1.4 / 3, 1.3 / 3], rtol=1e-6)
 
 
-def test_score_is_that_before_missing_joints_are_filled_in():
+def test_score_is_that_before_missing_keypoints_are_filled_in():
     maps = _maps(4, 2, background=-0.5)
     _put(maps, 0, 3, 3, 0.8, (2, 2))
     _put(maps, 1, 9, 9, 0.05, (2.3, 2.3))  # below the threshold, but near: fills
     _put(maps, 1, 20, 3, 0.04, (2, 2))
     _put(maps, 2, 9, 9, 0.9, (8, 8))  # another person's; far: heat - 8, less than the background
     maps[1][..., 2, :] += 2 * (maps[1][..., 2, :] == 0)  # background as near as can be
-    keypoints, scores = ae.decode(*maps)
+    keypoints, scores = associative_embedding.decode(*maps)
     np.testing.assert_allclose(scores, [0.2, 0.225], rtol=1e-6)
     np.testing.assert_allclose(keypoints[0, 1], (9.25, 9.25, 0.05))
     assert not keypoints[0, 2].any(), "heat is not above 0 where the score is greatest"
     assert not keypoints[0, 3].any()
-    plain, _ = ae.decode(*maps, refine=False)
+    plain, _ = associative_embedding.decode(*maps, refine=False)
     assert not plain[0, 1].any()
-    raw, _ = ae.decode(*maps, adjust=False)  # filling in has its own offset
+    raw, _ = associative_embedding.decode(*maps, adjust=False)  # filling in has its own offset
     np.testing.assert_allclose(raw[0, 1], (9.25, 9.25, 0.05))
 
 
@@ -311,28 +313,28 @@ def test_filling_in_takes_the_first_of_equal_pixels():
         _put(maps, 0, 3, 3, 0.8, 0.2)
         for x, y in ((40, 30), (20, 31), (45, 12), (30, 12), (31, 12)):
             _put(maps, 1, x, y, 0.06, 0.3)
-        keypoints, _ = ae.decode(*maps)
+        keypoints, _ = associative_embedding.decode(*maps)
         np.testing.assert_allclose(keypoints[0, 1], (30.75, 12.25, 0.06))
         maps[0][..., 1] = 0.06
-        keypoints, _ = ae.decode(*maps)
+        keypoints, _ = associative_embedding.decode(*maps)
         np.testing.assert_allclose(keypoints[0, 1], (0.25, 0.25, 0.06))
 
 
-def test_maps_that_are_not_finite_are_refused():
+def test_maps_that_are_not_finite_are_rejected():
     maps = _maps(2)
     _put(maps, 0, 3, 3, 0.8, np.nan)
     with pytest.raises(ValueError, match="tags of keypoint 0 are not finite"):
-        ae.decode(*maps)
+        associative_embedding.decode(*maps)
     _put(maps, 0, 3, 3, 0.8, 0)
     _put(maps, 1, 3, 3, np.nan, 0)
     with pytest.raises(ValueError, match="maps of keypoint 1 are not finite"):
-        ae.decode(*maps)
+        associative_embedding.decode(*maps)
 
 
 def test_options_are_checked():
     for wrong in (dict(max_people=0), dict(detection_threshold=-0.1), dict(nms_kernel=4)):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            ae.Grouping(**wrong)
+            associative_embedding.Grouping(**wrong)
 
 
 def test_keypoint_order_of_other_skeletons():
@@ -345,9 +347,9 @@ def test_keypoint_order_of_other_skeletons():
 def test_bounds_hold():
     random = np.random.default_rng(8)
     heat, tags = random.random((1, 37, 50, 3)), random.standard_normal((1, 37, 50, 3, 2))
-    candidates = jax.jit(ae.candidates, static_argnums=2)
-    peaks = candidates(heat, tags, ae.Grouping())
-    assert candidates(heat, tags, ae.Grouping(refine=False)).bounds == ()
+    candidates = jax.jit(associative_embedding.candidates, static_argnums=2)
+    peaks = candidates(heat, tags, associative_embedding.Grouping())
+    assert candidates(heat, tags, associative_embedding.Grouping(refine=False)).bounds == ()
     for side, bounds in zip((16, 8, 4), peaks.bounds, strict=True):
         assert bounds.heat.shape == (1, -(-37 // side), -(-50 // side), 3)
         for i, j in np.ndindex(bounds.heat.shape[1:3]):
@@ -359,14 +361,14 @@ def test_bounds_hold():
 
 
 def test_a_batch_of_network_outputs_is_grouped_image_by_image():
-    """Ten people through aggregation, candidates and grouping; filled in as by reading all."""
-    size, options = (128, 192), ae.Grouping()
+    """Ten people through aggregation, candidates and grouping; filled in as by reading all pixels."""
+    size, options = (128, 192), associative_embedding.Grouping()
     scene = scenes.draw(10, size, missing=0.3)
 
     @jax.jit
     def on_device(outputs, mirrored):
-        heatmaps, tags = ae.aggregate(outputs, mirrored, COCO.flip_indices, size)
-        return ae.candidates(heatmaps, tags, options), heatmaps, tags
+        heatmaps, tags = associative_embedding.aggregate(outputs, mirrored, COCO.flip_indices, size)
+        return associative_embedding.candidates(heatmaps, tags, options), heatmaps, tags
 
     def after_an_empty_one(outputs):
         return [np.concatenate([np.zeros_like(maps), maps]) for maps in outputs]
@@ -374,16 +376,16 @@ def test_a_batch_of_network_outputs_is_grouped_image_by_image():
     batch = map(after_an_empty_one, (scene.outputs, scene.mirrored))
     peaks, heatmaps, tags = jax.device_get(on_device(*batch))
     first = jax.tree.map(lambda array: array[0], peaks)
-    assert len(ae.group(first, heatmaps[0], tags[0], options)[1]) == 0
+    assert len(associative_embedding.group(first, heatmaps[0], tags[0], options)[1]) == 0
     second = jax.tree.map(lambda array: array[1], peaks)
-    keypoints, scores = ae.group(second, heatmaps[1], tags[1], options)
+    keypoints, scores = associative_embedding.group(second, heatmaps[1], tags[1], options)
     assert (scores > 0.2).sum() == 10
     expected, expected_scores = _decode_numpy(heatmaps[1], tags[1], 30, 0.1, 1.0, 5, True, True)
     np.testing.assert_array_equal(keypoints, expected)
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-6)
 
 
-def test_whole_maps_are_read_where_bounds_leave_much(monkeypatch):
+def test_whole_maps_are_read_where_bounds_rule_out_little(monkeypatch):
     random = np.random.default_rng(9)
     heat = random.random((48, 64, 2)).astype(np.float32) * 0.3
     tags = random.standard_normal((48, 64, 2, 2)).astype(np.float32)

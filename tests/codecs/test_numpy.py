@@ -73,12 +73,12 @@ def _same(expected, actual, atol=0.0):
     jax.tree.map(check, expected, actual)
 
 
-def test_the_kind_of_arrays_decides():
+def test_the_kind_of_the_arrays_selects_the_library():
     assert arrays.namespace(np.zeros(2), [1.0], None) is np
     assert arrays.namespace(np.zeros(2), jnp.zeros(2)) is jnp
-    seen = []
-    jax.eval_shape(lambda x: seen.append(arrays.namespace(x)), np.zeros(2))
-    assert seen == [jnp]
+    namespaces = []
+    jax.eval_shape(lambda x: namespaces.append(arrays.namespace(x)), np.zeros(2))
+    assert namespaces == [jnp]
 
 
 def test_top_k_breaks_ties_as_lax_does():
@@ -160,7 +160,7 @@ def test_topdown_agrees(decoder):
         )
 
 
-def test_types_of_numpy_input():
+def test_types_of_numpy_inputs():
     box = np.ones((1, 2)), np.ones((1, 2))
     for dtype in (np.float64, np.float16, ml_dtypes.bfloat16):
         maps = _gaussians(1, (16, 24), 17)

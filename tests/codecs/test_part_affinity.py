@@ -35,7 +35,7 @@ def person(dx, dy, scale=1.0, hidden=()):
 
 
 def drawn(people, size=SIZE):
-    """Targets of one picture, one person after another, cell by cell."""
+    """Targets of one image, one person after another, cell by cell."""
     stride, sigma, thickness = 8, 7.0, 1.0
     height, width = size[0] // stride, size[1] // stride
     heatmaps = np.zeros((height, width, 19))
@@ -76,7 +76,7 @@ def test_targets_equal_plain_loops():
     keypoints[0, 1] = person(42, 21)  # on top of the first: sums cut at 1, fields replaced
     keypoints[1, 0, 9, :2] = keypoints[1, 0, 8, :2]  # a limb of length 0
     keypoints[1, 1, 5] = np.nan, np.nan, 0
-    keypoints[1, 2] = 0  # an empty slot, as padding has it
+    keypoints[1, 2] = 0  # an empty slot, as in padding
     encode = jax.jit(part_affinity.encode_batch, static_argnums=1)
     heatmaps, fields = encode(keypoints, SIZE)
     assert heatmaps.shape == (2, 8, 12, 19) and fields.shape == (2, 8, 12, 38)
@@ -94,7 +94,7 @@ def test_targets_of_nobody_are_background():
         assert np.all(fields == 0)
 
 
-def test_wrong_shapes_are_refused():
+def test_wrong_shapes_are_rejected():
     with pytest.raises(ValueError, match="multiples of the stride"):
         part_affinity.encode_batch(np.zeros((1, 1, 18, 3)), (64, 100))
     with pytest.raises(ValueError, match=r"\[B, P, K, 3\]"):
@@ -146,14 +146,14 @@ def test_loss_is_half_the_masked_squared_error_of_every_stage():
     assert np.all(ignored == 0)
 
 
-def test_enlargement_is_bicubic_as_opencv_has_it():
+def test_enlargement_is_bicubic_as_in_opencv():
     cv2 = pytest.importorskip("cv2")
     maps = np.random.default_rng(0).normal(size=(1, 5, 7, 3)).astype(np.float32)
     expected = cv2.resize(maps[0], (56, 40), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_allclose(resize_cubic(maps, (40, 56))[0], expected, atol=1e-5)
 
 
-def test_people_are_found_again():
+def test_people_are_recovered_from_their_targets():
     hidden = ("left_ear", "right_eye")
     people = np.stack([person(60, 50, 3.0), person(190, 60, 2.5, hidden)])
     heatmaps, fields = part_affinity.encode_batch(people[None], (256, 256))
@@ -161,10 +161,10 @@ def test_people_are_found_again():
     keypoints, scores = part_affinity.decode(np.asarray(big_heatmaps[0]), np.asarray(big_fields[0]))
     order = np.argsort(keypoints[:, 1, 0])
     assert len(scores) == 2
-    for found, true in zip(keypoints[order], people, strict=True):
-        assert np.all((found[:, 2] > 0) == (true[:, 2] > 0))
-        seen = true[:, 2] > 0
-        assert np.abs(found[seen, :2] - true[seen, :2]).max() < 4
+    for person_keypoints, true in zip(keypoints[order], people, strict=True):
+        assert np.all((person_keypoints[:, 2] > 0) == (true[:, 2] > 0))
+        labeled = true[:, 2] > 0
+        assert np.abs(person_keypoints[labeled, :2] - true[labeled, :2]).max() < 4
     assert np.all(scores > 18)
 
 
@@ -184,7 +184,7 @@ def test_peaks_are_strict_and_suppress_from_left_to_right():
     np.testing.assert_allclose(peaks(heatmap), expected, rtol=1e-6)
 
 
-def test_connections_take_the_best_pairs_that_the_field_agrees_with():
+def test_connections_are_the_best_pairs_that_agree_with_the_field():
     field = np.zeros((20, 40, 2), np.float32)
     field[..., 0] = 0.5
     field[12:] = 0, 1
@@ -216,7 +216,7 @@ def test_small_and_weak_people_are_dropped():
 
 
 @pytest.mark.parametrize("name", ["associative_embedding", "part_affinity"])
-def test_options_come_from_settings_by_name(name):
+def test_options_are_read_from_settings_by_name(name):
     task, kind = tasks.get(name), getattr(codecs, name).Grouping
     config = default_config(task.SETTINGS, task=name)
     config.eval.detection_threshold = 0.3

@@ -1,4 +1,4 @@
-"""The top-down codec against a numpy twin, stored facts, and cases worked by hand. All H != W."""
+"""The top-down codec against numpy references, golden files, and worked cases. All H != W."""
 
 import json
 import math
@@ -17,7 +17,7 @@ INPUT, MAP = (128, 96), (32, 24)
 
 
 def _encode_numpy(keypoints, visible, input_size, heatmap_size, sigma):
-    """Pixel by pixel, in plain Python, as the conventions are worded."""
+    """Pixel by pixel, in plain Python, as the conventions say."""
     height, width = heatmap_size
     radius = 3 * sigma
     maps = np.zeros((height, width, len(keypoints)), np.float32)
@@ -54,7 +54,7 @@ def test_encode_golden(golden):
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 3])
-def test_encode_twin_on_random_people(sigma):
+def test_encode_equals_numpy_on_random_people(sigma):
     random = np.random.default_rng(sigma)
     encode = jax.jit(topdown.encode, static_argnums=(2, 3, 4))
     for _ in range(10):
@@ -112,7 +112,7 @@ def test_encode_batch_is_encode_for_each():
 
 
 def _decode_numpy(maps, center, scale):
-    """One map at a time, as the conventions are worded."""
+    """One map at a time, as the conventions say."""
     batch, height, width, joints = maps.shape
     points, scores = np.zeros((batch, joints, 2)), np.zeros((batch, joints))
     for b in range(batch):
@@ -132,7 +132,7 @@ def _decode_numpy(maps, center, scale):
     return points, scores
 
 
-def test_decode_twin_on_noise():
+def test_decode_equals_numpy_on_noise():
     random = np.random.default_rng(3)
     # Coarse values, so that equal maxima and equal neighbors occur; some maps all <= 0.
     maps = random.integers(-4, 5, (6, 7, 5, 40)).astype(np.float32)
@@ -144,7 +144,7 @@ def test_decode_twin_on_noise():
     np.testing.assert_array_equal(scores, expected_scores)
 
 
-def _grid(maps):
+def _decode_on_heatmap(maps):
     """Decode with a crop that leaves points on the heatmap's own grid."""
     height, width = maps.shape[1:3]
     center = np.array([[width / 2, height / 2]] * len(maps))
@@ -168,7 +168,7 @@ def test_quarter_offset_needs_both_axes_inside(position, moved):
         maps[0, y, x + 1] = 0.5
     if y > 0:
         maps[0, y - 1, x] = 0.25
-    points, scores = _grid(maps)
+    points, scores = _decode_on_heatmap(maps)
     expected = (x + 0.25, y - 0.25) if moved else (x, y)
     np.testing.assert_allclose(points[0, 0], expected, atol=1e-6)
     assert scores[0, 0] == 1
@@ -177,14 +177,14 @@ def test_quarter_offset_needs_both_axes_inside(position, moved):
 def test_quarter_offset_between_equal_neighbors_is_zero():
     maps = np.zeros((1, 10, 8, 1), np.float32)
     maps[0, 4, 3] = 1
-    np.testing.assert_allclose(_grid(maps)[0][0, 0], (3, 4), atol=1e-6)
+    np.testing.assert_allclose(_decode_on_heatmap(maps)[0][0, 0], (3, 4), atol=1e-6)
 
 
 def test_maximum_not_positive_gives_the_origin():
     for value in (0.0, -1.0):
         maps = np.full((1, 10, 8, 1), -2, np.float32)
         maps[0, 5, 4] = value
-        points, scores = _grid(maps)
+        points, scores = _decode_on_heatmap(maps)
         np.testing.assert_allclose(points[0, 0], (0, 0), atol=1e-6)
         assert scores[0, 0] == value
 
@@ -192,7 +192,7 @@ def test_maximum_not_positive_gives_the_origin():
 def test_first_maximum_in_row_major_order_wins():
     maps = np.zeros((1, 10, 8, 1), np.float32)
     maps[0, 1, 7] = maps[0, 2, 1] = maps[0, 9, 0] = 2
-    np.testing.assert_allclose(_grid(maps)[0][0, 0], (7, 1), atol=1e-6)
+    np.testing.assert_allclose(_decode_on_heatmap(maps)[0][0, 0], (7, 1), atol=1e-6)
 
 
 def test_decode_of_encoded_targets():
@@ -225,7 +225,7 @@ def test_flip_back_by_definition():
 
 
 @pytest.mark.parametrize("pairs", [[(0, 4)], [(0, 1), (1, 2)], [(-1, 2)]])
-def test_flip_back_refuses_pairs_that_do_not_fit(pairs):
+def test_flip_back_rejects_pairs_that_do_not_fit(pairs):
     with pytest.raises(ValueError, match="at most once"):
         topdown.flip_back(np.zeros((1, 2, 3, 4)), pairs)
 
@@ -237,8 +237,11 @@ def _mirrored(keypoints):
 
 
 def test_shift_makes_the_mirrored_target_equal_the_direct_one():
-    """A network that answers with the exact target, on a image and on its mirror image: with the
-    shift both answers are equal for every integer pixel (column 0 is a copy and not compared)."""
+    """For a network that outputs the exact targets of an image and of its mirror image.
+
+    With the shift, both outputs are equal for every integer pixel (column 0 is a copy and not
+    compared).
+    """
     for x in range(INPUT[1]):
         keypoints = np.stack([np.full(17, x), np.linspace(0, INPUT[0] - 1, 17)], -1)
         direct, _ = topdown.encode(keypoints, np.ones(17), INPUT, MAP, 2)
@@ -249,7 +252,7 @@ def test_shift_makes_the_mirrored_target_equal_the_direct_one():
         assert np.abs(unshifted - direct).max() > 0.05
 
 
-def test_symmetric_input_gives_a_symmetric_answer():
+def test_symmetric_input_gives_a_symmetric_result():
     """A person that is its own mirror image, through flip test and decoding."""
     random = np.random.default_rng(9)
     keypoints = np.zeros((17, 2), np.float32)
@@ -276,18 +279,18 @@ def _gaussians(centers, sigma=2.0, height=32, width=24):
     ).astype(np.float32)[None]
 
 
-def _grid_dark(maps, **options):
+def _decode_dark_on_heatmap(maps, **options):
     height, width = maps.shape[1:3]
     center = np.array([[width / 2, height / 2]] * len(maps))
     scale = np.array([[width / 200, height / 200]] * len(maps))
     return jax.jit(lambda *a: topdown.decode_dark(*a, **options))(maps, center, scale)
 
 
-def test_dark_finds_the_center_between_pixels():
+def test_dark_gives_the_center_between_pixels():
     centers = np.random.default_rng(10).uniform((7, 7), (17, 25), (17, 2))
-    points, scores = _grid_dark(_gaussians(centers))
+    points, scores = _decode_dark_on_heatmap(_gaussians(centers))
     np.testing.assert_allclose(points[0], centers, atol=0.02)
-    quarter = np.asarray(_grid(_gaussians(centers))[0])
+    quarter = np.asarray(_decode_on_heatmap(_gaussians(centers))[0])
     assert np.abs(points - centers).max() < 0.1 * np.abs(quarter - centers).max()
     np.testing.assert_array_equal(scores, _gaussians(centers).max((1, 2)))
 
@@ -310,18 +313,18 @@ def _dark_numpy(one, kernel):
 
 
 @pytest.mark.parametrize("kernel", [11, 17])
-def test_dark_twin(kernel):
+def test_dark_equals_the_published_procedure(kernel):
     random = np.random.default_rng(11)
     centers = random.uniform((-1, -1), (24, 32), (40, 2))
     maps = _gaussians(centers) + 0.05 * random.random((1, 32, 24, 40)).astype(np.float32)
-    points, _ = _grid_dark(maps, kernel=kernel)
+    points, _ = _decode_dark_on_heatmap(maps, kernel=kernel)
     for k in range(40):
         expected = _dark_numpy(maps[0, :, :, k], kernel)
         np.testing.assert_allclose(points[0, k], expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("sigma, kernel", [(0.5, 3), (1.0, 5), (1.5, 7), (2.0, 11), (3.0, 17)])
-def test_dark_smooths_as_the_targets_are_wide(sigma, kernel):
+def test_dark_kernel_fits_the_sigma_of_the_targets(sigma, kernel):
     maps = np.random.default_rng(5).uniform(size=(1, 24, 20, 3)).astype(np.float32)
     box = np.float32([[40, 48]]), np.float32([[0.4, 0.48]])
     actual = topdown.decoder("dark", sigma)(maps, *box)
@@ -336,14 +339,14 @@ def test_dark_without_a_peak_stays_finite_and_near_the_maximum():
     maps = np.concatenate(
         [random.standard_normal((4, 32, 24, 8)), np.zeros((1, 32, 24, 8)), -np.ones((1, 32, 24, 8))]
     ).astype(np.float32)
-    points, _ = _grid_dark(maps)
+    points, _ = _decode_dark_on_heatmap(maps)
     assert np.isfinite(points).all()
     np.testing.assert_allclose(points[4:], 0, atol=1e-5)
     flat = maps[:4].reshape(4, -1, 8).argmax(1)
     assert np.abs(points[:4] - np.stack([flat % 24, flat // 24], -1)).max() <= 2 + 1e-5
 
 
-def test_dark_refuses_an_even_kernel():
+def test_dark_rejects_an_even_kernel():
     with pytest.raises(ValueError, match="odd"):
         topdown.decode_dark(np.zeros((1, 4, 4, 1)), np.zeros((1, 2)), np.ones((1, 2)), kernel=10)
 

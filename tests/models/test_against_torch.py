@@ -1,4 +1,4 @@
-"""Whole baselines against their networks written in plain PyTorch functions on the public keys."""
+"""Baselines against plain PyTorch functions that read the public keys."""
 
 import gzip
 import json

@@ -23,7 +23,7 @@ F = torch.nn.functional
 
 
 class Net(dense.Net):
-    """With the parts of these networks."""
+    """Adds the parts of these networks."""
 
     def conv(self, x, key, stride=1, dilation=1):
         weight, bias = self.state[f"{key}.weight"], self.state.get(f"{key}.bias")

@@ -81,7 +81,7 @@ def test_outputs():
     assert set(variables) == {"params", "batch_stats"}
 
 
-def test_wrong_options_are_refused():
+def test_wrong_options_are_rejected():
     for option, message in (
         ({"conv_init": "he"}, "conv_init 'he' is unknown"),
         ({"drop_path": 1.0}, r"drop_path 1.0 is not in \[0, 1\)"),
@@ -106,7 +106,7 @@ def test_padding_is_one_more_after_the_image(kernel, stride):
     np.testing.assert_allclose(layer.apply(variables, x, False), expected, atol=1e-5)
 
 
-def test_stochastic_depth_skips_examples_in_training_alone():
+def test_stochastic_depth_skips_examples_only_in_training():
     x = np.random.default_rng(0).normal(size=(16, 2, 2, 8)).astype(np.float32)
     block = partial(MBConv, Row(1, 8, 1, 1, 3), 8, 1, conv=Conv, norm=BatchNorm)
     always, sometimes = block(drop_path=0.0), block(drop_path=0.25)

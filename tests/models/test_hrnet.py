@@ -1,4 +1,4 @@
-"""HRNet, EL-HRNet and HigherHRNet: exact counts, and the skeleton they stand on."""
+"""HRNet, EL-HRNet and HigherHRNet: exact counts, and their common structure."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.hrnet_stages import HRModule, Stage, all_branches, each_branch, grow, run_stages
 from jaxpose.models.resnet import BasicBlock
 
-# model, (H, W), K, options, parameters, multiply-adds, parameters once a call
+# model, (H, W), K, options, parameters, multiply-adds, parameters counted once per call
 EXACT = [
     ("hrnet_w32", (256, 192), 17, {}, 28_536_113, 7_645_003_776, 28_536_113),
     ("hrnet_w48", (256, 192), 17, {}, 63_595_745, 15_691_825_152, 63_595_745),
@@ -50,7 +50,7 @@ def test_a_transposed_convolution_counted_at_its_output():
     assert [round(value, 3) for value in result.printed("higher")] == [28.645, 47.864]
 
 
-def test_any_width_scales_plainly():
+def test_any_width_is_accepted():
     result = summary.count(HigherHRNet(hrnet.Layout(16), 14), (512, 512))
     assert (result.params, round(result.macs / 1e9, 2)) == (7_476_298, 16.07)
 
@@ -100,13 +100,13 @@ def test_parameters_of_the_light_block(features, cbam, params):
         ({"block": None}, "option 'block' is unknown"),
     ],
 )
-def test_wrong_options_are_refused(options, message):
+def test_wrong_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         jaxpose.create_model("el_hrnet_w32", **options)
 
 
 @pytest.mark.parametrize("kind,conv,deconv", [("paper", 1e-3, 1e-3), ("kaiming", 0.059, 0.125)])
-def test_kernels_start_as_asked(kind, conv, deconv):
+def test_conv_init_sets_the_initial_kernels(kind, conv, deconv):
     layers = hrnet.policy(kind, jnp.float32, None)
     x = jnp.zeros((1, 4, 4, 32))
     for layer, std in ((layers["conv"](64, 3), conv), (layers["deconv"](64), deconv)):
@@ -135,7 +135,7 @@ class Skeleton(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A block that sees all branches: it scales each by a shared parameter."""
+    """A block on all branches: it scales each by a shared parameter."""
 
     @nn.compact
     def __call__(self, xs, train):
@@ -144,7 +144,7 @@ class Mixed(nn.Module):
         return [x * scale for x in xs]
 
 
-def skeleton_shapes(body, outputs):
+def stage_shapes(body, outputs):
     return jax.eval_shape(
         lambda: Skeleton(body, outputs).init_with_output(
             jax.random.key(0), jnp.zeros((2, 32, 64, 4)), False
@@ -154,7 +154,7 @@ def skeleton_shapes(body, outputs):
 
 def test_stages_transitions_and_names():
     body = partial(each_branch, block=partial(BasicBlock, **LAYERS), blocks=2)
-    xs, variables = skeleton_shapes(body, None)
+    xs, variables = stage_shapes(body, None)
     assert [x.shape for x in xs] == [
         (2, 32, 64, 6),
         (2, 16, 32, 8),
@@ -185,8 +185,8 @@ def test_stages_transitions_and_names():
     assert params["stage1_1"]["fuse_layers_2_3"]["conv"]["kernel"].shape == (1, 1, 16, 12)
 
 
-def test_the_last_module_may_make_the_first_branch_alone():
-    xs, variables = skeleton_shapes(partial(all_branches, block=Mixed, blocks=3), 1)
+def test_the_last_module_may_output_only_the_first_branch():
+    xs, variables = stage_shapes(partial(all_branches, block=Mixed, blocks=3), 1)
     assert [x.shape for x in xs] == [(2, 32, 64, 6)]
     last = variables["params"]["stage1_1"]
     assert {name for name in last if name.startswith("layers")} == {f"layers_{n}" for n in range(3)}
@@ -195,7 +195,7 @@ def test_the_last_module_may_make_the_first_branch_alone():
     }
 
 
-def test_a_transition_that_makes_other_branches_is_refused():
+def test_a_transition_with_other_widths_is_rejected():
     stages = [Stage("stage2", "transition1", (4, 8), 1)]
     with pytest.raises(ValueError, match=r"stage2: .* branches of widths .4, 8., got .4,."):
         run_stages(None, [jnp.zeros((1, 8, 8, 4))], stages, lambda s, xs, train: xs, None, False)

@@ -53,7 +53,7 @@ def test_attention_equals_the_formula(gate, offset, slope):
     np.testing.assert_allclose(block.apply(variables, f), expected, atol=1e-5)
 
 
-def test_attention_sits_after_the_third_deconvolution_only():
+def test_attention_is_after_the_third_deconvolution_only():
     model = jaxpose.create_model("hwl_mobilenetv3")
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     head = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"]["head"]
@@ -61,7 +61,7 @@ def test_attention_sits_after_the_third_deconvolution_only():
 
 
 def test_released_initial_values_start_below_one():
-    """N(0, 0.001) on four terms is below batch norm's eps; "kaiming" starts at std 1."""
+    """With N(0, 0.001), four terms are below batch norm's eps; "kaiming" starts at std 1."""
     x = np.abs(data(8, 8, 6, 960))
     spread = {}
     for name, kernel in [("paper", init.normal_small), ("kaiming", init.kaiming_transposed(2))]:
@@ -70,8 +70,8 @@ def test_released_initial_values_start_below_one():
 
         def first_norm(x, block=block):
             _, state = block.init_with_output(jax.random.key(0), x, train=False)
-            _, found = block.apply(state, x, train=True, mutable=True, capture_intermediates=True)
-            return found["intermediates"]["bn1"]["__call__"][0].std()
+            _, state = block.apply(state, x, train=True, mutable=True, capture_intermediates=True)
+            return state["intermediates"]["bn1"]["__call__"][0].std()
 
         spread[name] = float(jax.jit(first_norm)(x))
     assert 0.3 < spread["paper"] < 0.5
@@ -95,7 +95,7 @@ def test_initial_values_of_the_head():
     assert not np.any(squeeze["bias"])
 
 
-def test_textbook_backbone_keeps_the_textbook():
+def test_textbook_backbone_has_the_layers_of_the_paper():
     model = jaxpose.create_model("hwl_mobilenetv3", backbone="mobilenetv3_large_std")
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     backbone = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"][

@@ -34,7 +34,7 @@ def test_sizes(name, size, options, params, macs, higher):
     assert with_cem.params == params
     assert f"{with_cem.macs / 1e9:.4f}" == macs
     assert f"{with_cem.printed('higher')[1]:.4f}" == higher
-    # The exchange itself costs nothing, and no layer changes its size for it.
+    # The exchange has no multiply-adds and changes the size of no layer.
     assert (without.params, without.macs) == (with_cem.params, with_cem.macs)
 
 
@@ -60,9 +60,9 @@ def test_sizes_of_the_parts():
     }
     rows = summary.count("lightweight_hrnet_rm2", (448, 448)).stages
     for part, (params, macs) in parts.items():
-        found = [row for row in rows if row.name.startswith(part)]
-        assert sum(row.params for row in found) == params, part
-        assert macs is None or sum(row.macs for row in found) == macs, part
+        part_rows = [row for row in rows if row.name.startswith(part)]
+        assert sum(row.params for row in part_rows) == params, part
+        assert macs is None or sum(row.macs for row in part_rows) == macs, part
 
 
 def shares(widths, **options):
@@ -106,7 +106,7 @@ def test_pieces_in_order():
 
 
 @pytest.mark.parametrize("exchange", ["half", "all"])
-def test_every_channel_goes_to_one_place(exchange):
+def test_every_channel_goes_to_one_branch(exchange):
     pieces = exchange_pieces(R2, exchange)
     channels = [(p.source, c) for branch in pieces for p in branch for c in range(p.start, p.stop)]
     assert sorted(channels) == [(m, c) for m in range(4) for c in range(R2[m])]
@@ -125,7 +125,7 @@ def test_exchange_moves_channels_and_enlarges():
         np.testing.assert_array_equal(y, np.stack(expected, -1))
 
 
-def test_wrong_exchanges_are_refused():
+def test_wrong_exchanges_are_rejected():
     for options, message in (
         ({"order": (1, 2, 3)}, "each of the 4 maps once"),
         ({"order": (1, 2, 3, 3)}, "each of the 4 maps once"),
@@ -164,16 +164,16 @@ def abstract(**options):
         {"variant": "plain"},
     ],
 )
-def test_ablations_change_no_shape(options):
+def test_ablations_keep_all_shapes(options):
     expected, variables = abstract()
     outputs, others = abstract(**options, dtype=jnp.bfloat16)
     assert [y.shape for y in outputs] == [(2, 16, 24, 10), (2, 32, 48, 5)]
     assert outputs == expected
     if "variant" not in options:
-        assert others == variables  # weights fit with and without
+        assert others == variables  # the same weights fit with and without
 
 
-def test_wrong_options_are_refused():
+def test_wrong_options_are_rejected():
     for option, message in (
         ({"exchange": "third"}, "exchange 'third' is unknown"),
         ({"variant": "projection"}, "did you mean 'proj'"),

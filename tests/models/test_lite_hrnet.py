@@ -16,9 +16,9 @@ from jaxpose.models.lite_csw_hrnet import ChannelSpatialWeights, SpatialMap, ker
 from jaxpose.models.lite_hrnet import fuse_doubled
 from tests.golden import recipe
 
-# Heatmaps of the released code in float64 at (row, column, joint) (0,0,0), (2,3,1), (32,24,8) and
-# (63,47,16), their standard deviation, and the tolerance in units of it. Lite CSW-HRNet has no
-# released code: these are of an independent reading with our choices.
+# Heatmaps of the released code in float64 at (row, column, keypoint) (0,0,0), (2,3,1), (32,24,8)
+# and (63,47,16), their standard deviation, and the tolerance in units of it. Lite CSW-HRNet has no
+# released code: these are of an independent implementation with our choices.
 RELEASED = {
     "lite_hrnet_18": (-0.700394, 4.447763, -3.064882, 1.833840, 2.629369, 2e-5),
     "lite_hrnet_30": (-39.003651, 114.011506, 53.426466, 87.458405, 70.859255, 2e-5),
@@ -48,7 +48,7 @@ def size_of(name, **options):
 @pytest.mark.parametrize("name", RELEASED)
 def test_heatmaps_of_the_released_networks(name, golden):
     keys = json.loads(lzma.open(golden / "torch_keys_lite_hrnet.json.xz").read()).get(name)
-    if keys is None:  # the deeper Lite CSW-HRNet has no key list: it differs in the repeats alone
+    if keys is None:  # the deeper Lite CSW-HRNet has no key list: it differs only in the repeats
         zeros = jax.tree.map(
             lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract(name)
         )
@@ -111,8 +111,8 @@ def test_dense_context_reads_memory_as_the_released_code_does():
     np.testing.assert_allclose(reinterpreted_pool(x, mask, (4, 2)), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_an_image_mixes_its_own_kernels():
-    """A batch gives what its images give alone."""
+def test_each_image_has_its_own_mixture_of_kernels():
+    """The results of a batch are those of its images one by one."""
     x = data(3, 8, 8, 4)
     x[1] += 3
     layer = DynamicLayer(4, 3, depthwise=True, kernels=2)
@@ -171,8 +171,8 @@ def test_channel_spatial_weights_equal_the_formula():
     assert np.abs(serial - channel * spatial).max() > 0.01
 
 
-# Parameters with one option changed. Lite-HRNet has 135,984 and 108,800 in the weightings of which
-# Lite CSW-HRNet has 1,640 and 4,856.
+# Parameters with one option changed. Lite-HRNet's weightings have 135,984 and 108,800, those of
+# Lite CSW-HRNet 1,640 and 4,856.
 ABLATIONS = {
     "weighting=both": 892_481,
     "weighting=cross": 1_130_769 - 135_984 + 1_640,
@@ -201,7 +201,7 @@ def test_ablations_of_two_options():
     assert size_of("wider_naive_lite_hrnet_18", depth=30) == 2_077_145
 
 
-def test_one_pooling_needs_one_plane():
+def test_one_pooling_has_one_input_plane():
     x = data(1, 4, 4, 8)
     for pooling, plane in (("avg", x.mean(-1, keepdims=True)), ("max", x.max(-1, keepdims=True))):
         gate = SpatialMap(pooling)
@@ -228,13 +228,13 @@ def test_one_pooling_needs_one_plane():
         ("lite_csw_hrnet_18", {"layout": None}, "'layout' is unknown"),
     ],
 )
-def test_wrong_options_are_refused(name, options, message):
+def test_wrong_options_are_rejected(name, options, message):
     with pytest.raises(ValueError, match=message):
         jaxpose.create_model(name, **options)
 
 
 def test_initial_values():
-    """Lite-HRNet's rule, N(0, 0.001), touches 2-D convolutions; others have PyTorch's defaults."""
+    """Lite-HRNet's rule, N(0, 0.001), is for 2-D convolutions; others have PyTorch's defaults."""
     x = np.zeros((1, 8, 8, 300), np.float32)
     block = ChannelSpatialWeights(300, 1, 2, "both", shared=True, serial=False)
     draw = jax.vmap(lambda key: block.init(key, x)["params"]["channel"]["conv"]["kernel"])

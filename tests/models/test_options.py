@@ -1,4 +1,4 @@
-"""Options of the high-resolution networks reach the layers they are about; small networks."""
+"""Options of the high-resolution networks reach their layers; small networks."""
 
 import flax.linen as nn
 import jax
@@ -34,23 +34,23 @@ NETWORKS = {
 
 
 def modules_of(model):
-    """All that run in the inference network."""
-    found = []
+    """All modules that run in the inference network."""
+    modules = []
 
     def record(method, args, kwargs, context):
-        found.append(context.module)
+        modules.append(context.module)
         return method(*args, **kwargs)
 
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     with nn.intercept_methods(record):
         jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    return found
+    return modules
 
 
 @pytest.mark.parametrize(
     "name,kind", [*((name, "kaiming") for name in NETWORKS), ("hrnet", "paper")]
 )
-def test_kernels_and_fusion_are_as_asked(name, kind, monkeypatch):
+def test_conv_init_and_fusion_are_applied(name, kind, monkeypatch):
     """The last layers start at N(0, 0.001), and the backbones of two networks at Kaiming's."""
     monkeypatch.setitem(lite_hrnet.MODULES, 18, LITE.modules)  # of the naive network
     modules = modules_of(NETWORKS[name](conv_init=kind))
@@ -72,19 +72,19 @@ def test_kernels_and_fusion_are_as_asked(name, kind, monkeypatch):
     "arrangement,chained",
     [("parallel", ()), ("serial_single", ("spatial",)), ("serial", ("spatial", "cross"))],
 )
-def test_lite_csw_hrnet_has_the_weights_that_are_asked_for(arrangement, chained):
-    """Those that no count of parameters tells from the default, too."""
+def test_lite_csw_hrnet_has_the_chosen_weightings(arrangement, chained):
+    """Also options that do not change the number of parameters."""
     options = dict(gamma=1.0, b=2.0, pooling="max", shared=False)
     modules = modules_of(LiteCSWHRNet(LITE, arrangement=arrangement, **options))
     weights = [module for module in modules if isinstance(module, ChannelSpatialWeights)]
-    assert len(weights) == 2 * 3 + 2 * (2 + 3 + 4)  # two blocks a module
+    assert len(weights) == 2 * 3 + 2 * (2 + 3 + 4)  # two blocks per module
     for module in weights:
         assert module.serial == (module.name.split("_")[0] in chained), module.name
         assert {key: getattr(module, key) for key in options} == options
 
 
-def test_lightweight_hrnet_exchanges_as_asked(monkeypatch):
-    """What is exchanged changes no shape."""
+def test_lightweight_hrnet_exchanges_the_chosen_channels(monkeypatch):
+    """The options of the exchange do not change any shape."""
     calls, make = [], lightweight_hrnet.exchange_pieces
     monkeypatch.setattr(
         lightweight_hrnet, "exchange_pieces", lambda *args: calls.append(args) or make(*args)

@@ -1,4 +1,4 @@
-"""WLitePose: its parts against PyTorch, its switches, its initial values."""
+"""WLitePose: parts against PyTorch, options, initial values."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ CONV, DECONV, NORM = LAYERS["conv"], LAYERS["deconv"], LAYERS["norm"]
 
 @pytest.fixture(scope="module")
 def native_operators():
-    """They compile faster; the operators' own tests compare both forms."""
+    """The native forms compile faster; the tests of the operators compare both forms."""
     with jaxpose.ops.implementation("lax"):
         yield
 
@@ -161,7 +161,7 @@ def test_light_head_equals_torch():
 
 @pytest.mark.parametrize("attention", ["se", "cbam", "ca"])
 @pytest.mark.parametrize("gate", ["input", "expanded"])
-def test_other_attentions_weigh_between_zero_and_one(attention, gate):
+def test_weights_of_other_attentions_are_between_zero_and_one(attention, gate):
     v = np.abs(data(1, 4, 6, 32))
     layer = wlitepose.Attention(attention, LITERAL._replace(gate=gate), CONV, NORM)
     variables = randomized(layer, v, v)
@@ -175,7 +175,7 @@ def abstract(**options):
     return jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"]
 
 
-def test_without_its_changes_it_is_litepose():
+def test_without_the_changes_it_is_litepose():
     model = jaxpose.create_model("litepose_xs")
     images = jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32)
     theirs = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"]
@@ -188,7 +188,7 @@ def test_stages_and_first_blocks():
     assert ours == {f"stage_1_{i}" for i in range(1, 8)} | {f"stage_3_{i}" for i in range(1, 10)}
 
 
-def test_a_preset_gives_way_to_an_override():
+def test_options_override_the_preset():
     model = jaxpose.create_model("wlitepose_s", preset="B", pool=True, expansion=4)
     assert model.reading == wlitepose.Reading("expanded", True, 7, True, 4, True)
     assert jaxpose.create_model("wlitepose_s").reading == LITERAL
@@ -233,7 +233,7 @@ def test_the_papers_66_channels_are_those_of_s_on_coco(num_keypoints, channels):
         ({"dfc_kernal": 5}, "did you mean 'dfc_kernel'"),
     ],
 )
-def test_wrong_switches_are_refused(options, message):
+def test_wrong_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         jaxpose.create_model("wlitepose_xs", **options)
 

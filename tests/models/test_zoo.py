@@ -1,4 +1,4 @@
-"""One matrix over all models: construction, shapes, gradients; and clear errors."""
+"""All models: construction, shapes, gradients, error messages."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def test_shapes_types_and_collections(name):
     norms = []
 
     def check(method, args, kwargs, context):
-        """No layer leaves bfloat16 but the network itself, at its end."""
+        """All layers return bfloat16; only the network itself returns float32."""
         result, module = method(*args, **kwargs), context.module
         if module.path:
             assert {y.dtype for y in jax.tree.leaves(result)} <= {jnp.dtype("bfloat16")}, module
@@ -59,13 +59,13 @@ def test_shapes_types_and_collections(name):
 
 
 @pytest.mark.parametrize("name", TOPDOWN)
-def test_topdown_models_are_at_home_at_256x192(name):
+def test_topdown_models_have_256x192_as_input_size(name):
     size = models.info(name).input_size
     assert shapes_of(jaxpose.create_model(name), *size)[0].shape[1:3] == (64, 48)
 
 
 class Small(nn.Module):
-    """Layers with every kind of initial value; as anybody's own network, not hashable."""
+    """Layers with every kind of initial value; like a user's network, not hashable."""
 
     widths: list[int]
 
@@ -101,11 +101,11 @@ def drawn(model, images):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-# By default some of EL-HRNet's attention has two hidden units: random weights may leave both dead.
+# By default, some attention of EL-HRNet has two hidden units; with random weights both may be dead.
 OPTIONS = {"el_hrnet_w32": {"reduction": 2}}
-# Their gradient is zero, up to rounding, by the mathematics: batch norm takes the bias before it
-# away again, a softmax the bias of its logits; and Dite-HRNet has a mask for the lowest resolution
-# of every block that nothing uses (checkpoints have it).
+# Their gradient is zero up to rounding: batch norm cancels the bias before it, a softmax that of
+# its logits; and each block of Dite-HRNet has a mask for the lowest resolution that nothing uses
+# (checkpoints have it).
 CANCELLED = re.compile(
     r"pointwise/bias$|trans\d_branch\d/conv/bias$|trunk_\d/trunk_\d/conv/bias$"
     r"|conv_mask(_\d)?/bias$"
@@ -137,8 +137,8 @@ def test_every_parameter_gets_a_gradient(name):
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
-    # Run once, in the operators' forms of this platform: a program that LLVM leaves as it is
-    # compiles faster, and says the same.
+    # Run once, in the operators' forms of this platform; without LLVM's optimizations it compiles
+    # faster and gives the same result.
     program = differentiate.lower(variables).compile({"xla_backend_optimization_level": 0})
     (loss, (y, changes)), gradient = program(variables)
     assert np.isfinite(loss) and all(np.isfinite(heatmaps).all() for heatmaps in y)
@@ -175,7 +175,7 @@ def test_every_parameter_gets_a_gradient(name):
         (lambda: jaxpose.create_model("litepose_xs", widths=None), "'widths' is unknown"),
     ],
 )
-def test_wrong_names_and_options_are_refused(build, message):
+def test_wrong_names_and_options_are_rejected(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 

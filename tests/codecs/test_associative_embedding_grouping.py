@@ -361,7 +361,7 @@ def test_bounds_hold():
 
 
 def test_a_batch_of_network_outputs_is_grouped_image_by_image():
-    """Ten people through aggregation, candidates and grouping; filled in as by reading all pixels."""
+    """Ten people through aggregation, candidates and grouping, with missing keypoints filled in."""
     size, options = (128, 192), associative_embedding.Grouping()
     scene = scenes.draw(10, size, missing=0.3)
 

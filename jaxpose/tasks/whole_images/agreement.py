@@ -70,9 +70,9 @@ def compare(
 
     The threshold for keypoints is a tenth of the highest peak, or the decoder's threshold if that
     is lower, so that people are found in synthetic images and by untrained networks. Grouping
-    compares numbers, so rounding may change a whole person. A keypoint that differs is left out as a tie if
-    it also changes when random noise as large as rounding is added to the model's own outputs. The
-    same holds for the number of people in an image.
+    compares numbers, so rounding may change a whole person. A keypoint that differs is left out as
+    a tie if it also changes when random noise as large as rounding is added to the model's own
+    outputs. The same holds for the number of people in an image.
 
     Raises:
       MismatchError: outputs of different shapes, or values that are not finite.

@@ -49,7 +49,7 @@ def tiny(register):
         register(name, Tiny, "topdown", (256, 192), replace=True)
 
 
-def test_turns_are_taken_and_counted():
+def test_calls_are_timed_in_turn():
     calls = []
     times = report.in_turns(
         [lambda: calls.append("a"), lambda: calls.append("b")], warmup=2, runs=3, seconds=0
@@ -138,11 +138,11 @@ def test_several_steps_give_the_losses_of_torch(tiny):
 
 
 def losses_of(workload, steps):
-    """Losses of the first steps, ours and torch's."""
-    ours = training.jax_step(workload, "auto", cached=False)
-    theirs = training.torch_step(workload)
-    calls = [contestant.call for contestant in (ours, theirs)]
-    first = [contestant.facts["first_loss"] for contestant in (ours, theirs)]
+    """Losses of the first steps in JAX and torch."""
+    jax_step = training.jax_step(workload, "auto", cached=False)
+    torch_step = training.torch_step(workload)
+    calls = [contestant.call for contestant in (jax_step, torch_step)]
+    first = [contestant.facts["first_loss"] for contestant in (jax_step, torch_step)]
     return [
         [loss, *(call() for _ in range(steps - 1))] for loss, call in zip(first, calls, strict=True)
     ]
@@ -205,16 +205,16 @@ def test_latency_of_a_bottomup_model(crowds, model, capsys):
 
 
 @pytest.mark.parametrize("people", [0, 1, 10, 30])
-def test_everybody_drawn_is_found(people):
+def test_all_synthetic_people_are_found(people):
     size = (192, 256)
     scene = scenes.draw(people, size, missing=0.1, seed=people)
     located = scenes.find(scene, Grouping(refine=False))
     assert len(located) == people
-    there = scene.joints[..., 2] > 0
+    present = scene.joints[..., 2] > 0
     for person in located:  # every joint stands where one person has it
-        seen = person[:, 2] > 0
+        detected = person[:, 2] > 0
         apart = np.linalg.norm(scene.joints[..., :2] - person[None, :, :2], axis=-1)
-        assert (np.where(there & seen, apart, 0).max(1).min() <= 3) and seen.any()
+        assert (np.where(present & detected, apart, 0).max(1).min() <= 3) and detected.any()
 
 
 def test_grouping_states_its_terms(crowds, tmp_path, capsys):

@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", type=int, default=20, help="minimum number of timed calls (default: 20)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.5, help="minimum total time per row (default: 0.5)"
+        "--seconds",
+        type=float,
+        default=0.5,
+        help="minimum total time per row, in seconds (default: 0.5)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
 

@@ -65,7 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", type=int, default=50, help="minimum number of timed calls (default: 50)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="minimum total time per row (default: 1)"
+        "--seconds",
+        type=float,
+        default=1.0,
+        help="minimum total time per row, in seconds (default: 1)",
     )
     parser.add_argument(
         "--include-prepost",

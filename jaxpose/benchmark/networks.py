@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", type=int, default=5, help="minimum number of timed calls (default: 5)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="minimum total time per row (default: 2)"
+        "--seconds",
+        type=float,
+        default=2.0,
+        help="minimum total time per row, in seconds (default: 2)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
 

@@ -71,7 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", type=int, default=10, help="minimum number of timed steps (default: 10)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="minimum total time per row (default: 5)"
+        "--seconds",
+        type=float,
+        default=5.0,
+        help="minimum total time per row, in seconds (default: 5)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
 

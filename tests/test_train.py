@@ -361,8 +361,8 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
 @pytest.mark.slow
 @TASKS
 def test_eight_devices_match_one_device_and_resume_on_one(task, request, tmp_path):
-    # Needs the warm-up of 500 steps: at the full learning rate, Adam turns the last bit of a gradient
-    # near zero into a full step, and any two orders of summation diverge.
+    # Needs the warm-up of 500 steps: at the full learning rate, Adam turns the last bit of a
+    # gradient near zero into a full step, and any two orders of summation diverge.
     flags = tiny(
         task, request, batch_norm="global", batch_size=8, epochs=10.0, log_every=1,
         eval_every=0.0, checkpoint_every=6, keep=5,

@@ -105,7 +105,7 @@ def test_damaged_and_missing_pictures(tmp_path, capsys):
     assert check(tmp_path, "-o", "") == 1
     text = capsys.readouterr().out
     assert "2 unusable, 1 of another size" in text
-    assert "0.png: not a picture" in text and "1.png: cannot be read (No such file" in text
+    assert "0.png: not an image" in text and "1.png: cannot be read (No such file" in text
     assert "2.png: is 50 x 60, annotated as 60 x 50" in text
 
 

@@ -222,7 +222,9 @@ class Task(Protocol):
         """
         ...
 
-    def compare(self, expected: Any, actual: Any, input_size: Size, decoder: Decoder) -> Agreement:
+    def compare(
+        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
+    ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 
         Raises:

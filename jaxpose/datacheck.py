@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxpose import draw, geometry, images, skeletons
 from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load
+from jaxpose.annotations.regions import mask
 
 SAMPLED = 200  # images decoded without --all
 SHOWN = 10  # problems of each kind printed without --all

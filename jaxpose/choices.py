@@ -23,13 +23,20 @@ def did_you_mean(
     return "" if choice is None else f"{before}did you mean {choice!r}?{after}"
 
 
+LISTED = 12  # choices that fit into a message beside the most similar one
+
+
 def choose_from(value: object, choices: Iterable[object]) -> str:
     """Returns `did you mean 'x'? choose from x, y`, or the second half if no choice is similar.
+
+    Of more than twelve choices, the most similar one is enough.
 
     >>> choose_from("adma", ["adam", "sgd"])
     "did you mean 'adam'? choose from adam, sgd"
     """
     choices = list(choices)
+    if len(choices) > LISTED and (hint := did_you_mean(value, choices)):
+        return hint
     # A lower cutoff, since all choices are listed anyway.
     hint = did_you_mean(value, choices, after=" ", cutoff=0.4)
     return f"{hint}choose from {', '.join(map(str, choices))}"

@@ -124,14 +124,13 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+    except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: contains other objects than tensors, or is damaged ({reason}); if you trust "
-            "the file, save only its state_dict with PyTorch and import that"
+            f"{path}: damaged, or contains objects other than tensors; if you trust the file, save "
+            "only its state_dict with PyTorch and import that"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a PyTorch checkpoint ({error})") from None
+    except (RuntimeError, EOFError, OSError):
+        raise ValueError(f"{path}: not a PyTorch checkpoint, or damaged") from None
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state_dict, dict) or not state_dict:
         raise ValueError(f"{path}: contains no state_dict")

@@ -41,8 +41,8 @@ def drawn(people, size=SIZE):
     heatmaps = np.zeros((height, width, 19))
     fields = np.zeros((height, width, 38))
     for keypoints in np.asarray(people, np.float64):
-        for joint, (x, y, labelled) in enumerate(keypoints):
-            for i in range(height if labelled else 0):
+        for joint, (x, y, labeled) in enumerate(keypoints):
+            for i in range(height if labeled else 0):
                 for j in range(width):
                     d2 = (stride * j + 3.5 - x) ** 2 + (stride * i + 3.5 - y) ** 2
                     value = math.exp(-d2 / (2 * sigma**2))

@@ -45,10 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-flip", action="store_true", help="without the mirror image")
     parser.add_argument("--no-network", action="store_true", help="leave out the network")
-    parser.add_argument("--warmup", type=int, default=3, help="calls before timing (default 3)")
-    parser.add_argument("--runs", type=int, default=20, help="timed calls at least (default 20)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="timed at least (default 0.5)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    report.add_timing_arguments(parser, runs=20, seconds=0.5, warmup=3)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -53,15 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="HxW", help="input size of run folders and models")
     parser.add_argument("--task", help="of a network that states none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=1, help="images in a call (default 1)")
-    parser.add_argument("--warmup", type=int, default=10, help="calls before timing (default 10)")
-    parser.add_argument("--runs", type=int, default=50, help="timed calls at least (default 50)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="timed at least (default 1)")
     parser.add_argument(
         "--include-prepost",
         action="store_true",
         help="time the crop with normalisation and the decoding too, in rows of their own",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
 
 
 def run(args: argparse.Namespace) -> int:

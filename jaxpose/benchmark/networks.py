@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="of networks that state none, e.g. topdown")
     parser.add_argument("--batch", type=int, default=4, help="examples in a step (default 4)")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default 1)")
-    parser.add_argument("--runs", type=int, default=5, help="timed calls at least (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="timed at least (default 2)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    report.add_timing_arguments(parser, runs=5, seconds=2.0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -61,9 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vs", action="append", default=[], choices=RIVALS, help="also measure; may be repeated"
     )
-    parser.add_argument("--runs", type=int, default=10, help="timed steps at least (default 10)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="timed at least (default 5)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    report.add_timing_arguments(parser, runs=10, seconds=5.0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,8 +13,6 @@ from jaxpose.codecs.part_affinity.keypoints import LIMBS, OPENPOSE
 from jaxpose.codecs.resizing import resize_cubic
 
 if TYPE_CHECKING:
-    from jax.typing import ArrayLike
-
     from jaxpose.codecs.arrays import Array
 
 _FLIP = OPENPOSE.flip_indices

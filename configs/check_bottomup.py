@@ -1,16 +1,16 @@
-"""Overfits a handful of pictures: proves that data, labels and set-up fit together.
+"""Overfits a few images, to test that data, labels and settings fit together (bottom-up).
 
     python train.py --config=configs/check_bottomup.py --workdir=runs/check \
         --config.data.root=FOLDER --config.data.train_annotations=annotations_train.json
 
-Trains on the first pictures of a folder in COCO keypoint format and scores on the same ones. They
-are seen whole, at one size, mirrored or not and moved by a few pixels; for upright pictures give
+Trains on the first images of a folder in COCO keypoint format and scores on the same images. Whole
+images are used at one size, flipped at random and shifted by a few pixels. For upright images, use
 --config.input_size="(384,256)". Another network: check_bottomup.py:MODEL.
 
-Few steps on the same pictures need other values than a long training: the large gradients of the
-first steps must be forgotten soon (b2), and the tags of people must part before the heatmaps have
-taken the network (push); with more weight than this the tags hold the heatmaps up. Without the
-few pixels, tags are learnt at single pixels, and the next pixel belongs to somebody else.
+A few steps on the same images need other values than a long training. A small b2 forgets the large
+gradients of the first steps soon. The weight of push separates the tags of different people before
+the heatmaps dominate the network; a larger weight would slow down the heatmaps. Without the shift
+by a few pixels, the network learns tags at single pixels, and the next pixel has another person's.
 """
 
 from configs import common
@@ -23,7 +23,7 @@ def get_config(model="wlitepose_xs"):
     config.input_size = (256, 384)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"
-    # References: what is given for training is scored, too; do not give both.
+    # References: validation uses the training data. Set train_annotations and train_images only.
     config.data.val_annotations = config.data.get_ref("train_annotations")
     config.data.val_images = config.data.get_ref("train_images")
     config.data.limit = 4

@@ -1,12 +1,12 @@
-"""What recipes share. Their defaults are those of jaxpose.config, which `jaxpose settings` lists.
+"""Starting points that recipes share. `jaxpose settings` lists the defaults.
 
 A recipe calls `get_config()` (top-down), `bottomup()`, `part_affinity()` or a function that starts
-from one of them, and changes what differs. Unknown keys are refused, also on the command line
-(`--config.optimizer.learning_rate=1e-3`); `model_options` alone takes new keys, since each model
-has options of its own (`jaxpose models` lists the models).
+from one of them, and changes values. Unknown keys are refused, also on the command line
+(`--config.optimizer.learning_rate=1e-3`). Only `model_options` takes new keys, because each model
+has its own options (`jaxpose models` lists the models).
 
-Recipes with several variants take one after a colon, `--config=RECIPE.py:VARIANT`, and list them
-all in VARIANTS; the first is the default.
+A recipe with several variants takes one after a colon, `--config=RECIPE.py:VARIANT`, and lists all
+of them in VARIANTS; the first is the default.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +18,7 @@ from jaxpose.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """The defaults of top-down networks: the recipe that most papers share."""
+    """The defaults of top-down networks, which most papers use."""
     return default_config(jaxpose.config.topdown.SETTINGS, task="topdown")
 
 
@@ -37,8 +37,8 @@ def part_affinity() -> ConfigDict:
 def coco(size: str) -> ConfigDict:
     """COCO 2017 in its official folders, scored on the detector boxes of the papers' tables.
 
-    The box file (person AP 56.4) comes with the public SimpleBaseline and HRNet code; without it
-    give --config.data.detections= to score on annotated boxes, which is usually 1.5-2.5 AP more.
+    The box file (person AP 56.4) comes with the public SimpleBaseline and HRNet code. Without it,
+    use --config.data.detections= to score on annotated boxes, which usually gives 1.5-2.5 AP more.
     """
     config = get_config()
     config.input_size = pixels(size)
@@ -47,10 +47,10 @@ def coco(size: str) -> ConfigDict:
 
 
 def mpii() -> ConfigDict:
-    """MPII in the json form of the HRNet project, at 256x256, scored by PCKh.
+    """MPII in the JSON format of the HRNet project, at 256x256, scored by PCKh.
 
-    Without mpii_gt_val.mat give --config.data.head_boxes= : head sizes are then taken from the
-    joints of the head, which is an approximation and printed as one.
+    Without mpii_gt_val.mat, use --config.data.head_boxes= : head sizes are then computed from the
+    keypoints of the head, and the scores are reported as approximate.
     """
     config = get_config()
     config.input_size = (256, 256)
@@ -67,8 +67,8 @@ def mpii() -> ConfigDict:
 
 
 def kaiming(config: ConfigDict) -> None:
-    """Starts the network at Kaiming's scale, where its paper starts at N(0, 0.001)."""
-    if ":" in config.model:  # a network of the user's own starts as it says itself
+    """Initializes the network at Kaiming's scale instead of the paper's N(0, 0.001)."""
+    if ":" in config.model:  # a user's network has its own initialization
         return
     if config.model.startswith(("hwl", "simplebaseline")):
         config.model_options.deconv_init = "kaiming"
@@ -77,10 +77,10 @@ def kaiming(config: ConfigDict) -> None:
 
 
 def crowdpose() -> ConfigDict:
-    """CrowdPose, trained on train and val together and scored on test, as the papers have it.
+    """CrowdPose, trained on train and val together and scored on test, as in the papers.
 
-    The annotation files are those that mmpose publishes; CrowdPose's own
-    (--config.data.train_annotations=...) have the same form.
+    The annotation files are those of mmpose; CrowdPose's own files
+    (--config.data.train_annotations=...) have the same format.
     """
     config = bottomup()
     config.data.format = "crowdpose"
@@ -98,21 +98,29 @@ SCHEDULES = ("wlitepose", "litepose")
 
 
 def parts(variant: str, variants: tuple[str, ...], last: tuple[str, ...] = ()) -> list[str]:
-    """The parts, between commas, of `--config=RECIPE.py:VARIANT`; refused unless in `variants`.
+    """The comma-separated parts of the VARIANT in `--config=RECIPE.py:VARIANT`.
 
-    One of `last` may follow; where it could and does not, the last part returned is "".
+    Args:
+      variant: from the command line.
+      variants: all variants of the recipe.
+      last: choices for one more part, which may be left out and is then returned as "".
+
+    Raises:
+      ValueError: no such variant.
     """
     left, given = [known.split(",") for known in variants], variant.split(",")
     if last:
         given += [""] * (len(given) == len(left[0]))
         left = [[*known, end] for known in left for end in ("", *last)]
     if len(given) != len(left[0]):
-        raise ValueError(f"no variant {variant!r}: give all of it, such as {variants[0]!r}")
+        raise ValueError(
+            f"incomplete or unknown variant {variant!r}: give all parts, e.g. {variants[0]!r}"
+        )
     for number, part in enumerate(given):
         choices = dict.fromkeys(known[number] for known in left)
         if part not in choices:
             named = ", ".join(filter(None, choices))
-            raise ValueError(f"no {part!r} in {variant!r}: choose from {named}")
+            raise ValueError(f"unknown part {part!r} of variant {variant!r}: choose from {named}")
         left = [known for known in left if known[number] == part]
     return given
 
@@ -124,15 +132,15 @@ def pixels(size: str) -> tuple[int, int]:
 
 
 def crops(dataset: str, size: str) -> ConfigDict:
-    """COCO or MPII, top-down at that size; all else as `get_config()` has it."""
+    """COCO or MPII, top-down at that size; otherwise the defaults of `get_config()`."""
     return coco(size) if dataset == "coco" else mpii()
 
 
 def topdown(dataset: str, size: str) -> ConfigDict:
-    """COCO or MPII with what HRNet and those that follow it share.
+    """COCO or MPII with the settings that HRNet and its successors share.
 
-    That is the mean squared error, and a sigma of 3 at 384x288, where the heatmap is larger; and
-    Lite-HRNet's augmentation, by 25% in size and 30 degrees (of what `augment` says).
+    These are the mean squared error, a sigma of 3 at 384x288, where the heatmap is larger, and
+    Lite-HRNet's augmentation with standard deviations of 25% in scale and 30 degrees.
     """
     config = crops(dataset, size)
     config.loss.name = "mse"
@@ -144,28 +152,28 @@ def topdown(dataset: str, size: str) -> ConfigDict:
 
 
 def litepose(dataset: str, side: int, schedule: str) -> ConfigDict:
-    """COCO or CrowdPose, bottom-up, as LitePose and WLitePose are trained on them.
+    """COCO or CrowdPose, bottom-up, with the recipes of LitePose and WLitePose.
 
     Args:
-        dataset: one of CROWDS.
-        side: of the input, pixels; pictures are evaluated with their short side at that size.
-        schedule: "wlitepose", that of WLitePose's paper: Adam 1e-3, batch 32 on two devices, COCO
-            500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and 180); or "litepose", that of
-            LitePose's code: 4e-3, batch 16 on each device (16 here), 500 epochs (350 and 480).
+      dataset: one of CROWDS.
+      side: of the input, in pixels; in evaluation, the short side of an image gets this size.
+      schedule: "wlitepose" is that of WLitePose's paper: Adam 1e-3, batch 32 on two devices, COCO
+        500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and 180). "litepose" is that of
+        LitePose's code: 4e-3, batch 16 on each device (here 16), 500 epochs (350 and 480).
     """
     config = bottomup() if dataset == "coco" else crowdpose()
     config.input_size = (side, side)
     if schedule == "litepose":
         config.optimizer.learning_rate = 4e-3
         config.batch_size = 16
-    elif dataset == "crowdpose":  # bottomup() has that of COCO
+    elif dataset == "crowdpose":  # bottomup() has the schedule for COCO
         config.epochs = 200.0
         config.schedule.milestones = (50.0, 180.0)
     return config
 
 
 def higher(size: str, batch: int, dataset: str = "coco") -> ConfigDict:
-    """COCO or CrowdPose, bottom-up, as HigherHRNet's public configurations but for the batch.
+    """COCO or CrowdPose, bottom-up, with HigherHRNet's public configuration except for the batch.
 
     Adam 1e-3, 300 epochs (x0.1 at 200 and 260), no warm-up, the mean squared error at both
     resolutions, pull and push 1e-3, crops of 0.75 to 1.5 of the short side, 30 degrees.

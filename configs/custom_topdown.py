@@ -1,22 +1,22 @@
-"""Any folder in COCO keypoint format, with a skeleton of its own.
+"""Any folder in COCO keypoint format, with its own skeleton.
 
     python train.py --config=configs/custom_topdown.py --workdir=runs/mine \
         --config.data.root=FOLDER --config.data.train_annotations=annotations_train.json \
         --config.data.val_annotations=annotations_val.json \
         --config.data.train_images=images --config.data.val_images=images
 
-`jaxpose data FOLDER` checks the folder first. The joints, their mirror pairs and OKS sigmas come
+Check the folder first: `jaxpose data FOLDER`. Keypoints, their left-right pairs and OKS sigmas come
 from the annotation file. Any other top-down network: --config=configs/custom_topdown.py:MODEL.
-Reproduces no paper: the values are for a few thousand people and a CPU, 165,000 crops in all. With
-a GPU and more people, take the papers' size and length: --config.input_size="(256, 192)"
+The recipe reproduces no paper. Its values suit a few thousand people and a CPU, 165,000 crops in
+all. With a GPU and more people, use the papers' size and length: --config.input_size="(256, 192)"
 --config.sigma=2.0 --config.batch_size=64 --config.epochs=210.
 
-Score here: on the 3,500 sports photographs of the Leeds dataset in COCO form (3,000 to train, 500
-to validate, 14 joints) AP 22.3, AP50 59.7, PCK@0.2 40.3. The paper's own optimisation of the same
-network at the same size, 20 epochs of batches of 32, gets AP 2.9, PCK@0.2 19.4. What helps is many
-steps: small batches, a cosine schedule from a higher learning rate, deconvolutions that start at
-Kaiming's scale, a wider Gaussian on the coarse map (sigma 1.5 of 32x24) with DARK decoding, an
-average of the weights.
+Score here: on the 3,500 sports photographs of the Leeds dataset in COCO format (3,000 for training,
+500 for validation, 14 keypoints) AP 22.3, AP50 59.7, PCK@0.2 40.3. The same network at the same
+size with the paper's optimizer and schedule, 20 epochs of batches of 32, gets AP 2.9, PCK@0.2 19.4.
+What helps is more steps: small batches, a cosine schedule from a higher learning rate,
+deconvolutions initialized at Kaiming's scale, a wider Gaussian on the coarse heatmap (sigma 1.5 on
+32x24) with DARK decoding, and averaged weights.
 """
 
 from configs import common

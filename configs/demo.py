@@ -1,13 +1,12 @@
-"""HWL on generated people, for two CPU cores: what `make demo` trains.
+"""HWL on generated people, for two CPU cores; `make demo` trains it.
 
     python train.py --config=configs/demo.py --workdir=runs/demo --config.data.root=DATA
 
-Reproduces no paper: the people are drawn by a program (`input_pipeline/generated/`), at 128x96.
-The data are written to DATA first when they are not there yet. The people stand mostly upright and
-whole, and few minutes are fewer than a network can overfit in, so there is little augmentation;
-small batches give the time more steps, and the deconvolutions start from Kaiming's scale rather
-than the paper's 0.001, which costs the first hundreds of steps. Another top-down network:
-demo.py:MODEL.
+The recipe reproduces no paper: a program draws the people (`input_pipeline/generated/`), at 128x96,
+and writes them to DATA if they are not there yet. Augmentation is weak, because the people are
+mostly upright and whole, and because the training is too short to overfit. Small batches give more
+steps in the same time. The deconvolutions start at Kaiming's scale; the paper's 0.001 would cost
+the first hundreds of steps. Another top-down network: demo.py:MODEL.
 """
 
 from configs import common
@@ -30,7 +29,7 @@ def get_config(model="hwl_mobilenetv3"):
     config.augment.shift_prob = 0.0
     config.data.format = "generated"
     config.data.cache = True
-    config.eval.decode = "dark"  # a 32x24 map is coarse; the paper has the quarter offset
+    config.eval.decode = "dark"  # for coarse heatmaps of 32x24; the paper uses the quarter offset
     config.eval_every = 0.0
     config.log_every = 20
     return config

@@ -1,14 +1,14 @@
-"""WLitePose-XS on generated crowds, for two CPU cores: the bottom-up sibling of demo.py.
+"""WLitePose-XS on generated crowds, for two CPU cores: the bottom-up counterpart of demo.py.
 
     python train.py --config=configs/demo_bottomup.py --workdir=runs/demo_bottomup \
         --config.data.root=DATA
 
-Reproduces no paper: the crowds are drawn by a program (`input_pipeline/generated/`), 1 to 3
-people a picture who partly hide each other (`--config.data.generated.overlap=0..1`), seen with
-their short side at 128 pixels. The data are written to DATA first when they are not there yet.
-Small batches give the time more steps, narrow Gaussians tell the joints of small people apart;
-there is little augmentation, since few minutes are fewer than a network can overfit in.
-`--config.loss.name=mse` trains with the other loss.
+The recipe reproduces no paper: a program draws the crowds (`input_pipeline/generated/`), 1 to 3
+people per image who partly hide each other (`--config.data.generated.overlap=0..1`), and writes
+them to DATA if they are not there yet. The short side of an image is 128 pixels. Small batches give
+more steps in the same time; narrow Gaussians separate the keypoints of small people. Augmentation
+is weak, because the training is too short to overfit. `--config.loss.name=mse` trains with the
+other loss.
 """
 
 from configs import common

@@ -4,15 +4,15 @@
         --config.data.root=/data/coco
 
 The networks and the public configurations of Li et al., Dite-HRNet: Dynamic Lightweight
-High-Resolution Network for Human Pose Estimation, IJCAI 2022: from random weights, Adam 2e-3, 270
-epochs (MPII: 260; x0.1 at 170 and 200), 500 steps of warm-up, mean squared error, batch 32 on each
-of 8 devices, sigma 2 (384x288: 3), zoom +-0.25, rotation 30; COCO with half bodies.
-On fewer devices: --config.accumulate=8, which also leaves batch norm its 32 people.
+High-Resolution Network for Human Pose Estimation, IJCAI 2022: random initial weights, Adam 2e-3,
+270 epochs (MPII: 260; x0.1 at 170 and 200), 500 warm-up steps, mean squared error, batch 32 on each
+of 8 devices, sigma 2 (384x288: 3), scale +-0.25, rotation 30; COCO with half-body augmentation.
+On fewer devices: --config.accumulate=8, which also gives batch norm its 32 people.
 
 Published scores, val: COCO 256x192   384x288   MPII
     18                      AP 65.9      69.0   PCKh 87.0
     30                         68.3      71.5        87.6
-HRNet's fusion in place of the released one: --config.model_options.fusion=sum
+HRNet's fusion instead of the released one: --config.model_options.fusion=sum
 Scores here: none, not trained here.
 """
 

@@ -3,23 +3,23 @@
     python train.py --config=configs/efficient_hrnet.py:h0 --workdir=runs/efficient_hrnet \
         --config.data.root=/data/coco
 
-NETWORK is h0, hm1, hm2, hm3 or hm4, each at its own size; DATASET is coco, or crowdpose if given.
+NETWORK is h0, hm1, hm2, hm3 or hm4, each at its own size; DATASET is coco (default) or crowdpose.
 The networks of Neff et al., EfficientHRNet: Efficient Scaling for Lightweight High-Resolution
 Multi-Person Pose Estimation, 2020, and its public configurations, which are HigherHRNet's: Adam
 1e-3, 300 epochs (x0.1 at 200 and 260), mean squared error at both resolutions with sigma 2.
-Batches of 1, 6, 8, 10 and 48 pictures a device are published, not the number of devices: 32 is
-taken for all. The backbone has stochastic depth of 0.2; without it:
+The authors publish batches of 1, 6, 8, 10 and 48 images per device, but not the number of devices;
+this recipe uses 32 for all networks. The backbone has stochastic depth of 0.2; without it:
 --config.model_options.drop_path=0.0
-It starts from ImageNet's weights there and is frozen in a first part; here all is trained from
-random weights. The authors publish nothing for CrowdPose: the same is taken.
+The authors initialize the backbone with ImageNet weights and freeze it at first; this recipe trains
+everything from random weights. They publish nothing for CrowdPose; the same values are used.
 
 Published scores, val2017, flip test:   h0   hm1   hm2   hm3   hm4
     side                               512   480   448   416   384
     AP                                64.8  59.2  52.9  44.8  35.7
     AP, WLitePose paper                  -     -  52.8     -  35.7
     CrowdPose test, WLitePose paper       -  56.3     -  46.1     -
-The short side of a picture is rounded up to a multiple of 64 in testing, as in the public code: hm1
-is tested at 512 and hm3 at 448.
+In evaluation, the short side of an image is rounded up to a multiple of 64, as in the public code:
+hm1 is evaluated at 512 and hm3 at 448.
 Scores here: none, not trained here.
 """
 

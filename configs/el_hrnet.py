@@ -3,21 +3,23 @@
     python train.py --config=configs/el_hrnet.py:coco,256x192 --workdir=runs/el_hrnet \
         --config.data.root=/data/coco
 
-Reproduces the recipe of Li et al., Human Pose Estimation Based on Efficient and Lightweight
-High-Resolution Network (EL-HRNet), Sensors 2024.
+The recipe of Li et al., Human Pose Estimation Based on Efficient and Lightweight High-Resolution
+Network (EL-HRNet), Sensors 2024.
 COCO: learning rate 1e-3, 300 epochs (x0.1 at 120, 170, 200 and 260), batch 16 on one device,
 rotation +-45, scale 0.65 to 1.35, flip. MPII: 1e-3, 210 epochs (170, 200), batch 8. Rotation and
-scale are drawn as in HRNet's code: normal, cut off at twice that angle and at these factors.
-The paper gives no more: optimiser (Adam; for MPII unsaid), loss weights, MPII's augmentation (+-30,
-0.75 to 1.25), sigma 2 and no warm-up are those of HRNet's code, which it builds on; weights are
-random. It names no half bodies, which that code has: --config.augment.half_body_prob=0.3
-It has no 384x288; that variant is the COCO recipe with sigma 3.
+scale are drawn as in HRNet's code: normally distributed, clipped at twice that angle and at these
+factors.
+The paper does not give the optimizer for MPII, the weights of the loss, the augmentation for MPII,
+sigma or warm-up. These follow HRNet's code, which it builds on: Adam, +-30, 0.75 to 1.25, sigma 2,
+no warm-up. Initial weights are random. The paper does not mention half-body augmentation, which
+HRNet's code has: --config.augment.half_body_prob=0.3
+The paper has no 384x288; that variant is the COCO recipe with sigma 3.
 
 Scores in the paper, val: COCO 256x192 AP 67.1 (AP50 86.4, AP75 74.2, AR 74.9), test-dev AP 67.7;
 MPII PCKh 87.7 (head 96.7, shoulder 94.8, elbow 87.6, wrist 82.2, hip 88.2, knee 82.4, ankle 77.9).
-It has no table of ablations. Its parts: --config.model_options.cbam=False is the L-Basicblock;
---config.model_options.reduction=8|4 has more in the attention (with 8 there are 5.0 M parameters),
---config.model_options.groups=16|8|4|2|1 fewer groups in the 3x3 layers.
+The paper has no table of ablations. --config.model_options.cbam=False gives the L-Basicblock;
+--config.model_options.reduction=8|4 enlarges the attention (8 gives 5.0 M parameters);
+--config.model_options.groups=16|8|4|2|1 reduces the groups of the 3x3 layers.
 Scores here: none, not trained here.
 """
 

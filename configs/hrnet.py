@@ -6,13 +6,14 @@
 The networks and the public configurations of Sun et al., Deep High-Resolution Representation
 Learning for Human Pose Estimation, CVPR 2019: Adam 1e-3 without warm-up, 210 epochs (x0.1 at 170
 and 200), batch 32 on each of 4 devices (W48 at 384x288: 24), mean squared error, sigma 2 (384x288:
-3); COCO: zoom +-0.35, rotation 45, half bodies, MPII: +-0.25, 30, none. They start from ImageNet's
-weights; this starts from random ones, or from a RUN of the same network: --config.init_from=RUN
-On fewer devices: --config.accumulate=4, which also leaves batch norm its 32 people.
+3). COCO: scale +-0.35, rotation 45, half-body augmentation; MPII: +-0.25, 30, none. The authors
+start from ImageNet weights; this recipe starts from random weights, or from a RUN of the same
+network: --config.init_from=RUN
+On fewer devices: --config.accumulate=4, which also gives batch norm its 32 people.
 
 Published scores, val: COCO (detector boxes)    256x192 AP 74.4 (W32), 75.1 (W48);
                                                 384x288 AP 75.8 (W32), 76.3 (W48);
-                       MPII 256x256 PCKh 90.3 (W32), none printed for W48.
+                       MPII 256x256 PCKh 90.3 (W32), none published for W48.
 Scores here: none, not trained here.
 """
 

@@ -3,10 +3,10 @@
     python train.py --config=configs/hwl.py:coco,256x192 --workdir=runs/hwl \
         --config.data.root=/data/coco
 
-Reproduces the recipe of Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting
-Loss, ICPR 2022: from random weights, Adam 5e-4, batch 64 on one device, 210 epochs (x0.1 at 170 and
-200), heatmap-weighting loss with F(x) = x. The target's sigma is 2, also at 384x288, as in the
-released configuration.
+The recipe of Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022:
+random initial weights, Adam 5e-4, batch 64 on one device, 210 epochs (x0.1 at 170 and 200), heatmap
+weighting loss with F(x) = x. The sigma of the targets is 2, also at 384x288, as in the released
+configuration.
 
 Scores in the paper, val: COCO (detector boxes) 256x192 AP 65.8 (AP50 87.7, AP75 74.1, AR 72.1),
 384x288 AP 69.9 (AP50 88.8, AP75 77.5, AR 75.5);

@@ -4,10 +4,10 @@
         --config.data.root=/data/coco
 
 The networks of Liao et al., Lightweight HRNet: A Lightweight Network for Bottom-Up Human Pose
-Estimation, Engineering Letters 2024. The paper gives no hyper-parameters at all (COCO train2017,
-associative embedding). This is the recipe of EfficientHRNet, on which it builds, which is
+Estimation, Engineering Letters 2024. The paper gives no hyperparameters (COCO train2017,
+associative embedding). This recipe follows EfficientHRNet, which it builds on and whose recipe is
 HigherHRNet's: Adam 1e-3, 300 epochs (x0.1 at 200 and 260), mean squared error at both resolutions
-with sigma 2; a batch of 32 and random weights are our choice. rm3 is not in the paper.
+with sigma 2. Batches of 32 and random initial weights are our choice. rm3 is not in the paper.
 
 Scores in the paper:                        r0   rm1   rm2   rm3
     side                                   512   480   448   416
@@ -16,11 +16,11 @@ Scores in the paper:                        r0   rm1   rm2   rm3
     test-dev AP without CEM               54.9  48.5  45.7     -
     test-dev AP with CEM (Table VIII)        -     -  46.6     -
 All networks have the CEM; without it: --config.model_options.cem=False
-All channels exchanged (its rejected Table III): --config.model_options.exchange=all
+Exchange of all channels (Table III, rejected there): --config.model_options.exchange=all
 Another order of the maps: --config.model_options.order="(1, 2, 3, 4)"
 Lite Conv Modules without 1x1 layers: --config.model_options.variant=plain
-The short side of a picture is rounded up to a multiple of 64 in testing, as in EfficientHRNet's
-code: rm1 is tested at 512 and rm3 at 448.
+In evaluation, the short side of an image is rounded up to a multiple of 64, as in EfficientHRNet's
+code: rm1 is evaluated at 512 and rm3 at 448.
 Scores here: none, not trained here.
 """
 

@@ -3,21 +3,21 @@
     python train.py --config=configs/lightweight_openpose.py --workdir=runs/openpose \
         --config.data.root=/data/coco
 
-The network of Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018,
-and from its public code: Adam 4e-5, batch 80, 280 epochs (x0.333 at 100, 200 and 260), rotation up
-to 40 degrees, shifts of 40 pixels, mirror images, Gaussians of 7 pixels. That code has more, which
-is not here:
-* it starts from MobileNet's weights of ImageNet (here: random ones) and trains in three phases, the
+The network of Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
+From its public code: Adam 4e-5, batch 80, 280 epochs (x0.333 at 100, 200 and 260), rotation up to
+40 degrees, shifts of 40 pixels, horizontal flips, Gaussians of 7 pixels. Differences from that
+code:
+* It starts from MobileNet's ImageNet weights (here: random weights) and trains in three phases, the
   last with --config.model_options.refinement_stages=3
-* images are BGR, (x - 128) / 256: --config.model_options.public_input=True
-* learning rates of their own for refinement (x4) and biases (x2, x8 in the refinement), and a
-  weight decay of 5e-4
-* crops around a person who is then 0.3 to 0.66 as high as the crop, and whose outside counts as
-  background; here HigherHRNet's, around the picture's centre, 0.75 to 1.5 of its short side, and
-  what is outside is ignored
-* pictures are tested at a height of 368; here with a short side of 384, the next multiple of 64
-  (--config.eval.sizing=fixed fits them into 368x368). There people are looked for on maps of the
-  picture's own size and half a pixel is added to their joints; here on the input's, without it.
+* Its images are BGR, (x - 128) / 256: --config.model_options.public_input=True
+* It has separate learning rates for refinement stages (x4) and biases (x2, x8 in refinement
+  stages), and a weight decay of 5e-4.
+* It crops around a person, who is then 0.3 to 0.66 as high as the crop, and the area outside the
+  image counts as background. Here crops are HigherHRNet's, around the center of the image, 0.75 to
+  1.5 of its short side, and the area outside is ignored.
+* It evaluates images at a height of 368; here at a short side of 384, the next multiple of 64
+  (--config.eval.sizing=fixed fits them into 368x368). It searches for people on maps of the image's
+  own size and adds half a pixel to the keypoints; here on maps of the input's size, without it.
 
 Score in the paper: a part of val2017, AP 42.8; the public weights: val2017, AP 40.
 Score here: none, not trained here.

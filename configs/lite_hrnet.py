@@ -1,15 +1,16 @@
-"""Lite-HRNet and what its paper compares with, on COCO and MPII: NETWORK,DATASET,SIZE.
+"""Lite-HRNet and the networks its paper compares with, on COCO and MPII: NETWORK,DATASET,SIZE.
 
     python train.py --config=configs/lite_hrnet.py:18,coco,256x192 --workdir=runs/lite_hrnet \
         --config.data.root=/data/coco
 
 NETWORK is 18, 30, naive_18, wider_naive_18 or small_w16 (Small HRNet).
 The networks and the public configurations of Yu et al., Lite-HRNet: A Lightweight High-Resolution
-Network, CVPR 2021: from random weights, Adam 2e-3, 210 epochs (x0.1 at 170 and 200), 500 steps of
-warm-up, mean squared error, batch 64 on each of 8 devices (384x288, MPII: 32), sigma 2 (384x288:
-3), zoom +-0.25, rotation 30; COCO with half bodies.
-On fewer devices: --config.accumulate=8, which also leaves batch norm its 64 (32) people.
-No recipe is published for Small HRNet, nor for the naive ones at 384x288: the same is taken.
+Network, CVPR 2021: random initial weights, Adam 2e-3, 210 epochs (x0.1 at 170 and 200), 500 warm-up
+steps, mean squared error, batch 64 on each of 8 devices (384x288, MPII: 32), sigma 2 (384x288: 3),
+scale +-0.25, rotation 30; COCO with half-body augmentation.
+On fewer devices: --config.accumulate=8, which also gives batch norm its 64 (32) people.
+No recipe is published for Small HRNet, nor for the naive networks at 384x288; the same values are
+used.
 
 Published scores, val:     COCO 256x192   384x288   MPII
     18                          AP 64.8      67.6   PCKh 85.4 (85.9 in HWL's and EL-HRNet's tables)
@@ -17,8 +18,8 @@ Published scores, val:     COCO 256x192   384x288   MPII
     naive_18                       62.8         -        85.3
     wider_naive_18                 66.0         -        86.8
     small_w16                      55.2      56.0           -
-HRNet's fusion in place of the released one, which counts the first branch twice:
---config.model_options.fusion=sum (not for small_w16, where it is that already).
+HRNet's fusion instead of the released one, which counts the first branch twice:
+--config.model_options.fusion=sum (small_w16 always has HRNet's fusion).
 Scores here: none, not trained here.
 """
 

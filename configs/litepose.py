@@ -4,13 +4,13 @@
         --config.data.root=/data/coco
 
 The networks of Wang et al., Lite Pose: Efficient Architecture Design for 2D Human Pose Estimation,
-CVPR 2022, with the mean squared error; xs at 256x256, s and m at 448x448, l at 512x512. Its
-official weights come from a super-network that was trained first; this starts from random ones.
-SCHEDULE, with the networks that have it by default:
-    litepose   (m, l) its official configuration's: Adam 4e-3, batch 16 on each device (16 here:
-               give --config.batch_size), 500 epochs (x0.1 at 350 and 480)
-    wlitepose  (xs, s) that of Wang et al., Lightweight Human Pose Estimation Based on Heatmap
-               Weighted Loss Function (WLitePose), 2024, whose baseline they are: Adam 1e-3, batch
+CVPR 2022, with the mean squared error; xs at 256x256, s and m at 448x448, l at 512x512. The
+official weights come from a super-network that was trained first; this recipe starts from random
+weights. SCHEDULE, with the networks for which it is the default:
+    litepose   (m, l) LitePose's official configuration: Adam 4e-3, batch 16 on each device (here
+               16; change it with --config.batch_size), 500 epochs (x0.1 at 350 and 480)
+    wlitepose  (xs, s) Wang et al., Lightweight Human Pose Estimation Based on Heatmap Weighted
+               Loss Function (WLitePose), 2024, which uses them as its baseline: Adam 1e-3, batch
                32 on two devices, 500 epochs (350 and 480), on CrowdPose 200 (50 and 180)
 
 Published scores, flip test:   COCO val2017                 CrowdPose test (trained on train, val)

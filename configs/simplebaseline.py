@@ -3,12 +3,12 @@
     python train.py --config=configs/simplebaseline.py:resnet50,coco,256x192 \
         --workdir=runs/resnet50 --config.data.root=/data/coco
 
-BACKBONE is resnet50, mobilenetv2, shufflenetv2 or (on COCO at 256x192 alone) mobilenetv3.
+BACKBONE is resnet50, mobilenetv2, shufflenetv2 or (on COCO at 256x192 only) mobilenetv3.
 The networks of Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking (ECCV 2018)
 with the backbones and recipes of the public mmpose configurations: mean squared error, sigma 2
-(384x288: 3). They were trained from ImageNet weights with a batch of 512 (of mobilenetv3 neither is
-given); this recipe starts from random weights, or from a RUN of the same network
-(--config.init_from=RUN), with a batch of 64, as the HWL paper's own.
+(384x288: 3). They were trained from ImageNet weights with a batch of 512 (neither is known for
+mobilenetv3). This recipe starts from random weights, or from a RUN of the same network
+(--config.init_from=RUN), with a batch of 64, like the HWL paper's own network.
 
 Published scores, val; AP (AP50, AP75, AR) with detector boxes:
                     COCO 256x192                 384x288                  MPII 256x256

@@ -4,14 +4,14 @@
         --config.data.root=/data/coco
 
 The network and recipe of the public mmpose configuration of Xu et al., ViPNAS: Efficient Video Pose
-Estimation via Neural Architecture Search, 2021: from random weights, Adam 5e-4, 210 epochs (x0.1 at
-170 and 200), 500 steps of warm-up, mean squared error, sigma 2, zoom +-0.25, rotation 30, half
-bodies, batch 64 on each of 8 devices.
-On fewer devices: --config.accumulate=8, which also leaves batch norm its 64 people.
-Nothing is published for 384x288 and MPII: the same is taken, with a sigma of 3 at the former.
+Estimation via Neural Architecture Search, 2021: random initial weights, Adam 5e-4, 210 epochs (x0.1
+at 170 and 200), 500 warm-up steps, mean squared error, sigma 2, scale +-0.25, rotation 30,
+half-body augmentation, batch 64 on each of 8 devices.
+On fewer devices: --config.accumulate=8, which also gives batch norm its 64 people.
+Nothing is published for 384x288 and MPII; the same values are used, with sigma 3 at 384x288.
 
 Published scores, val2017, detector boxes: 256x192 AP 70.0 (AP50 88.7, AP75 78.3, AR 75.8); AP 67.8
-is printed for the authors' own, smaller network (2.8 M parameters).
+is published for the authors' own, smaller network (2.8 M parameters).
 The other gate of its attention: --config.model_options.hard_sigmoid=hard_sigmoid
 Scores here: none, not trained here.
 """

@@ -1,4 +1,4 @@
-"""From `config.data` to a checked dataset and a way to its pictures."""
+"""Loads the dataset that `config.data` describes, and gives access to its images."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
 
 
-def choice(value: str, key: str, known: tuple[str, ...]) -> str:
-    """The value of a setting, if it is a known one; else a ValueError that names the nearest."""
+def check_choice(value: str, key: str, known: tuple[str, ...]) -> str:
+    """Returns the value of a setting if it is one of `known`.
+
+    Raises:
+      ValueError: it is not; the message suggests the nearest valid value.
+    """
     if value in known:
         return value
     hint = did_you_mean(value, known, before="; ")
-    raise ValueError(f"config.{key}={value!r} is not one of {', '.join(known)}{hint}")
+    raise ValueError(f"config.{key}={value!r} must be one of {', '.join(known)}{hint}")
 
 
-def load(config: Any, split: str) -> Dataset:
-    """The people of one split, "train" or "val".
+def load_dataset(config: Any, split: str) -> Dataset:
+    """Loads one split, "train" or "val".
 
-    With format "generated" the dataset is written first, unless it is there already; one person
-    per image for crops, else crowds.
+    With format "generated", the dataset is first written unless it already exists; top-down tasks
+    get images of few people, bottom-up tasks get crowds.
 
     Raises:
       ValueError: unknown format.
       AnnotationError: a missing or malformed annotation file.
     """
     data = config.data
-    kind = choice(data.format, "data.format", FORMATS)
+    kind = check_choice(data.format, "data.format", FORMATS)
     if kind == "generated":
         from input_pipeline import generated
 
@@ -53,9 +57,9 @@ def load(config: Any, split: str) -> Dataset:
     return dataset
 
 
-def reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
-    """Function image id -> bytes of the picture, from where `config.data.storage` says."""
-    if choice(config.data.storage, "data.storage", STORAGES) == "files":
+def image_reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
+    """Returns a function from image id to the bytes of the image, read from `data.storage`."""
+    if check_choice(config.data.storage, "data.storage", STORAGES) == "files":
         return source.read_files(dataset)
     from input_pipeline import tfds_builders
 

@@ -237,7 +237,7 @@ def test_networks_side_by_side(tiny, tmp_path, capsys):
     args = parsed(*words.split(), "--seconds", "0", "--json", str(path))
     assert benchmark.run(args) == 0
     printed = capsys.readouterr().out
-    for term in ("batch 2", "onnxruntime", "threads 1", "in turns", "peak RSS"):
+    for term in ("batch 2", "onnxruntime", "threads 1", "in turn", "peak RSS"):
         assert term in printed
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows] == ["hwl_mobilenetv3", "simplebaseline_resnet50"]
@@ -276,7 +276,7 @@ def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
         ("train hwl_mobilenetv3 --batch 0", "at least 1"),
         ("grouping litepose_x", "litepose_xs"),
         ("grouping litepose_xs --people few", "few"),
-        ("grouping litepose_xs --missing 1", "0..1"),
+        ("grouping litepose_xs --missing 1", "at least 0 and below 1"),
     ],
 )
 def test_bad_arguments_are_one_line(words, message):

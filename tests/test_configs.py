@@ -46,7 +46,7 @@ def test_recipe_is_valid_and_documented(name):
 @pytest.mark.parametrize(
     "task,kind", [("topdown", "topdown"), ("associative_embedding", "bottomup")]
 )
-def test_every_network_learns_from_a_folder_of_ones_own(task, kind):
+def test_every_network_can_train_on_a_custom_folder(task, kind):
     for name in models.list_models():
         if models.info(name).task == task:
             for recipe in (f"custom_{kind}", f"check_{kind}"):
@@ -61,7 +61,7 @@ LOSSES = {"hwl": "heatmap_weighting", "wlitepose": "soft_boundary"}  # the rest 
 
 
 @pytest.mark.parametrize("name,variant", VARIANTS)
-def test_variant_is_what_it_says(name, variant):
+def test_variant_sets_its_network_dataset_and_size(name, variant):
     config = load(name, variant)
     tasks.validate(config, devices=8)
     published = models.info(config.model).published
@@ -95,9 +95,11 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
     text = importlib.import_module(f"configs.{name}").__doc__
     assert set(variants(name)[0].split(",")) <= set(re.split(r"[\s,:()]+", text))
     first, *rest = variants(name)[0].split(",")
-    with pytest.raises(ValueError, match=f"no '19' in '19.*': choose from {first}"):
+    with pytest.raises(
+        ValueError, match=f"unknown part '19' of variant '19.*': choose from {first}"
+    ):
         load(name, ",".join(["19", *rest]))
-    with pytest.raises(ValueError, match=f"give all of it, such as '{variants(name)[0]}'"):
+    with pytest.raises(ValueError, match=f"give all parts, e.g. '{variants(name)[0]}'"):
         load(name, ",".join(filter(None, (variants(name)[0], LAST.get(name), "more"))))
 
 
@@ -207,7 +209,7 @@ OVERRIDES = {
 @pytest.mark.parametrize("name,count", OVERRIDES.items())
 def test_overrides_that_a_recipe_names_make_other_networks(name, count):
     text = importlib.import_module(f"configs.{name}").__doc__
-    found = {str(tasks.create_model(load(name), 17))}
+    networks = {str(tasks.create_model(load(name), 17))}
     one = r'--config\.model_options\.(\w+)=("[^"]+"|[\w.|]*\w)'
     for line in re.finditer(f"{one}(?: {one})?", text):  # one override, or two that go together
         keys, values = line.groups()[::2], line.groups()[1::2]
@@ -215,8 +217,8 @@ def test_overrides_that_a_recipe_names_make_other_networks(name, count):
         for chosen in itertools.product(*choices):
             config = load(name)
             config.model_options.update(dict(zip(keys, map(_value, chosen), strict=False)))
-            found.add(str(tasks.create_model(config, 17)))
-    assert len(found) == count + 1
+            networks.add(str(tasks.create_model(config, 17)))
+    assert len(networks) == count + 1
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """Every setting, declared once: key, default, meaning, unit and constraints.
 
-`common.COMMON` holds the settings of all tasks; `crops` and `whole_images` add those that tasks on
+`common.COMMON` holds the settings of all tasks. `crops` and `whole_images` add those that tasks on
 crops of one person and tasks on whole images share. `topdown`, `associative_embedding` and
-`part_affinity` are complete: `SETTINGS`, and `check` for rules between settings. A recipe starts
-from them:
+`part_affinity` hold the complete list of a task, `SETTINGS`, and `check`, the rules between
+settings. A recipe starts from them:
 
     config = default_config(jaxpose.config.topdown.SETTINGS, task="topdown")
     config.optimizer.learning_rate = 1e-3
 
-`jaxpose settings` lists them. Validation, defaults and docs/settings.md all read the declarations.
+`jaxpose settings` lists them. Validation, defaults and docs/settings.md come from the declarations.
 """
 
 from jaxpose.config.checks import check_config

@@ -26,10 +26,12 @@ SETTINGS = with_settings(
     Setting(
         "loss.pull",
         1e-3,
-        "Weight of the loss that draws the tags of one person together.",
+        "Weight of the loss that moves the tags of one person together.",
         minimum=0,
     ),
-    Setting("eval.max_people", 30, "Candidates of each keypoint.", "candidates", above=0),
+    Setting(
+        "eval.max_people", 30, "Maximum number of candidates per keypoint.", "candidates", above=0
+    ),
     Setting(
         "eval.detection_threshold",
         0.1,
@@ -50,18 +52,21 @@ SETTINGS = with_settings(
         "pixels",
         above=0,
     ),
-    Setting("eval.adjust", True, "Move keypoints a quarter of a pixel to the higher neighbor."),
+    Setting("eval.adjust", True, "Move keypoints a quarter of a pixel toward the higher neighbor."),
     Setting("eval.refine", True, "Fill in the keypoints that a person lacks."),
     Setting("eval.metric", "coco", "Metric of the evaluation.", choices=("coco", "crowdpose")),
 )
 
 
 def check(config: ConfigDict, *, input_step: int) -> None:
-    """Rules between settings. Raises ConfigError on the first that is broken.
+    """Checks rules between settings.
 
     Args:
       config: all settings.
-      input_step: the sides of the network's input are multiples of it, in pixels.
+      input_step: the sides of the network's input are multiples of this, in pixels.
+
+    Raises:
+      ConfigError: the first rule that is broken.
     """
     kernel = config.eval.nms_kernel
     if kernel % 2 == 0:

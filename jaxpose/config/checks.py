@@ -22,26 +22,26 @@ def check_config(
     hosts: int = 1,
     training: bool = True,
 ) -> None:
-    """Checks all settings of a run, but for the rules of its task and the options of its model.
+    """Checks all settings of a run, except the rules of its task and the options of its model.
 
     Args:
       config: all settings.
       settings: the declarations of its task.
-      input_step: the sides of the network's input are multiples of it, in pixels.
-      recipe: the file that trainings of that task start from, for messages.
-      devices: number of devices, of all hosts.
+      input_step: the sides of the network's input are multiples of this, in pixels.
+      recipe: a recipe of this task, for error messages.
+      devices: number of devices on all hosts.
       hosts: number of hosts.
-      training: False leaves out the size of the training batch, for evaluation elsewhere.
+      training: whether to check the training batch; False for evaluation on another machine.
 
     Raises:
-      ConfigError: naming the first setting that cannot work.
+      ConfigError: the first setting that is not valid, by name.
     """
     flat = flatten(config)
     for setting in settings:
         if setting.key not in flat:
             raise ConfigError(
-                f"config.task={config.task}, but the recipe has no config.{setting.key}: start "
-                f"from {recipe}"
+                f"config.task={config.task} needs config.{setting.key}, which the recipe lacks: "
+                f"start from {recipe}"
             )
     _check_decays(flat)
     for setting in settings:
@@ -51,17 +51,21 @@ def check_config(
         _check_batch("batch_size", config.batch_size, devices, config.accumulate)
     _check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
     if devices % hosts:
-        raise ConfigError(f"{devices} devices cannot be shared evenly by {hosts} hosts")
+        raise ConfigError(f"{devices} devices cannot be divided evenly over {hosts} hosts")
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
-        raise ConfigError(f"config.schedule.milestones={milestones} must increase")
+        raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
     _check_paths(config.data)
 
 
 def _check_decays(flat: dict[str, Any]) -> None:
-    for key, hint in (("ema_decay", ", or 0 for off"), ("optimizer.b1", ""), ("optimizer.b2", "")):
+    for key, hint in (
+        ("ema_decay", ", or 0 to turn it off"),
+        ("optimizer.b1", ""),
+        ("optimizer.b2", ""),
+    ):
         if flat[key] == 1:
-            raise ConfigError(f"config.{key}=1 would never move; use less, e.g. 0.999{hint}")
+            raise ConfigError(f"config.{key}=1 must be less than 1, e.g. 0.999{hint}")
 
 
 def _check_size(size: tuple, step: int) -> None:
@@ -75,7 +79,7 @@ def _check_size(size: tuple, step: int) -> None:
 
 
 def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
-    """A batch divides over the devices and their micro-batches."""
+    """Checks that a batch can be divided over the devices and their micro-batches."""
     parts = devices * accumulate
     if batch % parts:
         by = f"{devices} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
@@ -87,6 +91,6 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
 
 def _check_paths(data: ConfigDict) -> None:
     if not data.root and data.format != "generated":
-        raise ConfigError("config.data.root is empty: give the dataset, --config.data.root=FOLDER")
+        raise ConfigError("config.data.root is empty: give a folder, --config.data.root=FOLDER")
     if data.storage == "tfds" and not data.tfds_dir:
-        raise ConfigError("config.data.storage=tfds needs config.data.tfds_dir, a folder")
+        raise ConfigError("config.data.storage=tfds needs a folder: --config.data.tfds_dir=FOLDER")

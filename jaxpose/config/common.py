@@ -1,13 +1,17 @@
-"""The settings of all tasks. Tasks give some of them other defaults."""
+"""The settings of all tasks. A task may change their defaults."""
 
 from __future__ import annotations
 
 from jaxpose.config.setting import Setting
 
 _NETWORK = (
-    Setting("task", "", "How poses are learned and predicted."),
-    Setting("model", "", "The network: a name of that task from `jaxpose models`."),
-    Setting("model_options", {}, "Keyword arguments of the network, such as attention=se."),
+    Setting("task", "", "Method by which poses are learned and predicted."),
+    Setting(
+        "model",
+        "",
+        "The network: a name from `jaxpose models`, of this task, or package.module:ClassName.",
+    ),
+    Setting("model_options", {}, "Keyword arguments of the network, e.g. attention=se."),
     Setting("input_size", (256, 256), "Height and width of the network's input.", "pixels"),
     Setting(
         "dtype",
@@ -18,13 +22,13 @@ _NETWORK = (
     Setting(
         "ops",
         "auto",
-        "Implementation of the named operators; auto picks it by device.",
+        "Implementation of the named operators; auto selects it by device.",
         choices=("auto", "fast", "lax"),
     ),
     Setting(
         "batch_norm",
         "device",
-        "Whose examples give the batch statistics: those of each device, or of all.",
+        "Batch statistics over the examples of each device, or of all devices.",
         choices=("device", "global"),
     ),
     Setting(

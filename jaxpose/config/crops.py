@@ -1,4 +1,4 @@
-"""What all tasks on crops of one person share: augmentation, evaluation and their rules."""
+"""Settings shared by all tasks on crops of one person: augmentation and evaluation."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ CROPS = with_settings(
 
 
 def check(config: ConfigDict) -> None:
-    """Rules between settings. Raises ConfigError on the first that is broken."""
+    """Checks rules between settings; raises ConfigError for the first that is broken."""
     data, metric = config.data, config.eval.metric
     if (data.format == "mpii") != (metric == "mpii"):
         raise ConfigError(
-            f"config.eval.metric={metric} and config.data.format={data.format} do not fit: MPII "
-            "files are scored by PCKh, --config.eval.metric=mpii, and no others are"
+            f"config.eval.metric={metric} does not fit config.data.format={data.format}: "
+            "MPII files, and only these, need --config.eval.metric=mpii"
         )
     if metric == "mpii" and data.detections:
         raise ConfigError(
-            f"config.data.detections={data.detections!r}: PCKh is of annotated people; give "
+            f"config.data.detections={data.detections!r}: PCKh needs annotated boxes; use "
             "--config.data.detections="
         )

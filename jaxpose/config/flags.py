@@ -1,4 +1,4 @@
-"""Settings on a command line: --config=RECIPE and --config.key=value; a mistake is one line."""
+"""Settings on a command line: --config=RECIPE and --config.key=value, with one-line errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxpose.choices import nearest
 from jaxpose.config.recipe import check_recipe, load_recipe
 from jaxpose.config.tree import flatten
 
-# What the parsers raise for a flag that cannot be, and a recipe for a variant that it lacks.
+# Raised by the parsers for invalid flags, and by recipes for unknown variants.
 MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
-# Recipes lock themselves, so only `model_options` takes new keys, which have no type yet.
+# Recipes are locked already; only `model_options` takes new keys, which have no type yet.
 _OPEN = {"lock_config": False, "accept_new_attributes": True}
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 _RENAMED = {"paradigm": "task"}  # since version 0.1
@@ -34,19 +34,21 @@ def define_config_dict(config: ConfigDict, help_text: str) -> flags.FlagHolder[C
 
 
 def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
-    """absl's parser, with one line and exit status 2 for unknown or ill-typed settings.
+    """Parses the flags; invalid ones end the program with one line and exit status 2.
 
-    A setting that is given several times has the last value.
+    If a setting is given several times, the last value counts.
 
     Args:
       argv: name of the program and its arguments.
-      base: the settings that --config.key=value changes, where they are not those of
-        --config=FILE.
+      base: the settings that --config.key=value changes; None for those of --config=FILE.
+
+    Returns:
+      The name of the program and the arguments that are not flags.
     """
-    logging.set_verbosity(logging.WARNING)  # orbax tells each rename; --verbosity=0 shows it
+    logging.set_verbosity(logging.WARNING)  # orbax logs every rename; --verbosity=0 shows them
     try:
         if recipe := _named_recipe(argv):
-            # ml_collections would report it only where the settings are first used.
+            # ml_collections would report a missing file only when the settings are first used.
             check_recipe(recipe, "--config=")
         return flags.FLAGS(last_overrides(argv))
     except MISTAKES as error:
@@ -54,19 +56,19 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
 
 
 def refuse(argv: list[str], error: Exception, base: ConfigDict | None = None) -> NoReturn:
-    """Ends the program with one line about what is wrong with its arguments."""
+    """Ends the program with one line that says what is wrong with its arguments."""
     name = argv[0].rsplit("/", 1)[-1]
     text = str(error.args[0] if error.args else error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # A recipe that fails while it is read puts its own error last.
+    # If a recipe fails while it is read, its own error is the last line.
     print(f"{name}: {_unknown_setting(argv, base) or ''.join(lines[-1:]) or text}", file=sys.stderr)
     sys.exit(2)
 
 
 def last_overrides(argv: list[str]) -> list[str]:
-    """`argv` without the --config.key=value that a later one of the same key overrides.
+    """`argv` without each --config.key=value that is followed by one of the same key.
 
-    Absl lets the last one win, except that ml_collections joins all values of a tuple.
+    absl takes the last value too, but ml_collections joins all values of a tuple.
     """
     kept: list[tuple[str | None, list[str]]] = []  # key of an override, its arguments
     rest = list(argv)
@@ -79,7 +81,7 @@ def last_overrides(argv: list[str]) -> list[str]:
         words = [argument]
         if match:
             kept = [item for item in kept if item[0] != match[1]]
-            # --config.key VALUE; numbers may be negative.
+            # --config.key VALUE, where VALUE may be a negative number.
             if "=" not in argument and rest and not re.match(r"--?[A-Za-z]|--$", rest[0]):
                 words.append(rest.pop(0))
         kept.append((match[1] if match else None, words))
@@ -87,11 +89,11 @@ def last_overrides(argv: list[str]) -> list[str]:
 
 
 def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
-    """One line about the first --config.key that the settings do not have."""
+    """An error message for the first unknown --config.key, or None."""
     recipe = _named_recipe(argv)
     try:
         config = base or (load_recipe(recipe) if recipe else None)
-    except MISTAKES:  # the recipe itself is the mistake, which `refuse` reports
+    except MISTAKES:  # `refuse` reports the mistake in the recipe itself
         return None
     known = list(flatten(config)) if config else []
     for argument in argv[1:]:
@@ -101,7 +103,7 @@ def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
             continue
         if key in _RENAMED:
             return f"--config.{key}: renamed to --config.{_RENAMED[key]}"
-        # Compared whole and by its last part, so that a wrong group is found too.
+        # Compare whole keys and last parts, so that a key in the wrong group is recognized.
         last = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
         near = nearest(key, known) or next(iter(last), None)
         hint = f"; did you mean --config.{near}?" if near else ""

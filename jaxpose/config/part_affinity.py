@@ -1,4 +1,4 @@
-"""Settings of bottom-up networks with part affinity fields, whose keypoints are COCO's."""
+"""Settings of bottom-up networks with part affinity fields, which need COCO's keypoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SETTINGS = with_settings(
     Setting(
         "loss.thickness",
         1.0,
-        "Half the width of a limb's field.",
+        "Half the width of the field along a limb.",
         "cells of 8x8 pixels",
         above=0,
     ),
@@ -31,7 +31,11 @@ SETTINGS = with_settings(
         minimum=0,
     ),
     Setting(
-        "eval.samples", 10, "Points of a limb at which its field is read.", "points", minimum=2
+        "eval.samples",
+        10,
+        "Number of points along a limb at which its field is sampled.",
+        "points",
+        minimum=2,
     ),
     Setting(
         "eval.field_threshold",
@@ -42,7 +46,7 @@ SETTINGS = with_settings(
     Setting(
         "eval.agreement",
         0.8,
-        "Minimum fraction of these points that agree.",
+        "Minimum fraction of the sampled points that agree.",
         minimum=0,
         maximum=1,
     ),

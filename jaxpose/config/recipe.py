@@ -1,4 +1,4 @@
-"""Recipes: Python files whose `get_config()`, or `get_config(variant)`, returns all settings."""
+"""Recipes: Python files with `get_config()` or `get_config(variant)`, which return all settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def split_recipe(text: str) -> tuple[pathlib.Path, str]:
 
 
 def check_recipe(text: str, option: str = "") -> None:
-    """Raises FileNotFoundError, with the nearest name, when FILE[:VARIANT] names no file.
+    """Checks that the file of a recipe exists.
 
     Args:
       text: FILE[:VARIANT].
-      option: what stands before it on the command line, for the message.
+      option: text before it on the command line, for the error message.
+
+    Raises:
+      FileNotFoundError: no such file, with the nearest name.
     """
     path, _ = split_recipe(text)
     if not path.is_file():
@@ -33,7 +36,7 @@ def check_recipe(text: str, option: str = "") -> None:
 def load_recipe(text: str) -> ConfigDict:
     """The settings of a recipe, FILE[:VARIANT].
 
-    Recipes import what they share from the package that their folder is, as those of configs/ do.
+    A recipe may import other modules of its folder as a package, as those of configs/ do.
 
     Raises:
       FileNotFoundError: no such file.

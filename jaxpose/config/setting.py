@@ -1,9 +1,11 @@
-"""A setting: its key, default, meaning and constraints; and tuples of settings put together.
+"""A setting, with key, default, meaning and constraints, and functions on tuples of settings.
 
-SETTINGS = with_settings(
-    with_defaults(without(topdown.SETTINGS, "loss"), {"sigma": 6.0}),
-    Setting("loss.beta", 10.0, "Sharpness of the softmax.", above=0),
-)
+A task derives its settings from others:
+
+    SETTINGS = with_settings(
+        with_defaults(without(topdown.SETTINGS, "loss"), {"sigma": 6.0}),
+        Setting("loss.beta", 10.0, "Sharpness of the softmax.", above=0),
+    )
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from jaxpose.choices import choose_from, did_you_mean
 
 
 class ConfigError(ValueError):
-    """A setting that cannot work; the message is one line with the nearest that can."""
+    """An invalid setting; the message is one line with the nearest valid value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,17 +26,17 @@ class Setting:
     """One setting.
 
     Attributes:
-      key: dotted, group first: "optimizer.learning_rate".
-      default: its type is the type that other values must have.
-      sentence: what the setting does, for the documentation.
-      unit: of a number, e.g. "pixels".
-      choices: the values that it may have; empty when there is no such list.
-      minimum: smallest value.
-      maximum: largest value.
-      above: every value is greater than this.
-      below: every value is less than this.
-      fixed: whether a resumed run must have the value that it was started with. Only settings that
-        cannot change what is learned are not fixed.
+      key: dotted, with the group first: "optimizer.learning_rate".
+      default: the default; other values must have its type.
+      sentence: meaning of the setting, for the documentation.
+      unit: unit of a number, e.g. "pixels".
+      choices: all valid values; empty if they are not listed.
+      minimum: smallest valid value.
+      maximum: largest valid value.
+      above: valid values are greater than this.
+      below: valid values are less than this.
+      fixed: whether a resumed run must keep the value. False only for settings that do not change
+        what is learned.
     """
 
     key: str
@@ -56,7 +58,7 @@ class Setting:
 
     @property
     def constraint(self) -> str:
-        """The values that are allowed, in words; "" when its type is the only constraint."""
+        """The valid values in words; "" if the type is the only constraint."""
         if self.choices:
             return ", ".join(map(str, self.choices))
         if self.minimum is not None and self.maximum is not None:
@@ -93,12 +95,12 @@ class Setting:
 
 
 def with_settings(settings: Iterable[Setting], *new: Setting) -> tuple[Setting, ...]:
-    """`settings` and the new ones; one of the same key is replaced in its place."""
+    """`settings` with the new ones appended; a setting of the same key is replaced in place."""
     return tuple({setting.key: setting for setting in (*settings, *new)}.values())
 
 
 def with_defaults(settings: Iterable[Setting], values: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """`settings` with other defaults. Raises ValueError on a key that none of them has."""
+    """`settings` with other defaults. Raises ValueError for an unknown key."""
     settings = tuple(settings)
     _check_known(values, {setting.key for setting in settings})
     return tuple(
@@ -110,9 +112,9 @@ def with_defaults(settings: Iterable[Setting], values: Mapping[str, Any]) -> tup
 
 
 def without(settings: Iterable[Setting], *keys: str) -> tuple[Setting, ...]:
-    """`settings` less those of the keys; the name of a group leaves out all that is in it.
+    """`settings` without those of the keys; the name of a group removes the whole group.
 
-    Raises ValueError on a key that is neither.
+    Raises ValueError for a key that is neither a setting nor a group.
     """
     settings = tuple(settings)
     _check_known(keys, {name for setting in settings for name in _names(setting)})
@@ -120,9 +122,9 @@ def without(settings: Iterable[Setting], *keys: str) -> tuple[Setting, ...]:
 
 
 def defaults(settings: Iterable[Setting], group: str = "") -> dict[str, Any]:
-    """The defaults of one group, by key without the group's name; of all settings for "".
+    """The defaults of one group by key, without the group's name; by default of all settings.
 
-    `defaults(SETTINGS, "eval")["flip"]`, `defaults(SETTINGS)["eval.flip"]`.
+    For example `defaults(SETTINGS, "eval")["flip"]` or `defaults(SETTINGS)["eval.flip"]`.
     """
     prefix = f"{group}." if group else ""
     return {
@@ -133,7 +135,7 @@ def defaults(settings: Iterable[Setting], group: str = "") -> dict[str, Any]:
 
 
 def _names(setting: Setting) -> set[str]:
-    """The key and the groups that hold it: a.b.c, a.b and a."""
+    """The key and the groups that contain it: a.b.c, a.b and a."""
     parts = setting.key.split(".")
     return {".".join(parts[: count + 1]) for count in range(len(parts))}
 

@@ -15,22 +15,22 @@ WIDTH = 100  # columns of a terminal
 KEY_WIDTH, VALUE_WIDTH = 28, 22
 FREE, CHANGED = "~", "*"
 LEGEND = {
-    CHANGED: "the recipe changes the default",
-    FREE: "may differ when a run is resumed; all others may not",
+    CHANGED: "differs from the default",
+    FREE: "may change when a run is resumed; all other settings may not",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A setting as one or several tasks declare it.
+    """A setting of one or several tasks.
 
     Attributes:
-      setting: the declaration, the same in these tasks but for the default.
+      setting: the declaration, the same in these tasks except for the default.
       tasks: their names.
-      values: texts of a recipe's value or else of the defaults, each with the names of the tasks
-        that have it, or "" when all have the same.
+      values: text of the recipe's value, or of the defaults, each with the names of its tasks (""
+        if all tasks have the same default).
       meaning: sentence and constraints.
-      changed: whether the value is a recipe's and not the default.
+      changed: whether the recipe changes the default.
     """
 
     setting: Setting
@@ -53,12 +53,12 @@ class Row:
 def make_rows(
     settings: Mapping[str, Sequence[Setting]], input_steps: Mapping[str, int]
 ) -> list[Row]:
-    """The defaults, one row for each setting, those of the top level first.
+    """The defaults, one row per setting, the top level first.
 
     Args:
-      settings: declarations by name of the task. Those of one key that differ in more than the
-        default get rows of their own.
-      input_steps: by name of the task, what the sides of the input are multiples of, in pixels.
+      settings: declarations by task name. Declarations of one key that differ in more than the
+        default get separate rows.
+      input_steps: by task name; the sides of the input are multiples of this, in pixels.
     """
     same: dict[tuple, dict[str, Setting]] = {}
     for task, declared in settings.items():
@@ -81,7 +81,7 @@ def make_rows(
 
 
 def with_values(rows: Sequence[Row], values: Mapping[str, Any]) -> list[Row]:
-    """The rows of one task with the values of a recipe, flat by key, beside the defaults."""
+    """The rows of one task with the values of a recipe, given by dotted key."""
     result = []
     for row in rows:
         value, default = values[row.setting.key], row.values[0][0]
@@ -94,13 +94,13 @@ def with_values(rows: Sequence[Row], values: Mapping[str, Any]) -> list[Row]:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Three aligned columns: key, value with its unit, meaning; an empty line between groups."""
+    """Three aligned columns: key, value with unit, meaning; an empty line between groups."""
     groups = itertools.groupby(rows, key=lambda row: row.group)
     return "\n\n".join("\n".join(map(_lines, group)) for _, group in groups)
 
 
 def legend(rows: Sequence[Row]) -> str:
-    """What the marks in these rows mean, a line each."""
+    """An explanation of the marks in these rows, one line each."""
     used = {mark for row in rows for mark in row.marks}
     return "\n".join(f"{mark:<3}{text}" for mark, text in LEGEND.items() if mark in used)
 
@@ -138,7 +138,7 @@ def _text(value: Any) -> str:
 
 
 def _by_value(texts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Texts by name of the task -> every text once with the tasks that have it, "" for all."""
+    """Texts by task name -> each text once, with its tasks, or "" if all tasks have it."""
     tasks_of: dict[str, list[str]] = {}
     for task, text in texts.items():
         tasks_of.setdefault(text, []).append(task)
@@ -148,7 +148,7 @@ def _by_value(texts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _constraint(setting: Setting, input_steps: Mapping[str, int]) -> str:
-    """The values that are allowed as a sentence; "" when all are."""
+    """The valid values as a sentence; "" if all are valid."""
     if setting.key == "input_size":
         steps = _by_value({task: str(step) for task, step in input_steps.items()})
         return f"Multiples of {', '.join(' '.join(filter(None, step)) for step in steps)}."

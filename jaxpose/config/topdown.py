@@ -16,13 +16,13 @@ SETTINGS = with_settings(
     Setting(
         "loss.fn",
         "x",
-        "F of heatmap_weighting, whose weight is F(target) + 1.",
+        "Function F of heatmap_weighting; the weight is F(target) + 1.",
         choices=("none", "x", "2x", "x2", "exp"),
     ),
     Setting(
         "eval.decode",
         "quarter",
-        "How peaks are refined: by a quarter of a pixel, or by DARK (smoothing as sigma says).",
+        "Refinement of peaks: by a quarter of a pixel, or by DARK (smoothed with sigma).",
         choices=("quarter", "dark"),
     ),
 )

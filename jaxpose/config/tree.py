@@ -1,4 +1,4 @@
-"""Settings as a tree, the ConfigDict that a recipe returns, and flat, by dotted key."""
+"""Settings as a tree (the ConfigDict of a recipe) and flat by dotted key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def default_config(settings: Iterable[Setting], *, task: str) -> ConfigDict:
 
     Args:
       settings: of the task, e.g. `jaxpose.config.topdown.SETTINGS`.
-      task: its name.
+      task: name of the task.
 
     Returns:
-      A locked ConfigDict, so that unknown keys are refused; `model_options` alone takes new keys,
-      since each model has options of its own.
+      A ConfigDict that is locked, so that unknown keys are refused. Only `model_options` takes new
+      keys, because each model has its own options.
     """
     config = ConfigDict()
     for key, value in {**defaults(settings), "task": task}.items():
@@ -50,12 +50,12 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
 def differences(
     old: ConfigDict, new: ConfigDict, settings: Iterable[Setting] = COMMON
 ) -> list[str]:
-    """Settings that a resumed run must keep and that differ, one line each: "seed: 0 -> 3".
+    """Differences in settings that a resumed run must keep, one line each: "seed: 0 -> 3".
 
     Args:
-      old: settings that a run was started with.
-      new: settings that are given now.
-      settings: declarations; those that are not `fixed` may differ.
+      old: settings that the run was started with.
+      new: settings for the resumed run.
+      settings: declarations; settings that are not `fixed` may differ.
     """
     free = {setting.key for setting in settings if not setting.fixed}
     before, after = flatten(old), flatten(new)
@@ -67,7 +67,7 @@ def differences(
 
 
 def with_task(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with its task under today's name: version 0.1 wrote a "paradigm".
+    """A record with the key "task"; version 0.1 wrote a "paradigm" instead.
 
     Args:
       record: the settings of a run, or the metadata of an exported file.

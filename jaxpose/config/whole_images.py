@@ -1,4 +1,4 @@
-"""What all tasks on whole images share: augmentation, evaluation and their rules."""
+"""Settings shared by all tasks on whole images: augmentation and evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE_IMAGES = with_settings(
     Setting(
         "max_people",
         30,
-        "People of an image that training learns to tell apart.",
+        "Maximum number of people per image in training.",
         "people",
         above=0,
     ),
@@ -54,13 +54,13 @@ WHOLE_IMAGES = with_settings(
     Setting(
         "eval.sizing",
         "short_side",
-        "Whether input_size is the short side of the image, or a fixed size that it fits into.",
+        "Whether input_size gives the short side of an image, or a fixed size to fit it into.",
         choices=("short_side", "fixed"),
     ),
     Setting(
         "data.generated.people",
         (2, 6),
-        "Format generated: fewest and most people per image.",
+        "Format generated: minimum and maximum number of people per image.",
         "people",
     ),
     Setting(
@@ -74,16 +74,19 @@ WHOLE_IMAGES = with_settings(
 
 
 def check(config: ConfigDict, *, input_step: int) -> None:
-    """Rules between settings. Raises ConfigError on the first that is broken.
+    """Checks rules between settings.
 
     Args:
       config: all settings.
-      input_step: the sides of the network's input are multiples of it, in pixels.
+      input_step: the sides of the network's input are multiples of this, in pixels.
+
+    Raises:
+      ConfigError: the first rule that is broken.
     """
     augment = config.augment
     if augment.scale_min > augment.scale_max:
         raise ConfigError(
-            f"config.augment.scale_min={augment.scale_min} is more than "
+            f"config.augment.scale_min={augment.scale_min} is greater than "
             f"config.augment.scale_max={augment.scale_max}"
         )
     fixed_size = tuple(config.input_size) if config.eval.sizing == "fixed" else None
@@ -91,20 +94,20 @@ def check(config: ConfigDict, *, input_step: int) -> None:
     people = tuple(config.data.generated.people)
     if len(people) != 2 or not 1 <= people[0] <= people[1]:
         raise ConfigError(
-            f"config.data.generated.people={people} must be (fewest, most), e.g. (2, 6)"
+            f"config.data.generated.people={people} must be (minimum, maximum), e.g. (2, 6)"
         )
     if config.data.detections:
         raise ConfigError(
-            f"config.data.detections={config.data.detections!r} is for top-down networks: a "
-            "bottom-up one needs no boxes"
+            f"config.data.detections={config.data.detections!r} is for top-down networks; "
+            "bottom-up networks take no boxes: use --config.data.detections="
         )
 
 
 def _check_scales(scales: tuple, fixed_size: tuple[int, int] | None, step: int) -> None:
     if 1 not in scales or len(set(scales)) < len(scales) or not all(s > 0 for s in scales):
         raise ConfigError(
-            f"config.eval.scales={scales} must be different sizes above 0, 1 among them (the tags "
-            "come from it), e.g. (0.5, 1.0, 2.0)"
+            f"config.eval.scales={scales} must be different positive numbers that include "
+            "1 (for the tags), e.g. (0.5, 1.0, 2.0)"
         )
     if fixed_size:
         sides = {scale: [scale * side for side in fixed_size] for scale in scales}
@@ -113,6 +116,6 @@ def _check_scales(scales: tuple, fixed_size: tuple[int, int] | None, step: int) 
     for scale, lengths in sides.items():
         if any(side % step for side in lengths):
             raise ConfigError(
-                f"config.eval.scales={scales}: at {scale:g} the sides of an image would be no "
+                f"config.eval.scales={scales}: at {scale:g} the sides of an image are not "
                 f"multiples of {step}; halves and doubles work, e.g. (0.5, 1.0, 2.0)"
             )

@@ -1,8 +1,7 @@
-"""The networks of the library: a name and its constructor each.
+"""The names of the library's networks and their constructors.
 
-What the literature says about a network of that name is in `published`. A new network of the
-library is a line in both; one of a user's own is registered or named by its import path instead
-(`lookup`).
+What the literature says about each is in `published`. A new network of the library needs an entry
+in both; a user's network is registered or named by its import path instead (`lookup`).
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Tasks: everything that the rest of the library must know about a way to estimate poses.
+"""Tasks: everything that other modules must know about a method of pose estimation.
 
 A task is a module that satisfies the protocol `Task`: `topdown` (one person per crop),
-`associative_embedding` and `part_affinity` (all people of an image). Others look it up by the name
-that the settings, a model or an exported file carry, and call it:
+`associative_embedding` or `part_affinity` (all people of an image). Other modules look it up by the
+name that the settings, a model or an exported file carry, and call its functions:
 
     task = tasks.get(config.task)
     objective = task.make_objective(model, config)
 
-A new task is one module here and one line in `TASKS`. What tasks share is in `crops` (one person
-per crop) and `whole_images`. Nothing here imports JAX before it is needed: exported files run
-without it.
+A new task is one module here and one line in `TASKS`. Tasks share functions in `crops` (one person
+per crop) and `whole_images`. JAX is imported only where it is needed: exported files run without
+it.
 """
 
 from __future__ import annotations
@@ -46,9 +46,14 @@ TASKS: dict[str, Task] = {
 
 
 def get(name: str, where: str = "config.task") -> Task:
-    """The task of that name, which stands in `where`.
+    """The task of that name.
 
-    Raises ValueError, with the nearest name, when there is none.
+    Args:
+      name: of the task.
+      where: the setting or file that holds the name, for the error message.
+
+    Raises:
+      ValueError: unknown name; the message has the nearest one.
     """
     if name not in TASKS:
         raise ValueError(f"{where}={name!r}: {choose_from(name, TASKS)}")
@@ -60,22 +65,22 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
 
     Args:
       config: all settings.
-      devices: number of devices, of all hosts.
+      devices: number of devices on all hosts.
       hosts: number of hosts.
-      training: False leaves out the size of the training batch, for evaluation elsewhere.
+      training: whether to check the training batch; False for evaluation on another machine.
 
     Raises:
-      ValueError: naming the first setting that cannot work.
+      ValueError: the first setting that is not valid, by name.
     """
     from jaxpose import models
 
     task = get(config.task)
-    # An imported network may state no task: it is of the recipe's.
+    # A user's network may state no task; it then has that of the recipe.
     stated = get(models.info(config.model).task or config.task, f"{config.model}: task")
     if stated.NAME != config.task:
         raise ConfigError(
-            f"config.model={config.model!r} is {stated.NAME}, this recipe is {config.task}: start "
-            f"from {stated.RECIPE} or another {stated.NAME} recipe"
+            f"config.model={config.model!r} has the task {stated.NAME}, the recipe {config.task}: "
+            f"start from {stated.RECIPE} or another {stated.NAME} recipe"
         )
     check_config(
         config,
@@ -91,11 +96,11 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
 
 
 def create_model(config: ConfigDict, num_keypoints: int) -> nn.Module:
-    """The model of a configuration, for a dataset of so many keypoints.
+    """The model of a configuration.
 
     Args:
       config: all settings; `task`, `model`, `model_options`, `dtype` and `batch_norm` are used.
-      num_keypoints: of the dataset.
+      num_keypoints: number of keypoints in the dataset.
 
     Raises:
       ValueError: unknown name or option.
@@ -109,8 +114,8 @@ def create_model(config: ConfigDict, num_keypoints: int) -> nn.Module:
     taken = {"dtype", "bn_axis", "num_keypoints"} & set(options)
     if taken:
         raise ConfigError(
-            f"config.model_options.{min(taken)} is set elsewhere: dtype by config.dtype, "
-            "bn_axis by config.batch_norm, num_keypoints by the dataset"
+            f"config.model_options.{min(taken)} cannot be set: config.dtype sets dtype, "
+            "config.batch_norm sets bn_axis, and the dataset num_keypoints"
         )
     return models.create_model(
         config.model,

@@ -1,8 +1,8 @@
-"""What an exported file must agree with its model on, and what is raised when it does not."""
+"""Tolerances between an exported file and its model, and the error if they are exceeded."""
 
 HEATMAP_TOLERANCE = 1e-4  # of the largest value of the model's output
 KEYPOINT_TOLERANCE = 0.05  # input pixels
 
 
 class MismatchError(ValueError):
-    """The exported file does not give what the model gives."""
+    """The outputs of an exported file differ from those of its model."""

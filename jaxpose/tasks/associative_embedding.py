@@ -1,4 +1,4 @@
-"""Bottom-up: heatmaps of all people in an image, told apart by tags (associative embedding)."""
+"""Bottom-up: heatmaps of all people in an image, grouped by tags (associative embedding)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INPUT_STEP = 32
 SIZINGS: tuple[str, ...] = ("short_side", "fixed")
 RECIPE = "configs/custom_bottomup.py"
 SETTINGS = jaxpose.config.associative_embedding.SETTINGS
-BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # what all networks of this task can learn from
+BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # works for every network of this task
 
 check_settings = functools.partial(
     jaxpose.config.associative_embedding.check, input_step=INPUT_STEP
@@ -48,7 +48,7 @@ torch_loss = torch_losses.associative_embedding
 
 
 def check_skeleton(skeleton: Skeleton, source: str) -> None:
-    """Any keypoints can be learned."""
+    """Accepts all keypoints."""
 
 
 def network_keypoints(num_keypoints: int) -> int:
@@ -57,7 +57,7 @@ def network_keypoints(num_keypoints: int) -> int:
 
 
 def metric_of(skeleton: Skeleton) -> str:
-    """CrowdPose has a metric of its own; all other datasets are scored as COCO is."""
+    """CrowdPose has its own metric; all other datasets use COCO's."""
     return "crowdpose" if skeleton.joints == skeletons.CROWDPOSE.joints else "coco"
 
 
@@ -73,8 +73,8 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
 
     The batch holds `image` uint8 [B, H, W, 3], `keypoints` float32 [B, P, K, 3] (x, y, labeled) in
     pixels of the input, `mirrored` bool [B], the masks `mask_quarter` uint8 [B, H/4, W/4] and
-    `mask_half` [B, H/2, W/2] (0 = ignored) and `valid` bool [B]. An example that is not valid adds
-    nothing, but stays in the means' denominators, as ignored pixels do.
+    `mask_half` [B, H/2, W/2] (0 = ignored) and `valid` bool [B]. An invalid example adds nothing to
+    the loss but counts in the denominators of the means, like ignored pixels.
     """
     from jaxpose import losses
 
@@ -89,7 +89,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
         (quarter, half), batch_stats = forward(model, params, batch_stats, batch["image"], key)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]
-        keypoints = batch["keypoints"] * valid[:, None, None, None]  # nobody is labeled there
+        keypoints = batch["keypoints"] * valid[:, None, None, None]  # no labels in invalid examples
 
         def encode(stride: int):
             return codecs.associative_embedding.encode_batch(
@@ -118,7 +118,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
 
 
 def describe_loss(config: ConfigDict) -> str:
-    """The loss of the heatmaps, with the number of people in a benchmark's image."""
+    """The loss of the heatmaps, and the number of people per image in a benchmark."""
     return f"{config.loss.name} at 1/4 and 1/2, tags; {whole_images.PEOPLE} people per image"
 
 
@@ -126,7 +126,7 @@ def describe_loss(config: ConfigDict) -> str:
 
 
 def decoder_from_config(config: ConfigDict) -> ImageDecoder:
-    """By `config.eval`, whose keys are those of `codecs.associative_embedding.Grouping`."""
+    """From `config.eval`, which has the keys of `codecs.associative_embedding.Grouping`."""
     grouping = whole_images.options_from(codecs.associative_embedding.Grouping, config.eval)
     return ImageDecoder(
         codecs.associative_embedding,
@@ -138,7 +138,7 @@ def decoder_from_config(config: ConfigDict) -> ImageDecoder:
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test, and nobody outside the image."""
+    """With the flip test; people are searched for inside the image only."""
     grouping = codecs.associative_embedding.Grouping(**metadata["grouping"])
     return ImageDecoder(codecs.associative_embedding, grouping, inside=True)
 
@@ -147,12 +147,13 @@ def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
 
 
 def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
-    """From an image to its people.
+    """How to get from an image to its people.
 
-    `sizing` "fixed": the whole image, centered, as large as `input_size` holds it, black around it
-    (`geometry.bottomup_fit`). `outputs` are the file's, in order, each with its stride and its
-    channels [start, stop]; `codec` and `grouping` are what `codecs.associative_embedding` does with
-    them: merged at the resolution of the last and brought to the input's size, then grouped.
+    `sizing` "fixed" is the whole image, centered, as large as fits into `input_size`, with a black
+    border (`geometry.bottomup_fit`). `outputs` lists the outputs of the file in order, each with
+    its stride and its channels [start, stop]. `codec` and `grouping` describe the decoding: outputs
+    are merged at the resolution of the last one, resized to the size of the input, and grouped
+    (`codecs.associative_embedding`).
     """
     del num_outputs
     joints = skeleton.num_joints
@@ -179,7 +180,7 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
 
 
 def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
-    """The people of a drawn scene."""
+    """Decodes the outputs of a synthetic scene."""
     from jaxpose.tasks.whole_images import scenes
 
     scene = scenes.draw(10, input_size, flip=False)

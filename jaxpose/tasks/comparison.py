@@ -1,4 +1,4 @@
-"""Annotated people beside the prediction for each of them."""
+"""Annotated people, each with its prediction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jaxpose.metrics.oks import oks
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """P annotated people, one row each, and one prediction for each.
+    """P annotated people, one row each, and a prediction for each of them.
 
     Attributes:
       image_id, annotation_id: [P].
       keypoints, labeled: [P, K, 2] and bool [P, K] of the annotation.
-      predicted: [P, K, 2], infinite where there is no prediction.
-      similarity: [P], the OKS over the labeled keypoints; 0 where there is no prediction.
+      predicted: [P, K, 2]; infinite where there is no prediction.
+      similarity: [P], OKS over the labeled keypoints; 0 where there is no prediction.
     """
 
     image_id: np.ndarray
@@ -31,11 +31,11 @@ class Comparison:
 
 
 def compare_boxes(annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset) -> Comparison:
-    """Row n: the person of annotated box n.
+    """Compares predictions in annotated boxes; row n is the person of box n.
 
     Args:
-      annotation_id: [P] of the boxes.
-      keypoints: [P, K, 2] predicted in these boxes.
+      annotation_id: [P], of the boxes.
+      keypoints: [P, K, 2], predicted in these boxes.
       dataset: the annotations.
     """
     row_of = {int(identity): row for row, identity in enumerate(dataset.people.annotation_id)}
@@ -47,18 +47,18 @@ def compare_boxes(annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dat
 def compare_images(
     image_ids: np.ndarray, image_id: np.ndarray, keypoints: np.ndarray, dataset: Dataset
 ) -> Comparison:
-    """Row n: labeled person n of the images, with the prediction of greatest OKS in that image.
+    """Compares each labeled person with the prediction of highest OKS in the same image.
 
     Two people may have the same prediction.
 
     Args:
       image_ids: ids of all images that were predicted.
-      image_id: [N] of the predicted people.
-      keypoints: [N, K, 2] of the predicted people.
+      image_id: [N], of the predicted people.
+      keypoints: [N, K, 2], of the predicted people.
       dataset: the annotations.
     """
-    rows = np.flatnonzero(np.isin(dataset.labelled.image_id, image_ids))
-    people = dataset.labelled.select(rows)
+    rows = np.flatnonzero(np.isin(dataset.labeled.image_id, image_ids))
+    people = dataset.labeled.select(rows)
     predicted = np.full((len(rows), dataset.skeleton.num_joints, 2), np.inf)
     similarity = np.zeros(len(rows))
     for row, identity in enumerate(people.image_id):
@@ -66,8 +66,8 @@ def compare_images(
         if not len(candidates):
             continue
         person = people.select(slice(row, row + 1))
-        alike = _similarity(candidates, person, dataset.skeleton.sigmas)
-        predicted[row], similarity[row] = candidates[alike.argmax()], alike.max()
+        scores = _similarity(candidates, person, dataset.skeleton.sigmas)
+        predicted[row], similarity[row] = candidates[scores.argmax()], scores.max()
     return _comparison(people, predicted, similarity)
 
 
@@ -84,7 +84,7 @@ def _comparison(people: People, predicted: np.ndarray, similarity: np.ndarray) -
 
 
 def _similarity(predicted: np.ndarray, people: People, sigmas: tuple[float, ...]) -> np.ndarray:
-    """OKS [P] of predictions [P, K, 2] with people (P of them, or one), over labeled keypoints."""
+    """OKS [P] of predictions [P, K, 2] and people (P, or one), over the labeled keypoints."""
     keypoints, labeled = people.keypoints[..., :2], people.keypoints[..., 2] > 0
     area = BOX_AREA * people.box[:, 2] * people.box[:, 3]
     return oks(predicted, keypoints, area, sigmas, labeled)

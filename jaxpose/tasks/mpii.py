@@ -1,4 +1,4 @@
-"""PCKh on MPII, with the official head boxes or, without them, from the keypoints of the head."""
+"""PCKh on MPII, with the official head boxes or with head sizes from keypoints."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ def pckh(
     dataset: Dataset,
     head_boxes: pathlib.Path | None,
 ) -> tuple[dict[str, float], str]:
-    """PCKh in percent, and a sentence that says where the head sizes come from.
+    """PCKh in percent, and a note on the source of the head sizes.
 
     Args:
-      rows: [N] row numbers in the annotation file.
-      keypoints: [N, 16, 2] predicted, in image pixels.
+      rows: [N], row numbers in the annotation file.
+      keypoints: [N, 16, 2], predicted, in image pixels.
       dataset: the annotations.
-      head_boxes: mpii_gt_val.mat; None measures heads from upper neck to head top.
+      head_boxes: mpii_gt_val.mat; None measures the head from upper neck to head top.
 
     Raises:
-      ValueError: annotations that are not MPII's; head boxes that cannot be read, or of fewer
-        people than are annotated.
+      ValueError: annotations in another format than MPII's, or head boxes that cannot be read or
+        lack annotated people.
     """
     if dataset.format != "mpii":
         raise ValueError(
-            f"config.eval.metric=mpii needs an MPII annotation file; {dataset.path} has COCO's form"
+            f"config.eval.metric=mpii needs an MPII annotation file; {dataset.path} is in COCO "
+            "format"
         )
     if head_boxes is not None:
         joints, labeled, boxes = read_head_boxes(head_boxes)
         if len(joints) <= rows.max():
             raise ValueError(
-                f"{head_boxes} holds {len(joints)} people, {dataset.path} has a row {rows.max()}"
+                f"{head_boxes} has {len(joints)} people, but {dataset.path} has a row {rows.max()}"
             )
-        # The file counts pixels from 1.
+        # Pixels are 1-based in this file.
         joints, boxes, labeled = joints[rows] - 1, boxes[rows] - 1, labeled[rows]
         note = f"head sizes from {head_boxes}"
     else:
         comparison = compare_boxes(rows, keypoints, dataset)
         joints, labeled = comparison.keypoints, comparison.labeled
-        # 0.6 of the head box's diagonal stands for the length of the head; here it is measured.
+        # The head size is 0.6 of the diagonal of the head box; this gives the measured length.
         head = labeled[:, _UPPER_NECK] & labeled[:, _HEAD_TOP]
         length = np.linalg.norm(joints[:, _HEAD_TOP] - joints[:, _UPPER_NECK], axis=-1)
         boxes = np.zeros((len(rows), 2, 2))
@@ -66,7 +67,7 @@ def read_head_boxes(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Reads mpii_gt_val.mat.
 
     Returns:
-      Keypoints [N, 16, 2] and bool [N, 16], whether each is labeled; head boxes [N, 2, 2] as
+      Keypoints [N, 16, 2]; bool [N, 16], whether they are labeled; head boxes [N, 2, 2] as
       (x1, y1), (x2, y2). Pixels are 1-based.
 
     Raises:

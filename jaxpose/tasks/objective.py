@@ -1,4 +1,4 @@
-"""What the objectives of all tasks share: the forward pass and the sizes of maps."""
+"""The forward pass and heatmap sizes, shared by the objectives of all tasks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import flax.linen as nn
     import jax
 
-# Input pixels per heatmap pixel: of every top-down network here and of a bottom-up network's first
-# output; its second output has twice the resolution.
+# Input pixels per heatmap pixel. All top-down networks and the first output of bottom-up networks
+# have QUARTER; their second output has HALF.
 QUARTER, HALF = 4, 2
 
 
@@ -27,7 +27,7 @@ def forward(
 ) -> tuple[Tree, Tree]:
     """Outputs for uint8 images in training mode, and the new batch statistics.
 
-    The key is for stochastic depth, the one thing that models here draw at random.
+    The key is for stochastic depth, the only random operation of the models.
     """
     outputs, updated = model.apply(
         {"params": params, "batch_stats": batch_stats},
@@ -41,5 +41,5 @@ def forward(
 
 
 def map_size(size: Size, stride: int) -> Size:
-    """(h, w) of maps with so many input pixels per map pixel."""
+    """(h, w) of heatmaps with `stride` input pixels per heatmap pixel."""
     return size[0] // stride, size[1] // stride

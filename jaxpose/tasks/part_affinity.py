@@ -1,4 +1,4 @@
-"""Bottom-up: heatmaps of all people in an image, joined by part affinity fields."""
+"""Bottom-up: heatmaps of all people in an image, grouped by part affinity fields."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ torch_loss = torch_losses.part_affinity
 
 
 def check_skeleton(skeleton: Skeleton, source: str) -> None:
-    """The fields run along the limbs of COCO's 17 keypoints and the neck between them."""
+    """Accepts COCO's 17 keypoints only: the fields follow their limbs and an added neck."""
     if skeleton.joints != skeletons.COCO.joints:
         raise ValueError(
-            f"{source}: part affinity fields need COCO's 17 keypoints, but there are "
+            f"{source}: part affinity fields need COCO's 17 keypoints, got "
             f"{skeleton.num_joints} ({', '.join(skeleton.joints)})"
         )
 
@@ -60,7 +60,7 @@ def network_keypoints(num_keypoints: int) -> int:
 
 
 def metric_of(skeleton: Skeleton) -> str:
-    """COCO's keypoints have no other metric."""
+    """Always COCO's."""
     del skeleton
     return "coco"
 
@@ -71,8 +71,8 @@ def metric_of(skeleton: Skeleton) -> str:
 def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """Squared errors of heatmaps and of fields along the limbs, after every stage of the network.
 
-    The batch is that of `associative_embedding.make_objective`, with COCO's keypoints, to which the
-    neck is added; a cell of the maps counts where all that it covers of `mask_quarter` does.
+    The batch is that of `associative_embedding.make_objective`, with COCO's keypoints; the neck is
+    added here. A cell of the heatmaps counts if all pixels of `mask_quarter` in it count.
     """
     size, sigma, thickness = tuple(config.input_size), config.sigma, config.loss.thickness
 
@@ -95,7 +95,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
 
 
 def describe_loss(config: ConfigDict) -> str:
-    """The loss, with the number of people in a benchmark's image."""
+    """The loss, and the number of people per image in a benchmark."""
     del config
     return f"squared errors of heatmaps and fields; {whole_images.PEOPLE} people per image"
 
@@ -104,7 +104,7 @@ def describe_loss(config: ConfigDict) -> str:
 
 
 def decoder_from_config(config: ConfigDict) -> ImageDecoder:
-    """By `config.eval`, whose keys are those of `codecs.part_affinity.Grouping`."""
+    """From `config.eval`, which has the keys of `codecs.part_affinity.Grouping`."""
     return ImageDecoder(
         codecs.part_affinity,
         whole_images.options_from(codecs.part_affinity.Grouping, config.eval),
@@ -115,7 +115,7 @@ def decoder_from_config(config: ConfigDict) -> ImageDecoder:
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test, and nobody outside the image."""
+    """With the flip test; people are searched for inside the image only."""
     grouping = codecs.part_affinity.Grouping(**metadata["grouping"])
     return ImageDecoder(codecs.part_affinity, grouping, inside=True)
 
@@ -124,10 +124,11 @@ def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
 
 
 def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
-    """From an image to its people; as for `associative_embedding.metadata`.
+    """How to get from an image to its people; see `associative_embedding.metadata`.
 
-    `outputs` are two per stage, of which the last two serve: a channel for each of
-    `codec["joints"]` and the background, and two, x and y, for each of `codec["limbs"]`.
+    There are two `outputs` per stage; poses come from those of the last stage. The heatmaps have
+    one channel for each of `codec["joints"]` and one for the background. The fields have two
+    channels, x and y, for each of `codec["limbs"]`.
     """
     del skeleton
     joints, limbs = codecs.part_affinity.OPENPOSE.joints, codecs.part_affinity.LIMBS
@@ -151,7 +152,7 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
 
 
 def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
-    """The people of a drawn scene."""
+    """Decodes the outputs of a synthetic scene."""
     import jax
 
     from jaxpose.tasks.whole_images import scenes

@@ -1,4 +1,4 @@
-"""What a task offers to the rest of the library, and the types that its functions exchange."""
+"""The protocol of a task, and the types that its functions exchange."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from jaxpose.tasks.scoring import Case, Evaluation
 
 Tree = Any  # of arrays
-Batch = Mapping[str, np.ndarray]  # of one host, as the input pipeline's schema describes it
+Batch = Mapping[str, np.ndarray]  # of one host; see input_pipeline/batch.py
 DeviceBatch = Mapping[str, "jax.Array"]  # the same, on the devices
 Size = tuple[int, int]  # (H, W) in pixels
 
-# (params, batch_stats, batch, key) -> (loss, (new batch_stats, terms)); float32 scalars. The random
-# key may be left out for a network that draws nothing.
+# (params, batch_stats, batch, key) -> (loss, (new batch_stats, terms)); float32 scalars. The key is
+# optional for networks without random operations.
 LossFunction = Callable[..., tuple["jax.Array", tuple[Tree, dict[str, "jax.Array"]]]]
 # Normalized float32 images [B, H, W, 3] -> the outputs of a network that runs outside JAX.
 RunFile = Callable[[np.ndarray], Any]
-# Settings that say how outputs become poses; each task has a frozen dataclass of its own.
+# How outputs become poses; each task has its own frozen dataclass.
 Decoder = Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A loss and what it needs.
+    """A loss and its inputs.
 
     Attributes:
-      loss: see `LossFunction`; the mean over the batch.
-      terms: names of the loss's terms, which are logged beside it.
+      loss: the mean loss over the batch; see `LossFunction`.
+      terms: names of the terms of the loss, which are logged too.
       inputs: keys of the batch that the loss reads.
     """
 
@@ -52,7 +52,7 @@ class Objective:
 
 
 class Agreement(Protocol):
-    """How far an exported file is from its model; `str()` gives the figures in words."""
+    """Differences between an exported file and its model; `str()` describes them."""
 
     @property
     def holds(self) -> bool:
@@ -61,19 +61,19 @@ class Agreement(Protocol):
 
 
 class Task(Protocol):
-    """A module that says how poses are learned, predicted, scored and exported.
+    """A module that defines how poses are learned, predicted, scored and exported.
 
     Attributes:
-      NAME: the value of `config.task`, also recorded with models and in exported files.
+      NAME: value of `config.task`, also recorded with models and in exported files.
       TITLE: for headings.
-      COUNTS: what the examples are, for the log: "people" or "images".
-      EXAMPLE: what the input pipeline makes an example of: "crop" (one person, who needs a box) or
-        "image" (everyone in it).
-      INPUT_STEP: the sides of the network's input are multiples of it, in pixels.
-      SIZINGS: the choices for `sizing` in `estimate`, the default first.
-      RECIPE: the recipe that a new training starts from.
+      COUNTS: plural noun for examples in the log, "people" or "images".
+      EXAMPLE: "crop" if an example is one person in a box, "image" if it is a whole image with all
+        people in it.
+      INPUT_STEP: the sides of the network's input are multiples of this, in pixels.
+      SIZINGS: choices for `sizing` in `estimate`, the default first.
+      RECIPE: recipe to start from on one's own data, for error messages.
       SETTINGS: all settings of a recipe, with defaults and constraints.
-      BENCHMARK: settings of a timed training step that differ from the defaults.
+      BENCHMARK: settings of the training benchmark that differ from the defaults.
     """
 
     NAME: str
@@ -89,7 +89,7 @@ class Task(Protocol):
     # ---------------------------------------------------------------- settings and data
 
     def check_settings(self, config: ConfigDict) -> None:
-        """Raises ConfigError for settings that do not fit each other."""
+        """Raises ConfigError for settings that contradict each other."""
         ...
 
     def check_skeleton(self, skeleton: Skeleton, source: str) -> None:
@@ -97,72 +97,72 @@ class Task(Protocol):
         ...
 
     def network_keypoints(self, num_keypoints: int) -> int:
-        """`num_keypoints` of a network that learns so many keypoints of a dataset."""
+        """`num_keypoints` of the network for a dataset with `num_keypoints`."""
         ...
 
     def metric_of(self, skeleton: Skeleton) -> str:
-        """The `config.eval.metric` of the dataset that has this skeleton."""
+        """The value of `config.eval.metric` for a dataset with this skeleton."""
         ...
 
     def describe_examples(self, config: ConfigDict) -> str:
-        """What is evaluated, for the log: "annotated boxes", "images"."""
+        """The evaluated examples for the log, e.g. "annotated boxes" or "images"."""
         ...
 
     # ---------------------------------------------------------------- training
 
     def make_objective(self, model: nn.Module, config: ConfigDict) -> Objective:
-        """The loss of `config.loss`, its targets drawn on the device from keypoints."""
+        """The loss of `config.loss`; targets are made from keypoints on the device."""
         ...
 
     def describe_loss(self, config: ConfigDict) -> str:
-        """The loss in words, for the terms of a benchmark."""
+        """The loss in words, for the conditions that a benchmark prints."""
         ...
 
     def sample_batch(
         self, input_size: Size, count: int, num_keypoints: int, seed: int = 0
     ) -> dict[str, np.ndarray]:
-        """A training batch of drawn images and random keypoints, for benchmarks."""
+        """A training batch of synthetic images and random keypoints, for benchmarks."""
         ...
 
     def torch_loss(self, config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
-        """The objective for the outputs [B, C, h, w] of a torch module, on this batch.
+        """The objective as a function of the outputs [B, C, h, w] of a torch module.
 
         Raises:
-          ValueError: settings of the loss that the torch twin does not have.
+          ValueError: settings of the loss that are not implemented in torch.
         """
         ...
 
     # ---------------------------------------------------------------- prediction
 
     def decoder_from_config(self, config: ConfigDict) -> Decoder:
-        """How the outputs of a network become poses, by `config.eval` and `config.sigma`."""
+        """How outputs become poses, from `config.eval` and `config.sigma`."""
         ...
 
     def decoder_from_metadata(self, metadata: Mapping[str, Any]) -> Decoder:
-        """The same from the metadata of an exported file, for `estimate`."""
+        """How outputs become poses in `estimate`, from the metadata of an exported file."""
         ...
 
     def decoder_for_estimate(self, decoder: Decoder, flip: bool) -> Decoder:
-        """The decoder with what applies to single images: flip test or none, one scale."""
+        """The decoder for single images: with or without the flip test, at one scale."""
         ...
 
     def model_predictor(
         self, model: nn.Module, skeleton: Skeleton, mesh: Mesh, decoder: Decoder
     ) -> Callable[[Any, Batch], Any]:
-        """(variables, batch of this host) -> what `evaluate` and `estimate` read.
+        """A function (variables, batch of this host) -> predictions for `evaluate` and `estimate`.
 
-        The network runs on the devices of the mesh; `.program` is the jitted function.
+        The network runs on the devices of the mesh. `.program` is the jitted function.
         """
         ...
 
     def file_predictor(
         self, run_file: RunFile, skeleton: Skeleton, decoder: Decoder
     ) -> Callable[[Batch], Any]:
-        """The same for a network that runs outside JAX, such as an exported file."""
+        """A function (batch) -> predictions, for a network outside JAX such as an exported file."""
         ...
 
     def view(self, image_size: Size, input_size: Size) -> tuple[np.ndarray, np.ndarray]:
-        """Center [2] and scale [2] of the crop that shows a whole image at the input's size."""
+        """Center [2] and scale [2] of the crop that shows a whole image at the input size."""
         ...
 
     def estimate(
@@ -200,44 +200,39 @@ class Task(Protocol):
           head_boxes: mpii_gt_val.mat, for the official PCKh.
 
         Raises:
-          ValueError: no batch, annotations that the metric cannot score, predictions that do not
-            fit the annotations, or head boxes that cannot be read.
+          ValueError: no batch, annotations that do not suit the metric, predictions that do not fit
+            the annotations, or head boxes that cannot be read.
         """
         ...
 
     def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
-        """The `count` cases of least similarity to the annotation, worst first."""
+        """The `count` cases with the lowest OKS, lowest first."""
         ...
 
     # ---------------------------------------------------------------- exported files
 
     def metadata(self, config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
-        """What a file records, beside what all files do, to lead from an image to poses."""
+        """The metadata of exported files that only this task has."""
         ...
 
     def fit_settings(self, config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
-        """Makes `config` evaluate an exported file; returns a line to print, or "".
+        """Adapts `config` to an exported file; returns a line for the log, or "".
 
         Raises:
-          ValueError: settings that the file cannot be evaluated with.
+          ValueError: settings that the file does not support.
         """
         ...
 
     def compare(
-        self,
-        expected: Any,
-        actual: Any,
-        input_size: Size,
-        decoder: Decoder,
-        skeleton: Skeleton,
+        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
     ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 
         Raises:
-          MismatchError: outputs of other shapes, or that are not finite.
+          MismatchError: outputs of different shapes, or values that are not finite.
         """
         ...
 
     def sample_decoding(self, input_size: Size) -> tuple[str, Callable[[], object]]:
-        """What is decoded, and a call that decodes it from drawn outputs, for benchmarks."""
+        """A description and a function that decodes synthetic outputs, for benchmarks."""
         ...

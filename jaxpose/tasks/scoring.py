@@ -1,4 +1,4 @@
-"""What the scores of a split consist of, and what all tasks do to get them."""
+"""The scores of a split, and functions for scoring that all tasks share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from jaxpose.tasks.comparison import Comparison
 
 @dataclasses.dataclass(frozen=True)
 class Subset:
-    """The part of a split that was evaluated; `annotation_ids` None means all of these images."""
+    """The evaluated part of a split.
+
+    Attributes:
+      image_ids: of the evaluated images.
+      annotation_ids: of the evaluated people; None means all people in these images.
+    """
 
     image_ids: frozenset[int]
     annotation_ids: frozenset[int] | None = None
@@ -30,13 +35,13 @@ class Evaluation:
     """Scores of a split.
 
     Attributes:
-      metrics: the named numbers: COCO's as fractions, PCK and PCKh in percent.
-      score: the number that chooses the best checkpoint.
+      metrics: by name; COCO's as fractions, PCK and PCKh in percent.
+      score: the metric that selects the best checkpoint.
       results: the COCO results list.
-      notes: sentences that say what the numbers rest on.
-      predictions: of all examples, as the task keeps them.
-      comparison: annotated people beside predictions; None for detected boxes, which belong to no
-        annotation.
+      notes: sentences about how the metrics were computed.
+      predictions: of all examples, in the format of the task.
+      comparison: annotated people with their predictions; None for detected boxes, which do not
+        belong to annotations.
       subset: None when the whole split was evaluated.
     """
 
@@ -51,13 +56,14 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One drawing of the report: annotated poses and predicted poses in an image.
+    """One image of the report, with annotated and predicted poses.
 
     Attributes:
       image_id: of the image.
       caption: one line.
-      annotated, predicted: keypoints [K, 2] and scores [K] of each person; None draws all.
-      region: (x0, y0, x1, y1), the part of the image that is shown; None shows all of it.
+      annotated, predicted: keypoints [K, 2] and scores [K] of each person; without scores (None),
+        all keypoints are drawn.
+      region: (x0, y0, x1, y1), the part of the image to show; None shows the whole image.
     """
 
     image_id: int
@@ -68,12 +74,12 @@ class Case:
 
 
 def annotated_pose(comparison: Comparison, row: int | np.integer) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints [K, 2] of an annotated person, and scores [K]: 1 where they are labeled."""
+    """Keypoints [K, 2] of an annotated person, and scores [K]: 1 if labeled, else 0."""
     return comparison.keypoints[row], comparison.labeled[row].astype(np.float32)
 
 
 def torso_pck(comparison: Comparison | None, dataset: Dataset) -> dict[str, float]:
-    """PCK@0.2 of the torso in percent; empty without a comparison or a torso."""
+    """PCK@0.2 by torso size, in percent; empty without a comparison or a torso."""
     if comparison is None or dataset.skeleton.torso is None:
         return {}
     pck = metrics.pck_torso(
@@ -86,7 +92,7 @@ def torso_pck(comparison: Comparison | None, dataset: Dataset) -> dict[str, floa
 def annotation_file(dataset: Dataset, subset: Subset | None) -> Iterator[pathlib.Path]:
     """The annotation file to score against.
 
-    It is the split's own or, for a subset, a temporary file that holds the subset alone.
+    For a subset, this is a temporary file with the annotations of the subset.
     """
     if subset is None:
         yield dataset.path

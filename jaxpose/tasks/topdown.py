@@ -46,7 +46,7 @@ torch_loss = torch_losses.topdown
 
 
 def check_skeleton(skeleton: Skeleton, source: str) -> None:
-    """Any keypoints can be learned."""
+    """Accepts all keypoints."""
 
 
 def network_keypoints(num_keypoints: int) -> int:
@@ -58,7 +58,7 @@ def network_keypoints(num_keypoints: int) -> int:
 
 
 def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
-    """The mean squared error or HWL's heatmap weighting loss, by `config.loss`.
+    """The mean squared error or HWL's heatmap weighting loss, as `config.loss` says.
 
     The batch holds `image` uint8 [B, H, W, 3] and `keypoints` float32 [B, K, 3] (x, y, visible) in
     pixels of the crop.
@@ -93,9 +93,9 @@ class Decoder:
     """How heatmaps become a pose.
 
     Attributes:
-      flip: average with the heatmaps of the mirrored crop.
-      offset: "quarter" or "dark", the way to a position between pixels.
-      sigma: of the targets that the network was trained on, in heatmap pixels.
+      flip: whether to average with the heatmaps of the mirrored crop.
+      offset: "quarter" or "dark", the refinement of positions between pixels.
+      sigma: of the targets in training, in heatmap pixels.
     """
 
     flip: bool = True
@@ -112,7 +112,7 @@ class Decoder:
 
 
 def decoder_from_config(config: ConfigDict) -> Decoder:
-    """By `config.eval.flip`, `config.eval.decode` and `config.sigma`."""
+    """From `config.eval.flip`, `config.eval.decode` and `config.sigma`."""
     return Decoder(config.eval.flip, config.eval.decode, config.sigma)
 
 
@@ -130,10 +130,10 @@ def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
 
 
 def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
-    """From an image and a box to keypoints.
+    """How to get from an image and a box to keypoints.
 
-    Crops are taken as `jaxpose.geometry` takes them, with the box grown by `box_padding` after its
-    aspect was fixed.
+    Crops are those of `jaxpose.geometry`: the aspect ratio of the box is fixed first, then the box
+    is enlarged by `box_padding`.
     """
     del skeleton, num_outputs
     return {
@@ -149,7 +149,7 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
 
 
 def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
-    """The pose of one person, by the quarter offset, from random heatmaps."""
+    """Decodes the pose of one person from random heatmaps, with the quarter offset."""
     import jax
     import jax.numpy as jnp
 

@@ -1,6 +1,7 @@
-"""The objectives for the outputs of a torch module, for benchmarks that train the exported twin.
+"""The objectives in torch, for benchmarks that train the exported network with PyTorch.
 
-Targets are made beforehand; each function returns a function of the outputs [B, C, h, w].
+Each function makes the targets of a batch and returns the loss as a function of the outputs
+[B, C, h, w].
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def nchw(maps: Any) -> Any:
 def topdown(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
     """The heatmap weighting loss with F(x) = x."""
     if (config.loss.name, config.loss.get("fn")) != ("heatmap_weighting", "x"):
-        raise ValueError("--vs torch has the loss heatmap_weighting with fn=x alone")
+        raise ValueError("--vs torch supports only the loss heatmap_weighting with fn=x")
     size = tuple(config.input_size)
     maps, weights = codecs.topdown.encode_batch(
         batch["keypoints"], size, map_size(size, QUARTER), config.sigma
@@ -43,9 +44,9 @@ def topdown(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
 
 
 def associative_embedding(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
-    """The mean squared error or the soft-boundary loss, with the terms of the tags."""
+    """The mean squared error or the soft-boundary loss, plus the push and pull of the tags."""
     if config.loss.get("detach_weight"):
-        raise ValueError("--vs torch has the loss without detach_weight alone")
+        raise ValueError("--vs torch supports the loss only with detach_weight=False")
     size = tuple(config.input_size)
     targets, places = [], []
     for stride in (QUARTER, HALF):
@@ -67,7 +68,7 @@ def associative_embedding(config: ConfigDict, batch: Batch) -> Callable[[Any], A
 
 
 def part_affinity(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
-    """Half the squared errors of heatmaps and fields, summed, and averaged over the batch."""
+    """Half the sum of squared errors of heatmaps and fields, averaged over the batch."""
     keypoints = codecs.part_affinity.from_coco(batch["keypoints"])
     maps = codecs.part_affinity.encode_batch(
         keypoints,
@@ -85,7 +86,7 @@ def part_affinity(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
 
 
 def _heat(pred: Any, target: Any, tau: float | None) -> Any:
-    """Mean squared error, or with `tau` the soft-boundary loss: see `jaxpose.losses`."""
+    """The mean squared error, or the soft-boundary loss if `tau` is given; see `jaxpose.losses`."""
     error = (pred - target).square()
     if tau is not None:
         power = target**tau
@@ -94,7 +95,7 @@ def _heat(pred: Any, target: Any, tau: float | None) -> Any:
 
 
 def _tags(tags: Any, joints: np.ndarray) -> tuple[Any, Any]:
-    """(pull, push) as `jaxpose.losses.associative_embedding_loss`; tags are [B, K, h, w] here."""
+    """(pull, push) as in `jaxpose.losses.associative_embedding_loss`, for tags [B, K, h, w]."""
     import torch
 
     places, valid = torch.from_numpy(joints[..., :2]).long(), torch.from_numpy(joints[..., 2] > 0)

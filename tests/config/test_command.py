@@ -45,14 +45,14 @@ def test_a_recipe_shows_its_values_and_marks_what_differs(repository, capsys):
     assert "*  model_options               drop_path=0.2" in text
 
 
-def test_what_cannot_be_shown_is_one_line(repository, capsys):
+def test_mistakes_are_reported_in_one_line(repository, capsys):
     recipe = str(repository / "configs" / "hwl.py")
-    for arguments, said in [
+    for arguments, message in [
         ([recipe.replace("hwl", "hwll")], "hwll.py: no such file; did you mean"),
-        ([f"{recipe}:coco"], "no variant 'coco': give all of it, such as 'coco,256x192'"),
-        ([recipe, "--task", "part_affinity"], "hwl.py is a recipe of topdown"),
+        ([f"{recipe}:coco"], "variant 'coco': give all parts, e.g. 'coco,256x192'"),
+        ([recipe, "--task", "part_affinity"], "hwl.py is a recipe for topdown"),
         (["--task", "top"], "did you mean 'topdown'"),
     ]:
         assert main(["settings", *arguments]) == 2
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1

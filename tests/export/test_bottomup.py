@@ -140,7 +140,9 @@ def test_a_disagreeing_file_leaves_nothing(wrong, message, tmp_path, monkeypatch
 def test_outputs_are_named_as_the_metadata_say(tmp_path):
     pytest.importorskip("onnx")
     mine = source(Function(lambda m, x: small(m, x)[1]), "small", SIZE)
-    with pytest.raises(export.ExportError, match="1 outputs, the metadata name 2: heatmaps_tags"):
+    with pytest.raises(
+        export.ExportError, match="1 outputs, but the metadata name 2: heatmaps_tags"
+    ):
         export.to_onnx(
             mine.model, mine.variables, SIZE, tmp_path / "m.onnx", metadata=mine.metadata()
         )
@@ -151,7 +153,7 @@ def test_images_are_seen_whole(tmp_path):
     file = tmp_path / "p.png"
     cv2.imwrite(str(file), np.full((50, 50, 3), 90, np.uint8))
     mine = source(Function(small), "small", SIZE)
-    seen = command._crops([str(file)], mine)[0]
+    seen = command._verification_images([str(file)], mine)[0]
     assert seen.shape == (*SIZE, 3)
     assert (seen[2:-2, 18:-18] == 90).all() and (seen[:, :14] == 0).all()  # 64x64 in the middle
 
@@ -203,7 +205,7 @@ def test_a_person_more_is_found_out():
     outputs = drawn(2)
     result = compared(outputs, changed(outputs, add))
     assert result.extra == 1 and not result.holds
-    assert "1 people are in one of the two alone" in str(result)
+    assert "only one of the two finds 1 of the people" in str(result)
 
 
 def test_what_rounding_decides_is_a_tie():

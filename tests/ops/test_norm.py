@@ -1,4 +1,4 @@
-"""Batch normalisation: value and gradient against the formula, PyTorch, and itself when sharded."""
+"""Batch normalization against the formula, PyTorch, and itself when sharded."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What tasks share whose network sees one person per crop: prediction, scores, agreement."""
+"""Prediction, scores and comparison of files for tasks with one person per crop."""
 
 from jaxpose.tasks.crops.agreement import compare
 from jaxpose.tasks.crops.batches import fit_settings, sample_batch

@@ -1,4 +1,4 @@
-"""How far a file is from its model for crops: heatmaps, and the keypoints decoded from them."""
+"""Comparison of a file with its model on crops: heatmaps, and the decoded keypoints."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from jaxpose.tasks.crops.prediction import CropDecoder
 
 @dataclass(frozen=True)
 class CropAgreement:
-    """How far a file is from its model over some crops.
+    """Differences between a file and its model on some crops.
 
     Attributes:
       heatmap: largest absolute difference between the heatmaps.
       scale: largest absolute heatmap value of the model.
       keypoint: largest distance between keypoints, in input pixels.
-      keypoints: how many were compared.
-      ties: how many were left out because rounding alone decides them: equally high maxima, or
-        equal neighbors.
+      keypoints: number of compared keypoints.
+      ties: number of keypoints left out because rounding alone decides them: equally high maxima,
+        or equal neighbors.
     """
 
     heatmap: float
@@ -34,8 +34,8 @@ class CropAgreement:
     @property
     def holds(self) -> bool:
         """Whether both differences are within the tolerances; False when one of them is NaN."""
-        near = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
-        return near and self.keypoint <= KEYPOINT_TOLERANCE
+        heatmaps_agree = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
+        return heatmaps_agree and self.keypoint <= KEYPOINT_TOLERANCE
 
     def __str__(self) -> str:
         ties = f", {self.ties} left out as ties" if self.ties else ""
@@ -55,15 +55,17 @@ def compare(
     """Differences between two sets of heatmaps [B, h, w, K] and the keypoints decoded from them.
 
     Raises:
-      MismatchError: several outputs, or heatmaps of another shape.
+      MismatchError: several outputs, or heatmaps of different shapes.
     """
     if isinstance(expected, tuple):
         raise MismatchError(
-            f"a top-down network has one output, this one has {len(expected)}: export it with the "
-            "task that it was made for"
+            f"a top-down network has one output, got {len(expected)}: export the network with "
+            "its own task"
         )
     if expected.shape != actual.shape:
-        raise MismatchError(f"the file gives heatmaps {actual.shape}, the model {expected.shape}")
+        raise MismatchError(
+            f"the file returns heatmaps of shape {actual.shape}, the model {expected.shape}"
+        )
     height, width = input_size
     sides = np.array([width, height], np.float32)
     center = np.tile(sides / 2, (len(expected), 1))
@@ -72,10 +74,11 @@ def compare(
     others, _ = decoder.decode(actual, None, center, scale, skeleton)
     distance = np.linalg.norm(np.asarray(points) - np.asarray(others), axis=-1)
     error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
-    # Rounding may flip what it decides, but only rounding: a large difference is no excuse.
+    # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
+    # the outputs must not turn all keypoints into ties.
     noise = 4 * min(error, HEATMAP_TOLERANCE * largest)
-    cell = width / expected.shape[2]
-    tied = (distance > KEYPOINT_TOLERANCE) & _ties(expected, noise, distance < cell)
+    stride = width / expected.shape[2]
+    tied = (distance > KEYPOINT_TOLERANCE) & _ties(expected, noise, distance < stride)
     distance = np.where(tied, 0, distance)
     return CropAgreement(
         error,
@@ -87,10 +90,11 @@ def compare(
 
 
 def _ties(maps: np.ndarray, noise: float, near: np.ndarray) -> np.ndarray:
-    """[B, K]: keypoints whose place is decided by less than `noise`, which rounding can flip.
+    """[B, K]: whether a difference below `noise`, as from rounding, can move a keypoint.
 
-    Either two cells are the maximum up to `noise` (or none is above 0), or, for the keypoints that
-    are `near`, the neighbors that give the quarter offset its sign are equal up to `noise`.
+    Either the two highest heatmap values are equal up to `noise` (or the maximum is near 0), or,
+    for keypoints that are `near`, the neighbors that give the quarter offset its sign are equal up
+    to `noise`.
     """
     b, h, w, k = maps.shape
     flat = maps.transpose(0, 3, 1, 2).reshape(b, k, h * w)
@@ -99,7 +103,7 @@ def _ties(maps: np.ndarray, noise: float, near: np.ndarray) -> np.ndarray:
     top = flat.argmax(-1)
     y, x = np.clip(top // w, 1, h - 2), np.clip(top % w, 1, w - 2)
     rows, columns = np.indices((b, k))
-    grid = flat.reshape(b, k, h, w)
-    across = grid[rows, columns, y, x + 1] - grid[rows, columns, y, x - 1]
-    down = grid[rows, columns, y + 1, x] - grid[rows, columns, y - 1, x]
+    heatmaps = flat.reshape(b, k, h, w)
+    across = heatmaps[rows, columns, y, x + 1] - heatmaps[rows, columns, y, x - 1]
+    down = heatmaps[rows, columns, y + 1, x] - heatmaps[rows, columns, y - 1, x]
     return peak | (near & ((np.abs(across) <= noise) | (np.abs(down) <= noise)))

@@ -1,4 +1,4 @@
-"""Batches of drawn crops, for benchmarks, and the settings that evaluate an exported file."""
+"""Batches of synthetic crops for benchmarks, and settings for evaluating exported files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxpose.tasks.protocol import Size
 def sample_batch(
     input_size: Size, count: int, num_keypoints: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Drawn uint8 crops [B, H, W, 3] and random labeled keypoints [B, K, 3] in their pixels."""
+    """Synthetic uint8 crops [B, H, W, 3] and random labeled keypoints [B, K, 3] in pixels."""
     rng = np.random.default_rng(seed)
     height, width = input_size
     places = rng.uniform(0, (width, height), (count, 1, num_keypoints, 2))
@@ -24,11 +24,11 @@ def sample_batch(
 
 
 def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
-    """Refuses another input size than that of the file. See `Task.fit_settings`."""
+    """Checks that the input size is that of the file. See `Task.fit_settings`."""
     size = tuple(metadata["input_size"])
     if size != tuple(config.input_size):
         raise ValueError(
-            f"{source} takes {size} pixels, but config.input_size={tuple(config.input_size)}: give "
-            f"--config.input_size='{size}'"
+            f"{source} has the input size {size}, but config.input_size="
+            f"{tuple(config.input_size)}: use --config.input_size='{size}'"
         )
     return ""

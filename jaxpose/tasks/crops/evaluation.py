@@ -1,4 +1,4 @@
-"""Scores of people in annotated or detected boxes: COCO AP/AR or MPII PCKh, PCK beside them."""
+"""Scores of people in annotated or detected boxes: COCO AP/AR or MPII PCKh, and PCK."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from jaxpose.tasks.scoring import (
 
 
 def describe_examples(config: ConfigDict) -> str:
-    """Whose boxes are evaluated."""
+    """The boxes that are evaluated."""
     return "detected boxes" if config.data.detections else "annotated boxes"
 
 
 def metric_of(skeleton: skeletons.Skeleton) -> str:
-    """MPII has a metric of its own; all other datasets are scored as COCO is."""
+    """MPII has its own metric; all other datasets use COCO's."""
     return "mpii" if skeleton.joints == skeletons.MPII.joints else "coco"
 
 
@@ -69,7 +69,7 @@ def evaluate(
     notes = [f"{len(predictions.image_id)} {describe_examples(config)}, {images}"]
     subset = None
     if config.data.limit:
-        notes.append(f"data.limit={config.data.limit}: only the people of that list are scored")
+        notes.append(f"data.limit={config.data.limit}: only these people are scored")
         subset = Subset(
             frozenset(predictions.image_id.tolist()),
             frozenset(dataset.people.annotation_id.tolist()),
@@ -81,7 +81,7 @@ def evaluate(
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
-    """One person per case, with the surroundings that the network saw."""
+    """One person per case, shown in the crop that the network received."""
     predictions, comparison = evaluation.predictions, evaluation.comparison
     if comparison is None:
         return []

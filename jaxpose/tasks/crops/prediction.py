@@ -1,4 +1,4 @@
-"""Poses of people from their crops: the network, its flip test, the decoder, back to the image."""
+"""Poses of people from crops: network, flip test, decoder, and the way back to the image."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class CropDecoder(Protocol):
         """Keypoints [B, K, 2] in image pixels and scores [B, K]; numpy or jax arrays.
 
         Args:
-          outputs: of the network for the crops.
-          mirrored: of the network for the mirrored crops; None without the flip test.
-          center, scale: [B, 2] of the crops.
-          skeleton: gives the keypoints that swap in the mirror.
+          outputs: outputs of the network for the crops.
+          mirrored: outputs of the network for the mirrored crops; None without the flip test.
+          center, scale: [B, 2], of the crops.
+          skeleton: has the left-right pairs that swap in a mirrored crop.
         """
         ...
 
@@ -50,8 +50,8 @@ class CropPredictions:
     """Poses of N people, one row each, in the order of the examples.
 
     Attributes:
-      image_id, annotation_id, box_score: [N] of the boxes.
-      center, scale: [N, 2] of the crops.
+      image_id, annotation_id, box_score: [N], of the boxes.
+      center, scale: [N, 2], of the crops.
       keypoints: [N, K, 2] in image pixels.
       scores: [N, K].
     """
@@ -71,8 +71,8 @@ def model_predictor(
     """Prediction with a model on the devices of a mesh, compiled once.
 
     Returns:
-      (variables, batch) -> (keypoints, scores): the batch is this host's part, the numpy results
-      are those of all hosts, in order. `.program` is the jitted function.
+      A function (variables, batch of this host) -> (keypoints, scores) of all hosts, in order, as
+      numpy arrays. `.program` is the jitted function.
     """
     import jax
     import jax.numpy as jnp
@@ -120,19 +120,23 @@ def file_predictor(run_file: RunFile, skeleton: Skeleton, decoder: CropDecoder) 
 
 
 def predict_all(predict: Predict, batches: Iterable[Batch]) -> CropPredictions:
-    """Poses of every valid example of the batches, of all hosts."""
+    """Poses of all valid examples of all hosts.
+
+    Raises:
+      ValueError: no batch.
+    """
     from jaxpose.mesh import gather
 
     names = [field.name for field in dataclasses.fields(CropPredictions)]
     columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for batch in batches:
         keypoints, scores = predict(batch)
-        given = gather({key: batch[key] for key in batch if key != "image"})
-        values = given | {"keypoints": keypoints, "scores": scores}
+        inputs = gather({key: batch[key] for key in batch if key != "image"})
+        values = inputs | {"keypoints": keypoints, "scores": scores}
         for name, column in columns.items():
-            column.append(np.asarray(values[name])[given["valid"]])
+            column.append(np.asarray(values[name])[inputs["valid"]])
     if not columns["image_id"]:
-        raise ValueError("nothing to evaluate: the input pipeline gave no batch")
+        raise ValueError("nothing to evaluate: the input pipeline returned no batch")
     return CropPredictions(**{name: np.concatenate(column) for name, column in columns.items()})
 
 
@@ -157,11 +161,11 @@ def estimate(
     Args:
       predict: from `model_predictor`, with the variables bound, or from `file_predictor`.
       image: uint8 RGB [H, W, 3].
-      boxes: [N, 4] (x, y, w, h) in pixels; None takes the whole image as the box of one person.
+      boxes: [N, 4] (x, y, w, h) in pixels; None: the whole image is the box of one person.
       num_keypoints: K.
       input_size: (H, W) of a crop.
       sizing: "fixed", the only choice for crops.
-      batch_size: people per call; the last call is padded, so that one program is compiled.
+      batch_size: people per call; the last call is padded, so that only one program is compiled.
 
     Raises:
       ValueError: boxes that are not finite, or without width or height.

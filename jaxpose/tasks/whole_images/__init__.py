@@ -1,4 +1,4 @@
-"""What tasks share whose network sees a whole image and finds the people in it."""
+"""Prediction, scores and comparison of files for tasks that find all people of an image."""
 
 from jaxpose.tasks.whole_images.agreement import compare
 from jaxpose.tasks.whole_images.batches import PEOPLE, fit_settings, sample_batch

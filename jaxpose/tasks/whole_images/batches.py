@@ -1,4 +1,4 @@
-"""Batches of drawn images, for benchmarks, and the settings that evaluate an exported file."""
+"""Batches of synthetic images for benchmarks, and settings for evaluating exported files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from jaxpose import images
 from jaxpose.tasks.protocol import Size
 
-PEOPLE = 5  # in an image of `sample_batch`
-SLOTS = 30  # for people in an image of a training batch
+PEOPLE = 5  # per image of `sample_batch`
+SLOTS = 30  # rows for people per image of a training batch
 
 
 def sample_batch(
     input_size: Size, count: int, num_keypoints: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Drawn uint8 images [B, H, W, 3] of five people with random keypoints; nothing is ignored."""
+    """Synthetic uint8 images [B, H, W, 3] of five people with random keypoints, nothing ignored."""
     rng = np.random.default_rng(seed)
     height, width = input_size
     places = rng.uniform(0, (width, height), (count, PEOPLE, num_keypoints, 2))
@@ -34,10 +34,10 @@ def sample_batch(
 
 
 def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
-    """Fits whole images into the input size of the file. See `Task.fit_settings`."""
+    """Sets the input size of the file, into which images are fitted. See `Task.fit_settings`."""
     if len(config.eval.scales) > 1:
         raise ValueError(
-            f"{source} takes one size, but config.eval.scales={config.eval.scales}: give "
+            f"{source} has one input size, but config.eval.scales={config.eval.scales}: use "
             '--config.eval.scales="(1.0,)"'
         )
     config.input_size, config.eval.sizing = tuple(metadata["input_size"]), "fixed"

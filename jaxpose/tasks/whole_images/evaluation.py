@@ -1,4 +1,4 @@
-"""Scores of the people that a network finds in whole images: COCO's or CrowdPose's AP, and PCK."""
+"""Scores of the people found in whole images: COCO's or CrowdPose's AP, and PCK."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jaxpose.tasks.whole_images.prediction import Predict, predict_all
 
 
 def describe_examples(config: ConfigDict) -> str:
-    """What is evaluated."""
+    """The examples that are evaluated."""
     del config
     return "images"
 
@@ -37,7 +37,7 @@ def evaluate(
     *,
     head_boxes: pathlib.Path | None = None,
 ) -> Evaluation:
-    """See `Task.evaluate`. One result per person, scored as the network scores it."""
+    """See `Task.evaluate`. There is one result per person, with the network's person score."""
     del head_boxes
     predictions = predict_all(predict, batches, dataset.skeleton.num_joints)
     results = predictions.results(dataset.category_id)
@@ -48,7 +48,7 @@ def evaluate(
     notes = [f"{len(predictions.image_id)} people predicted in {images}"]
     subset = None
     if config.data.limit:
-        notes.append(f"data.limit={config.data.limit}: only the images of that list are scored")
+        notes.append(f"data.limit={config.data.limit}: only these images are scored")
         subset = Subset(frozenset(predictions.image_ids.tolist()))
     with annotation_file(dataset, subset) as file:
         if config.eval.metric == "crowdpose":
@@ -59,15 +59,15 @@ def evaluate(
     if pck:
         missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))
         notes.append(
-            "PCK compares each annotated person with the predicted person of greatest OKS; "
-            f"{missed} of {len(comparison.image_id)} are in images without a prediction, and all "
-            "their keypoints count as wrong"
+            "PCK compares each annotated person with the predicted person of highest OKS; "
+            f"{missed} of {len(comparison.image_id)} people are in images without a prediction, so "
+            "all of their keypoints count as wrong"
         )
     return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, subset)
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
-    """One whole image per case; the mean similarity of its annotated people orders them."""
+    """One whole image per case, ordered by the mean OKS of its annotated people."""
     predictions, comparison = evaluation.predictions, evaluation.comparison
     if comparison is None:
         return []
@@ -82,15 +82,15 @@ def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
         highest = ", ".join(f"{score:.2f}" for score in np.sort(scores)[::-1][:5])
         caption = (
             f"mean OKS {means[number]:.3f} of {len(rows)} people; {len(people)} predicted, "
-            f"{len(drawn)} of them drawn, with a score of at least {draw.LEAST_PERSON_SCORE} "
-            f"(scores {highest})"
+            f"{len(drawn)} of them drawn (score at least {draw.LEAST_PERSON_SCORE}); "
+            f"highest scores {highest}"
         )
         cases.append(
             Case(
                 int(identities[number]),
                 caption,
                 [annotated_pose(comparison, int(row)) for row in rows],
-                # A keypoint that is missing is at the origin with score 0.
+                # Missing keypoints are at the origin with score 0.
                 [(predictions.keypoints[row], predictions.scores[row]) for row in drawn],
             )
         )

@@ -1,8 +1,8 @@
-"""The people of whole images: a network, its flip test and scales, grouping, back to the image.
+"""Poses of all people in whole images: network, flip test, scales, grouping.
 
-The network runs on the devices, and so do the averaging of its outputs and the search for peaks;
-people are assembled from the peaks on the host, each host doing its own images. An exported file
-does all of that on the host, with numpy.
+The network, the averaging of its outputs and the search for peaks run on the devices. Each host
+then groups the peaks of its own images into people. For an exported file, everything runs on the
+host, in numpy.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 # The people of one image: keypoints [N, K, 2] in image pixels, keypoint scores [N, K], person
-# scores [N]. A keypoint that the network did not locate is (0, 0) with score 0.
+# scores [N]. A missing keypoint is (0, 0) with score 0.
 ImagePoses = tuple[np.ndarray, np.ndarray, np.ndarray]
-# A batch of this host -> the people of each of its images (nobody where it is not valid).
+# A batch of this host -> the people of each of its images (none for invalid examples).
 Predict = Callable[[Batch], list[ImagePoses]]
 
-# Ratio of long to short side up to which "short_side" shows an image to its borders.
+# With "short_side", longer images are shrunk to this ratio of long to short side.
 LONGEST = 3
 
 
 class Codec(Protocol):
-    """A module of `jaxpose.codecs` that assembles people from the outputs of a network."""
+    """A module of `jaxpose.codecs` that groups the outputs of a network into people."""
 
     def find(self, passes: Any, size: Size, options: Any, skeleton: Skeleton) -> Any:
-        """What `group` reads of a batch; numpy for numpy arrays, jax under jit."""
+        """The peaks of a batch, for `group`; numpy for numpy arrays, jax under jit."""
         ...
 
     def group(self, *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints [N, K, 3] on the grid of the input, and scores [N], of one image."""
+        """Keypoints [N, K, 3] in input pixels and scores [N] of one image."""
         ...
 
 
@@ -50,13 +50,12 @@ class ImageDecoder:
     """How the outputs for a whole image become people.
 
     Attributes:
-      codec: finds and groups.
+      codec: module that finds peaks and groups them.
       grouping: the options of the codec.
-      flip: whether outputs are averaged with those for the mirrored image.
-      scales: sizes that are averaged over, as shares of the nominal one; 1, among them, gives the
-        tags.
-      inside: whether the border around an image is left out, where training leaves the maps to
-        themselves. The reference code searches it, too, but its borders are narrow.
+      flip: whether outputs are averaged with those of the mirrored image.
+      scales: sizes to average over, as fractions of the input size; 1 is required, for the tags.
+      inside: whether the border around an image is excluded. Training ignores the border, so the
+        outputs are arbitrary there. The reference code searches it too, but its borders are narrow.
     """
 
     codec: Codec
@@ -67,30 +66,30 @@ class ImageDecoder:
 
     @property
     def image_keys(self) -> dict[float, str]:
-        """Scale -> the batch's key of the images at that scale."""
+        """Scale -> key of the batch for the images at that scale."""
         return {s: "image" if s == 1 else f"image@{s:g}" for s in self.scales}
 
 
 def options_from(kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A codec's options, from the settings of the same names; there may be other settings."""
+    """The options of a codec, from the settings of the same names."""
     return kind(**{field.name: settings[field.name] for field in dataclasses.fields(kind)})
 
 
 def decoder_for_estimate(decoder: ImageDecoder, flip: bool) -> ImageDecoder:
-    """One scale, and nobody is looked for outside the image."""
+    """One scale; people are searched for inside the image only."""
     return dataclasses.replace(decoder, flip=flip, scales=(1.0,), inside=True)
 
 
 def _find(outputs: Any, size: Size, center: Any, scale: Any, skeleton: Skeleton, decoder) -> Any:
-    """What `_group` reads, from numpy arrays or under jit.
+    """The peaks, for `_group`; from numpy arrays or under jit.
 
     Args:
-      outputs: scale -> (maps of the images, maps of their mirror images or None).
-      size: (H, W) of the images at scale 1, whose grid the results are on.
-      center, scale: [B, 2] of the crops that the images are.
+      outputs: scale -> (outputs for the images, outputs for their mirror images or None).
+      size: (H, W) of the images at scale 1; results are in its pixels.
+      center, scale: [B, 2], of the views.
     """
 
-    def clear(maps, step):  # step -1 for the maps of mirror images
+    def clear(maps, step):  # step -1 for mirror images
         return tuple(x * _inside(center, scale, x.shape)[:, :, ::step] for x in maps)
 
     if decoder.inside:
@@ -102,18 +101,18 @@ def _find(outputs: Any, size: Size, center: Any, scale: Any, skeleton: Skeleton,
 
 
 def _inside(center: Any, scale: Any, shape: tuple[int, ...]) -> Any:
-    """bool [B, h, w, 1]: whether the middle of a pixel of maps [B, h, w, C] is in the image."""
+    """bool [B, h, w, 1]: whether the center of a heatmap pixel is inside the image."""
     xp = namespace(center)
     height, width = shape[1:3]
     y, x = xp.meshgrid(xp.arange(height) + 0.5, xp.arange(width) + 0.5, indexing="ij")
     pixels = xp.stack([x, y], axis=-1).reshape(1, -1, 2)
     points = geometry.heatmap_to_image(pixels, center, scale, (height, width))
-    away = xp.abs(points - center[:, None])  # the center is the image's
+    away = xp.abs(points - center[:, None])  # `center` is that of the image
     return xp.all(away <= center[:, None], axis=-1).reshape(-1, height, width, 1)
 
 
 def _group(peaks: Any, batch: Batch, skeleton: Skeleton, decoder: ImageDecoder) -> list[ImagePoses]:
-    """People from the numpy arrays of `_find` for this host's batch."""
+    """The people of this host's batch, from the peaks of `_find` as numpy arrays."""
     joints = skeleton.num_joints
     count, height, width = batch["image"].shape[:3]
     valid = batch.get("valid", np.ones(count, bool))
@@ -134,11 +133,11 @@ def _group(peaks: Any, batch: Batch, skeleton: Skeleton, decoder: ImageDecoder) 
 def model_predictor(
     model: nn.Module, skeleton: Skeleton, mesh: Mesh, decoder: ImageDecoder
 ) -> Callable[[Any, Batch], list[ImagePoses]]:
-    """Prediction with a model on the devices of a mesh, compiled once for each size of images.
+    """Prediction with a model on the devices of a mesh, compiled once per image size.
 
     Returns:
-      (variables, batch) -> people of each image of the batch, which is this host's part.
-      `.program` is the jitted function.
+      A function (variables, batch of this host) -> people of each image in the batch. `.program` is
+      the jitted function.
     """
     import jax
     import jax.numpy as jnp
@@ -196,14 +195,14 @@ def file_predictor(run_file: RunFile, skeleton: Skeleton, decoder: ImageDecoder)
 
 @dataclasses.dataclass(frozen=True)
 class ImagePredictions:
-    """N people that were located in the images of a split, one row each.
+    """N predicted people of a split, one row each.
 
     Attributes:
       image_id: [N].
       keypoints: [N, K, 2] in image pixels.
-      scores: [N, K] of the keypoints.
+      scores: [N, K], of the keypoints.
       person_score: [N].
-      image_ids: ids of all images that were predicted, also those without people.
+      image_ids: ids of all predicted images, including those without people.
     """
 
     image_id: np.ndarray
@@ -213,7 +212,7 @@ class ImagePredictions:
     image_ids: np.ndarray
 
     def results(self, category_id: int) -> list[dict[str, Any]]:
-        """COCO results list: [{image_id, category_id, keypoints (x, y, score), score}]."""
+        """The COCO results list: [{image_id, category_id, keypoints (x, y, score), score}]."""
         keypoints = np.concatenate([self.keypoints, self.scores[..., None]], axis=-1)
         return [
             {
@@ -227,7 +226,11 @@ class ImagePredictions:
 
 
 def predict_all(predict: Predict, batches: Iterable[Batch], num_keypoints: int) -> ImagePredictions:
-    """The people of every valid image of the batches, of all hosts."""
+    """The people of all valid images of all hosts.
+
+    Raises:
+      ValueError: no batch.
+    """
     from jaxpose.mesh import gather_rows
 
     image_ids: list[int] = []
@@ -248,7 +251,7 @@ def predict_all(predict: Predict, batches: Iterable[Batch], num_keypoints: int) 
             scores.append(np.asarray(of_keypoints, np.float32))
             person_score.append(np.asarray(of_people, np.float32))
     if not count:
-        raise ValueError("nothing to evaluate: the input pipeline gave no batch")
+        raise ValueError("nothing to evaluate: the input pipeline returned no batch")
     return ImagePredictions(
         gather_rows(np.asarray(image_id, np.int64)),
         gather_rows(np.concatenate(keypoints)),
@@ -266,17 +269,17 @@ def view(image_size: Size, input_size: Size) -> tuple[np.ndarray, np.ndarray]:
 def sized_view(
     image_size: Size, input_size: Size, sizing: str
 ) -> tuple[Size, np.ndarray, np.ndarray]:
-    """How a whole image (H, W) is shown to the network.
+    """The input size and view of a whole image.
 
     Args:
-      image_size: of the image.
+      image_size: (H, W) of the image.
       input_size: (H, W) that the network was trained for.
-      sizing: "fixed" fits the image into `input_size`; "short_side" brings its short side to that
-        of `input_size`, and the long side follows in steps of 64 pixels. An image longer than
-        three times its short side is shrunk to that.
+      sizing: "fixed" fits the image into `input_size`; "short_side" resizes the image so that its
+        short side is that of `input_size`, and rounds up the long side to multiples of 64 pixels.
+        Images with a ratio of sides above 3 are shrunk to fit a ratio of 3.
 
     Returns:
-      The size (H, W) of the input, and center [2] and scale [2] of the crop that fills it.
+      Size (H, W) of the input, and center [2] and scale [2] of the crop that fills it.
     """
     if sizing == "fixed":
         return input_size, *view(image_size, input_size)
@@ -298,13 +301,13 @@ def estimate(
     sizing: str,
     batch_size: int,
 ) -> Poses:
-    """Poses of all people in an image, the highest person score first.
+    """Poses of all people in an image, highest person score first.
 
     Args:
       predict: from `model_predictor`, with the variables bound, or from `file_predictor`.
       image: uint8 RGB [H, W, 3].
-      boxes: None: the network finds the people itself.
-      num_keypoints, batch_size: not used.
+      boxes: must be None; the network finds the people itself.
+      num_keypoints, batch_size: unused.
       input_size, sizing: see `sized_view`.
 
     Raises:

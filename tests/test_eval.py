@@ -35,14 +35,6 @@ def run(people, tmp_path_factory):
     return folder
 
 
-def source_of(folder, **changes):
-    """(settings, source) as the command line makes them from --workdir."""
-    run = runs.read_run(folder)
-    config = run.config.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    return config, command_line.Source(str(run.path), folder, run=run)
-
-
 def truth_batches(dataset, size=5, drop=()):
     """Batches whose keypoints are those of the annotations; rows in `drop` are not valid."""
     rows = list(range(len(dataset.people)))
@@ -182,7 +174,7 @@ def report(folder):
 
 
 def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
-    config, source = source_of(run)
+    config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path / "report", worst=3) == 0
     scored = [line for line in (run / "metrics.jsonl").read_text().splitlines() if "eval/" in line]
     in_training = {
@@ -243,7 +235,7 @@ def test_detected_boxes(run, people, tmp_path):
         for n in range(12)
     ]
     (people / "boxes.json").write_text(json.dumps(boxes))
-    config, source = source_of(run, **{"data.detections": "boxes.json"})
+    config, source = tiny_runs.source_of(run, **{"data.detections": "boxes.json"})
     assert eval_program.main(config, source, tmp_path, worst=3) == 0
     assert "PCK@0.2" not in report(tmp_path)["metrics"]
     assert "12 detected boxes" in report(tmp_path)["notes"][0]
@@ -253,7 +245,7 @@ def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
     content = json.loads((people / "people.json").read_text())
     content["categories"][0]["keypoints"] = [f"joint{k}" for k in range(17)]
     (people / "other.json").write_text(json.dumps(content))
-    config, source = source_of(run, **{"data.val_annotations": "other.json"})
+    config, source = tiny_runs.source_of(run, **{"data.val_annotations": "other.json"})
     with pytest.raises(ValueError, match="joint16"):
         eval_program.main(config, source, tmp_path, worst=0)
 
@@ -267,7 +259,7 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
     file = tmp_path / "tiny.onnx"
     metadata = export.describe("hwl_mobilenetv3", topdown, config, skeleton, (64, 64))
     export.to_onnx(model, variables, (64, 64), file, metadata=metadata)
-    config, source = source_of(run)
+    config, source = tiny_runs.source_of(run)
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)

@@ -214,20 +214,12 @@ def run(crowds, tmp_path_factory):
     return folder
 
 
-def source_of(folder, **changes):
-    """(settings, source) as the command line makes them from --workdir."""
-    run = runs.read_run(folder)
-    config = run.config.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    return config, command_line.Source(str(run.path), folder, run=run)
-
-
 def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
 def test_the_report(run, tmp_path):
-    config, source = source_of(run)
+    config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path, worst=2) == 0
     notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
     assert "people predicted in 6 images" in notes[0]
@@ -242,7 +234,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     pytest.importorskip("onnxruntime")
     from jaxpose import export
 
-    config, source = source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
+    config, source = tiny_runs.source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     file = tmp_path / "tiny.onnx"
     _, model, variables, skeleton = runs.load_run(run)
@@ -250,7 +242,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
         "litepose_xs", associative_embedding, config, skeleton, (64, 128), num_outputs=2
     )
     export.to_onnx(model, variables, (64, 128), file, metadata=metadata)
-    config, _ = source_of(run)  # the file's own size is taken
+    config, _ = tiny_runs.source_of(run)  # the file's own size is taken
     exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)
     ours, theirs = results(tmp_path / "jax"), results(tmp_path / "onnx")

@@ -49,14 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-flip", action="store_true", help="do not run the mirror image")
     parser.add_argument("--no-network", action="store_true", help="do not time the network")
-    parser.add_argument("--warmup", type=int, default=3, help="untimed calls first (default: 3)")
-    parser.add_argument(
-        "--runs", type=int, default=20, help="minimum number of timed calls (default: 20)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=0.5, help="minimum total time per row (default: 0.5)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=20, seconds=0.5, warmup=3)
 
 
 def run(args: argparse.Namespace) -> int:

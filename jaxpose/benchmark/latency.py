@@ -60,19 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
     )
     parser.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
-    parser.add_argument("--warmup", type=int, default=10, help="untimed calls first (default: 10)")
-    parser.add_argument(
-        "--runs", type=int, default=50, help="minimum number of timed calls (default: 50)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="minimum total time per row (default: 1)"
-    )
     parser.add_argument(
         "--include-prepost",
         action="store_true",
         help="also time cropping with normalization, and decoding, in separate rows",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -43,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of ONNX Runtime (default: 1)"
     )
-    parser.add_argument(
-        "--runs", type=int, default=5, help="minimum number of timed calls (default: 5)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="minimum total time per row (default: 2)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=5, seconds=2.0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,32 +59,14 @@ CONVENTIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One row: a module, or the modules of a numbered series, with its output shape (H, W, C)."""
-
-    name: str
-    output: tuple[int, ...]
-    params: int
-    called_params: int
-    macs: int
-    mmcv: int
-    ptflops: int
-    hrnet: int
-    torchstat: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Costs:
     """Exact integers for one image.
 
     `macs` is the cost in the convention true; other costs are named by their convention.
     `called_params` counts the parameters of a module once per call.
     """
 
-    name: str
-    input_size: tuple[int, int]
-    num_keypoints: int
     params: int
     called_params: int
     macs: int
@@ -92,6 +74,23 @@ class Count:
     ptflops: int
     hrnet: int
     torchstat: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(Costs):
+    """One row: a module, or the modules of a numbered series, with its output shape (H, W, C)."""
+
+    name: str
+    output: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Count(Costs):
+    """A whole network."""
+
+    name: str
+    input_size: tuple[int, int]
+    num_keypoints: int
     stages: tuple[Stage, ...]
 
     def printed(self, convention: str) -> tuple[float, float]:
@@ -148,8 +147,8 @@ def count(
 
 
 _counted: dict[tuple, Count] = {}
-# The columns of `Stage` and `Count` that are summed.
-_NUMBERS = ("params", "called_params", "macs", "mmcv", "ptflops", "hrnet", "torchstat")
+# Parameters first; the others are summed over operators.
+_NUMBERS = tuple(field.name for field in dataclasses.fields(Costs))
 
 
 def stages(
@@ -200,7 +199,10 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         rows[row_name][2:] = map(sum, zip(rows[row_name][2:], costs, strict=True))
     # Parameters that are unused outside training are still in the table.
     names = [*order, *(name for name in rows if name not in order)]
-    table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
+    table = tuple(
+        Stage(name=name, output=order.get(name, ()), **dict(zip(_NUMBERS, rows[name], strict=True)))
+        for name in names
+    )
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
     height, width = input_size
     return Count(

@@ -3,9 +3,9 @@
     python train.py --config=configs/hwl.py:coco,256x192 --workdir=runs/hwl \
         --config.data.root=/data/coco
 
-Run the same command again to go on after a stop of any kind. The run folder then holds config.json,
-checkpoints/, metrics.jsonl, timing.jsonl, tensorboard/ and is all that eval.py, `jaxpose predict`
-and `jaxpose export` need.
+After any interruption, run the same command again to resume. The run folder contains config.json,
+checkpoints/, metrics.jsonl, timing.jsonl and tensorboard/. eval.py, `jaxpose predict` and
+`jaxpose export` need nothing else.
 """
 
 import time
@@ -34,13 +34,17 @@ FLAGS = flags.FLAGS
 
 
 def main(config: ConfigDict, workdir: str) -> int:
-    """Trains as `config` says into the folder `workdir`; returns the exit status.
+    """Trains a network and returns the exit status.
+
+    Args:
+      config: all settings (docs/settings.md).
+      workdir: the run folder; an interrupted run resumes there.
 
     Raises:
-        ValueError: a setting, the data or the run folder cannot be used and nothing was trained, or
-            too many images could not be used.
-        runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
-        checkpoint.SaveError: a checkpoint could not be written; those before it are whole.
+      ValueError: an invalid setting, dataset or run folder (nothing was trained), or too many
+        unusable images.
+      runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
+      checkpoint.SaveError: a checkpoint could not be written; earlier ones are complete.
     """
     with contextlib.ExitStack() as cleanup:
         return _main(config, pathlib.Path(workdir), cleanup)
@@ -128,7 +132,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         return shard_batch({key: batch[key] for key in objective.inputs}, mesh)
 
     def report(done: int, metrics, batch) -> None:
-        """Reads the metrics of a step; stops the run when they are not finite."""
+        """Logs the metrics of a step; raises an error if they are not finite."""
         metrics = {key: value.item() for key, value in jax.device_get(metrics).items()}
         if not metrics.pop("finite"):
             checkpoints.wait()
@@ -145,7 +149,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             log_line(logs.progress_line(done, total, values, speed))
 
     def validate(done: int) -> float:
-        """Scores the current weights (their moving average when there is one)."""
+        """Evaluates the current weights, or their moving average if enabled; returns the score."""
         evaluation = task.evaluate(
             functools.partial(predict, train_state.variables),
             eval_data.batches(),
@@ -172,28 +176,28 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     pending = None
     with runtime.StopSignal() as stop:
         for done in range(start + 1, total + 1):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             batch = next(batches)
-            clock.waited(time.perf_counter() - asked)
+            clock.waited(time.perf_counter() - requested)
             placed = place(batch)
             if done == start + 1:
                 fetched = time.perf_counter()
-                train_step = train_step.lower(train_state, placed).compile()
+                compiled_step = train_step.lower(train_state, placed).compile()
                 built = time.perf_counter()
                 clock = logs.Clock(start, total, config.batch_size)
-            train_state, metrics = train_step(train_state, placed)
+            train_state, metrics = compiled_step(train_state, placed)
             if done == start + 1:
                 jax.block_until_ready(metrics)
                 now = time.perf_counter()
                 log_line(
-                    f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, set-up "
+                    f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, setup "
                     f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
                     f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
                     f"{now - built:.1f}"
                 )
                 log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
 
-            # Metrics are read one step late, while the device already works on the next one.
+            # Metrics are read one step late, while the device runs the next step.
             if pending is not None:
                 report(*pending)
             pending = (done, metrics, batch)
@@ -201,7 +205,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             evaluate_now = schedule.due(done, eval_steps, total)
             stopping = stop.requested(done)
             if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
-                report(*pending)  # nothing is saved before its step is known to be finite
+                report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
                 score = validate(done) if evaluate_now else None
                 log.sync()
@@ -211,22 +215,22 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 break
 
     # ------------------------------------------------------------------ the end
-    checkpoints.wait()  # a save that failed must not look like one that did not
+    checkpoints.wait()  # reports a failed background save
     if train_data.bad_files.count:
         names = ", ".join(train_data.bad_files.names[:5])
-        log_line(f"{train_data.bad_files.count} images could not be used: {names}")
+        log_line(f"{train_data.bad_files.count} unusable images left out: {names}")
     log_line(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"
     )
     if stop.signal:
-        log_line(f"stopped by signal {stop.signal} after step {done}; run again to go on")
+        log_line(f"stopped by signal {stop.signal} after step {done}; run again to resume")
         return 128 + stop.signal
     return 0
 
 
 def run(argv: list[str]) -> int:
-    """Runs `main` with the flags; what a user can put right is one line and status 2."""
+    """Runs `main` with the flags; prints errors in one line and returns the exit status."""
     del argv
     try:
         return main(FLAGS.config, FLAGS.workdir)
@@ -243,6 +247,6 @@ def run(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_config_file("Recipe, e.g. configs/demo.py.")
-    flags.DEFINE_string("workdir", None, "Run folder; an interrupted run goes on there.")
+    flags.DEFINE_string("workdir", None, "Run folder; an interrupted run resumes there.")
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(run, flags_parser=parse_flags)

@@ -1,4 +1,4 @@
-"""Pictures that cannot be used: left out, counted, named; too many of them stop the run."""
+"""Unusable images: they are left out, counted and named; too many of them stop the run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _log = logging.getLogger(__name__)
 
 
 class BadFilesError(ValueError):
-    """More pictures than allowed cannot be used."""
+    """More images are unusable than `config.max_bad_fraction` allows."""
 
 
 class BadFiles:
-    """The unusable pictures met so far; safe to use from several threads.
+    """Records the unusable images of a run; safe to use from several threads.
 
     Args:
-      total: number of pictures in the dataset.
-      max_fraction: share of them above which the run stops (`config.max_bad_fraction`).
+      total: number of images in the dataset.
+      max_fraction: largest fraction of unusable images (`config.max_bad_fraction`).
     """
 
     def __init__(self, total: int, max_fraction: float) -> None:
@@ -38,20 +38,24 @@ class BadFiles:
 
     @property
     def reasons(self) -> dict[str, str]:
-        """File name -> what is wrong with it."""
+        """File name -> reason why the image is unusable."""
         with self._lock:
             return dict(self._reasons)
 
     def add(self, name: str, reason: str) -> None:
-        """Records a picture once. Raises BadFilesError when there are too many."""
+        """Records an image once.
+
+        Raises:
+          BadFilesError: too many images are unusable.
+        """
         with self._lock:
             if name in self._reasons:
                 return
             self._reasons[name] = reason
-            _log.warning("left out a picture: %s: %s", name, reason)
+            _log.warning("image left out: %s: %s", name, reason)
             if len(self._reasons) > self.max_fraction * self.total:
                 shown = ", ".join(f"{n} ({r})" for n, r in list(self._reasons.items())[:3])
                 raise BadFilesError(
-                    f"{len(self._reasons)} of {self.total} pictures cannot be used, more than "
-                    f"max_bad_fraction={self.max_fraction:g} allows: {shown}"
+                    f"{len(self._reasons)} of {self.total} images are unusable, more than "
+                    f"config.max_bad_fraction={self.max_fraction:g} allows: {shown}"
                 )

@@ -1,4 +1,7 @@
-"""The batch: what the input pipeline hands to training and evaluation, written down once."""
+"""Keys, dtypes and shapes of the batches that the input pipeline gives to training and evaluation.
+
+A spec is the contract of a batch.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import cast
 import numpy as np
 
 Batch = dict[str, np.ndarray]
-# Key -> (dtype, shape of one example); a side of a picture that differs between batches is None.
+# Key -> (dtype, shape of one example); an image side that differs between batches is None.
 Spec = dict[str, tuple[np.dtype, tuple[int | None, ...]]]
 
 # Value of image_id and annotation_id in the slots that pad the last evaluation batch.
@@ -18,17 +21,17 @@ _BOOL, _UINT8 = np.dtype(np.bool_), np.dtype(np.uint8)
 _FLOAT, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
 
-def topdown(input_size: tuple[int, int], num_joints: int) -> Spec:
-    """A top-down batch, in training and at evaluation.
+def topdown_spec(input_size: tuple[int, int], num_joints: int) -> Spec:
+    """Spec of a top-down batch, for training and evaluation.
 
-    * image: RGB crop [H, W, 3], zero outside the picture.
-    * valid: False where the slot holds no example (padding, or an unusable picture at
-      evaluation); such a slot must count for nothing.
-    * keypoints: [K, 3], (x, y) in pixels of the crop and 1 where labelled; zeros elsewhere.
-    * center, scale: of the crop, in pixels and in units of 200 pixels of the picture. In training
-      they include the augmentation (and, for a mirrored example, belong to the mirrored picture);
-      at evaluation they lead back to the picture (`geometry.heatmap_to_image`).
-    * image_id, annotation_id: as in the annotation file (`annotations.People`).
+    * image: RGB crop [H, W, 3], zero outside the original image.
+    * valid: False if the slot holds no example (padding, or an unusable image at evaluation);
+      such a slot must not count.
+    * keypoints: [K, 3], (x, y) in pixels of the crop and 1 where labeled; zeros elsewhere.
+    * center, scale: of the crop, in pixels and units of 200 pixels of the original image. In
+      training they include the augmentation (and refer to the mirrored image if the example is
+      mirrored); at evaluation they map back to the original image (`geometry.heatmap_to_image`).
+    * image_id, annotation_id: as in the annotation file (`People`).
     * box_score: the detector's score; 1 for annotated boxes.
 
     Args:
@@ -47,19 +50,19 @@ def topdown(input_size: tuple[int, int], num_joints: int) -> Spec:
     }
 
 
-def bottomup_training(input_size: tuple[int, int], num_joints: int, max_people: int) -> Spec:
-    """A bottom-up training batch.
+def bottomup_training_spec(input_size: tuple[int, int], num_joints: int, max_people: int) -> Spec:
+    """Spec of a bottom-up training batch.
 
-    * image: RGB [H, W, 3], zero outside the picture.
-    * valid: True in training.
-    * keypoints: [P, K, 3], (x, y) in pixels of `image` and 1 where labelled, zeros elsewhere; one
-      row a person, zeros where there is nobody. Labelled joints may lie outside `image`.
-    * mirrored: whether the example is mirrored; `keypoints` already are, but the reference rounds
-      targets in the mirrored heatmap, so their encoder must know.
+    * image: RGB [H, W, 3], zero outside the original image.
+    * valid: always True in training.
+    * keypoints: [P, K, 3], (x, y) in pixels of `image` and 1 where labeled, zeros elsewhere; one
+      person per row, unused rows are zero. Labeled keypoints may lie outside `image`.
+    * mirrored: whether the example is mirrored. `keypoints` are already mirrored, but HigherHRNet
+      mirrors them at heatmap resolution, which rounds differently, so the encoder needs the flag.
     * mask_quarter [H/4, W/4], mask_half [H/2, W/2]: 1 where the loss counts; 0 in crowds, on people
-      without labels and outside the picture.
-    * center, scale: of the view, augmentation included, in pixels and units of 200 pixels of the
-      picture that is not mirrored.
+      without labels and outside the original image.
+    * center, scale: of the view, including augmentation, in pixels and units of 200 pixels of the
+      original image before mirroring.
     * image_id: as in the annotation file.
 
     Args:
@@ -82,26 +85,26 @@ def bottomup_training(input_size: tuple[int, int], num_joints: int, max_people: 
 
 
 def scale_key(scale: float) -> str:
-    """Key of the picture at one of the scales of a multi-scale test."""
+    """Returns the batch key of the image at one scale of a multi-scale test."""
     return "image" if scale == 1 else f"image@{scale:g}"
 
 
-def bottomup_evaluation(sizes: Mapping[float, Sequence[int | None]]) -> Spec:
-    """A bottom-up evaluation batch; all of its pictures have one size.
+def bottomup_evaluation_spec(sizes: Mapping[float, Sequence[int | None]]) -> Spec:
+    """Spec of a bottom-up evaluation batch; all images of one batch have the same size.
 
-    * image: RGB [h, w, 3], the whole picture, zero around it; `image@0.5` and so on are the same
-      view at the other scales of the test.
+    * image: RGB [h, w, 3], the whole image with zeros around it; `image@0.5` and so on are the
+      same view at the other scales of the test.
     * valid: as for top-down.
-    * center, scale: of the view; they lead from the grid of `image` back to the picture
+    * center, scale: of the view; they map pixels of `image` back to the original image
       (`geometry.heatmap_to_image`).
     * image_id: as in the annotation file.
 
     Args:
-      sizes: scale -> (h, w), also for scale 1.
+      sizes: scale -> (h, w); scale 1 must be among the keys.
     """
-    pictures = {scale_key(scale): (_UINT8, (*size, 3)) for scale, size in sizes.items()}
+    images = {scale_key(scale): (_UINT8, (*size, 3)) for scale, size in sizes.items()}
     return {
-        **pictures,
+        **images,
         "valid": (_BOOL, ()),
         "center": (_FLOAT, (2,)),
         "scale": (_FLOAT, (2,)),
@@ -109,8 +112,8 @@ def bottomup_evaluation(sizes: Mapping[float, Sequence[int | None]]) -> Spec:
     }
 
 
-def empty(size: int, spec: Spec) -> Batch:
-    """A batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
+def empty_batch(size: int, spec: Spec) -> Batch:
+    """Returns a batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
     batch = {
         key: np.zeros((size, *cast(tuple[int, ...], shape)), dtype)
         for key, (dtype, shape) in spec.items()
@@ -120,17 +123,3 @@ def empty(size: int, spec: Spec) -> Batch:
         if key in batch:
             batch[key][:] = PADDING_ID
     return batch
-
-
-def check(batch: Mapping[str, np.ndarray], size: int, spec: Spec) -> None:
-    """Raises ValueError unless the batch has exactly the keys, dtypes and shapes of `spec`."""
-    if set(batch) != set(spec):
-        raise ValueError(f"batch has keys {sorted(batch)}, expected {sorted(spec)}")
-    for key, (dtype, shape) in spec.items():
-        value, wanted = batch[key], (size, *shape)
-        fits = len(value.shape) == len(wanted) and all(
-            side in (None, found) for side, found in zip(wanted, value.shape, strict=True)
-        )
-        if value.dtype != dtype or not fits:
-            there = f"{value.dtype}{list(value.shape)}"
-            raise ValueError(f"batch[{key!r}] is {there}, expected {dtype}{list(wanted)}")

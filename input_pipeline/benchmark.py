@@ -2,8 +2,8 @@
 
     python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N]
 
-read, decode and augment run in one thread, each on pictures that the stage before has prepared;
-the last line is the whole tf.data graph with `config.data.workers` threads, as training runs it.
+The stages read, decode and augment run in one thread, each on the output of the stage before. The
+last line is the whole tf.data graph with `config.data.workers` threads, as training runs it.
 """
 
 from __future__ import annotations
@@ -16,45 +16,46 @@ from typing import Any
 from absl import app, flags
 
 import input_pipeline
-from input_pipeline import dataset as datasets
 from input_pipeline import order
-from jaxpose import images, tables
+from input_pipeline.dataset import image_reader
+from jaxpose import tables
 from jaxpose.config.flags import define_config_file, parse_flags
+from jaxpose.images import ImageError, decode
 
 
 def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
-    """Items per second, and the results (None where a picture is unusable)."""
+    """Returns items per second, and the results (None for an unusable image)."""
     results = []
     start = time.perf_counter()
     for item in items:
         try:
             results.append(work(item))
-        except images.ImageError:
+        except ImageError:
             results.append(None)
     return len(results) / (time.perf_counter() - start), results
 
 
 def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, float]:
-    """Images per second by stage: read, decode, augment, one thread, graph.
+    """Measures images per second by stage: read, decode, augment, one thread, graph.
 
     Args:
       config: as for `train_data`.
-      examples: how many are timed in the single-thread stages.
-      steps: batches timed in the last stage.
+      examples: number of examples timed in the single-thread stages.
+      steps: number of batches timed in the last stage.
     """
     data = input_pipeline.train_data(config)
     seed, total = int(config.seed), data.num_examples
     indexes = [order.example(n, seed, total)[1] for n in range(min(examples, total))]
     ids = [int(data.examples.image_id[index]) for index in indexes]
     rates: dict[str, float] = {}
-    rates["read"], files = _rate(datasets.reader(config, data.dataset), ids)
-    rates["decode"], pictures = _rate(images.decode, [file for file in files if file])
+    rates["read"], files = _rate(image_reader(config, data.dataset), ids)
+    rates["decode"], images = _rate(decode, [file for file in files if file])
     readable = [index for index, file in zip(indexes, files, strict=True) if file]
-    pairs = [(i, p) for i, p in zip(readable, pictures, strict=True) if p is not None]
+    pairs = [(i, image) for i, image in zip(readable, images, strict=True) if image is not None]
     rates["augment"], _ = _rate(lambda pair: data.examples.make(pair[1], 0, pair[0]), pairs)
     rates["one thread"], _ = _rate(data.example, range(len(indexes)))
     batches = data.batches()
-    next(batches)  # the graph is built and its buffers fill
+    next(batches)  # builds the graph and fills its buffers
     start = time.perf_counter()
     for _ in range(steps):
         next(batches)
@@ -77,7 +78,7 @@ def main(_: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    _CONFIG = define_config_file("Recipe, a file of configs/.")
-    _STEPS = flags.DEFINE_integer("steps", 30, "Batches timed in the last stage.")
+    _CONFIG = define_config_file("Recipe: a file of configs/.")
+    _STEPS = flags.DEFINE_integer("steps", 30, "Number of batches timed in the last stage.")
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

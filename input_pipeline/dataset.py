@@ -1,39 +1,45 @@
-"""From `config.data` to a checked dataset and a way to its pictures."""
+"""Loads the dataset that `config.data` describes, and gives access to its images."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from input_pipeline import source
-from jaxpose import annotations, tasks
+from jaxpose import tasks
+from jaxpose.annotations import Dataset, load_coco, load_crowdpose, load_mpii
 from jaxpose.choices import did_you_mean
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
 
 
-def choice(value: str, key: str, known: tuple[str, ...]) -> str:
-    """The value of a setting, if it is a known one; else a ValueError that names the nearest."""
+def check_choice(value: str, key: str, known: tuple[str, ...]) -> str:
+    """Returns the value of a setting if it is one of `known`.
+
+    Raises:
+      ValueError: it is not; the message suggests the nearest valid value.
+    """
     if value in known:
         return value
     hint = did_you_mean(value, known, before="; ")
-    raise ValueError(f"config.{key}={value!r} is not one of {', '.join(known)}{hint}")
+    raise ValueError(f"config.{key}={value!r} must be one of {', '.join(known)}{hint}")
 
 
-def load(config: Any, split: str) -> annotations.Dataset:
-    """The people of one split, "train" or "val".
+def load_dataset(config: Any, split: str) -> Dataset:
+    """Loads one split, "train" or "val".
 
-    With format "generated" the dataset is written first, unless it is there already; one person
-    per image for crops, else crowds.
+    With format "generated", the dataset is first written unless it already exists; top-down tasks
+    get images of few people, bottom-up tasks get crowds.
 
     Raises:
       ValueError: unknown format.
       AnnotationError: a missing or malformed annotation file.
     """
     data = config.data
-    kind = choice(data.format, "data.format", FORMATS)
+    kind = check_choice(data.format, "data.format", FORMATS)
     if kind == "generated":
         from input_pipeline import generated
 
@@ -43,17 +49,17 @@ def load(config: Any, split: str) -> annotations.Dataset:
     else:
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
-    readers = {"crowdpose": annotations.load_crowdpose, "mpii": annotations.load_mpii}
-    read = readers.get(kind, annotations.load_coco)
+    readers = {"crowdpose": load_crowdpose, "mpii": load_mpii}
+    read = readers.get(kind, load_coco)
     dataset = read(path, image_dir=folder)
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset
 
 
-def reader(config: Any, dataset: annotations.Dataset) -> Callable[[int], bytes]:
-    """Function image id -> bytes of the picture, from where `config.data.storage` says."""
-    if choice(config.data.storage, "data.storage", STORAGES) == "files":
+def image_reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
+    """Returns a function from image id to the bytes of the image, read from `data.storage`."""
+    if check_choice(config.data.storage, "data.storage", STORAGES) == "files":
         return source.read_files(dataset)
     from input_pipeline import tfds_builders
 

@@ -1,58 +1,60 @@
 """Evaluation batches: every example exactly once, for any number of hosts and any batch size."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from typing import Any, Protocol
 
 import numpy as np
 
-from input_pipeline import batch as batches_module
-from input_pipeline import dataset as datasets
 from input_pipeline import graph, source
 from input_pipeline.bad_files import BadFiles
+from input_pipeline.batch import Batch, Spec, empty_batch
+from input_pipeline.dataset import image_reader
 from input_pipeline.training import host_slice
-from jaxpose import annotations, images, skeletons
+from jaxpose import images, skeletons
+from jaxpose.annotations import Dataset, People
 
 
 class Examples(Protocol):
-    """What a task is evaluated on (`topdown.examples`, `bottomup.examples`).
+    """The evaluation examples of a task (`topdown.examples`, `bottomup.examples`).
 
     Attributes:
       dataset: the annotation file.
-      samples: the people who are looked for or at.
-      image_id: [N], the picture of each example.
-      groups: indexes of the examples that may share a batch, group by group.
-      spec: of any batch.
+      samples: the people to evaluate.
+      image_id: [N], the image of each example.
+      groups: indexes of the examples that may share a batch, one array per group.
+      spec: spec that fits every batch.
     """
 
-    dataset: annotations.Dataset
-    samples: annotations.People
+    dataset: Dataset
+    samples: People
     image_id: np.ndarray
     groups: list[np.ndarray]
-    spec: batches_module.Spec
+    spec: Spec
 
-    def group_spec(self, group: int) -> batches_module.Spec:
-        """Of the batches of one group."""
+    def group_spec(self, group: int) -> Spec:
+        """Returns the spec of the batches of one group."""
         ...
 
     def known(self, index: int) -> dict[str, Any]:
-        """What a row of the batch has even when the picture is unusable."""
+        """Returns the values of example `index` that do not depend on the image."""
         ...
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """What a row of the batch has besides, from the decoded picture.
+        """Returns the values of example `index` that depend on its decoded image.
 
         Raises:
-          ImageError: the picture is not what the annotation file says of it.
+          ImageError: the image does not match the annotation file.
         """
         ...
 
 
 class EvalData:
-    """Unaugmented examples of the validation split; build it with `input_pipeline.eval_data`.
+    """Batches of the validation split without augmentation; see `input_pipeline.eval_data`.
 
     Attributes:
-      examples: what is in the batches.
-      bad_files: unusable pictures met so far.
+      examples: the examples.
+      bad_files: the unusable images so far.
     """
 
     def __init__(
@@ -63,8 +65,8 @@ class EvalData:
         self._batch_size = host_slice(int(config.eval.batch_size), host_count, "eval.batch_size")
         self._host_id = host_id
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
-        read = datasets.reader(config, self.dataset)
-        self._pictures = source.Pictures(read, cache=config.data.cache)
+        read = image_reader(config, self.dataset)
+        self._images = source.Images(read, cache=config.data.cache)
         global_batch = self._batch_size * host_count
         # Global batches: (group, indexes of at most `global_batch` examples).
         self._plan = [
@@ -74,14 +76,17 @@ class EvalData:
         ]
 
     @property
-    def dataset(self) -> annotations.Dataset:
+    def dataset(self) -> Dataset:
         return self.examples.dataset
 
     @property
-    def samples(self) -> annotations.People:
-        """The people who are evaluated. Top-down: row n is example n, an annotated box or, with
-        `config.data.detections`, that of a detector; COCO people are ordered by picture, MPII
-        people as in the file. Bottom-up: the annotated people of the pictures."""
+    def samples(self) -> People:
+        """The people to evaluate.
+
+        Top-down: row n is example n, with its annotated box or, with `config.data.detections`, the
+        box of a detector; COCO people are ordered by image, MPII people as in the file. Bottom-up:
+        the annotated people of the images.
+        """
         return self.examples.samples
 
     @property
@@ -90,20 +95,21 @@ class EvalData:
 
     @property
     def num_examples(self) -> int:
-        """People (top-down) or pictures (bottom-up)."""
+        """People (top-down) or images (bottom-up)."""
         return len(self.examples.image_id)
 
     @property
     def num_batches(self) -> int:
-        """Batches of one pass, the same on every host."""
+        """Number of batches of one pass, the same on every host."""
         return len(self._plan)
 
     def batches(self) -> graph.Batches:
-        """One pass over this host's slices of the global batches; the last one of each size is
-        padded.
+        """Iterates once over this host's slices of the global batches.
 
-        Raises (from the iterator):
-          BadFilesError: too many unusable pictures.
+        The last batch of each group is padded.
+
+        Raises:
+          BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
             self._chunk,
@@ -116,12 +122,12 @@ class EvalData:
             prefetch=self._prefetch,
         )
 
-    def _chunk(self, number: int) -> batches_module.Batch:
+    def _chunk(self, number: int) -> Batch:
         size = graph.chunk_size(self._batch_size)
         step, part = divmod(number, self._batch_size // size)
         group, indexes = self._plan[step]
-        first = self._host_id * self._batch_size + part * size  # hosts take contiguous slices
-        batch = batches_module.empty(size, self.examples.group_spec(group))
+        first = self._host_id * self._batch_size + part * size  # contiguous slice per host
+        batch = empty_batch(size, self.examples.group_spec(group))
         for slot, index in enumerate(indexes[first : first + size].tolist()):
             for key, value in self._row(index).items():
                 batch[key][slot] = value
@@ -131,8 +137,8 @@ class EvalData:
         row = self.examples.known(index)
         image_id = int(self.examples.image_id[index])
         try:
-            made = self.examples.make(self._pictures(image_id), index)
+            values = self.examples.make(self._images(image_id), index)
         except images.ImageError as error:
             self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             return row  # valid stays False
-        return row | made | {"valid": True}
+        return row | values | {"valid": True}

@@ -1,7 +1,6 @@
 """The tf.data graph: numbers -> chunks of examples in parallel -> batches -> prefetch.
 
-The only place that runs TensorFlow on behalf of training. It must never touch the accelerators:
-they belong to JAX.
+Training runs TensorFlow only here. TensorFlow must never use the accelerators; JAX owns them.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import numpy as np
 
 from input_pipeline.batch import Batch, Spec
 
-# Examples made by one call from the graph into Python: enough to hide the cost of the call, few
-# enough for several workers to share one batch.
+# Most examples per call from the graph into Python: large enough to hide the cost of the call,
+# small enough for several workers to share one batch.
 CHUNK = 16
 
 
 def tensorflow() -> Any:
-    """TensorFlow with every accelerator hidden from it, quiet unless told otherwise."""
+    """Imports TensorFlow with all accelerators hidden and, by default, without its log lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # unused here, and announced on stderr
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # not needed, and it logs to stderr
     import tensorflow as tf
 
     for kind in ("GPU", "TPU"):
@@ -34,29 +33,29 @@ def tensorflow() -> Any:
 
 
 def chunk_size(batch_size: int) -> int:
-    """The largest divisor of the batch size up to `CHUNK`."""
+    """Returns the largest divisor of the batch size up to `CHUNK`."""
     return max(size for size in range(1, CHUNK + 1) if batch_size % size == 0)
 
 
 class Batches(Iterator[Batch]):
-    """Batches number `first`, first + 1, ... up to (not with) `last`, or endless.
+    """Iterates over the batches `first`, first + 1, ... before `last`, or endlessly.
 
-    `close` stops the threads; it is also called when the iterator is dropped and at exit, because
-    a thread of TensorFlow that enters Python while Python shuts down aborts the process.
+    `close` stops the threads. It also runs at exit and when the iterator is garbage-collected: a
+    TensorFlow thread that calls Python while Python shuts down would abort the process.
+
+    `next` raises the original exception of `make_chunk`.
 
     Args:
-      make_chunk: chunk number -> `chunk` examples; batch b is made of the chunks from
-        b * batch_size / chunk on. Called from several threads.
-      first, last: batch numbers.
-      spec: of the batches (`batch`); sides that differ between batches are None, but the chunks of
-        one batch agree.
-      chunk: examples in a chunk, a divisor of the batch size.
-      batch_size: examples in a batch.
+      make_chunk: chunk number -> `chunk` examples; the first chunk of batch b has the number
+        b * batch_size / chunk. Called from several threads.
+      first: number of the first batch.
+      last: number after that of the last batch; None for no end.
+      spec: spec of the batches (`batch`). Sides that differ between batches are None; the chunks
+        of one batch have equal sizes.
+      chunk: examples per chunk, a divisor of the batch size.
+      batch_size: examples per batch.
       workers: threads that make chunks.
-      prefetch: batches ready in advance.
-
-    Raises (from `next`):
-      whatever `make_chunk` raised, as it raised it.
+      prefetch: batches prepared in advance.
     """
 
     def __init__(
@@ -72,22 +71,22 @@ class Batches(Iterator[Batch]):
         prefetch: int,
     ) -> None:
         tf = tensorflow()
-        cv2.setNumThreads(1)  # the workers are the parallelism; OpenCV's threads would fight them
+        cv2.setNumThreads(1)  # OpenCV's own threads would compete with the workers
         self._tf, self._spec, self._batch_size = tf, spec, batch_size
         self._failures: list[Exception] = []
-        failures = self._failures  # not self: the graph must not keep this object alive
+        failures = self._failures  # a closure over self would keep this object alive
 
         def call(number: np.ndarray) -> list[np.ndarray]:
             try:
-                made = make_chunk(int(number))
-            except Exception as error:  # crosses TensorFlow, which would bury it in its own
+                examples = make_chunk(int(number))
+            except Exception as error:  # kept: TensorFlow raises an error of its own instead
                 failures.append(error)
                 raise
-            return [made[key] for key in spec]
+            return [examples[key] for key in spec]
 
         def load(number: Any) -> tuple[Any, ...]:
-            kinds = [tf.as_dtype(dtype) for dtype, _ in spec.values()]
-            tensors = tf.numpy_function(call, [number], kinds)
+            dtypes = [tf.as_dtype(dtype) for dtype, _ in spec.values()]
+            tensors = tf.numpy_function(call, [number], dtypes)
             for tensor, (_, shape) in zip(tensors, spec.values(), strict=True):
                 tensor.set_shape((chunk, *shape))
             return tuple(tensors)
@@ -106,7 +105,7 @@ class Batches(Iterator[Batch]):
             self._iterator: Any = iter(dataset.with_options(options))
         if not _open:
             atexit.unregister(_close_all)
-            atexit.register(_close_all)  # now, so that it runs before TensorFlow's own
+            atexit.register(_close_all)  # registered last, so it runs before TensorFlow's handlers
         _open.add(self)
 
     def __next__(self) -> Batch:
@@ -127,8 +126,8 @@ class Batches(Iterator[Batch]):
         }
 
     def close(self) -> None:
-        """Stops the threads and forgets what they had ready."""
-        self._iterator = None  # TensorFlow waits for the calls under way
+        """Stops the threads and drops the prefetched batches."""
+        self._iterator = None  # TensorFlow waits for the running calls
         _open.discard(self)
 
 

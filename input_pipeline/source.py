@@ -1,22 +1,27 @@
-"""Pictures of a dataset by image id, from files or from a prepared TFDS copy."""
+"""Decoded images of a dataset by image id, with caching."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import collections
 import threading
 from collections.abc import Callable
 
 import numpy as np
 
-from jaxpose import annotations, images
+from jaxpose import images
+from jaxpose.annotations import Dataset
 
-# Decoded pictures held by `cache`, bytes; a dataset that does not fit is held in part.
+# Memory limit of `cache` for decoded images, bytes; a larger dataset is cached in part.
 CACHE_BYTES = 2**30
-# Decoded pictures kept for the next people of the same picture (evaluation goes by picture).
+# Number of recent images kept decoded: evaluation visits the people of one image in a row.
 RECENT = 8
 
 
-def read_files(dataset: annotations.Dataset) -> Callable[[int], bytes]:
-    """Function image id -> bytes of the picture file; raises ImageError when it cannot be read."""
+def read_files(dataset: Dataset) -> Callable[[int], bytes]:
+    """Returns a function from image id to the bytes of the image file.
+
+    The function raises ImageError if the file cannot be read.
+    """
 
     def read(image_id: int) -> bytes:
         try:
@@ -27,12 +32,12 @@ def read_files(dataset: annotations.Dataset) -> Callable[[int], bytes]:
     return read
 
 
-class Pictures:
-    """Decoded pictures by image id; safe to use from several threads.
+class Images:
+    """Decoded images by image id; safe to use from several threads.
 
     Args:
-      read: function image id -> bytes of the picture file.
-      cache: keep decoded pictures in memory, up to `CACHE_BYTES`.
+      read: function image id -> bytes of the image file.
+      cache: keep decoded images in memory, up to `CACHE_BYTES`.
     """
 
     def __init__(self, read: Callable[[int], bytes], *, cache: bool = False) -> None:
@@ -43,7 +48,11 @@ class Pictures:
         self._lock = threading.Lock()
 
     def __call__(self, image_id: int) -> np.ndarray:
-        """uint8 RGB [H, W, 3], read-only. Raises ImageError when the picture is unusable."""
+        """Returns a decoded image: uint8 RGB [H, W, 3], read-only.
+
+        Raises:
+          ImageError: the image is unusable.
+        """
         with self._lock:
             image = self._kept.get(image_id)
             if image is None:

@@ -1,14 +1,15 @@
-"""TFDS builders: the pictures of a dataset in one ArrayRecord file, prepared once, read many times.
+"""TFDS builders: the images of a dataset in one ArrayRecord file, prepared once, read many times.
 
     python -m input_pipeline.tfds_builders --config=configs/<recipe>.py    prepares both splits
 
-Thousands of small files are slow on network disks; ArrayRecord gives any picture by its number
-with one read. The records hold the picture files as they are and follow the order of the
-annotation file, which stays where the people are read from. Nothing is downloaded. The copy is
-named by a fingerprint of the annotation file: after any change of that file it is made anew.
+Thousands of small files are slow on network disks; ArrayRecord reads any record with one access.
+The records hold the unchanged image files in the order of the annotation file. The people are
+still read from the annotation file. Nothing is downloaded. The name of the copy contains a
+fingerprint of the annotation file, so a change of that file creates a new copy.
 """
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import hashlib
 import os
 import pathlib
@@ -21,20 +22,21 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 from input_pipeline import source
-from jaxpose import annotations, images
+from jaxpose import images
+from jaxpose.annotations import Dataset
 from jaxpose.config.flags import define_config_file, parse_flags
 
-SPLIT = "pictures"
+SPLIT = "pictures"  # stored in prepared copies
 
 
-class _PictureBuilder(tfds.core.GeneratorBasedBuilder):
-    """Pictures of one annotation file: encoded bytes, image id and file name."""
+class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
+    """Images of one annotation file: encoded bytes, image id and file name."""
 
     VERSION = tfds.core.Version("1.0.0")
-    # Stated, because finding it makes TFDS 4.9 import a package that it does not depend on.
+    # Set here because TFDS 4.9 would import a package that it does not depend on to look it up.
     code_path = pathlib.Path(__file__)
 
-    def __init__(self, *, dataset: annotations.Dataset, **kwargs: Any) -> None:
+    def __init__(self, *, dataset: Dataset, **kwargs: Any) -> None:
         self._dataset = dataset
         super().__init__(**kwargs)
 
@@ -49,7 +51,7 @@ class _PictureBuilder(tfds.core.GeneratorBasedBuilder):
                     "file_name": tfds.features.Text(),
                 }
             ),
-            disable_shuffling=True,  # record n is picture n of the annotation file
+            disable_shuffling=True,  # record n is image n of the annotation file
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
@@ -62,39 +64,39 @@ class _PictureBuilder(tfds.core.GeneratorBasedBuilder):
             try:
                 image = read(info.id)
             except images.ImageError:
-                image = b""  # keeps its place; reading it counts as an undecodable picture
+                image = b""  # keeps the order; counted as an unusable image when decoded
             yield number, {"image": image, "image_id": info.id, "file_name": info.file_name}
 
 
-class CocoKeypoints(_PictureBuilder):
-    """Pictures of a dataset in COCO keypoint format, official COCO or any other."""
+class CocoKeypoints(_ImageBuilder):
+    """Images of a dataset in COCO keypoint format, official COCO or any other."""
 
 
-class CrowdPose(_PictureBuilder):
-    """Pictures of CrowdPose, by one of its official annotation files."""
+class CrowdPose(_ImageBuilder):
+    """Images of CrowdPose, by one of its official annotation files."""
 
 
-class MpiiKeypoints(_PictureBuilder):
-    """Pictures of MPII, by an annotation file in the json form of the HRNet project."""
+class MpiiKeypoints(_ImageBuilder):
+    """Images of MPII, by an annotation file in the JSON form of the HRNet project."""
 
 
 BUILDERS = {"coco": CocoKeypoints, "crowdpose": CrowdPose, "mpii": MpiiKeypoints}
 
 
-def fingerprint(dataset: annotations.Dataset) -> str:
-    """Name of the prepared copy: name and content of the annotation file."""
+def fingerprint(dataset: Dataset) -> str:
+    """Returns the name of the prepared copy: stem and content hash of the annotation file."""
     digest = hashlib.sha256(dataset.path.read_bytes()).hexdigest()[:16]
     return f"{dataset.path.stem}-{digest}"
 
 
 def prepare_dataset(
-    dataset: annotations.Dataset, tfds_dir: str | os.PathLike[str] = ""
+    dataset: Dataset, tfds_dir: str | os.PathLike[str] = ""
 ) -> tfds.core.DatasetBuilder:
-    """The builder of this dataset's pictures, prepared now unless it already is.
+    """Returns the builder of the dataset's images, after preparing the copy if it is missing.
 
     Args:
       dataset: the checked annotation file.
-      tfds_dir: where TFDS keeps prepared data; "" is its own default.
+      tfds_dir: folder of prepared data; "" is the default of TFDS.
     """
     builder_class = BUILDERS[dataset.format]
     name = fingerprint(dataset)
@@ -102,7 +104,7 @@ def prepare_dataset(
         dataset=dataset,
         data_dir=os.path.expanduser(tfds_dir) or None,
         file_format="array_record",
-        config=tfds.core.BuilderConfig(name=name, version=_PictureBuilder.VERSION),
+        config=tfds.core.BuilderConfig(name=name, version=_ImageBuilder.VERSION),
     )
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
@@ -114,33 +116,31 @@ def prepare_dataset(
 
 def prepare(config: Any) -> None:
     """Prepares both splits of `config.data` (docs/settings.md)."""
-    from input_pipeline import dataset as datasets
+    from input_pipeline.dataset import load_dataset
 
     for split in ("train", "val"):
-        prepare_dataset(datasets.load(config, split), config.data.tfds_dir)
+        prepare_dataset(load_dataset(config, split), config.data.tfds_dir)
 
 
-def reader(
-    dataset: annotations.Dataset, tfds_dir: str | os.PathLike[str] = ""
-) -> Callable[[int], bytes]:
-    """Function image id -> bytes of the picture file, by random access to the prepared copy.
+def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[[int], bytes]:
+    """Returns a function from image id to the bytes of the image file in the prepared copy.
 
     Raises:
-      ValueError: the copy does not hold the pictures of the annotation file.
+      ValueError: the copy does not match the annotation file.
     """
     records = prepare_dataset(dataset, tfds_dir).as_data_source(split=SPLIT)
     if len(records) != len(dataset.images):
         raise ValueError(
-            f"{tfds_dir}: the prepared copy holds {len(records)} pictures, {dataset.path} names "
+            f"{tfds_dir}: the prepared copy holds {len(records)} images, but {dataset.path} lists "
             f"{len(dataset.images)}: remove the copy {fingerprint(dataset)}"
         )
-    place = {image_id: number for number, image_id in enumerate(dataset.images)}
+    position = {image_id: number for number, image_id in enumerate(dataset.images)}
 
     def read(image_id: int) -> bytes:
-        record = records[place[image_id]]
+        record = records[position[image_id]]
         if int(record["image_id"]) != image_id:
             raise ValueError(
-                f"{tfds_dir}: record {place[image_id]} is picture {int(record['image_id'])}, "
+                f"{tfds_dir}: record {position[image_id]} is image {int(record['image_id'])}, "
                 f"expected {image_id}: remove the copy {fingerprint(dataset)}"
             )
         return bytes(record["image"])
@@ -157,6 +157,6 @@ def main(_: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    _CONFIG = define_config_file("Recipe, a file of configs/.")
+    _CONFIG = define_config_file("Recipe: a file of configs/.")
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

@@ -3,7 +3,8 @@
 The dataset is not changed. The exit status is 1 if training on it would stop.
 """
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 import argparse
 import collections
 import dataclasses
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose import annotations, draw, geometry, images, skeletons
+from jaxpose import draw, geometry, images, skeletons
+from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load
+from jaxpose.annotations.regions import mask
 
 SAMPLED = 200  # images decoded without --all
 SHOWN = 10  # problems of each kind printed without --all
@@ -61,22 +64,22 @@ def run(args: argparse.Namespace) -> int:
     bad = False
     for path in paths:
         print(f"{path}")
-        problems = annotations.check(path)
+        problems = check(path)
         _print_problems(problems, args.all)
         if any(problem.fatal for problem in problems):
             bad = True
             continue
         try:
             image_folder = Path(args.images) if args.images else find_images(folder, path)
-            dataset = annotations.load(path, image_dir=image_folder)
-        except annotations.AnnotationError as error:
+            dataset = load(path, image_dir=image_folder)
+        except AnnotationError as error:
             # An error of the file as a whole, e.g. that it has no usable person.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
         print(describe(dataset))
         if args.detections:
-            problems = annotations.check(args.detections, dataset)
+            problems = check(args.detections, dataset)
             _print_problems(problems, args.all)
             bad |= any(problem.fatal for problem in problems)
         damaged, mismatched, checked = check_images(dataset, None if args.all else SAMPLED)
@@ -133,7 +136,7 @@ def find_images(folder: Path, path: Path) -> Path:
       AnnotationError: the file cannot be loaded.
     """
     # Any existing folder will do here; only the names of the images are needed.
-    dataset = annotations.load(path, image_dir=path.parent)
+    dataset = load(path, image_dir=path.parent)
     names = [info.file_name for info in list(dataset.images.values())[:50]]
     folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
     folders += [path.parent, path.parent / "images", *sorted(folder.glob("images/*/"))]
@@ -148,7 +151,7 @@ def find_images(folder: Path, path: Path) -> Path:
     return best
 
 
-def describe(dataset: annotations.Dataset) -> str:
+def describe(dataset: Dataset) -> str:
     """Counts, skeleton, left-right pairs and sizes, in several lines."""
     people, skeleton = dataset.people, dataset.skeleton
     names = skeleton.joints
@@ -173,15 +176,15 @@ def describe(dataset: annotations.Dataset) -> str:
     return "\n".join(lines + _per_image(dataset) + _warnings(dataset, labeled, skeleton))
 
 
-def _per_image(dataset: annotations.Dataset) -> list[str]:
+def _per_image(dataset: Dataset) -> list[str]:
     """Statistics for bottom-up networks; none for MPII, which does not annotate all people."""
     if dataset.format == "mpii":
         return []
-    counts = np.array([len(rows) for rows in dataset.labelled_rows.values()])
-    regions = sum(map(len, dataset.regions.values()))
+    counts = np.array([len(rows) for rows in dataset.labeled_rows.values()])
+    count = sum(map(len, dataset.regions.values()))
     lines = [
         f"  people per image: median {np.median(counts):.0f}, at most {counts.max()}; "
-        f"{len(dataset.with_people)} images with people, {regions} ignored regions"
+        f"{len(dataset.with_people)} images with people, {count} ignored regions"
     ]
     if dataset.crowd_index:
         index = np.array(list(dataset.crowd_index.values()))
@@ -193,9 +196,7 @@ def _per_image(dataset: annotations.Dataset) -> list[str]:
     return lines
 
 
-def _warnings(
-    dataset: annotations.Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleton
-) -> list[str]:
+def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleton) -> list[str]:
     """Notes on what does not stop training but may explain a low score."""
     people, lines = dataset.people, []
     unused = [n for n, count in zip(skeleton.joints, labeled.sum(0), strict=True) if not count]
@@ -217,9 +218,7 @@ def _warnings(
     return lines
 
 
-def check_images(
-    dataset: annotations.Dataset, limit: int | None
-) -> tuple[list[str], list[str], int]:
+def check_images(dataset: Dataset, limit: int | None) -> tuple[list[str], list[str], int]:
     """Decodes the images, or `limit` of them, spread evenly.
 
     Returns:
@@ -246,7 +245,7 @@ def check_images(
     return damaged, mismatched, len(infos)
 
 
-def sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
+def sheet(dataset: Dataset, count: int) -> np.ndarray | None:
     """Draws people spread evenly over the dataset, cropped as for training.
 
     Returns:
@@ -269,7 +268,7 @@ def sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
     return draw.contact_sheet(tiles, captions, height=TILE[0]) if tiles else None
 
 
-def whole_sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
+def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
     """Draws whole images spread evenly over the dataset, as bottom-up networks learn them.
 
     All people are drawn; ignored regions are red.
@@ -287,9 +286,9 @@ def whole_sheet(dataset: annotations.Dataset, count: int) -> np.ndarray | None:
             continue
         info, regions = dataset.images[identity], dataset.regions.get(identity, [])
         if regions and image.shape[:2] == (info.height, info.width):
-            ignored = annotations.regions.mask(regions, image.shape[:2]) == 0
+            ignored = mask(regions, image.shape[:2]) == 0
             image[ignored] = image[ignored] // 2 + np.array([120, 0, 0], np.uint8)
-        for person in dataset.labelled.keypoints[dataset.labelled_rows.get(identity, [])]:
+        for person in dataset.labeled.keypoints[dataset.labeled_rows.get(identity, [])]:
             image = draw.draw_pose(image, person[:, :2], person[:, 2], dataset.skeleton)
         tiles.append(image)
         captions.append(f"{identity}")
@@ -305,7 +304,7 @@ def _write_sheet(image: np.ndarray, output: Path) -> None:
     print(f"  sample sheet: {output} (left is blue, right is orange)")
 
 
-def _print_problems(problems: Iterable[annotations.Problem], print_all: bool) -> None:
+def _print_problems(problems: Iterable[Problem], print_all: bool) -> None:
     """Prints problems by kind: all of them, or the first few of each kind."""
     kinds: dict[tuple[bool, str], list[str]] = collections.defaultdict(list)
     for problem in problems:

@@ -94,10 +94,10 @@ def write_overview(folder: pathlib.Path, file: pathlib.Path) -> None:
     """Draws all images of a folder on one sheet."""
     import cv2
 
-    from jaxpose import draw
+    from jaxpose import draw, images
 
-    images = [cv2.imread(str(path))[:, :, ::-1] for path in sorted(folder.glob("*.jpg"))]
-    cv2.imwrite(str(file), draw.contact_sheet(images, columns=4)[:, :, ::-1])
+    drawings = [images.decode(path.read_bytes()) for path in sorted(folder.glob("*.jpg"))]
+    cv2.imwrite(str(file), draw.contact_sheet(drawings, columns=4)[:, :, ::-1])
 
 
 def score(report: pathlib.Path) -> float:

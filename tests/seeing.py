@@ -1,4 +1,4 @@
-"""Networks that know: pictures are painted so that each colour is a joint's heatmap."""
+"""Networks with known outputs: each color of an image is the heatmap of a joint."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from configs import common
 from jaxpose import geometry, ops, runs, skeletons
 
-# Joints without sides, so that a picture can show which is which by colour, mirrored or not.
+# Joints without sides, so that an image can show which is which by color, mirrored or not.
 DOTS = skeletons.Skeleton("dots", ("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05))
 
 
 class _Light(nn.Module):
-    """The picture's colours, 0..1: what normalisation took away."""
+    """The image's colors, 0..1: undoes the normalization."""
 
     @nn.compact
     def __call__(self, x):
@@ -24,7 +24,7 @@ class _Light(nn.Module):
 
 
 class Seer(nn.Module):
-    """Bottom-up: the heatmaps are the colours, the tags grow from the top down."""
+    """Bottom-up: the heatmaps are the colors, the tags grow from the top down."""
 
     task = "associative_embedding"
     input_size = (64, 64)
@@ -42,7 +42,7 @@ class Seer(nn.Module):
 
 
 class Looker(nn.Module):
-    """Top-down: the heatmaps are the colours."""
+    """Top-down: the heatmaps are the colors."""
 
     task = "topdown"
     input_size = (32, 128)
@@ -56,7 +56,7 @@ class Looker(nn.Module):
         return ops.avg_pool(_Light(name="light")(x), window=4, stride=4)
 
 
-def picture(people, size):
+def draw_image(people, size):
     """Blobs of red, green and blue at people [N, 3, 2] (x, y), on black: uint8 [H, W, 3]."""
     y, x = np.mgrid[: size[0], : size[1]]
     image = np.zeros((*size, 3))
@@ -68,7 +68,7 @@ def picture(people, size):
 
 
 def two_people(size):
-    """One above the other: [2, 3, 2]."""
+    """Two people, one above the other: [2, 3, 2]."""
     height, width = size
     upper = np.array([[0.2, 0.2], [0.5, 0.25], [0.8, 0.2]]) * (width, height)
     return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()

@@ -14,7 +14,7 @@ def problems(path, dataset=None):
 
 
 def coco_file(**changes):
-    """A valid file: two pictures, one person; `changes` replace top-level entries."""
+    """A valid file: two images, one person; `changes` replace top-level entries."""
     keypoints = [0.0] * 51
     keypoints[0:3] = [30, 40, 2]
     keypoints[15:18] = [20, 60, 1]
@@ -71,7 +71,7 @@ def test_clean_box_and_flags(tmp_path):
     np.testing.assert_allclose(scale, [[49 / 200 * 1.25, 49 / 0.75 / 200 * 1.25]], rtol=1e-6)
 
 
-def test_box_is_cut_to_the_picture(tmp_path):
+def test_box_is_clipped_to_the_image(tmp_path):
     box = load(tmp_path, coco_file(annotations=[person(bbox=[-5, 90, 200, 30])])).people.box
     np.testing.assert_array_equal(box, [[0, 90, 79, 9]])
 
@@ -90,12 +90,12 @@ def test_left_out_records(tmp_path):
     dataset = annotations.load_coco(path, image_dir=tmp_path)
     assert dataset.people.annotation_id.tolist() == [1]
     assert dataset.skipped == {
-        "crowd regions": 1, "without visible joints": 1, "with an empty box": 3,
+        "crowd regions": 1, "without labeled keypoints": 1, "with an empty box": 3,
         "of another category": 1,
     }  # fmt: skip
-    found = problems(path)
-    assert len(found) == 4 and all(line.endswith("(skipped)") for line in found)
-    assert f"{path}: annotation 3: no visible joints" in found[0]
+    lines = problems(path)
+    assert len(lines) == 4 and all(line.endswith("(skipped)") for line in lines)
+    assert f"{path}: annotation 3: no labeled keypoints" in lines[0]
 
 
 def _without(record, key):
@@ -108,7 +108,7 @@ BAD_COCO = {
     "a list of nothing": ([], "file: must be an object"),
     "no annotations": (_without(coco_file(), "annotations"), "lacks 'annotations'"),
     "images not a list": (coco_file(images={}), "images: must be a list"),
-    "no joint names": (coco_file(categories=[{"id": 1, "name": "person"}]), "joint names"),
+    "no keypoint names": (coco_file(categories=[{"id": 1, "name": "person"}]), "keypoint names"),
     "one-sided skeleton": (
         coco_file(categories=[{"id": 1, "keypoints": ["left_eye", "nose"]}]),
         "has no right eye",
@@ -120,16 +120,16 @@ BAD_COCO = {
     ),
     "duplicate image": (coco_file(images=coco_file()["images"] * 2), "image 1: duplicate id"),
     "duplicate person": (coco_file(annotations=[person(), person()]), "annotation 7: duplicate id"),
-    "unknown picture": (coco_file(annotations=[person(image_id=9)]), "unknown image id 9"),
-    "list as picture": (coco_file(annotations=[person(image_id=[1])]), "unknown image id"),
+    "unknown image": (coco_file(annotations=[person(image_id=9)]), "unknown image id 9"),
+    "list as image": (coco_file(annotations=[person(image_id=[1])]), "unknown image id"),
     "no id": (coco_file(annotations=[_without(person(), "id")]), "annotation number 0: lacks 'id'"),
     "no box": (coco_file(annotations=[_without(person(), "bbox")]), "lacks 'bbox'"),
     "no keypoints": (coco_file(annotations=[_without(person(), "keypoints")]), "lacks 'keypoints'"),
     "too few keypoints": (
         coco_file(annotations=[person(keypoints=[1, 2, 2])]),
-        "annotation 7: keypoints must be 51 numbers (x, y, flag of 17 joints), not 3",
+        "annotation 7: keypoints must be 51 numbers (x, y, flag of 17 keypoints), not 3",
     ),
-    "words as keypoints": (
+    "text as keypoints": (
         coco_file(annotations=[person(), person(id=8, keypoints=["a"] * 51)]),
         "annotation 8: keypoints must be finite numbers",
     ),
@@ -143,10 +143,10 @@ BAD_COCO = {
     ),
     "strange flag": (coco_file(annotations=[person(keypoints=[5, 5, 3] * 17)]), "0, 1 or 2"),
     "short box": (coco_file(annotations=[person(bbox=[1, 2, 3])]), "bbox must be 4"),
-    "area in words": (coco_file(annotations=[person(area="big")]), "area must be"),
+    "area as text": (coco_file(annotations=[person(area="big")]), "area must be"),
     "person not an object": (coco_file(annotations=[3]), "annotation number 0: must be an object"),
-    "nobody": (coco_file(annotations=[]), "no usable person"),
-    "nobody usable": (
+    "no people": (coco_file(annotations=[]), "no usable person"),
+    "no usable people": (
         coco_file(annotations=[person(bbox=[0, 0, 0, 0])]),
         "no usable person (1 with an empty box)",
     ),
@@ -155,41 +155,42 @@ BAD_COCO = {
 
 @pytest.mark.parametrize("case", BAD_COCO)
 def test_bad_coco_file_is_refused_in_one_line(tmp_path, case):
-    data, words = BAD_COCO[case]
+    data, expected = BAD_COCO[case]
     with pytest.raises(annotations.AnnotationError) as error:
         load(tmp_path, data)
     message = str(error.value)
-    assert words in message and "\n" not in message and message.startswith(str(tmp_path / "a.json"))
+    assert expected in message and "\n" not in message
+    assert message.startswith(str(tmp_path / "a.json"))
 
 
 BAD_MPII = {
     "no scale": (_without(mpii_record(), "scale"), "record 1: lacks 'scale'"),
     "scale zero": (mpii_record(scale=0), "scale must be a positive number"),
-    "fifteen joints": (mpii_record(joints=[[1, 2]] * 15), "joints must be 16 points, not 15"),
+    "fifteen joints": (mpii_record(joints=[[1, 2]] * 15), "16 points (x, y), not 15"),
     "flat joints": (mpii_record(joints=[1] * 16), "pairs of finite numbers"),
     "odd flag": (mpii_record(joints_vis=[2] * 16), "joints_vis must be 0 or 1"),
     "few flags": (mpii_record(joints_vis=[1]), "16 flags"),
-    "no centre": (mpii_record(center=None), "center must be 2"),
+    "no center": (mpii_record(center=None), "center must be 2"),
     "no name": (mpii_record(image=""), "file name"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_MPII)
 def test_bad_mpii_file_is_refused_in_one_line(tmp_path, case):
-    record, words = BAD_MPII[case]
+    record, expected = BAD_MPII[case]
     with pytest.raises(annotations.AnnotationError, match="record 1") as error:
         load(tmp_path, [mpii_record(), record])
-    assert words in str(error.value) and "\n" not in str(error.value)
+    assert expected in str(error.value) and "\n" not in str(error.value)
 
 
 def test_all_problems_are_listed_at_once(tmp_path):
     records = [person(bbox=[200, 20, 50, 60]), person(), person(id=8, image_id=5)]
     images = [*coco_file()["images"], {"id": 2, "file_name": "c", "height": 5, "width": 5}]
     path = save(tmp_path, coco_file(images=images, annotations=records))
-    found = problems(path)
-    assert len(found) == 4
-    assert "image 2: duplicate id (already 'b.jpg')" in found[0]  # fatal ones come first
-    assert found[-1].endswith("outside the picture (80 x 100) (skipped)")
+    lines = problems(path)
+    assert len(lines) == 4
+    assert "image 2: duplicate id (already 'b.jpg')" in lines[0]  # fatal ones come first
+    assert lines[-1].endswith("outside the image (80 x 100) (skipped)")
     with pytest.raises(annotations.AnnotationError, match="and 2 more problems"):
         annotations.load(path, image_dir=tmp_path)
 
@@ -228,24 +229,24 @@ def test_detections_are_not_clipped(tmp_path):
     assert problems(path, dataset) == [
         f"{path}: detection number 2: box [1, 1, 0, 0] is empty (skipped)"
     ]
-    for change, words in (
+    for change, message in (
         ({"image_id": 77}, "unknown image id 77"),
         ({"bbox": [1, 2, 3]}, "bbox must be 4"),
         ({"score": None}, "score must be"),
     ):
-        with pytest.raises(annotations.AnnotationError, match=f"detection number 0: {words}"):
+        with pytest.raises(annotations.AnnotationError, match=f"detection number 0: {message}"):
             annotations.load_detections(save(tmp_path, [box | change], "bad.json"), dataset)
 
 
 def crowdpose_file(**changes):
-    """Two pictures; a person of three joints, one without any, and one marked as a crowd."""
+    """Two images; a person of three joints, one without any, and one marked as a crowd."""
     joints = list(skeletons.CROWDPOSE.joints)
 
-    def record(identity, image, labelled, **more):
-        keypoints = [5.0, 6.0, 2] * labelled + [0, 0, 0] * (14 - labelled)
+    def record(identity, image, labeled, **more):
+        keypoints = [5.0, 6.0, 2] * labeled + [0, 0, 0] * (14 - labeled)
         return {
             "id": identity, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 9, 9],
-            "keypoints": keypoints, "num_keypoints": labelled,
+            "keypoints": keypoints, "num_keypoints": labeled,
         } | more  # fmt: skip
 
     images = [
@@ -265,8 +266,8 @@ def test_crowdpose(tmp_path):
     assert dataset.crowd_index == {1: 0.25, 2: 0.5} and dataset.regions == {}
     assert dataset.people.annotation_id.tolist() == [1]
     # The crowd flag does not matter for someone with joints.
-    assert dataset.labelled.annotation_id.tolist() == [1, 3]
-    assert {k: rows.tolist() for k, rows in dataset.labelled_rows.items()} == {1: [1], 2: [0]}
+    assert dataset.labeled.annotation_id.tolist() == [1, 3]
+    assert {k: rows.tolist() for k, rows in dataset.labeled_rows.items()} == {1: [1], 2: [0]}
     assert annotations.load(path, image_dir=tmp_path).format == "crowdpose"
     assert len(problems(path)) == 1  # the one without joints
     assert annotations.load_coco(path, image_dir=tmp_path).format == "coco"
@@ -289,12 +290,12 @@ def test_bad_crowd_index_is_refused(tmp_path, index):
 
 def test_crowdpose_needs_its_own_joints(tmp_path):
     path = save(tmp_path, coco_file())
-    with pytest.raises(annotations.AnnotationError, match="category 1: joints must be CrowdPose's"):
+    with pytest.raises(annotations.AnnotationError, match="category 1: keypoints must be those of"):
         annotations.load_crowdpose(path, image_dir=tmp_path)
 
 
-def test_everybody_in_a_picture(tmp_path):
-    """Bottom-up networks see whoever has a labelled joint, whatever the box and the crowd flag."""
+def test_everyone_in_an_image(tmp_path):
+    """Bottom-up examples contain everyone with a labeled joint, whatever the box and crowd flag."""
     records = [
         person(id=1, image_id=2, bbox=[0, 0, 40, 30]),
         person(id=2, bbox=[200, 20, 50, 60]),
@@ -308,17 +309,17 @@ def test_everybody_in_a_picture(tmp_path):
     images += [{"id": k, "file_name": f"{k}.jpg", "height": 9, "width": 9} for k in (4, 3)]
     dataset = load(tmp_path, coco_file(images=images, annotations=records))
     assert dataset.people.annotation_id.tolist() == [1, 5]
-    assert dataset.labelled.annotation_id.tolist() == [1, 2, 3, 5]
-    np.testing.assert_array_equal(dataset.labelled.box[1], [0] * 4)  # nothing of it is left
-    assert {k: rows.tolist() for k, rows in dataset.labelled_rows.items()} == {1: [1, 2, 3], 2: [0]}
-    assert dataset.with_people == (1, 2, 3)  # nobody is annotated in picture 4
+    assert dataset.labeled.annotation_id.tolist() == [1, 2, 3, 5]
+    np.testing.assert_array_equal(dataset.labeled.box[1], [0] * 4)  # the clipped box is empty
+    assert {k: rows.tolist() for k, rows in dataset.labeled_rows.items()} == {1: [1, 2, 3], 2: [0]}
+    assert dataset.with_people == (1, 2, 3)  # no one is annotated in image 4
     assert dataset.skipped == {
-        "crowd regions": 2, "with an empty box": 1, "without visible joints": 2,
+        "crowd regions": 2, "with an empty box": 1, "without labeled keypoints": 2,
     }  # fmt: skip
     assert dataset.crowd_index == {}
 
 
-SQUARE = [[2, 3, 6, 3, 6, 8, 2, 8]]  # x 2..5 and y 3..7 of a picture
+SQUARE = [[2, 3, 6, 3, 6, 8, 2, 8]]  # x 2..5 and y 3..7 of an image
 RUNS = {"size": [10, 20], "counts": [100, 10, 90]}  # column 10
 
 
@@ -342,15 +343,15 @@ def test_regions_are_crowds_and_people_without_joints(tmp_path):
     # The same from the records, whose number of joints may be missing.
     plain = [{k: v for k, v in record.items() if k != "num_keypoints"} for record in records]
     for given in (records, plain):
-        found = annotations.regions.mask(annotations.regions.ignored(given), (10, 20))
-        np.testing.assert_array_equal(found, expected)
+        mask = annotations.regions.mask(annotations.regions.ignored(given), (10, 20))
+        np.testing.assert_array_equal(mask, expected)
     assert annotations.regions.mask([], (10, 20)).all()
 
 
 def test_compressed_run_lengths():
-    from pycocotools import mask as coco_mask
+    from pycocotools.mask import frPyObjects
 
-    code = coco_mask.frPyObjects(RUNS, 10, 20)
+    code = frPyObjects(RUNS, 10, 20)
     text = {"size": [10, 20], "counts": code["counts"].decode()}
     expected = annotations.regions.mask([RUNS], (10, 20))
     np.testing.assert_array_equal(annotations.regions.mask([text], (10, 20)), expected)
@@ -359,15 +360,15 @@ def test_compressed_run_lengths():
 @pytest.mark.parametrize(
     ("segmentation", "rule"),
     [
-        (RUNS, r"segmentation is of size \[10, 20\], the picture of \[100, 80\]"),
-        ({"size": [100, 80], "counts": [7]}, "run lengths that do not fill the picture"),
+        (RUNS, r"segmentation is for size \[10, 20\], but the image is \[100, 80\]"),
+        ({"size": [100, 80], "counts": [7]}, "run lengths that do not add up to the image"),
         ({"size": [100, 80]}, "no run lengths under 'counts'"),
         ([[1, 2, 3, 4]], "a polygon that is not a list of three or more points"),
         ([["a"] * 6], "a polygon that is not a list of three or more points"),
         ("everywhere", "must be a list of polygons or a run-length encoding"),
     ],
 )
-def test_malformed_region_is_told_and_left_out(tmp_path, segmentation, rule):
+def test_malformed_region_is_reported_and_left_out(tmp_path, segmentation, rule):
     crowd = person(id=8, iscrowd=1, keypoints=[0] * 51, segmentation=segmentation)
     path = save(tmp_path, coco_file(annotations=[person(), crowd]))
     dataset = annotations.load(path, image_dir=tmp_path)
@@ -387,7 +388,7 @@ def test_real_files(real_data):
     crowdpose = annotations.load(
         real_data / "crowdpose" / "annotations.json", image_dir=real_data / "crowdpose" / "images"
     )
-    assert crowdpose.format == "crowdpose" and len(crowdpose.labelled) == 4
+    assert crowdpose.format == "crowdpose" and len(crowdpose.labeled) == 4
     assert crowdpose.crowd_index == {106848: 0.33, 103319: 0.39}
     assert people("mpii") == 5
     assert people("lspet", "annotations_train.json") == 3000

@@ -222,7 +222,13 @@ def test_grouping_states_its_terms(crowds, tmp_path, capsys):
     path = tmp_path / "grouping.json"
     assert benchmark.run(parsed(*words.split(), "--json", str(path))) == 0
     printed = capsys.readouterr().out
-    for term in ("flip test", "max_people=30", "10% of the keypoints", "taskset", "network + merge"):
+    for term in (
+        "flip test",
+        "max_people=30",
+        "10% of the keypoints",
+        "taskset",
+        "network + merge",
+    ):
         assert term in printed
     rows = json.loads(path.read_text())["rows"]
     steps = ["network", "merge", "peaks", "people", "peaks", "people"]

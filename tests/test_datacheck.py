@@ -67,7 +67,7 @@ def test_all_problems_are_printed_and_status_is_one(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "train.json: annotation 0: keypoints must be 9 numbers" in text
     assert "train.json: annotation 1: unknown image id 77" in text
-    assert "train.json: annotation 2: no visible joints (skipped)" in text
+    assert "train.json: annotation 2: no labeled keypoints (skipped)" in text
 
 
 def test_a_file_without_a_usable_person_does_not_hide_the_next(tmp_path, capsys):
@@ -81,7 +81,7 @@ def test_a_file_without_a_usable_person_does_not_hide_the_next(tmp_path, capsys)
     for images in ((), ("--images", str(tmp_path / "images"))):
         assert check(tmp_path, "-o", "", *images) == 1
         text = capsys.readouterr().out
-        assert "    a.json: annotations: no usable person (2 without visible joints)\n" in text
+        assert "    a.json: annotations: no usable person (2 without labeled keypoints)\n" in text
         assert "    b.json: annotation 0: unknown image id 77\n" in text
 
 
@@ -105,7 +105,7 @@ def test_damaged_and_missing_images(tmp_path, capsys):
     assert check(tmp_path, "-o", "") == 1
     text = capsys.readouterr().out
     assert "2 unusable, 1 of another size" in text
-    assert "0.png: not a picture" in text and "1.png: cannot be read (No such file" in text
+    assert "0.png: not an image" in text and "1.png: cannot be read (No such file" in text
     assert "2.png: is 50 x 60, annotated as 60 x 50" in text
 
 
@@ -183,7 +183,7 @@ def test_real_folders(real_data, capsys, tmp_path):
     for name in ("coco", "crowdpose", "mpii", "lspet"):
         assert check(real_data / name, "-o", str(tmp_path / f"{name}.png")) == 0
     text = capsys.readouterr().out
-    assert "12 usable people; left out: 2 without visible joints" in text
+    assert "12 usable people; left out: 2 without labeled keypoints" in text
     assert "mpii format: 5 images, 5 usable people" in text
     assert "at most 5; 4 images with people, 2 ignored regions" in text
     assert "crowdpose format: 2 images, 4 usable people" in text

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxpose import cli, models
+from jaxpose import cli, models, runs
 from tests import tiny_runs
+
+train = importlib.import_module("train")
 
 PAGE = (tiny_runs.ROOT / "docs" / "own_network.md").read_text()
 NETWORK, SHORT_NAME = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -107,3 +109,16 @@ def test_the_commands(folder):
     )  # fmt: skip
     assert done.returncode == 2 and "no module 'mypackage'" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_without_batch_norm_is_trained(tmp_path):
+    data = tiny_runs.write_people(tmp_path / "data")
+    name = "tests.models.test_lookup:Bare"  # which states no task, either
+    config = tiny_runs.config(data, model=name, epochs=1.0, ema_decay=0.5)
+    assert train.main(config, str(tmp_path / "run")) == 0
+    run = runs.read_run(tmp_path / "run")
+    assert run.variables["batch_stats"] == {}
+    initial = models.initial_variables(run.model, config.input_size, config.seed)["params"]
+    before, after = (jax.tree.leaves(tree) for tree in (initial, run.variables["params"]))
+    assert all((x != y).any() for x, y in zip(before, after, strict=True))

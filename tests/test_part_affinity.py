@@ -18,7 +18,7 @@ from jaxpose.predict import PoseEstimator
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.whole_images import ImageDecoder
 from tests import tiny_runs
-from tests.test_codec_part_affinity import person
+from tests.codecs.test_part_affinity import person
 
 train, eval_program = (importlib.import_module(name) for name in ("train", "eval"))
 SIZE = (256, 320)

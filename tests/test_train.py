@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import mesh, runs, skeletons
+from jaxpose import runs, skeletons
 from jaxpose.evaluation import command_line
-from jaxpose.runs import arrays as stored
+from jaxpose.runs.arrays import read_items
 from jaxpose.training import checkpoint, logs, runtime
 from tests import tiny_runs
 
@@ -31,7 +31,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crowds(tmp_path_factory):
-    """12 pictures of two people each."""
+    """12 images of two people each."""
     return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "crowds", people=24, each=2)
 
 
@@ -60,7 +60,7 @@ def finished(people, tmp_path_factory, compiled):
 
 @pytest.fixture(scope="module")
 def finished_crowds(crowds, tmp_path_factory, compiled):
-    """The same of a bottom-up network."""
+    """The same for a bottom-up network."""
     config = tiny_runs.crowd_config(crowds)
     folder = tmp_path_factory.mktemp("runs") / "crowds"
     compiled.clear()
@@ -93,7 +93,7 @@ def lines(folder, name="metrics.jsonl"):
 
 def arrays(folder, step=6):
     """All arrays of a checkpoint as bytes."""
-    read = stored.read_items(folder / "checkpoints" / str(step), ITEMS)
+    read = read_items(folder / "checkpoints" / str(step), ITEMS)
     return {f"{i}/{k}": (v.dtype, v.shape, v.tobytes()) for i in read for k, v in read[i].items()}
 
 
@@ -106,7 +106,7 @@ def assert_same_run(first, second):
 # --- a whole run --------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_a_folder_that_describes_itself(finished):
+def test_a_run_writes_a_self_contained_folder(finished):
     config, folder, _ = finished
     assert [line["step"] for line in lines(folder)] == [2, 3, 4, 6, 6]
     scored = [line for line in lines(folder) if "eval/AP" in line]
@@ -118,8 +118,8 @@ def test_a_run_leaves_a_folder_that_describes_itself(finished):
     assert {"examples_per_second", "input_wait", "eta_seconds"} <= set(
         lines(folder, "timing.jsonl")[-1]
     )
-    found, model, variables, skeleton = runs.load_run(folder)
-    assert found.to_dict() == config.to_dict() and skeleton.num_joints == 17
+    loaded, model, variables, skeleton = runs.load_run(folder)
+    assert loaded.to_dict() == config.to_dict() and skeleton.num_joints == 17
     record = json.loads((folder / "config.json").read_text())
     assert record["facts"] == {"train_examples": 12, "total_steps": 6}
     assert set(record["versions"]) == {"jaxpose", "jax", "flax", "orbax"}
@@ -127,7 +127,7 @@ def test_a_run_leaves_a_folder_that_describes_itself(finished):
     assert np.asarray(variables["params"]["head"]["final_layer"]["kernel"]).tobytes() == kernel
 
 
-def test_a_bottom_up_run_logs_the_parts_of_its_loss(finished_crowds):
+def test_a_bottom_up_run_logs_the_terms_of_its_loss(finished_crowds):
     config, folder, _ = finished_crowds
     logged = [line for line in lines(folder) if "loss" in line]
     for line in logged:
@@ -142,8 +142,8 @@ def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
     config, folder, _ = finished_crowds
     source = command_line.Source("the run", folder, run=runs.read_run(folder))
     assert importlib.import_module("eval").main(config, source, tmp_path, worst=0) == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
-    assert {f"eval/{key}": value for key, value in found.items()}.items() <= lines(folder)[
+    scores = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert {f"eval/{key}": value for key, value in scores.items()}.items() <= lines(folder)[
         -1
     ].items()
 
@@ -154,7 +154,7 @@ def test_each_step_function_is_compiled_once(either):
     assert [name for name in compiled if "predict_step" in name] == ["jit(predict_step)"]
 
 
-def test_a_finished_run_has_nothing_left_to_do(finished):
+def test_a_finished_run_does_nothing(finished):
     config, folder, _ = finished
     before = (folder / "metrics.jsonl").read_bytes()
     assert train.main(config, str(folder)) == 0
@@ -166,10 +166,10 @@ def test_another_seed_is_another_run(finished, people, tmp_path):
     assert lines(tmp_path / "run")[0]["loss"] != lines(finished[1])[0]["loss"]
 
 
-# --- stopping and going on ----------------------------------------------------------------------
+# --- stopping and resuming ------------------------------------------------------------------------
 
 
-def test_sigterm_saves_and_the_rest_is_the_same_run(either, tmp_path, monkeypatch):
+def test_sigterm_saves_and_resuming_gives_the_same_run(either, tmp_path, monkeypatch):
     config, whole, _ = either
     folder = tmp_path / "run"
     line = logs.progress_line
@@ -208,7 +208,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 
 @pytest.mark.slow
 @TASKS
-def test_killed_three_times_it_ends_in_the_same_bytes(task, request, tmp_path):
+def test_a_run_killed_three_times_writes_the_same_bytes(task, request, tmp_path):
     flags = tiny(task, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
     if task == "topdown":
         flags += ["--config.model=tests.tiny_runs:TinyHeatmaps"]
@@ -224,9 +224,9 @@ def test_killed_three_times_it_ends_in_the_same_bytes(task, request, tmp_path):
             tiny_runs.command("train.py", *flags, f"--workdir={killed}"),
             env=tiny_runs.environment(), cwd=tiny_runs.ROOT, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        # At some line of the log (maybe none yet: during start-up), then somewhere within it.
-        seen = len(log.read_text().splitlines()) if log.exists() else 0
-        target, pause = seen + moments.randrange(0, 5), moments.uniform(0, 0.5)
+        # At a random line of the log (or during start-up), plus a random pause.
+        logged = len(log.read_text().splitlines()) if log.exists() else 0
+        target, pause = logged + moments.randrange(0, 5), moments.uniform(0, 0.5)
         waits.append((target, pause))
         while process.poll() is None:
             if log.exists() and len(log.read_text().splitlines()) >= target:
@@ -250,14 +250,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     shutil.rmtree(folder / "checkpoints" / "6")
-    replicate = mesh.replicate
+    replicate = train.replicate
 
-    def poisoned(tree, grid):
+    def poisoned(tree, mesh):
         kernel = tree.params["head"]["final_layer"]["kernel"]
         kernel[0, 0, 0, 0] = np.inf
-        return replicate(tree, grid)
+        return replicate(tree, mesh)
 
-    monkeypatch.setattr(mesh, "replicate", poisoned)
+    monkeypatch.setattr(train, "replicate", poisoned)
     with pytest.raises(runtime.NonFiniteError) as error:
         train.main(config, str(folder))
     assert "not finite at step 4; checkpoint 3 kept" in str(error.value)
@@ -267,7 +267,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch
     assert len(record["image_ids"]) == 4 and set(record["image_ids"]) <= set(range(12))
     assert set(record["annotation_ids"]) <= set(range(100, 112))
     assert checkpoint.steps_in(folder / "checkpoints") == [3]
-    # The checkpoint is as it was, and the run goes on from it.
+    # The checkpoint is unchanged, and the run resumes from it.
     monkeypatch.undo()
     assert train.main(config, str(folder)) == 0
     assert_same_run(folder, whole)
@@ -301,11 +301,11 @@ def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypa
         assert train.run([]) == 4
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert "could not be written" in told and "the last whole one is 3" in told
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "could not be written" in message and "the last complete one is 3" in message
     monkeypatch.undo()
-    # A failed run ends its process; here its writing threads may still be about, so it goes on in
-    # a copy that they do not know.
+    # A failed run ends its process. Here its writing threads may still be alive, so the run resumes
+    # in a copy.
     again = shutil.copytree(
         folder, tmp_path / "again", ignore=shutil.ignore_patterns("*orbax-checkpoint-tmp*")
     )
@@ -313,20 +313,20 @@ def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypa
     assert_same_run(again, finished[1])
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(people):
+def test_an_unwritable_folder_is_reported_before_training(people):
     with pytest.raises(ValueError, match="--workdir=/proc/jaxpose cannot be written"):
         train.main(tiny_runs.config(people), "/proc/jaxpose")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_told_before_training(people, tmp_path):
+def test_a_read_only_folder_is_reported_before_training(people, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ValueError, match="cannot be written"):
         train.main(tiny_runs.config(people), str(tmp_path / "run"))
 
 
 def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, people, tmp_path):
-    """The settings are those of the run, but somebody put other checkpoints into it."""
+    """The settings are those of the run, but its checkpoints come from another run."""
     _, whole, _ = finished
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
@@ -335,13 +335,14 @@ def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, peop
     runs.write_info(folder, other, skeletons.COCO)
     with pytest.raises(ValueError) as error:
         train.main(other, str(folder))
-    assert "another model or joint count" in str(error.value) and "absent here" in str(error.value)
+    assert "another model or number of keypoints" in str(error.value)
+    assert "absent here" in str(error.value)
 
 
 @pytest.mark.slow
 def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
     config = ["--config=configs/check_topdown.py", f"--config.data.root={people}"]
-    for wrong, said in (
+    for wrong, message in (
         (["--config.batch_sise=3"], "did you mean --config.batch_size?"),
         (["--config.batch_size=many"], "batch_size=many"),
         (["--config.input_size=(100, 100)"], "the nearest is (96, 96)"),
@@ -349,7 +350,7 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
         done = tiny_runs.run(*config, *wrong, f"--workdir={tmp_path / 'run'}")
         assert done.returncode == 2
         last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("train.py: ") and said in last
+        assert last.startswith("train.py: ") and message in last
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 
@@ -359,9 +360,9 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
 
 @pytest.mark.slow
 @TASKS
-def test_eight_devices_learn_what_one_does_and_hand_over(task, request, tmp_path):
-    # With the recipes' warm-up of 500 steps: at once at full speed, Adam makes of the last bit of
-    # a gradient near zero a whole step, and any two orders of summation drift apart.
+def test_eight_devices_match_one_device_and_resume_on_one(task, request, tmp_path):
+    # Needs the warm-up of 500 steps: at the full learning rate, Adam turns the last bit of a
+    # gradient near zero into a full step, and any two orders of summation diverge.
     flags = tiny(
         task, request, batch_norm="global", batch_size=8, epochs=10.0, log_every=1,
         eval_every=0.0, checkpoint_every=6, keep=5,
@@ -372,11 +373,11 @@ def test_eight_devices_learn_what_one_does_and_hand_over(task, request, tmp_path
         done = tiny_runs.run(*flags, f"--workdir={folder}", devices=devices)
         assert done.returncode == 0, done.stderr[-2000:]
     one, eight = lines(tmp_path / "on1"), lines(tmp_path / "on8")
-    losses = [[line["loss"] for line in found if "loss" in line] for found in (one, eight)]
+    losses = [[line["loss"] for line in log if "loss" in line] for log in (one, eight)]
     assert len(losses[0]) == 15 and min(losses[0]) < 0.9 * losses[0][0]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
-    # What eight devices wrote at step 6, one device takes up.
+    # One device resumes from the checkpoint of eight devices at step 6.
     for step in checkpoint.steps_in(tmp_path / "on8" / "checkpoints"):
         if step > 6:
             for path in (tmp_path / "on8" / "checkpoints" / str(step)).rglob("*"):
@@ -385,5 +386,5 @@ def test_eight_devices_learn_what_one_does_and_hand_over(task, request, tmp_path
     done = tiny_runs.run(*flags, f"--workdir={tmp_path / 'on8'}", devices=1)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "from step 6" in done.stderr and "damaged" in done.stderr
-    handed = [line["loss"] for line in lines(tmp_path / "on8") if "loss" in line]
-    np.testing.assert_allclose(handed, losses[1], rtol=0, atol=1e-5)
+    resumed = [line["loss"] for line in lines(tmp_path / "on8") if "loss" in line]
+    np.testing.assert_allclose(resumed, losses[1], rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""A dataset of a dozen people and a configuration that trains on it within seconds."""
+"""A dataset of a dozen people, and settings that train on it within seconds."""
 
 import json
 import os
@@ -14,28 +14,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import skeletons
+from jaxpose import runs, skeletons
 from jaxpose.config import flatten
+from jaxpose.evaluation import command_line
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def write_people(folder: pathlib.Path, people: int = 12, each: int = 1) -> pathlib.Path:
-    """`each` people a picture: coloured discs at the joints, in COCO keypoint format."""
+    """Draws `each` people per image: colored discs at the joints, in COCO keypoint format."""
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
     for person in range(people):
         number = person // each
         if person % each == 0:
-            picture = random.integers(0, 80, (96, 80, 3), np.uint8)
+            image = random.integers(0, 80, (96, 80, 3), np.uint8)
             images.append({"id": number, "file_name": f"{number}.png", "height": 96, "width": 80})
         joints = random.uniform((15, 15), (65, 80), (17, 2))
         for k, (x, y) in enumerate(joints):
-            colour = (80 + 10 * k, 250 - 10 * k, 60 * (k % 4))
-            cv2.circle(picture, (round(x), round(y)), 3, colour, -1)
-        cv2.imwrite(str(folder / "images" / f"{number}.png"), picture)
+            color = (80 + 10 * k, 250 - 10 * k, 60 * (k % 4))
+            cv2.circle(image, (round(x), round(y)), 3, color, -1)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
         keypoints = np.concatenate([joints, np.full((17, 1), 2)], axis=1).ravel().tolist()
         annotations.append({
             "id": 100 + person, "image_id": number, "category_id": 1, "bbox": [10, 10, 60, 75],
@@ -83,7 +84,7 @@ def _tiny(made, data: pathlib.Path, changes: dict):
 
 
 def flags(config) -> list[str]:
-    """The command-line form of what `config` changes in the defaults."""
+    """Returns the command-line flags of the settings that differ from the defaults."""
     before = flatten(
         common.bottomup() if config.task == "associative_embedding" else common.get_config()
     )
@@ -92,6 +93,14 @@ def flags(config) -> list[str]:
         for key, value in flatten(config).items()
         if key != "model_options" and value != before[key]
     ]
+
+
+def source_of(folder, **changes):
+    """(settings, source) as the command line makes them from --workdir."""
+    run = runs.read_run(folder)
+    config = run.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config, command_line.Source(str(run.path), folder, run=run)
 
 
 def _stem(network: nn.Module, x, train: bool):
@@ -162,7 +171,7 @@ def command(program: str, *arguments: str) -> list[str]:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-    """Environment with so many simulated CPU devices."""
+    """Returns the environment of a process with simulated CPU devices."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",

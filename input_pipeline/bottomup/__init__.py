@@ -1,1 +1,5 @@
-"""Bottom-up examples: one picture with everybody in it."""
+"""Bottom-up examples: one whole image with everyone in it."""
+
+from input_pipeline.bottomup.examples import EvalExamples, TrainExamples
+
+__all__ = ["EvalExamples", "TrainExamples"]

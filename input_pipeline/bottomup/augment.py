@@ -1,7 +1,8 @@
-"""Augmentation of a whole picture, as the public HigherHRNet code does it: one random similarity
-about the picture's center for image, masks and joints, then a mirror image.
+"""Augmentation of a whole image, as in the public HigherHRNet code: one random similarity transform
+about the image center for image, masks and keypoints, then a mirror.
 
-Only the numbers are drawn here; everything is warped once, by one matrix for each resolution.
+The augmentation only changes numbers; image and masks are warped once, with one matrix per
+resolution.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from input_pipeline import dataset as datasets
 from input_pipeline import order
+from input_pipeline.dataset import check_choice
 from jaxpose import geometry
 
 SCALE_TYPES = ("short", "long")
@@ -21,10 +22,10 @@ SCALE_TYPES = ("short", "long")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Strength of the augmentation; the keys of `config.augment`, where they are explained.
+    """Strengths of the augmentation: the settings of `config.augment` (docs/settings.md).
 
     Raises:
-      ValueError: an unknown scale type, or a range of scales that is none.
+      ValueError: an unknown scale type, or an invalid range of scales.
     """
 
     scale_type: str
@@ -35,7 +36,7 @@ class Options:
     translate: float
 
     def __post_init__(self) -> None:
-        datasets.choice(self.scale_type, "augment.scale_type", SCALE_TYPES)
+        check_choice(self.scale_type, "augment.scale_type", SCALE_TYPES)
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(
                 f"config.augment.scale_min={self.scale_min:g} and scale_max={self.scale_max:g} "
@@ -49,8 +50,11 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """The random numbers of one example, all uniform in [0, 1) and all drawn whatever the options,
-    so that turning one augmentation off leaves the others as they were."""
+    """The random numbers of one example, uniform in [0, 1).
+
+    All of them are drawn whatever the options, so switching off one augmentation does not change
+    the others.
+    """
 
     zoom: float
     angle: float
@@ -60,18 +64,18 @@ class Draws:
 
 
 def draw(seed: int, epoch: int, index: int) -> Draws:
-    """Random numbers of the picture `index` in `epoch`."""
+    """Draws the random numbers of the image `index` in `epoch`."""
     return Draws(*order.uniforms(seed, epoch, index, 5).tolist())
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a picture is seen: through `geometry.affine` of center, scale and rotation, and then
-    mirrored if `flip`.
+    """A view of an image: `geometry.affine` with center, scale and rotation, then a mirror.
 
     Attributes:
-      center: [2] of the view, in pixels of the picture.
-      scale: [2], units of 200 pixels: (W, H) of the output / its short side * what that side shows.
+      center: [2], center of the view in pixels of the image.
+      scale: [2], extent of the view in units of 200 pixels: (W, H) of the output / its short side *
+        the extent that its short side shows.
       rotation: degrees.
       flip: whether the result is mirrored.
     """
@@ -85,19 +89,20 @@ class View:
 def augment(
     image_size: tuple[int, int], draws: Draws, options: Options, input_size: tuple[int, int]
 ) -> View:
-    """The view of a picture under these random numbers.
+    """Computes the view of an image from random numbers.
 
-    With scale type "short", the square of side a * (short side of the picture), a uniform between
-    `scale_min` and `scale_max`, fills the output (its short side, where it is not square) after a
-    rotation of up to `rotation` degrees; with "long", at a = 1 the whole picture fits into the
-    output. With s that square's side in units of 200 pixels, its center lies an integer from
-    [-translate * s, translate * s) beside the picture's, in x and in y.
+    A factor a is uniform between `scale_min` and `scale_max`. With scale type "short", a square of
+    side a * (short side of the image) fills the output, or the output's short side if the output is
+    not square. With "long", a = 1 fits the whole image into the output. The view is rotated by up
+    to `rotation` degrees. Its center is moved from the image center by an integer from
+    [-translate * s, translate * s) in x and in y, where s is the side of the square in units of 200
+    pixels.
 
     Args:
-      image_size: (H, W) of the picture.
-      draws: the random numbers of this presentation.
+      image_size: (H, W) of the image, pixels.
+      draws: the random numbers of this example and epoch.
       options: strengths.
-      input_size: (H, W) of the output.
+      input_size: (H, W) of the output, pixels.
     """
     height, width = image_size
     zoom = options.scale_min + (options.scale_max - options.scale_min) * draws.zoom
@@ -117,33 +122,38 @@ def augment(
 
 
 def warp(image: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """The picture [H, W, ...] as seen, at the resolution (h, w) and zero outside the picture."""
+    """Warps an image [H, W, ...] to the view at resolution (h, w); zero outside the image."""
     matrix = geometry.affine(view.center, view.scale, view.rotation, size)
-    seen = geometry.crop(image, matrix, size)
-    return cv2.flip(seen, 1) if view.flip else seen
+    warped = geometry.crop(image, matrix, size)
+    return cv2.flip(warped, 1) if view.flip else warped
 
 
 def warp_mask(mask: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """A mask [H, W] of 0 and 1 as seen, uint8 [h, w]: 1 where more than half of what bilinear
-    interpolation takes in is 1. What lies outside the picture is 0."""
+    """Warps a mask [H, W] of 0 and 1 to the view, uint8 [h, w].
+
+    A pixel is 1 if bilinear interpolation gives more than one half. Pixels outside the image are 0.
+    """
     return (warp(255 * mask, view, size) > 127).astype(np.uint8)
 
 
 def warp_keypoints(
     keypoints: np.ndarray, view: View, size: tuple[int, int], flip_indices: np.ndarray
 ) -> np.ndarray:
-    """Joints [N, K, 3] of the picture as seen, in pixels of the output; zeros where not labelled.
+    """Transforms keypoints to pixels of the view; zeros where not labeled.
 
     Args:
-      keypoints: (x, y, labelled).
-      view: what is seen.
+      keypoints: [N, K, 3], (x, y, labeled) in pixels of the image.
+      view: the view.
       size: (H, W) of the output.
       flip_indices: `Skeleton.flip_indices`.
+
+    Returns:
+      float32 [N, K, 3].
     """
     matrix = geometry.affine(view.center, view.scale, view.rotation, size)
     points = geometry.transform(keypoints[..., :2].astype(np.float64), matrix)
-    labelled = keypoints[..., 2:] > 0
+    labeled = keypoints[..., 2:] > 0
     if view.flip:
         points[..., 0] = size[1] - 1 - points[..., 0]
-        points, labelled = points[:, flip_indices], labelled[:, flip_indices]
-    return np.concatenate([np.where(labelled, points, 0), labelled], axis=-1).astype(np.float32)
+        points, labeled = points[:, flip_indices], labeled[:, flip_indices]
+    return np.concatenate([np.where(labeled, points, 0), labeled], axis=-1).astype(np.float32)

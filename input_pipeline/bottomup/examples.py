@@ -1,33 +1,37 @@
-"""One picture with everybody in it: what bottom-up networks train on and are evaluated on."""
+"""Examples of bottom-up networks, for training and evaluation: whole images with everyone."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from input_pipeline import batch as batches_module
-from input_pipeline import dataset as datasets
+from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
-from jaxpose import annotations, geometry, images, tasks
+from input_pipeline.dataset import check_choice, load_dataset
+from jaxpose import geometry, images, tasks
+from jaxpose.annotations import Dataset, ImageInfo, regions
 
 SIZINGS = ("short_side", "fixed")
 
 
-def _load(config: Any, split: str) -> annotations.Dataset:
-    dataset = datasets.load(config, split)
+def _load(config: Any, split: str) -> Dataset:
+    dataset = load_dataset(config, split)
     if dataset.format == "mpii":
         raise ValueError(
-            "config.data.format='mpii' names one person a record, not everybody in a picture: "
-            "bottom-up networks take coco, crowdpose or generated"
+            "config.data.format='mpii' does not annotate everyone in an image: bottom-up networks "
+            "need coco, crowdpose or generated"
         )
     tasks.get(config.task).check_skeleton(dataset.skeleton, str(dataset.path))
     return dataset
 
 
 class TrainExamples:
-    """The pictures of the training split that have any record of a person, augmented; see
-    `training.Examples`."""
+    """The augmented images of the training split with at least one record of a person.
+
+    Implements `training.Examples`.
+    """
 
     def __init__(self, config: Any) -> None:
         self.dataset = _load(config, "train")
@@ -38,7 +42,7 @@ class TrainExamples:
         self._input_size = tuple(config.input_size)
         self._max_people = int(config.max_people)
         self._options = augment.Options.from_config(config.augment)
-        self.spec = batches_module.bottomup_training(
+        self.spec = bottomup_training_spec(
             self._input_size, self.dataset.skeleton.num_joints, self._max_people
         )
 
@@ -61,16 +65,16 @@ class TrainExamples:
         }
 
     def mask(self, image_id: int) -> np.ndarray:
-        """uint8 [H, W]: 0 in the regions of a picture that the loss ignores, else 1."""
-        info, regions = self.dataset.images[image_id], self.dataset.regions.get(image_id, ())
-        return annotations.regions.mask(regions, (info.height, info.width))
+        """Returns uint8 [H, W]: 0 in the regions of an image that the loss ignores, else 1."""
+        ignored = self.dataset.regions.get(image_id, ())
+        return regions.mask(ignored, self.dataset.images[image_id].size)
 
     def _keypoints(self, image_id: int, view: augment.View) -> np.ndarray:
-        """[P, K, 3]: people in the order of the file; of more than P, those who are in view."""
+        """Returns [P, K, 3] in the order of the file; if more than P, those in view first."""
         skeleton = self.dataset.skeleton
-        rows = self.dataset.labelled_rows.get(image_id, [])
+        rows = self.dataset.labeled_rows.get(image_id, np.zeros(0, np.int64))
         people = augment.warp_keypoints(
-            self.dataset.labelled.keypoints[rows], view, self._input_size, skeleton.flip_indices
+            self.dataset.labeled.keypoints[rows], view, self._input_size, skeleton.flip_indices
         )
         if len(people) > self._max_people:
             limits = self._input_size[::-1]
@@ -82,12 +86,12 @@ class TrainExamples:
 
 
 class EvalExamples:
-    """Every picture of the validation split, whole; see `evaluation.Examples`.
+    """The whole images of the validation split. Implements `evaluation.Examples`.
 
-    With `config.eval.sizing` "short_side" the picture's short side becomes that of
-    `config.input_size` and the other is padded to a multiple of 64 (`geometry.bottomup_size`), so
-    there is one group for every shape of picture; with "fixed" all are fitted into
-    `config.input_size`.
+    With `config.eval.sizing` "short_side", the image's short side is resized to that of
+    `config.input_size` and the other side is padded to a multiple of 64
+    (`geometry.bottomup_size`), so images of each resulting size form a group. With "fixed", all
+    images are fitted into `config.input_size`.
     """
 
     def __init__(self, config: Any) -> None:
@@ -96,41 +100,38 @@ class EvalExamples:
         if config.data.limit:
             infos = infos[: config.data.limit]
         self.image_id = np.array([info.id for info in infos], np.int64)
-        people = self.dataset.labelled
+        people = self.dataset.labeled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
         crowding = self.dataset.crowd_index
         if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):
             raise ValueError(
-                f"config.eval.metric='crowdpose' needs the crowdIndex of every picture, "
-                f"{self.dataset.path} has {len(crowding)} of {len(self.dataset.images)} "
-                f"(config.data.format='crowdpose' reads it)"
+                f"config.eval.metric='crowdpose' needs the crowdIndex of every image; "
+                f"{self.dataset.path} has it for {len(crowding)} of {len(self.dataset.images)} "
+                f"images (read only with config.data.format='crowdpose')"
             )
         self._scales = tuple(float(scale) for scale in config.eval.scales)
         if 1.0 not in self._scales or min(self._scales) <= 0:
             raise ValueError(
-                f"config.eval.scales={self._scales} must be positive and have 1 among them: the "
-                "tags are read there"
+                f"config.eval.scales={self._scales} must be positive and include 1, the scale of "
+                "the tags"
             )
-        sizing = datasets.choice(config.eval.sizing, "eval.sizing", SIZINGS)
+        sizing = check_choice(config.eval.sizing, "eval.sizing", SIZINGS)
         step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
-        sights = [
-            size_of((info.height, info.width), tuple(config.input_size), self._scales)
-            for info in infos
-        ]
-        self._center = np.array([center for _, center, _ in sights], np.float32)
-        self._scale = np.array([scale for _, _, scale in sights], np.float32)
-        self._sizes_of = [sizes for sizes, _, _ in sights]
+        views = [size_of(info.size, tuple(config.input_size), self._scales) for info in infos]
+        self._center = np.array([center for _, center, _ in views], np.float32)
+        self._scale = np.array([scale for _, _, scale in views], np.float32)
+        self._sizes_of = [sizes for sizes, _, _ in views]
         members: dict[tuple, list[int]] = {}
         for index, sizes in enumerate(self._sizes_of):
             members.setdefault(sizes, []).append(index)
         self._group_sizes = sorted(members)
         self.groups = [np.array(members[sizes]) for sizes in self._group_sizes]
-        self.spec = batches_module.bottomup_evaluation(dict.fromkeys(self._scales, (None, None)))
+        self.spec = bottomup_evaluation_spec(dict.fromkeys(self._scales, (None, None)))
 
-    def group_spec(self, group: int) -> batches_module.Spec:
+    def group_spec(self, group: int) -> Spec:
         sizes = self._group_sizes[group]
-        return batches_module.bottomup_evaluation(dict(zip(self._scales, sizes, strict=True)))
+        return bottomup_evaluation_spec(dict(zip(self._scales, sizes, strict=True)))
 
     def known(self, index: int) -> dict[str, Any]:
         return {
@@ -143,15 +144,18 @@ class EvalExamples:
         _check_size(image, self.dataset.images[int(self.image_id[index])])
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
-            batches_module.scale_key(scale): augment.warp(image, view, size)
+            scale_key(scale): augment.warp(image, view, size)
             for scale, size in zip(self._scales, self._sizes_of[index], strict=True)
         }
 
 
-def _check_size(image: np.ndarray, info: annotations.ImageInfo) -> None:
-    """Refuses a picture of another size than annotated: it was resized or turned since.
+def _check_size(image: np.ndarray, info: ImageInfo) -> None:
+    """Rejects an image whose size differs from the annotated size: it was resized or rotated.
 
-    Where the ignored regions lie and how the picture is shown was worked out from the annotation.
+    The ignored regions and the view are computed from the annotated size.
+
+    Raises:
+      ImageError: the sizes differ.
     """
     height, width = image.shape[:2]
     if (height, width) != (info.height, info.width):
@@ -161,13 +165,13 @@ def _check_size(image: np.ndarray, info: annotations.ImageInfo) -> None:
 def _short_side(
     image_size: tuple[int, int], input_size: tuple[int, int], scales: tuple[float, ...]
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray, np.ndarray]:
-    """(sizes of the scales, center, scale) of a picture; center and scale are those of scale 1."""
-    sights = {
+    """Returns (size per scale, center, scale) of an image, with center and scale at scale 1."""
+    views = {
         scale: geometry.bottomup_size(image_size, min(input_size), scale, min(scales))
         for scale in scales
     }
-    _, center, scale = sights[1.0]
-    return tuple(tuple(sights[s][0]) for s in scales), center, scale
+    _, center, scale = views[1.0]
+    return tuple(views[s][0] for s in scales), center, scale
 
 
 def _fixed(
@@ -176,13 +180,14 @@ def _fixed(
     input_size: tuple[int, int],
     scales: tuple[float, ...],
 ) -> tuple[tuple[tuple[int, int], ...], np.ndarray, np.ndarray]:
-    """As `_short_side`, with one size for all pictures, its sides multiples of `step`."""
-    sizes = tuple(tuple(round(side * scale) for side in input_size) for scale in scales)
-    for scale, size in zip(scales, sizes, strict=True):
+    """Like `_short_side`, with the same size for all images; its sides are multiples of `step`."""
+    height, width = input_size
+    sizes = tuple((round(height * factor), round(width * factor)) for factor in scales)
+    for factor, size in zip(scales, sizes, strict=True):
         if any(side % step for side in size):
             raise ValueError(
-                f"config.eval.scales: {scale:g} times {input_size} is {size}, not multiples of "
-                f"{step}"
+                f"config.eval.scales: {factor:g} times {input_size} is {size}; both sides must be "
+                f"multiples of {step}"
             )
     center, scale = geometry.bottomup_fit(image_size, input_size)
     return sizes, center, scale

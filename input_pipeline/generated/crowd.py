@@ -1,4 +1,4 @@
-"""Generated people: images of groups, in which people stand before and behind each other."""
+"""Generated people: images of groups, in which people stand in front of each other."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from input_pipeline.generated.person import (
 from input_pipeline.generated.pose import build_figure, random_body, random_pose
 from jaxpose import skeletons
 
-TRIES = 50  # places tried for a person before the image has one less
-MARGIN = 0.05  # half a limb, in statures, by which people who stand apart keep clear of each other
-FAR = 1000  # number of the first person of the far crowd on the canvas
+TRIES = 50  # positions tried for a person before the person is left out
+MARGIN = 0.05  # margin around separate people: half a limb, in statures
+FAR = 1000  # canvas number of the first person of the far crowd
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ground:
-    """Where people stand: seen in perspective, feet are `camera` statures below the horizon."""
+    """The ground in perspective: feet are `camera` statures below the horizon."""
 
     horizon: float
     camera: float
     pitch: float  # degrees by which the camera looks down
 
     def hips(self, foot: float, stature: float) -> float:
-        """y of the hips of somebody whose feet are `foot` (in statures, negative) above them."""
+        """Returns y of the hips of a person with feet `foot` statures (negative) above them."""
         return self.horizon + stature * (self.camera + foot)
 
 
 def _place(
     rng: np.random.Generator, height: int, width: int, options: Any
 ) -> tuple[list[Person], _Ground]:
-    """People on common ground, farthest first."""
+    """Places people on common ground, farthest first."""
     fewest, most = options.people
     count = int(rng.integers(fewest, most + 1))
-    # So that the people of an image have room; the more they are, the more from above they are
-    # seen.
+    # Leaves room for everyone: the more people, the higher the camera.
     largest = min(0.95 * height, 1.6 * width / count**0.75)
     horizon = height * rng.uniform(0.1, 0.3)
     camera = float(np.clip((height * rng.uniform(0.8, 0.97) - horizon) / largest, 0.85, 3.5))
@@ -60,7 +59,7 @@ def _place(
         joined = bool(people) and rng.random() < options.overlap
         whole = rng.random() >= options.truncation
         for attempt in range(2 * TRIES):
-            together = joined and attempt < TRIES  # then apart, if there is no such place
+            together = joined and attempt < TRIES  # later attempts place the person apart
             if together:
                 other = people[rng.integers(len(people))]
                 stature = min(other.stature * rng.uniform(0.75, 1.3), 1.05 * height)
@@ -87,7 +86,7 @@ def _place(
 def _far_crowd(
     rng: np.random.Generator, canvas: drawing.Canvas, ground: _Ground, backs: float
 ) -> None:
-    """A row of people too small to be annotated, numbered from `FAR` on."""
+    """Draws a row of people too small to be annotated, numbered from `FAR` on."""
     height, width = canvas.owner.shape
     stature = height * rng.uniform(0.07, 0.12)
     x = rng.uniform(0.05, 0.6) * width
@@ -103,7 +102,7 @@ def _far_crowd(
 
 
 def crowd_region(mask: np.ndarray) -> dict[str, Any]:
-    """The record of a crowd, as in COCO: run lengths down the columns, and no joints."""
+    """Returns the COCO record of a crowd: column-wise run lengths, and no keypoints."""
     flat = np.concatenate([[0], mask.ravel(order="F"), [0]])
     edges = np.flatnonzero(np.diff(flat)).tolist()
     ends = [0, *edges] if not edges or edges[-1] == mask.size else [0, *edges, mask.size]
@@ -118,17 +117,18 @@ def crowd_region(mask: np.ndarray) -> dict[str, Any]:
 
 
 def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """One image of a group and its annotations, as `scene.draw`.
+    """Draws one image of a group and its annotations, like `scene.draw`.
 
-    A share of the people has no joints in the annotation, and some images have a crowd far away
-    that is marked as one region: training has to leave both out.
+    Some people are annotated without keypoints, and some images have a far crowd that is annotated
+    as one region. Training has to ignore both.
 
     Args:
-      rng: source of randomness.
+      rng: random generator.
       options: `generated.Crowds`.
     """
     canvas = scene.empty_canvas(rng, options)
-    people, ground = _place(rng, *canvas.owner.shape, options)
+    height, width = canvas.owner.shape
+    people, ground = _place(rng, height, width, options)
     if rng.random() < options.far_crowds:
         _far_crowd(rng, canvas, ground, options.backs)
     annotations = []

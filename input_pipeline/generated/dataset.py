@@ -1,4 +1,4 @@
-"""Generated people as a folder on disk: images, annotation files and the parameters used."""
+"""Writes generated people to a folder: images, annotation files and the parameters used."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from jaxpose import skeletons
 
 
 def ensure(root: str | os.PathLike[str] = "", **parameters: Any) -> Path:
-    """The folder of the dataset with these `Parameters`, written first unless it is complete.
+    """Returns the folder of the dataset with these `Parameters`; writes it if it is missing.
 
     Args:
-      root: folder; "" is one named by the parameters under ~/.cache/jaxpose.
+      root: folder of the dataset; "" is a folder under ~/.cache/jaxpose, named by the parameters.
       **parameters: fields of `Parameters` that differ from their defaults.
 
     Raises:
-      ValueError: an unknown parameter, or the folder holds something else.
+      ValueError: an unknown parameter, or the folder contains something else.
     """
     return _ensure(Parameters, root, parameters)
 
 
 def ensure_crowds(root: str | os.PathLike[str] = "", **parameters: Any) -> Path:
-    """As `ensure`, with images of groups; `parameters` are fields of `Crowds`."""
+    """Like `ensure`, with images of groups; `parameters` are fields of `Crowds`."""
     return _ensure(Crowds, root, parameters)
 
 
@@ -63,20 +63,24 @@ def _is_complete(folder: Path, options: Parameters | Crowds) -> bool:
     marker = folder / "parameters.json"
     if not marker.is_file():
         raise ValueError(
-            f"{folder} is not a folder of generated people: choose another or empty it"
+            f"{folder} is not a folder of generated people: choose another folder or empty it"
         )
-    there, wanted = json.loads(marker.read_text()), json.loads(options.to_json())
-    differ = [f"{k}={there.get(k)!r}, not {v!r}" for k, v in wanted.items() if there.get(k) != v]
-    if differ:
+    stored, requested = json.loads(marker.read_text()), json.loads(options.to_json())
+    differences = [
+        f"{key}={stored.get(key)!r}, not {value!r}"
+        for key, value in requested.items()
+        if stored.get(key) != value
+    ]
+    if differences:
         raise ValueError(
-            f"{folder} holds people generated with {'; '.join(differ)}: choose another folder or "
-            "remove it"
+            f"{folder} holds people generated with {'; '.join(differences)}: choose another folder "
+            "or remove this one"
         )
     return True
 
 
 def _write(folder: Path, options: Parameters | Crowds) -> None:
-    """Everything goes into a folder beside the final one, which then takes its name."""
+    """Writes a temporary folder beside the final one, then renames it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
@@ -89,7 +93,7 @@ def _write(folder: Path, options: Parameters | Crowds) -> None:
         if len(jobs) <= 64:
             records = [_write_image(*job) for job in jobs]
         else:
-            # Processes of their own: a fork would copy the threads of JAX and TensorFlow.
+            # Spawned, because a fork would copy the threads of JAX and TensorFlow.
             context = multiprocessing.get_context("spawn")
             with context.Pool(min(os.cpu_count() or 1, 8)) as pool:
                 records = pool.starmap(_write_image, jobs, chunksize=16)
@@ -98,11 +102,11 @@ def _write(folder: Path, options: Parameters | Crowds) -> None:
             (work / f"{split}.json").write_text(json.dumps(_coco(rows)))
         (work / "parameters.json").write_text(options.to_json())
         if folder.exists():
-            folder.rmdir()  # an empty one; refuses to remove anything else
+            folder.rmdir()  # fails unless the folder is empty
         try:
             work.rename(folder)
         except OSError:
-            # Another process was faster; its result is the same.
+            # Another process finished first with the same result.
             if not _is_complete(folder, options):
                 raise
     finally:
@@ -132,7 +136,7 @@ def _write_image(path: str, options: Parameters | Crowds, number: int) -> tuple[
 
 def _coco(rows: list[tuple[dict, list[dict]]]) -> dict[str, Any]:
     skeleton = skeletons.COCO
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for info, people in rows:
         for person in people:
             identity = {"id": len(annotations) + 1, "image_id": info["id"], "category_id": 1}

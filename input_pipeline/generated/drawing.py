@@ -1,4 +1,4 @@
-"""Generated people: shaded, textured shapes on a canvas that remembers who covers each pixel."""
+"""Generated people: shaded, textured shapes on a canvas that records the owner of each pixel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (along, across) -> RGB
 
 @dataclasses.dataclass
 class Canvas:
-    """An image being painted, back to front.
+    """An image that is painted back to front.
 
     Attributes:
       image: float32 RGB [H, W, 3], 0..255.
-      owner: int32 [H, W], the number given to the last shape that covers a pixel; 0 none.
+      owner: int32 [H, W], number of the last shape that covers a pixel; 0 for none.
       light: unit vector towards the light, x right, y down, z to the camera.
-      ambient: brightness, 0..1, of a surface turned away from the light.
+      ambient: brightness (0..1) of a surface that faces away from the light.
     """
 
     image: np.ndarray
@@ -30,7 +30,7 @@ class Canvas:
     def patch(
         self, low: np.ndarray, high: np.ndarray
     ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
-        """Pixels of a bounding box inside the image: (slices, x [1, w], y [h, 1]), or None."""
+        """Returns the pixels of a box inside the image: (slices, x [1, w], y [h, 1]), or None."""
         height, width = self.owner.shape
         x1, y1 = np.maximum(np.floor(low).astype(int) - 1, 0)
         x2, y2 = np.minimum(np.ceil(high).astype(int) + 2, (width, height))
@@ -48,7 +48,7 @@ class Canvas:
         shade: np.ndarray | float,
         owner: int,
     ) -> None:
-        """Paints `color * shade` with coverage `alpha` and takes the pixels covered by half."""
+        """Paints `color * shade` with coverage `alpha`; pixels covered by half get the owner."""
         alpha = alpha[..., None]
         shade = shade[..., None] if isinstance(shade, np.ndarray) else shade
         region = self.image[where]
@@ -57,7 +57,7 @@ class Canvas:
             self.owner[where][alpha[..., 0] > 0.5] = owner
 
     def shade(self, nx: np.ndarray, ny: np.ndarray) -> np.ndarray:
-        """Brightness of a round surface whose normal has these image components."""
+        """Returns the brightness of a round surface whose normal has these image components."""
         nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.0))
         lit = np.maximum(nx * self.light[0] + ny * self.light[1] + nz * self.light[2], 0)
         rim = 0.72 + 0.28 * nz  # darker at the silhouette, so that limbs stand out
@@ -69,7 +69,7 @@ def plain(color: np.ndarray) -> Paint:
 
 
 def pattern(kind: str, first: np.ndarray, second: np.ndarray, period: float) -> Paint:
-    """Stripes along or across a limb, or checks; `period` in the units of (along, across)."""
+    """Returns rings, stripes or checks; `period` is in the units of (along, across)."""
 
     def paint(along: np.ndarray, across: np.ndarray) -> np.ndarray:
         a = np.sin(2 * np.pi * along / period) > 0
@@ -83,7 +83,7 @@ def pattern(kind: str, first: np.ndarray, second: np.ndarray, period: float) -> 
 def _segment(
     x: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray, rp: float, rq: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Position along a tapered limb (0..1), offset (x, y) from its axis, and its radius there."""
+    """Returns position along a tapered limb (0..1), offset (x, y) from its axis, and radius."""
     dx, dy = q - p
     along = ((x - p[0]) * dx + (y - p[1]) * dy) / max(dx * dx + dy * dy, 1e-6)
     along = np.clip(along, 0, 1)
@@ -99,7 +99,7 @@ def limb(
     paint: Paint,
     owner: int,
 ) -> None:
-    """A round limb from p to q (pixels) with radii rp and rq."""
+    """Draws a round limb from p to q (pixels) with radii rp and rq."""
     low, high = np.minimum(p - rp, q - rq), np.maximum(p + rp, q + rq)
     patch = canvas.patch(low, high)
     if patch is None:
@@ -108,7 +108,7 @@ def limb(
     along, ox, oy, radius = _segment(x, y, p, q, rp, rq)
     alpha = np.clip(0.5 + radius - np.sqrt(ox * ox + oy * oy), 0, 1)
     dx, dy = (q - p) / max(float(np.hypot(*(q - p))), 1e-3)
-    # Round across the axis but not at the ends: two limbs meet at a joint without a seam.
+    # Shaded across the axis but not at the ends, so that two limbs meet without a seam.
     across = np.clip((ox * dy - oy * dx) / radius, -1, 1)
     nx, ny = across * dy, -across * dx
     canvas.blend(where, alpha, paint(along, across), canvas.shade(nx, ny), owner)
@@ -121,8 +121,15 @@ def trunk(
     paint: Paint,
     owner: int,
 ) -> None:
-    """A torso: the quadrilateral of left shoulder, right shoulder, right hip, left hip (pixels),
-    grown by `radius` and rounded. `along` runs from the shoulders (0) to the hips (1)."""
+    """Draws a torso with rounded corners.
+
+    Args:
+      canvas: the canvas.
+      corners: [4, 2], left shoulder, right shoulder, right hip, left hip, pixels.
+      radius: distance by which the quadrilateral is enlarged, pixels.
+      paint: color; its `along` runs from the shoulders (0) to the hips (1).
+      owner: number of the shape.
+    """
     patch = canvas.patch(corners.min(axis=0) - radius, corners.max(axis=0) + radius)
     if patch is None:
         return
@@ -153,13 +160,14 @@ def ball(
     paint: Callable[[np.ndarray], np.ndarray],
     owner: int,
 ) -> None:
-    """An ellipsoid seen from the front of the image.
+    """Draws an ellipsoid.
 
     Args:
-      center: [2] pixels.
-      radii: [3] half axes in its own axes, pixels.
-      turn: rotation [3, 3] from its own axes to the camera's (y up).
-      paint: unit vectors in its own axes [..., 3] -> RGB [..., 3].
+      canvas: the canvas.
+      center: [2], pixels.
+      radii: [3], half axes in its own coordinates, pixels.
+      turn: rotation [3, 3] from its own coordinates to the camera's (y up).
+      paint: unit vectors in its own coordinates [..., 3] -> RGB [..., 3].
       owner: number of the shape.
     """
     reach = float(max(radii))
@@ -167,8 +175,8 @@ def ball(
     if patch is None:
         return
     where, x, y = patch
-    # Points of the sphere that the ellipsoid becomes when its axes are scaled to 1: the camera's
-    # ray (x, y) + z * ahead meets it where a quadratic in z has a root.
+    # Scaling the axes to 1 turns the ellipsoid into a unit sphere. The camera's ray
+    # (x, y) + z * ahead meets the sphere at a root of a quadratic in z.
     shrink = (turn / radii).T  # camera -> unit sphere
     px, py = np.broadcast_arrays(x - center[0], -(y - center[1]))
     base = px[..., None] * shrink[:, 0] + py[..., None] * shrink[:, 1]
@@ -181,12 +189,12 @@ def ball(
     z = (-b + np.sqrt(np.maximum(inner, 0))) / a
     normal = base + z[..., None] * ahead
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-    seen = normal @ turn.T
-    canvas.blend(where, alpha, paint(normal), canvas.shade(seen[..., 0], -seen[..., 1]), owner)
+    facing = normal @ turn.T
+    canvas.blend(where, alpha, paint(normal), canvas.shade(facing[..., 0], -facing[..., 1]), owner)
 
 
 def polygon(canvas: Canvas, points: np.ndarray, color: np.ndarray, owner: int) -> None:
-    """A flat polygon [N, 2] (pixels) with smooth edges."""
+    """Draws a flat polygon [N, 2] (pixels) with smooth edges."""
     patch = canvas.patch(points.min(axis=0), points.max(axis=0))
     if patch is None:
         return

@@ -1,4 +1,4 @@
-"""What is drawn: the parameters of the two datasets of generated people."""
+"""The parameters of the two datasets of generated people."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 
 from input_pipeline.generated import crowd, scene
 
-# Of the two programs: any change of the images counts them up.
+# Versions of the two generators; increase them with any change of the images.
 VERSION = 1
 CROWDS_VERSION = 1
-MOST_PEOPLE = 60  # in an image of a crowd
+MOST_PEOPLE = 60  # limit per image of a crowd
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
-    """What to generate, and how difficult.
+    """Number, content and difficulty of the generated images.
 
     Attributes:
-      num_train, num_val: images of the two splits.
-      seed: of everything random.
+      num_train, num_val: number of images of the two splits.
+      seed: random seed.
       people: relative frequency of images with 1, 2, ... people.
-      min_side, max_side: length of the longer side of an image, pixels.
-      hard_poses: share of people who sit, bend or run.
-      backs: share of people who show their back.
-      tiny: share of people between 20 and 60 pixels high.
-      truncation: share of people whose feet may be below the image.
-      overlap: largest overlap of two people, share of the smaller one's box.
-      obstacles: share of people with a box or a post in front of them.
-      clutter: number of things in the background, relative to the default.
+      min_side, max_side: range of the longer side of an image, pixels.
+      hard_poses: fraction of people who sit, bend or run.
+      backs: fraction of people who show their back.
+      tiny: fraction of people between 20 and 60 pixels high.
+      truncation: fraction of people whose feet may be below the image.
+      overlap: largest overlap of two people, as a fraction of the smaller box.
+      obstacles: fraction of people with a box or a post in front of them.
+      clutter: number of background objects, relative to the default.
     """
 
     num_train: int = 3000
@@ -61,24 +61,23 @@ class Parameters:
 
 @dataclasses.dataclass(frozen=True)
 class Crowds:
-    """What to generate when several people are in every image.
+    """Content and difficulty of generated images with several people each.
 
     Attributes:
-      num_train, num_val: images of the two splits.
-      seed: of everything random.
-      people: fewest and most people of an image; all numbers between are as likely. An image in
-        which there is no room for another has fewer.
-      overlap: 0: the people of an image are clear of each other; up to 1: with that probability a
-        person stands before or behind another, and their boxes share up to 0.2 + 0.55 * overlap of
-        the smaller one.
-      unlabelled: share of people who are annotated without joints.
-      far_crowds: share of images with a far crowd, annotated as one region.
-      min_side, max_side: length of the longer side of an image, pixels.
-      hard_poses: share of people who sit, bend or run.
-      backs: share of people who show their back.
-      truncation: share of people whose feet may be below the image.
-      obstacles: share of people with a box or a post in front of them.
-      clutter: number of things in the background, relative to the default.
+      num_train, num_val: number of images of the two splits.
+      seed: random seed.
+      people: minimum and maximum number of people per image, uniformly distributed. An image
+        without room for another person has fewer.
+      overlap: probability that a person stands in front of or behind another one; their boxes then
+        share up to 0.2 + 0.55 * overlap of the smaller box. With 0, people do not overlap.
+      unlabelled: fraction of people annotated without keypoints.
+      far_crowds: fraction of images with a far crowd, annotated as one region.
+      min_side, max_side: range of the longer side of an image, pixels.
+      hard_poses: fraction of people who sit, bend or run.
+      backs: fraction of people who show their back.
+      truncation: fraction of people whose feet may be below the image.
+      obstacles: fraction of people with a box or a post in front of them.
+      clutter: number of background objects, relative to the default.
     """
 
     num_train: int = 3000

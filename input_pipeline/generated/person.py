@@ -1,7 +1,7 @@
-"""Generated people: clothes, the painting of one person, and which of the joints can be seen.
+"""Generated people: clothes, drawing of one person, and visibility of the keypoints.
 
-Every shape carries a number, PERSON_STRIDE * person + part, on the canvas; visibility is read from
-the finished image.
+Each shape has the number PERSON_STRIDE * person + part on the canvas; visibility is read from the
+finished image.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Look:
 
 
 def random_look(rng: np.random.Generator) -> Look:
-    """Clothes with or without a pattern."""
+    """Draws a random look, with plain or patterned clothes."""
     skin = SKIN[rng.integers(len(SKIN))] * rng.uniform(0.92, 1.05)
     shirt = random_color(rng, (0.15, 0.9), (0.35, 1.0))
     trousers = random_color(rng, (0.1, 0.6), (0.15, 0.6))
@@ -106,7 +106,7 @@ def _head_paint(look: Look) -> Any:
         color[brow] = look.hair
         color[normal @ (nose / np.linalg.norm(nose)) > 0.982] = look.skin * 0.78
         color[(np.abs(y + 0.52) < 0.05) & (np.abs(x) < 0.26) & (z > 0)] = (168, 62, 62)
-        # Hair covers the top and the back; the hairline falls from the forehead to the nape.
+        # Hair covers the top and the back; the hairline runs down from the forehead to the nape.
         color[y > look.hairline - 1.15 * np.clip(-z + 0.12, 0, 0.8)] = look.hair
         return color
 
@@ -115,7 +115,14 @@ def _head_paint(look: Look) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """A person placed in an image: `origin` is the middle of the hips, `stature` in pixels."""
+    """A person placed in an image.
+
+    Attributes:
+      figure: the posed body.
+      look: skin, hair and clothes.
+      origin: [2], midpoint of the hips, pixels.
+      stature: height of the person, pixels.
+    """
 
     figure: Figure
     look: Look
@@ -123,17 +130,17 @@ class Person:
     stature: float
 
     def pixels(self, point: np.ndarray) -> np.ndarray:
-        """Image position [2] of a point [3] in units of the stature."""
+        """Returns the image position [2] of a point [3] given in units of the stature."""
         return self.origin + self.stature * np.array([point[0], -point[1]])
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """Corners [2] of the smallest box around all joints."""
+        """Returns the two corners [2] of the smallest box around all joints."""
         points = np.array([self.pixels(point) for point in self.figure.points.values()])
         return points.min(axis=0), points.max(axis=0)
 
 
 def draw_person(canvas: drawing.Canvas, person: Person, number: int) -> None:
-    """Paints one person, farthest part first; `number` counts the people of an image from 1."""
+    """Paints one person, farthest part first; `number` is the 1-based number of the person."""
     figure, look, girth = person.figure, person.look, person.figure.body.girth
     points = figure.points
     size = person.stature
@@ -235,7 +242,7 @@ JOINT_PARTS = _joint_parts()
 
 
 def keypoints(canvas: drawing.Canvas, person: Person, number: int) -> np.ndarray:
-    """COCO's seventeen joints [17, 3] of a painted person: (x, y, flag).
+    """Returns the 17 COCO keypoints [17, 3] of a painted person: (x, y, flag).
 
     Flag 0: outside the image, or a part of the face that is turned away; 1: in the image but
     hidden; 2: visible.
@@ -253,11 +260,11 @@ def keypoints(canvas: drawing.Canvas, person: Person, number: int) -> np.ndarray
             if facing < (-0.35 if "ear" in joint else 0.08):
                 continue
         allowed = {number * PERSON_STRIDE + PART_NUMBER[part] for part in JOINT_PARTS[joint]}
-        seen = int(canvas.owner[round(y), round(x)]) in allowed
-        if seen and joint.endswith(("shoulder", "hip")):
-            # In a side view the farther one lies behind the torso.
+        visible = int(canvas.owner[round(y), round(x)]) in allowed
+        if visible and joint.endswith(("shoulder", "hip")):
+            # In a side view the farther one is behind the torso.
             side = joint.split("_")[0]
             other = "right" if side == "left" else "left"
-            seen = point[2] > figure.points[joint.replace(side, other)][2] - 0.09
-        result[row] = np.round(x, 2), np.round(y, 2), 2 if seen else 1
+            visible = point[2] > figure.points[joint.replace(side, other)][2] - 0.09
+        result[row] = np.round(x, 2), np.round(y, 2), 2 if visible else 1
     return result

@@ -1,8 +1,8 @@
 """Generated people: bodies and poses in three dimensions.
 
-Lengths are in units of the stature. A person's own axes are x to the person's left, y up and z to
-the front; the camera's are x to the right of the image, y up and z towards the camera. They agree
-for a person who faces the camera, whose left is then on the right of the image.
+Lengths are in units of the stature. A person's axes are x to the person's left, y up and z to the
+front; the camera's axes are x to the right of the image, y up and z towards the camera. The two
+agree for a person who faces the camera and whose left is then on the right of the image.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Body:
     thigh: float
     shin: float
     head: float  # half height of the head
-    girth: float  # factor on the thickness of everything
+    girth: float  # factor on the thickness of all parts
 
 
 def random_body(rng: np.random.Generator) -> Body:
-    """Proportions of an adult or, one time in six, a child."""
+    """Draws the proportions of an adult or, with probability 1/6, a child."""
     child = rng.random() < 1 / 6
     vary = rng.normal(1, 0.04, 8)
     body = Body(
@@ -52,9 +52,15 @@ def random_body(rng: np.random.Generator) -> Body:
 
 @dataclasses.dataclass(frozen=True)
 class Limb:
-    """Angles of one arm or leg in degrees: `flex` lifts it forward, `spread` away from the body,
-    `bend` is that of elbow or knee; `toward` is where the forearm bends to, in the torso's axes
-    (x away from the body's middle)."""
+    """Angles of one arm or leg, degrees.
+
+    Attributes:
+      flex: angle by which the limb is lifted forward.
+      spread: angle by which it is lifted away from the body.
+      bend: angle of elbow or knee.
+      toward: direction in which the forearm bends, in the torso's axes (x away from the middle of
+        the body).
+    """
 
     flex: float
     spread: float
@@ -64,8 +70,10 @@ class Limb:
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """Angles in degrees: `yaw` 0 faces the camera and 180 shows the back, `lean` bends the torso
-    forward, `roll` to the left; limbs by side."""
+    """Angles of a body, degrees: with `yaw` 0 it faces the camera, with 180 it shows the back.
+
+    `lean` bends the torso forward, `roll` to the left; `arms` and `legs` have a limb per side.
+    """
 
     yaw: float
     lean: float
@@ -97,12 +105,12 @@ def _standing(rng: np.random.Generator) -> Limb:
 
 
 def random_pose(rng: np.random.Generator, *, hard: float, away: float) -> Pose:
-    """A pose from everyday life.
+    """Draws an everyday pose.
 
     Args:
-      rng: source of randomness.
-      hard: share of sitting, bending and running people; the others stand, walk or gesture.
-      away: share of people who show their back.
+      rng: random generator.
+      hard: fraction of sitting, bending and running people; the others stand, walk or gesture.
+      away: fraction of people who show their back.
     """
     yaw = rng.normal(0, 32)
     if rng.random() < away:
@@ -173,7 +181,7 @@ def random_pose(rng: np.random.Generator, *, hard: float, away: float) -> Pose:
 
 
 def rotation(axis: str, degrees: float) -> np.ndarray:
-    """Right-handed rotation [3, 3] about x, y or z."""
+    """Returns the right-handed rotation [3, 3] about x, y or z."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     if axis == "x":
         return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
@@ -184,11 +192,12 @@ def rotation(axis: str, degrees: float) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A posed body in the camera's axes, the origin between the hips.
+    """A posed body in the camera's axes; the origin is the midpoint of the hips.
 
     Attributes:
-      points: name -> [3]: the joints by COCO's names, `left_hand`, `left_toe` and so on.
-      torso, head: rotations [3, 3] from the part's own axes.
+      body: proportions.
+      points: name -> [3]: the joints by their COCO names, and `left_hand`, `left_toe` and so on.
+      torso, head: rotations [3, 3] from the axes of the part.
       head_center: [3].
     """
 
@@ -199,7 +208,7 @@ class Figure:
     head_center: np.ndarray
 
 
-# Where the joints of the face sit on the head: directions in the head's own axes.
+# Directions of the face's keypoints from the center of the head, in the head's axes.
 FACE = {
     "nose": (0.0, -0.12, 1.02),
     "left_eye": (0.34, 0.14, 0.90),
@@ -211,12 +220,12 @@ HEAD_SHAPE = np.array([0.80, 1.0, 0.92])  # half width, height and depth over `B
 
 
 def build_figure(body: Body, pose: Pose, camera_pitch: float) -> Figure:
-    """Positions of all joints by forward kinematics.
+    """Computes the positions of all joints by forward kinematics.
 
     Args:
       body: proportions.
       pose: angles.
-      camera_pitch: degrees by which the camera looks down.
+      camera_pitch: downward angle of the camera, degrees.
     """
     pelvis = rotation("x", camera_pitch) @ rotation("y", pose.yaw)
     torso = pelvis @ rotation("z", -pose.roll) @ rotation("x", pose.lean)

@@ -1,4 +1,4 @@
-"""Generated people: background, places, one whole image with its annotations."""
+"""Generated people: background, positions, and one whole image with its annotations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from input_pipeline.generated.pose import build_figure, random_body, random_pose
 
 
 def background(rng: np.random.Generator, height: int, width: int, clutter: float) -> np.ndarray:
-    """A wall or sky over a floor, with soft texture and things in it: float32 RGB [H, W, 3]."""
+    """Draws a wall or sky over a floor, with soft texture and objects: float32 RGB [H, W, 3]."""
     horizon = int(height * rng.uniform(0.35, 0.6))
     image = np.empty((height, width, 3), np.float32)
     far, near = random_color(rng, (0, 0.35), (0.45, 1)), random_color(rng, (0, 0.4), (0.3, 0.8))
@@ -52,14 +52,14 @@ def background(rng: np.random.Generator, height: int, width: int, clutter: float
 
 
 def overlap(a: tuple, b: tuple) -> float:
-    """Intersection over the smaller of two boxes given by their corners."""
+    """Returns the intersection of two boxes over the smaller one; boxes are pairs of corners."""
     low, high = np.maximum(a[0], b[0]), np.minimum(a[1], b[1])
     common = np.prod(np.maximum(high - low, 0))
     return float(common / max(min(np.prod(a[1] - a[0]), np.prod(b[1] - b[0])), 1e-6))
 
 
 def place_people(rng: np.random.Generator, height: int, width: int, options: Any) -> list[Person]:
-    """People of one image, farthest first, on common ground seen in perspective."""
+    """Places the people of one image on common ground in perspective, farthest first."""
     weights = np.array(options.people, np.float64)
     count = 1 + int(rng.choice(len(weights), p=weights / weights.sum()))
     pitch = float(rng.uniform(-3, 12))
@@ -102,7 +102,7 @@ def _shadow(canvas: drawing.Canvas, person: Person) -> None:
 
 
 def _obstacle(canvas: drawing.Canvas, rng: np.random.Generator, person: Person) -> None:
-    """A box or a post in front of a person."""
+    """Draws a box or a post in front of a person."""
     low, high = person.extent()
     color = random_color(rng, (0.05, 0.5), (0.25, 0.8))
     if rng.random() < 0.5:
@@ -116,7 +116,7 @@ def _obstacle(canvas: drawing.Canvas, rng: np.random.Generator, person: Person) 
 
 
 def empty_canvas(rng: np.random.Generator, options: Any) -> drawing.Canvas:
-    """A background without people, higher than wide or wider than high, lit from above."""
+    """Returns a canvas with a background and no people, in portrait or landscape format."""
     long_side = int(rng.integers(options.min_side, options.max_side + 1))
     short_side = int(long_side * rng.uniform(0.7, 1.0))
     height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
@@ -132,11 +132,11 @@ def empty_canvas(rng: np.random.Generator, options: Any) -> drawing.Canvas:
 def paint(
     rng: np.random.Generator, canvas: drawing.Canvas, people: list[Person], obstacles: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Draws people, farthest first, a share of them with something in front.
+    """Draws people, farthest first, a fraction of them with an obstacle in front.
 
     Returns:
-      of everybody who can be seen: the mask uint8 [H, W] and the joints [17, 3], all zeros where
-      too little of the person is left.
+      (mask uint8 [H, W], keypoints [17, 3]) of each visible person; the keypoints are all zeros if
+      too little of the person is visible.
     """
     alone = []
     for number, person in enumerate(people, 1):
@@ -145,7 +145,7 @@ def paint(
         alone.append(int((canvas.owner // PERSON_STRIDE == number).sum()))
         if rng.random() < obstacles:
             _obstacle(canvas, rng, person)
-    seen = []
+    visible_people = []
     for number, (person, whole) in enumerate(zip(people, alone, strict=True), 1):
         mask = (canvas.owner // PERSON_STRIDE == number).astype(np.uint8)
         visible = int(mask.sum())
@@ -153,31 +153,32 @@ def paint(
             continue
         joints = keypoints(canvas, person, number)
         if visible < 0.25 * whole or (joints[:, 2] > 0).sum() < 3:
-            joints[:] = 0  # too little is left to say where the joints are
-        seen.append((mask, joints))
-    return seen
+            joints[:] = 0  # too little is visible to locate the joints
+        visible_people.append((mask, joints))
+    return visible_people
 
 
 def photograph(rng: np.random.Generator, canvas: drawing.Canvas) -> np.ndarray:
-    """The finished image, uint8 RGB [H, W, 3], with the colors and the noise of a camera."""
+    """Returns the finished image, uint8 RGB [H, W, 3], with a camera's color shift and noise."""
     image = canvas.image * rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
     image += rng.normal(0, rng.uniform(1, 4), image.shape).astype(np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """One image and its people.
+    """Draws one image and its annotations.
 
     Args:
-      rng: source of randomness.
+      rng: random generator.
       options: `generated.Parameters`.
 
     Returns:
-      uint8 RGB [H, W, 3], and annotations without ids: bbox, area, keypoints, num_keypoints,
-      segmentation, iscrowd.
+      (image, annotations): uint8 RGB [H, W, 3], and records without ids: bbox, area, keypoints,
+      num_keypoints, segmentation, iscrowd.
     """
     canvas = empty_canvas(rng, options)
-    people = place_people(rng, *canvas.owner.shape, options)
+    height, width = canvas.owner.shape
+    people = place_people(rng, height, width, options)
     annotations = [
         annotation(mask, joints) for mask, joints in paint(rng, canvas, people, options.obstacles)
     ]
@@ -185,7 +186,7 @@ def draw(rng: np.random.Generator, options: Any) -> tuple[np.ndarray, list[dict[
 
 
 def annotation(mask: np.ndarray, joints: np.ndarray) -> dict[str, Any]:
-    """The record of one person, without ids, from its visible pixels and its joints."""
+    """Returns the record of one person, without ids, from the visible pixels and the keypoints."""
     x, y, w, h = cv2.boundingRect(mask)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outlines = [cv2.approxPolyDP(contour, 1.0, True).reshape(-1) for contour in contours]

@@ -1,6 +1,8 @@
-"""Augmentation of one person, in the order of mmpose 0.x: shift of the center (mmpose draws it
-when it builds its list, here it is drawn anew for every presentation), mirror, half body, scale,
-rotation. All of it works on the numbers; the picture is mirrored and cropped once, afterwards.
+"""Augmentation of one person, in the order of mmpose 0.x: center shift, mirror, half body, scale,
+rotation.
+
+mmpose draws the center shift once, when it loads the dataset; here it is drawn again in every
+epoch. The augmentation only changes numbers; the image is mirrored and cropped once, at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from jaxpose import geometry, skeletons
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Strength of the augmentation; the keys of `config.augment`, where they are explained."""
+    """Strengths of the augmentation: the settings of `config.augment` (docs/settings.md)."""
 
     flip: float
     half_body_prob: float
@@ -35,13 +37,16 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """The random numbers of one example. All are drawn whatever the options, so that turning one
-    augmentation off leaves the others as they were.
+    """The random numbers of one example.
 
-    Ten uniform numbers u0..u9 in [0, 1) are used in this order: u0 whether to shift, u1 and u2 the
-    shift in x and y, u3 whether to mirror, u4 whether to take half the body, u5 whether to rotate;
-    the normal numbers by Box and Muller: sqrt(-2 ln(1 - u6)) times cos(2 pi u7) for the choice of
-    the half and times sin(2 pi u7) for the scale, sqrt(-2 ln(1 - u8)) cos(2 pi u9) for the angle.
+    All of them are drawn whatever the options, so switching off one augmentation does not change
+    the others. They come from ten uniform numbers u0..u9 in [0, 1):
+
+    * u0: whether to shift; u1, u2: the shift in x and y; u3: whether to mirror; u4: whether to crop
+      half of the body; u5: whether to rotate.
+    * Normal numbers by the Box-Muller transform: sqrt(-2 ln(1 - u6)) cos(2 pi u7) for the choice of
+      the half, sqrt(-2 ln(1 - u6)) sin(2 pi u7) for the scale, sqrt(-2 ln(1 - u8)) cos(2 pi u9) for
+      the angle.
     """
 
     shift: float
@@ -56,7 +61,7 @@ class Draws:
 
 
 def draw(seed: int, epoch: int, index: int) -> Draws:
-    """Random numbers of the person `index` in `epoch`."""
+    """Draws the random numbers of the person `index` in `epoch`."""
     u = order.uniforms(seed, epoch, index, 10).tolist()
     first, second = (math.sqrt(-2 * math.log(1 - u[k])) for k in (6, 8))
     turn = 2 * math.pi * u[7]
@@ -76,13 +81,14 @@ def draw(seed: int, epoch: int, index: int) -> Draws:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How one person is seen: the picture is mirrored if `flip`, then cropped.
+    """A view of one person: the image is mirrored if `flip`, then cropped.
 
     Attributes:
-      keypoints: [K, 3] in the (mirrored) picture, (x, y, labelled).
-      center, scale: [2] of the crop, in pixels and units of 200 pixels.
+      keypoints: [K, 3], (x, y, labeled) in pixels of the image (of the mirrored image if `flip`).
+      center: [2], center of the crop in pixels.
+      scale: [2], size of the crop in units of 200 pixels.
       rotation: degrees.
-      flip: whether the picture is mirrored.
+      flip: whether the image is mirrored.
     """
 
     keypoints: np.ndarray
@@ -101,7 +107,7 @@ def shift_center(view: View, box_size: np.ndarray, draws: Draws, options: Option
 
 
 def mirror(view: View, image_width: int, flip_indices: np.ndarray) -> View:
-    """The person in the mirrored picture: x -> W - 1 - x, left and right joints swapped."""
+    """Mirrors the view: x -> W - 1 - x, with left and right keypoints swapped."""
     keypoints = view.keypoints[flip_indices]
     keypoints[:, 0] = image_width - 1 - keypoints[:, 0]
     keypoints[keypoints[:, 2] <= 0] = 0
@@ -116,13 +122,16 @@ def half_body(
     skeleton: skeletons.Skeleton,
     input_size: tuple[int, int],
 ) -> View:
-    """A crop on the joints of the upper or the lower body, for people with more than
-    `options.half_body_min` labelled joints. Its padding is 1.5, not that of a whole person."""
-    labelled = view.keypoints[:, 2] > 0
-    if labelled.sum() <= options.half_body_min or not draws.half_body < options.half_body_prob:
+    """Crops to the upper or lower body, for people with many labeled keypoints.
+
+    Applies to people with more than `options.half_body_min` labeled keypoints. The padding of the
+    crop is 1.5 instead of the 1.25 of a whole person.
+    """
+    labeled = view.keypoints[:, 2] > 0
+    if labeled.sum() <= options.half_body_min or not draws.half_body < options.half_body_prob:
         return view
-    upper = [k for k in skeleton.upper_body if labelled[k]]
-    lower = [k for k in skeleton.lower_body if labelled[k]]
+    upper = [k for k in skeleton.upper_body if labeled[k]]
+    lower = [k for k in skeleton.lower_body if labeled[k]]
     if draws.half_choice < 0.5 and len(upper) > 2:
         chosen = upper
     else:
@@ -132,7 +141,7 @@ def half_body(
     points = view.keypoints[chosen, :2]
     extent = points.max(axis=0) - points.min(axis=0)
     if not extent.max() > 0:
-        return view  # all joints in one place: there is nothing to crop on
+        return view  # all keypoints at one point: no crop
     _, scale = geometry.box_to_center_scale((0, 0, *extent), input_size, padding=1.5)
     return dataclasses.replace(view, center=points.mean(axis=0), scale=scale.astype(np.float64))
 
@@ -162,16 +171,16 @@ def augment(
     skeleton: skeletons.Skeleton,
     input_size: tuple[int, int],
 ) -> View:
-    """All augmentations in their order.
+    """Applies all augmentations in order.
 
     Args:
-      view: the person unaugmented.
-      box_size: (w, h) of the person's box in pixels.
-      image_width: of the picture, pixels.
-      draws: the random numbers of this presentation.
+      view: the view without augmentation.
+      box_size: (w, h) of the person's box, pixels.
+      image_width: width of the image, pixels.
+      draws: the random numbers of this example and epoch.
       options: strengths.
-      skeleton: joints.
-      input_size: (H, W) of the crop.
+      skeleton: keypoints of the dataset.
+      input_size: (H, W) of the crop, pixels.
     """
     view = shift_center(view, box_size, draws, options)
     if draws.flip < options.flip:
@@ -184,22 +193,22 @@ def augment(
 def render(
     image: np.ndarray, view: View, input_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The picture and the joints as the network sees them.
+    """Renders the crop and its keypoints.
 
     Args:
       image: uint8 [H, W, 3], not mirrored.
-      view: what to show.
-      input_size: (H, W) of the crop.
+      view: the view to render.
+      input_size: (H, W) of the crop, pixels.
 
     Returns:
-      crop uint8 [H, W, 3] and keypoints float32 [K, 3] in its pixels.
+      (crop, keypoints): uint8 [H, W, 3], and float32 [K, 3] in pixels of the crop.
     """
     if view.flip:
         import cv2
 
         image = cv2.flip(image, 1)
     matrix = geometry.affine(view.center, view.scale, view.rotation, input_size)
-    labelled = view.keypoints[:, 2:] > 0
-    points = np.where(labelled, geometry.transform(view.keypoints[:, :2], matrix), 0)
-    keypoints = np.concatenate([points, labelled], axis=1).astype(np.float32)
+    labeled = view.keypoints[:, 2:] > 0
+    points = np.where(labeled, geometry.transform(view.keypoints[:, :2], matrix), 0)
+    keypoints = np.concatenate([points, labeled], axis=1).astype(np.float32)
     return geometry.crop(image, matrix, input_size), keypoints

@@ -1,28 +1,29 @@
-"""One person a crop: what top-down networks train on and are evaluated on."""
+"""Examples of top-down networks, for training and evaluation: one person per crop."""
 
-# No `from __future__ import annotations` here: its name would hide the module of that name.
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from input_pipeline import batch as batches_module
-from input_pipeline import dataset as datasets
+from input_pipeline.batch import Spec, topdown_spec
+from input_pipeline.dataset import load_dataset
 from input_pipeline.topdown import augment
-from jaxpose import annotations
+from jaxpose.annotations import Dataset, load_detections
 
 
 class TrainExamples:
-    """The people of the training split, augmented; see `training.Examples`."""
+    """The augmented people of the training split. Implements `training.Examples`."""
 
     def __init__(self, config: Any) -> None:
-        self.dataset: annotations.Dataset = datasets.load(config, "train")
+        self.dataset: Dataset = load_dataset(config, "train")
         self.image_id = self.dataset.people.image_id
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
         self._options = augment.Options.from_config(config.augment)
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
-        self.spec = batches_module.topdown(self._input_size, self.dataset.skeleton.num_joints)
+        self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
         people = self.dataset.people
@@ -52,29 +53,31 @@ class TrainExamples:
 
 
 class EvalExamples:
-    """The people of the validation split in annotated or detected boxes; see
-    `evaluation.Examples`."""
+    """The people of the validation split, in annotated or detected boxes.
+
+    Implements `evaluation.Examples`.
+    """
 
     def __init__(self, config: Any) -> None:
-        self.dataset: annotations.Dataset = datasets.load(config, "val")
+        self.dataset: Dataset = load_dataset(config, "val")
         self.samples = self.dataset.people
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections
-            self.samples = annotations.load_detections(path, self.dataset)
+            self.samples = load_detections(path, self.dataset)
             if config.data.limit:
                 self.samples = self.samples.select(slice(config.data.limit))
         if self.dataset.format != "mpii":
-            # People of one picture side by side: it is decoded once.
-            place = {image_id: n for n, image_id in enumerate(self.dataset.images)}
-            places = [place[image_id] for image_id in self.samples.image_id.tolist()]
-            self.samples = self.samples.select(np.argsort(places, kind="stable"))
+            # Group people by image, so that each image is decoded once.
+            position = {image_id: n for n, image_id in enumerate(self.dataset.images)}
+            positions = [position[image_id] for image_id in self.samples.image_id.tolist()]
+            self.samples = self.samples.select(np.argsort(positions, kind="stable"))
         self.image_id = self.samples.image_id
         self._input_size = tuple(config.input_size)
         self.groups = [np.arange(len(self.samples))]
         self._center, self._scale = self.samples.center_scale(self._input_size)
-        self.spec = batches_module.topdown(self._input_size, self.dataset.skeleton.num_joints)
+        self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
 
-    def group_spec(self, group: int) -> batches_module.Spec:
+    def group_spec(self, group: int) -> Spec:
         return self.spec
 
     def known(self, index: int) -> dict[str, Any]:

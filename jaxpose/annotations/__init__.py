@@ -1,11 +1,11 @@
-"""Annotation files, read and checked: COCO keypoint format, CrowdPose, MPII, detected boxes.
+"""Reads and checks annotation files: COCO keypoint format, CrowdPose, MPII, detected boxes.
 
-`load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` give the list of people to train or
-evaluate on, as the public HRNet, HigherHRNet and mmpose 0.x code builds it, in the order of the
-file. A file that breaks a rule is refused with one line naming the file, the record and the rule;
-`check` lists all of them.
+`load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` return the people to train or
+evaluate on, in the order of the file. They select the same people as the public HRNet, HigherHRNet
+and mmpose 0.x code. A file that breaks a rule raises a one-line error that names the file, the
+record and the rule; `check` lists all problems.
 
-Points are (x, y) in pixels of the picture as stored, pixel (0, 0) the center of the top-left one.
+Points are (x, y) in pixels of the stored image; (0, 0) is the center of the top-left pixel.
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ __all__ = [
 
 
 def load_coco(path: StrPath, *, image_dir: StrPath) -> Dataset:
-    """People of a file in COCO keypoint format: official COCO, or any with its own skeleton.
+    """Loads a file in COCO keypoint format: official COCO, or any file with its own skeleton.
 
-    The category is the first of `categories` that has `keypoints`; annotations of others are left
-    out. From `Dataset.people` so are crowd regions, people without a labelled joint, and boxes of
-    which nothing is left in the picture (`geometry.clip_box`). Labelled-but-hidden joints (1) count
-    as labelled.
+    The category is the first of `categories` that has `keypoints`; annotations of other categories
+    are left out. `Dataset.people` also leaves out crowd regions, people without a labeled keypoint,
+    and boxes that lie outside the image or are empty (`geometry.clip_box`). Keypoints that are
+    labeled but hidden (flag 1) count as labeled.
+
+    Args:
+      path: the annotation file.
+      image_dir: folder of the images.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
@@ -57,21 +61,21 @@ def load_coco(path: StrPath, *, image_dir: StrPath) -> Dataset:
 
 
 def load_crowdpose(path: StrPath, *, image_dir: StrPath) -> Dataset:
-    """People of a CrowdPose file, and the `crowdIndex` of its pictures; otherwise as `load_coco`.
+    """Loads a CrowdPose file, with the `crowdIndex` of its images; otherwise like `load_coco`.
 
     Raises:
-      AnnotationError: the file or the folder is missing, or the file breaks a rule, among them that
-        the joints are CrowdPose's.
+      AnnotationError: the file or the folder is missing, its keypoints are not those of CrowdPose,
+        or it breaks another rule.
     """
     return _load(crowdpose.parse, path, image_dir)
 
 
 def load_mpii(path: StrPath, *, image_dir: StrPath) -> Dataset:
-    """People of an MPII file in the json form of the HRNet project.
+    """Loads an MPII file in the JSON form of the HRNet project.
 
-    Center, scale and joints are 1-based there; with a center given (x != -1) its y moves down by
-    15 * scale and the scale grows by 1.25; then 1 is taken from center and joints. No record is
-    left out, so that row n of the predictions is row n of the file.
+    Center and joints are 1-based in the file. Where a center is given (x != -1), its y increases by
+    15 * scale, and the scale is multiplied by 1.25. Then 1 is subtracted from center and joints. No
+    record is left out, so row n of the predictions is row n of the file.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
@@ -80,37 +84,40 @@ def load_mpii(path: StrPath, *, image_dir: StrPath) -> Dataset:
 
 
 def load_detections(path: StrPath, dataset: Dataset) -> People:
-    """Boxes of a person detector: a list of {image_id, category_id, bbox (x, y, w, h), score}.
+    """Loads boxes of a person detector: a list of {image_id, category_id, bbox, score}.
 
-    Boxes of the dataset's category are kept with any score and are not cut to the picture.
+    `bbox` is (x, y, w, h). Boxes of the dataset's category are kept whatever their score and are
+    not clipped to the image.
 
     Raises:
       AnnotationError: the file is missing or breaks a rule.
     """
-    people, found = detections.parse(str(path), _read_json(path), dataset)
-    _raise_first(found)
+    people, problems = detections.parse(str(path), _read_json(path), dataset)
+    _raise_first(problems)
     assert people is not None
     return people
 
 
 def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
-    """Every problem of an annotation file (any format or, given its dataset, detections).
+    """Lists every problem of an annotation file of any format, fatal problems first.
 
-    Fatal ones come first; the text of each is one line.
+    Args:
+      path: the annotation file, or a file of detected boxes.
+      dataset: the dataset that detected boxes belong to; None for an annotation file.
     """
     try:
         data = _read_json(path)
     except AnnotationError as error:
         return [Problem(str(path), "file", str(error).removeprefix(f"{path}: file: "))]
     if dataset is not None:
-        _, found = detections.parse(str(path), data, dataset)
+        _, problems = detections.parse(str(path), data, dataset)
     else:
-        _, found = _parser(data)(str(path), data)
-    return sorted(found, key=lambda problem: not problem.fatal)
+        _, problems = _parser(data)(str(path), data)
+    return sorted(problems, key=lambda problem: not problem.fatal)
 
 
 def is_mpii(data: Any) -> bool:
-    """Whether parsed json has the form of an MPII file: a list of records with joints."""
+    """Whether parsed JSON has the form of an MPII file: a list of records with joints."""
     return (
         isinstance(data, list)
         and bool(data)
@@ -120,7 +127,7 @@ def is_mpii(data: Any) -> bool:
 
 
 def load(path: StrPath, *, image_dir: StrPath) -> Dataset:
-    """`load_coco`, `load_crowdpose` or `load_mpii`, told apart by the content of the file."""
+    """Calls `load_coco`, `load_crowdpose` or `load_mpii`, whichever fits the file's content."""
     return _load(None, path, image_dir)
 
 
@@ -132,18 +139,18 @@ def _parser(data: Any) -> Any:
 
 def _load(parse: Any, path: StrPath, image_dir: StrPath) -> Dataset:
     data = _read_json(path)
-    fields, found = (parse or _parser(data))(str(path), data)
-    _raise_first(found)
+    fields, problems = (parse or _parser(data))(str(path), data)
+    _raise_first(problems)
     if not Path(image_dir).is_dir():
-        raise AnnotationError(f"{path}: pictures: no such folder {image_dir}")
+        raise AnnotationError(f"{path}: images: no such folder {image_dir}")
     if not len(fields["people"]):
         counts = ", ".join(f"{count} {reason}" for reason, count in fields["skipped"].items())
         raise AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
-    return Dataset(path=Path(path), image_dir=Path(image_dir), notes=found, **fields)
+    return Dataset(path=Path(path), image_dir=Path(image_dir), notes=problems, **fields)
 
 
-def _raise_first(found: Sequence[Problem]) -> None:
-    fatal = [problem for problem in found if problem.fatal]
+def _raise_first(problems: Sequence[Problem]) -> None:
+    fatal = [problem for problem in problems if problem.fatal]
     if fatal:
         more = f" (and {len(fatal) - 1} more problems)" if len(fatal) > 1 else ""
         raise AnnotationError(f"{fatal[0]}{more}")

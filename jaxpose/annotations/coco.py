@@ -23,29 +23,29 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """What a file in COCO keypoint format holds, and every rule that it breaks.
+    """Parses a file in COCO keypoint format and collects every rule that it breaks.
 
     Args:
-      path: of the file; only named in the problems.
-      data: its parsed json.
+      path: path of the file, used only in the text of the problems.
+      data: parsed JSON.
 
     Returns:
-      The fields of `Dataset` but for `path`, `image_dir` and `notes`, or None where the file as a
-      whole does not have the form; and the problems in the order in which they were met. The fields
-      are good for use only when none of these is fatal.
+      (fields, problems): the fields of `Dataset` except `path`, `image_dir` and `notes`, or None if
+      the file as a whole has the wrong form; and the problems in the order of the checks. The
+      fields are valid only if no problem is fatal.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     rule = missing_keys(data, ("images", "annotations", "categories"))
     if rule:
         return None, [Problem(path, "file", rule)]
     for key in ("images", "annotations", "categories"):
         if not isinstance(data[key], list):
-            found.append(Problem(path, key, "must be a list"))
-    if found:
-        return None, found
+            problems.append(Problem(path, key, "must be a list"))
+    if problems:
+        return None, problems
     category = skeletons.category_with_joints(data["categories"])
     if category is None:
-        return None, [Problem(path, "categories", "none has joint names under 'keypoints'")]
+        return None, [Problem(path, "categories", "none has keypoint names under 'keypoints'")]
     if not is_int(category.get("id")):
         return None, [Problem(path, "categories", "the person category lacks an integer 'id'")]
     try:
@@ -53,9 +53,9 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     except ValueError as error:
         return None, [Problem(path, f"category {category['id']}", str(error))]
 
-    images = _parse_images(path, data["images"], found)
+    images = _parse_images(path, data["images"], problems)
     people = _parse_people(
-        path, data["annotations"], category["id"], skeleton.num_joints, images, found
+        path, data["annotations"], category["id"], skeleton.num_joints, images, problems
     )
     fields = {
         "format": "coco",
@@ -64,10 +64,10 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "images": images,
         "crowd_index": {},
     }
-    return fields | people, found
+    return fields | people, problems
 
 
-def _parse_images(path: str, records: list[Any], found: list[Problem]) -> dict[int, ImageInfo]:
+def _parse_images(path: str, records: list[Any], problems: list[Problem]) -> dict[int, ImageInfo]:
     images: dict[int, ImageInfo] = {}
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "file_name", "height", "width"))
@@ -79,13 +79,13 @@ def _parse_images(path: str, records: list[Any], found: list[Problem]) -> dict[i
             elif identity in images:
                 rule = f"duplicate id (already {images[identity].file_name!r})"
             elif not isinstance(name, str) or not name:
-                rule = "'file_name' must be a name"
+                rule = f"'file_name' must be a non-empty string, not {name!r}"
             elif not all(is_number(side) and side >= 1 for side in size):
                 rule = f"height and width must be positive numbers, not {size[0]!r} and {size[1]!r}"
             else:
                 images[identity] = ImageInfo(identity, name, int(size[0]), int(size[1]))
         if rule:
-            found.append(Problem(path, label("image", index, record), rule))
+            problems.append(Problem(path, label("image", index, record), rule))
     return images
 
 
@@ -95,14 +95,14 @@ def _parse_people(
     category_id: int,
     num_joints: int,
     images: dict[int, ImageInfo],
-    found: list[Problem],
+    problems: list[Problem],
 ) -> dict[str, Any]:
-    """The fields of `Dataset` that come from the records of people."""
+    """Returns the fields of `Dataset` that come from the records of people."""
     skipped: collections.Counter[str] = collections.Counter()
-    seen: set[int] = set()
+    known_ids: set[int] = set()
     with_people: set[int] = set()
     kept: list[dict[str, Any]] = []
-    unlabelled: list[dict[str, Any]] = []
+    unlabeled: list[dict[str, Any]] = []
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "image_id", "category_id"))
         if rule is None and record["category_id"] != category_id:
@@ -111,33 +111,33 @@ def _parse_people(
         if rule is None:
             if not is_int(record["id"]):
                 rule = f"'id' must be an integer, not {record['id']!r}"
-            elif record["id"] in seen:
+            elif record["id"] in known_ids:
                 rule = "duplicate id"
             elif not is_int(record["image_id"]) or record["image_id"] not in images:
                 rule = f"unknown image id {record['image_id']!r}"
             else:
-                seen.add(record["id"])
+                known_ids.add(record["id"])
                 with_people.add(record["image_id"])
         if rule is None:
             rule = missing_keys(record, ("keypoints", "bbox")) or _malformed(record, num_joints)
             if record.get("iscrowd"):
                 skipped["crowd regions"] += 1
-                unlabelled.append(record)
+                unlabeled.append(record)
                 if rule or not any(record["keypoints"][2::3]):
-                    continue  # nobody's joints: it is a region and nothing else
+                    continue  # without keypoints it is only a region
         if rule:
-            found.append(Problem(path, label("annotation", index, record), rule))
+            problems.append(Problem(path, label("annotation", index, record), rule))
         else:
             kept.append(record)
 
-    # One conversion for all people: a COCO file has 150 thousand of them.
+    # Converted at once for all people: a COCO file has 150,000.
     keypoints = as_numbers([record["keypoints"] for record in kept], 3 * num_joints)
     keypoints = keypoints.reshape(len(kept), num_joints, 3)
     finite = np.all(np.isfinite(keypoints), axis=(1, 2))
     flags = np.all(np.isin(keypoints[..., 2], (0, 1, 2)), axis=1)
     keypoints[..., 2] = np.minimum(keypoints[..., 2], 1)
     keypoints[keypoints[..., 2] <= 0] = 0
-    labelled = np.any(keypoints[..., 2], axis=1)
+    labeled = np.any(keypoints[..., 2], axis=1)
     boxes = np.zeros((len(kept), 4))
     usable = np.zeros(len(kept), bool)
     for row, record in enumerate(kept):
@@ -146,25 +146,25 @@ def _parse_people(
             rule = "keypoints must be finite numbers"
         elif not flags[row]:
             rule = "visibility flags must be 0, 1 or 2"
-        elif not labelled[row] or record.get("num_keypoints") == 0:
-            labelled[row] = False
-            unlabelled.append(record)
-            rule, reason = "no visible joints", "without visible joints"
+        elif not labeled[row] or record.get("num_keypoints") == 0:
+            labeled[row] = False
+            unlabeled.append(record)
+            rule, reason = "no labeled keypoints", "without labeled keypoints"
         else:
             info = images[record["image_id"]]
-            box = geometry.clip_box(record["bbox"], _size(info))
+            box = geometry.clip_box(record["bbox"], info.size)
             if box is not None:
                 boxes[row] = box
             if record.get("iscrowd"):
                 continue  # counted above
             if box is None or not record.get("area", 1) > 0:
                 size = f"{info.width} x {info.height}"
-                rule = f"box {record['bbox']} is empty or outside the picture ({size})"
+                rule = f"box {record['bbox']} is empty or outside the image ({size})"
                 reason = "with an empty box"
             else:
                 usable[row] = True
         if rule:
-            found.append(Problem(path, f"annotation {record['id']}", rule, fatal=reason is None))
+            problems.append(Problem(path, f"annotation {record['id']}", rule, fatal=reason is None))
         if reason:
             skipped[reason] += 1
     people = People(
@@ -176,45 +176,42 @@ def _parse_people(
     )
     return {
         "people": people.select(usable),
-        "labelled": people.select(labelled),
+        "labeled": people.select(labeled),
         "with_people": tuple(identity for identity in images if identity in with_people),
-        "regions": _parse_regions(path, unlabelled, images, found),
+        "regions": _parse_regions(path, unlabeled, images, problems),
         "skipped": dict(skipped),
     }
 
 
-def _size(image: ImageInfo) -> tuple[int, int]:
-    """(H, W), which every image of a COCO file has."""
-    assert image.height is not None and image.width is not None, image
-    return image.height, image.width
-
-
 def _parse_regions(
-    path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], found: list[Problem]
+    path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], problems: list[Problem]
 ) -> dict[int, list[regions.Segmentation]]:
-    """Segmentations by picture; records that have none (as all of CrowdPose) have no region."""
+    """Returns image id -> segmentations; a record without a segmentation has no region."""
     result: dict[int, list[regions.Segmentation]] = {}
     for record in records:
         segmentation = record.get("segmentation")
         if not segmentation:
             continue
         info = images[record["image_id"]]
-        rule = regions.malformed(segmentation, _size(info))
+        rule = regions.malformed(segmentation, info.size)
         if rule:
-            found.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
+            problems.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
         else:
             result.setdefault(info.id, []).append(regions.compact(segmentation))
     return result
 
 
 def _malformed(record: dict[str, Any], num_joints: int) -> str | None:
-    """What is wrong with the form of box, area and keypoints; numbers inside keypoints are only
-    counted here (their values are checked for all people at once)."""
+    """Returns what is wrong with the form of keypoints, box or area, or None.
+
+    Only the number of keypoint values is checked here; `_parse_people` checks the values of all
+    people at once.
+    """
     keypoints = record["keypoints"]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * num_joints:
         size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)
         return (
-            f"keypoints must be {3 * num_joints} numbers (x, y, flag of {num_joints} joints), "
+            f"keypoints must be {3 * num_joints} numbers (x, y, flag of {num_joints} keypoints), "
             f"not {size}"
         )
     if not numbers(record["bbox"], 4):

@@ -1,5 +1,5 @@
 """CrowdPose (Li et al., "CrowdPose: Efficient Crowded Scenes Pose Estimation and A New Benchmark",
-CVPR 2019): COCO's form with fourteen joints and a `crowdIndex` for every picture."""
+CVPR 2019): COCO format with 14 keypoints and a `crowdIndex` per image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxpose.annotations.records import Problem, is_number
 
 
 def is_crowdpose(data: Any) -> bool:
-    """Whether parsed json has the form of a CrowdPose file, its joints and a `crowdIndex`."""
+    """Whether parsed JSON is a CrowdPose file: its keypoint names, and a `crowdIndex`."""
     if not isinstance(data, dict):
         return False
     images, categories = (data.get(key) for key in ("images", "categories"))
@@ -24,25 +24,28 @@ def is_crowdpose(data: Any) -> bool:
 
 
 def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """As `coco.parse`. The file's list of limbs is COCO's and its crowd flags mark ordinary people
-    without a region, so neither is used: limbs are the skeleton's own, `regions` is empty."""
-    fields, found = coco.parse(path, data)
+    """Like `coco.parse`, with `crowd_index`.
+
+    The official files list COCO's limbs, and their crowd flags mark ordinary people without a
+    region. Neither is used: limbs come from `skeletons.CROWDPOSE`, and `regions` is empty.
+    """
+    fields, problems = coco.parse(path, data)
     if fields is None:
-        return fields, found
+        return fields, problems
     if fields["skeleton"].joints != skeletons.CROWDPOSE.joints:
-        rule = f"joints must be CrowdPose's: {', '.join(skeletons.CROWDPOSE.joints)}"
-        return fields, [*found, Problem(path, f"category {fields['category_id']}", rule)]
+        rule = f"keypoints must be those of CrowdPose: {', '.join(skeletons.CROWDPOSE.joints)}"
+        return fields, [*problems, Problem(path, f"category {fields['category_id']}", rule)]
     crowd_index = {}
     for record in data["images"]:
         if not isinstance(record, dict) or record.get("id") not in fields["images"]:
             continue  # reported already
         if "crowdIndex" not in record:
-            continue  # only the scores need it
+            continue  # only the metric needs it
         index = record["crowdIndex"]
         if is_number(index) and index >= 0:
             crowd_index[record["id"]] = float(index)
         else:
-            rule = f"crowdIndex must be a number from 0, not {index!r}"
-            found.append(Problem(path, f"image {record['id']}", rule))
+            rule = f"crowdIndex must be a number of at least 0, not {index!r}"
+            problems.append(Problem(path, f"image {record['id']}", rule))
     fields |= {"format": "crowdpose", "crowd_index": crowd_index, "regions": {}}
-    return fields, found
+    return fields, problems

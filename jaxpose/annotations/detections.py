@@ -1,4 +1,4 @@
-"""Boxes of a person detector in the form of COCO results."""
+"""Boxes of a person detector in COCO results format."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any, dataset: Dataset) -> tuple[People | None, list[Problem]]:
-    """The boxes of the dataset's category (None where `data` is no list), and every problem."""
-    found: list[Problem] = []
+    """Returns (boxes of the dataset's category, problems); no boxes if `data` is not a list."""
+    problems: list[Problem] = []
     if not isinstance(data, list):
         return None, [Problem(path, "file", "must be a list of detected boxes")]
     kept = []
@@ -36,7 +36,7 @@ def parse(path: str, data: Any, dataset: Dataset) -> tuple[People | None, list[P
             elif max(record["bbox"][2:]) <= 0:
                 fatal, rule = False, f"box {record['bbox']} is empty"
         if rule:
-            found.append(Problem(path, f"detection number {index}", rule, fatal))
+            problems.append(Problem(path, f"detection number {index}", rule, fatal))
         else:
             kept.append(record)
     count = len(kept)
@@ -47,4 +47,4 @@ def parse(path: str, data: Any, dataset: Dataset) -> tuple[People | None, list[P
         keypoints=np.zeros((count, dataset.skeleton.num_joints, 3), np.float32),
         box_score=np.array([record["score"] for record in kept], np.float32),
     )
-    return people, found
+    return people, problems

@@ -1,4 +1,4 @@
-"""MPII in the json form of the HRNet project."""
+"""MPII in the JSON form of the HRNet project."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from jaxpose.annotations.records import (
 
 
 def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """As `coco.parse`, of a list of MPII records; `annotations.load_mpii` says what is changed."""
-    found: list[Problem] = []
+    """Like `coco.parse`, for a list of MPII records; see `annotations.load_mpii`."""
+    problems: list[Problem] = []
     skeleton = skeletons.MPII
     if not isinstance(data, list):
         return None, [Problem(path, "file", "must be a list of MPII records")]
@@ -30,7 +30,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         if rule is None:
             rule = _malformed_mpii(record, skeleton.num_joints)
         if rule:
-            found.append(Problem(path, f"record {index}", rule))
+            problems.append(Problem(path, f"record {index}", rule))
             continue
         info = images.setdefault(
             record["image"], ImageInfo(len(images), record["image"], None, None)
@@ -39,7 +39,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
             (index, info.id, record["center"], record["scale"], record["joints"],
              record["joints_vis"])
         )  # fmt: skip
-    row_number, image_id, center, scale, joints, labelled = (
+    row_number, image_id, center, scale, joints, labeled = (
         zip(*rows, strict=True) if rows else ((),) * 6
     )
     given = np.concatenate(
@@ -48,10 +48,10 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     located = given[:, 0] != -1
     given[located, 1] += 15 * given[located, 2]
     given[located, 2] *= 1.25
-    given[:, :2] -= 1  # the file counts pixels from 1
+    given[:, :2] -= 1  # the file is 1-based
     keypoints = np.zeros((len(rows), skeleton.num_joints, 3))
     keypoints[..., :2] = np.reshape(np.array(joints, np.float64), (-1, skeleton.num_joints, 2)) - 1
-    keypoints[..., 2] = np.reshape(np.array(labelled, np.float64), (-1, skeleton.num_joints))
+    keypoints[..., 2] = np.reshape(np.array(labeled, np.float64), (-1, skeleton.num_joints))
     keypoints[keypoints[..., 2] <= 0] = 0
     side = geometry.PIXEL_STD * given[:, 2:]
     people = People(
@@ -68,26 +68,26 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "category_id": 1,
         "images": {info.id: info for info in images.values()},
         "people": people,
-        "labelled": people.select(keypoints[..., 2].any(axis=1)),
+        "labeled": people.select(keypoints[..., 2].any(axis=1)),
         "with_people": tuple(info.id for info in images.values()),
         "regions": {},
         "crowd_index": {},
         "skipped": {},
     }
-    return fields, found
+    return fields, problems
 
 
 def _malformed_mpii(record: dict[str, Any], num_joints: int) -> str | None:
     joints, flags = record["joints"], record["joints_vis"]
     if not isinstance(record["image"], str) or not record["image"]:
-        return "'image' must be a file name"
+        return f"'image' must be a file name, not {record['image']!r}"
     if not numbers(record["center"], 2):
         return f"center must be 2 finite numbers, not {record['center']!r}"
     if not is_number(record["scale"]) or record["scale"] <= 0:
         return f"scale must be a positive number, not {record['scale']!r}"
     if not isinstance(joints, list) or len(joints) != num_joints:
         size = len(joints) if isinstance(joints, list) else repr(joints)
-        return f"joints must be {num_joints} points, not {size}"
+        return f"joints must be {num_joints} points (x, y), not {size}"
     if not all(numbers(point, 2) for point in joints):
         return "joints must be pairs of finite numbers"
     if not isinstance(flags, list) or len(flags) != num_joints:

@@ -1,4 +1,4 @@
-"""Regions of a picture that say nothing about poses: crowds, and people without labelled joints.
+"""Image regions to ignore: crowds, and people without labeled keypoints.
 
 A segmentation is COCO's: a list of polygons [x0, y0, x1, y1, ...] in pixels, or a run-length
 encoding {"size": [H, W], "counts": ...}, whose counts are a list or COCO's compressed text.
@@ -15,11 +15,11 @@ Segmentation = list[Any] | dict[str, Any]
 
 
 def ignored(annotations: Iterable[Mapping[str, Any]]) -> list[Segmentation]:
-    """Segmentations of the annotations that are crowds or have no labelled joint.
+    """Returns the segmentations of crowds and of people without a labeled keypoint.
 
     Args:
-      annotations: records of a COCO-format file, of one picture. `num_keypoints` is counted where
-        it is absent; a record without a segmentation has no region.
+      annotations: records of one image of a COCO-format file. Without `num_keypoints`, labeled
+        keypoints are counted; a record without a segmentation has no region.
     """
     return [
         record["segmentation"]
@@ -29,18 +29,19 @@ def ignored(annotations: Iterable[Mapping[str, Any]]) -> list[Segmentation]:
 
 
 def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> np.ndarray:
-    """uint8 [H, W]: 1 where the picture counts, 0 inside any of the segmentations.
-
-    Drawn by pycocotools, as in COCO's own code.
+    """Draws the mask of an image with pycocotools, as COCO's own code does.
 
     Args:
       segmentations: polygons or run lengths.
-      image_size: (H, W) of the picture, pixels.
+      image_size: (H, W) of the image, pixels.
+
+    Returns:
+      uint8 [H, W]: 0 inside any segmentation, 1 elsewhere.
 
     Raises:
-      ValueError: a segmentation that is malformed or belongs to a picture of another size.
+      ValueError: a segmentation is malformed or belongs to an image of another size.
     """
-    from pycocotools import mask as coco_mask
+    from pycocotools.mask import decode, frPyObjects
 
     height, width = image_size
     result = np.ones((height, width), np.uint8)
@@ -50,26 +51,26 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
             raise ValueError(rule)
         if isinstance(segmentation, dict):
             if isinstance(segmentation["counts"], list):
-                codes = [coco_mask.frPyObjects(segmentation, height, width)]
+                codes = [frPyObjects(segmentation, height, width)]
             else:
                 codes = [segmentation]
         else:
-            codes = coco_mask.frPyObjects(segmentation, height, width)
-        result[coco_mask.decode(codes).any(axis=2)] = 0
+            codes = frPyObjects(segmentation, height, width)
+        result[decode(codes).any(axis=2)] = 0
     return result
 
 
 def malformed(segmentation: Any, image_size: tuple[int, int]) -> str | None:
-    """What is wrong with a segmentation of a picture of this (H, W), or None."""
+    """Returns what is wrong with a segmentation of an image of this (H, W), or None."""
     if isinstance(segmentation, dict):
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if not isinstance(size, list | tuple) or tuple(size) != tuple(image_size):
             height, width = image_size
-            return f"segmentation is of size {size}, the picture of [{height}, {width}]"
+            return f"segmentation is for size {size}, but the image is [{height}, {width}]"
         if isinstance(counts, list):
             runs = all(isinstance(count, int) and count >= 0 for count in counts)
             if not runs or sum(counts) != size[0] * size[1]:
-                return "segmentation has run lengths that do not fill the picture"
+                return "segmentation has run lengths that do not add up to the image"
         elif not isinstance(counts, str | bytes) or not counts:
             return "segmentation has no run lengths under 'counts'"
         return None
@@ -86,7 +87,7 @@ def malformed(segmentation: Any, image_size: tuple[int, int]) -> str | None:
 
 
 def compact(segmentation: Segmentation) -> Segmentation:
-    """The same segmentation in less memory: polygons as float64 arrays."""
+    """Converts polygons to float64 arrays, which take less memory."""
     if isinstance(segmentation, dict):
         return segmentation
     return [np.asarray(polygon, np.float64) for polygon in segmentation]

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxpose import geometry, images
+from jaxpose import geometry, images, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
-from jaxpose.tasks import associative_embedding
 from jaxpose.tasks.whole_images import scenes
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
@@ -48,17 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-flip", action="store_true", help="do not run the mirror image")
     parser.add_argument("--no-network", action="store_true", help="do not time the network")
-    parser.add_argument("--warmup", type=int, default=3, help="untimed calls first (default: 3)")
-    parser.add_argument(
-        "--runs", type=int, default=20, help="minimum number of timed calls (default: 20)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=0.5,
-        help="minimum total time per row, in seconds (default: 0.5)",
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=20, seconds=0.5, warmup=3)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.model, size)
     else:
         source = untrained(args.model, size, task_name=args.task)
-    if source.task is not associative_embedding:
+    if source.task is not tasks.get("associative_embedding"):
         raise ValueError(
             f"{args.model} has no tags ({source.task.TITLE}); only networks with associative "
             "embedding can be timed here"
@@ -146,19 +137,23 @@ def measure(
         ).on_device()
         maps = scenes.merge(scene)
         if number == 0:
-            add("merge", device, lambda s=scene: jax.block_until_ready(scenes.merge(s)))
+            add("merge", device, partial(_until_ready, scenes.merge, scene))
         candidates = scenes.peaks(maps, options)
-        on_host = jax.device_get((candidates, maps))
-        facts = {"people": count, "found": len(scenes.people(*on_host, options))}
-        add(
-            "peaks", device, lambda m=maps: jax.block_until_ready(scenes.peaks(m, options)), **facts
-        )
-        add("people", "host", lambda h=on_host: scenes.people(*h, options), **facts)
+        candidates_on_host, maps_on_host = jax.device_get((candidates, maps))
+        group = partial(scenes.people, candidates_on_host, maps_on_host, options)
+        facts = {"people": count, "found": len(group())}
+        add("peaks", device, partial(_until_ready, scenes.peaks, maps, options), **facts)
+        add("people", "host", group, **facts)
     report.progress("timing all steps in turn")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
     return [
         row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)
     ]
+
+
+def _until_ready(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function on the device, once it is computed."""
+    return jax.block_until_ready(function(*arguments))
 
 
 def _network(source: Source, flip: bool) -> Callable[[], object]:

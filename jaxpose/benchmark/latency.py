@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,6 @@ class Contestant:
     facts: dict
     size: tuple[int, int]
     start: Callable[[], Callable[[], object]]
-    task: tasks.Task | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,22 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
     )
     parser.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
-    parser.add_argument("--warmup", type=int, default=10, help="untimed calls first (default: 10)")
-    parser.add_argument(
-        "--runs", type=int, default=50, help="minimum number of timed calls (default: 50)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=1.0,
-        help="minimum total time per row, in seconds (default: 1)",
-    )
     parser.add_argument(
         "--include-prepost",
         action="store_true",
         help="also time cropping with normalization, and decoding, in separate rows",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,14 +79,18 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--threads, --batch and --runs must be at least 1")
     load = report.load()
     with tempfile.TemporaryDirectory() as folder:
-        contestants = []
+        contestants: list[Contestant] = []
+        around: list[Contestant] = []
         for i, what in enumerate(args.what):
             subfolder = Path(folder) / str(i)
             subfolder.mkdir()
-            contestants += contestants_of(what, threads, size, args.batch, subfolder, args.task)
-        if args.include_prepost:
-            contestants += _around(contestants)
-        rows = measure(contestants, warmup=args.warmup, runs=args.runs, seconds=args.seconds)
+            task, timed = contestants_of(what, threads, size, args.batch, subfolder, args.task)
+            contestants += timed
+            if args.include_prepost and not around:
+                around = _around(task, timed[0].size)
+        rows = measure(
+            contestants + around, warmup=args.warmup, runs=args.runs, seconds=args.seconds
+        )
     terms = describe_terms() | {"load average before": load}
     report.publish(rows, COLUMNS, terms, args.json)
     return 0
@@ -121,11 +115,12 @@ def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: f
     """One row of facts and statistics per contestant."""
     calls, rows = [], []
     for contestant in contestants:
-        ready: list = []
         report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
-        init = report.milliseconds(lambda c=contestant, r=ready: r.append(c.start()))
-        calls.append(ready[0])
-        first = report.milliseconds(ready[0])
+        begin = time.perf_counter()
+        call = contestant.start()
+        init = (time.perf_counter() - begin) * 1e3
+        calls.append(call)
+        first = report.milliseconds(call)
         rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
     report.progress("timing all in turn")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
@@ -141,8 +136,8 @@ def contestants_of(
     batch: int,
     folder: Path,
     task_name: str | None = None,
-) -> Iterator[Contestant]:
-    """Everything to time for one argument of the command line.
+) -> tuple[tasks.Task, list[Contestant]]:
+    """The task of one argument of the command line, and everything to time for it.
 
     Args:
       what: file, run folder or model.
@@ -158,10 +153,8 @@ def contestants_of(
     path = Path(what)
     if path.suffix in SUFFIXES.values():
         metadata = export.read_metadata(path)
-        for contestant in of_file(path, path.name, threads, tuple(metadata["input_size"]), batch):
-            contestant.task = tasks.get(metadata["task"])
-            yield contestant
-        return
+        timed = of_file(path, path.name, threads, tuple(metadata["input_size"]), batch)
+        return tasks.get(metadata["task"]), list(timed)
     if path.is_dir():
         source = from_run(path, size)
     elif what in models.list_models() or not path.exists():
@@ -173,13 +166,11 @@ def contestants_of(
     path = folder / "model.onnx"
     metadata = source.metadata()
     export.to_onnx(source.model, source.variables, source.input_size, path, metadata=metadata)
-    for contestant in (
+    return source.task, [
         _jax(source, batch),
         *of_file(path, source.name, threads, source.input_size, batch),
         *_torch_module(source, threads, batch),
-    ):
-        contestant.task = source.task
-        yield contestant
+    ]
 
 
 def _images(size: tuple[int, int], batch: int) -> np.ndarray:
@@ -273,9 +264,8 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
         yield Contestant(_facts(name, runtime, count, size, batch, path), size, start)
 
 
-def _around(contestants: list[Contestant]) -> list[Contestant]:
-    """Cropping with normalization, and decoding, for the network of the first contestant."""
-    size, task = contestants[0].size, contestants[0].task
+def _around(task: tasks.Task, size: tuple[int, int]) -> list[Contestant]:
+    """Cropping with normalization, and decoding, for networks of this task and input size."""
     image = images.draw_samples((480, 640), 1)[0]
 
     def crop():

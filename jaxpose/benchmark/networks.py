@@ -43,16 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of ONNX Runtime (default: 1)"
     )
-    parser.add_argument(
-        "--runs", type=int, default=5, help="minimum number of timed calls (default: 5)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=2.0,
-        help="minimum total time per row, in seconds (default: 2)",
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=5, seconds=2.0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +102,7 @@ def measure(
     workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
-        files = []
+        files: list[latency.Contestant] = []
         for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
             report.progress(f"exporting {workload.name}")
             path = Path(folder) / f"{number}.onnx"

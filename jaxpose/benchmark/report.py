@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -61,6 +62,20 @@ def milliseconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return (time.perf_counter() - start) * 1e3
+
+
+def add_timing_arguments(
+    parser: argparse.ArgumentParser, *, runs: int, seconds: float, warmup: int | None = None
+) -> None:
+    """Arguments of everything that is timed by `in_turns`, with their defaults."""
+    if warmup is not None:
+        text = f"untimed calls first (default: {warmup})"
+        parser.add_argument("--warmup", type=int, default=warmup, help=text)
+    text = f"minimum number of timed calls (default: {runs})"
+    parser.add_argument("--runs", type=int, default=runs, help=text)
+    text = f"minimum total time per row, in seconds (default: {seconds:g})"
+    parser.add_argument("--seconds", type=float, default=seconds, help=text)
+    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
 
 
 def in_turns(

@@ -67,16 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=RIVALS,
         help="also measure XLA's native convolutions (lax) or PyTorch (torch); may be repeated",
     )
-    parser.add_argument(
-        "--runs", type=int, default=10, help="minimum number of timed steps (default: 10)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=5.0,
-        help="minimum total time per row, in seconds (default: 5)",
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    report.add_timing_arguments(parser, runs=10, seconds=5.0)
 
 
 def run(args: argparse.Namespace) -> int:

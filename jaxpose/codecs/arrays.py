@@ -34,6 +34,11 @@ def namespace(*arrays: Any) -> Any:
     return np
 
 
+def as_array(xp: Any, values: Any, dtype: Any = None) -> Array:
+    """`xp.asarray`, with a type that has a shape."""
+    return xp.asarray(values, dtype)
+
+
 def einsum(subscripts: str, *operands: Any) -> Array:
     """`einsum` in float32.
 
@@ -48,7 +53,7 @@ def einsum(subscripts: str, *operands: Any) -> Array:
     return xp.einsum(subscripts, *operands, precision=lax.Precision.HIGHEST)
 
 
-def gather(values: Array, index: tuple[Any, ...]) -> Array:
+def gather(values: Any, index: tuple[Any, ...]) -> Array:
     """`values[index]`, where indices beyond an axis read its last element.
 
     numpy would raise an exception there, jax return NaN.
@@ -86,8 +91,8 @@ def mean_of(arrays: Sequence[Array]) -> Array:
 
 def with_opencv(
     function: Callable[..., np.ndarray],
-    maps: np.ndarray,
-    size: tuple[int, int],
+    maps: Array,
+    size: tuple[int, ...],
     *arguments: Any,
     **options: Any,
 ) -> np.ndarray:

@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxpose.codecs.arrays import einsum, namespace, with_opencv
+from jaxpose.codecs.arrays import as_array, einsum, namespace, with_opencv
 from jaxpose.interpolation import linear_samples
 
 if TYPE_CHECKING:
-    import jax
     from jax.typing import ArrayLike
 
     from jaxpose.codecs.arrays import Array
 
 
-def resize_linear(maps: ArrayLike, size: tuple[int, int]) -> Array:
+def resize_linear(maps: ArrayLike, size: tuple[int, ...]) -> Array:
     """[B, h, w, C] -> [B, H, W, C] float32, bilinear, no antialiasing.
 
     Samples lie at half-pixel centers; borders are repeated.
     """
     xp = namespace(maps)
-    maps = xp.asarray(maps, np.float32)
+    maps = as_array(xp, maps, np.float32)
     if xp is np:
         import cv2
 
@@ -43,7 +42,7 @@ def resize_cubic(maps: ArrayLike, size: tuple[int, int]) -> Array:
     PyTorch (a = -0.75).
     """
     xp = namespace(maps)
-    maps = xp.asarray(maps, np.float32)
+    maps = as_array(xp, maps, np.float32)
     if xp is np:
         import cv2
 
@@ -52,7 +51,7 @@ def resize_cubic(maps: ArrayLike, size: tuple[int, int]) -> Array:
     return einsum("yi,bijc,xj->byxc", rows, maps, columns)
 
 
-def _interpolate(maps: jax.Array, axis: int, length: int) -> jax.Array:
+def _interpolate(maps: Array, axis: int, length: int) -> Array:
     """Linear interpolation of one axis to `length` samples; the ends repeat the border pixel.
 
     The samples of `ops.resize`, gathered two by two: on maps of this size several times as fast on

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.codecs.arrays import einsum, namespace
+from jaxpose.codecs.arrays import as_array, einsum, namespace
 
 if TYPE_CHECKING:
     import jax
@@ -129,7 +129,7 @@ def flip_back(
       ValueError: a pair outside the channels, or a channel in two pairs.
     """
     xp = namespace(heatmaps)
-    heatmaps = xp.asarray(heatmaps)
+    heatmaps = as_array(xp, heatmaps)
     channels = heatmaps.shape[-1]
     paired = [int(index) for pair in flip_pairs for index in pair]
     if len(set(paired)) != len(paired) or not all(0 <= index < channels for index in paired):
@@ -163,7 +163,7 @@ def decode(heatmaps: ArrayLike, center: ArrayLike, scale: ArrayLike) -> tuple[Ar
       keypoints [B, K, 2] (x, y) in image pixels and scores [B, K], float32.
     """
     xp = namespace(heatmaps, center, scale)
-    heatmaps = xp.asarray(heatmaps, np.float32)
+    heatmaps = as_array(xp, heatmaps, np.float32)
     height, width = heatmaps.shape[1:3]
     x, y, scores = _peaks(heatmaps)
     inner = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
@@ -217,7 +217,7 @@ def decode_dark(
     if kernel % 2 == 0 or kernel < 3:
         raise ValueError(f"the DARK kernel must be odd and at least 3, got {kernel}")
     xp = namespace(heatmaps, center, scale)
-    heatmaps = xp.asarray(heatmaps, np.float32)
+    heatmaps = as_array(xp, heatmaps, np.float32)
     height, width = heatmaps.shape[1:3]
     x, y, scores = _peaks(heatmaps)
 
@@ -287,5 +287,5 @@ def _to_image(
     """Heatmap pixels x, y [B, K] and offsets [B, K, 2] as points [B, K, 2] of the image."""
     xp = namespace(x, center, scale)
     points = xp.stack([x, y], -1).astype(np.float32) + offset
-    center, scale = xp.asarray(center, np.float32), xp.asarray(scale, np.float32)
+    center, scale = as_array(xp, center, np.float32), as_array(xp, scale, np.float32)
     return geometry.heatmap_to_image(points, center, scale, heatmap_size)

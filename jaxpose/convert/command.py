@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_checkpoint(args.file)
     num_keypoints = count_keypoints(args.model, state_dict)
-    task = tasks.get(info.task)
+    task = tasks.get(models.task_name(args.model))
     added = task.network_keypoints(0)  # keypoints of the network that no dataset has
     skeleton = choose_skeleton(args.skeleton, num_keypoints - added)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
@@ -96,8 +96,8 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
       ValueError: a size that the network does not support.
     """
     if text is None:
-        return info.input_size
-    size, step = parse_size(text), tasks.get(info.task).INPUT_STEP
+        return models.default_size(info.name)
+    size, step = parse_size(text), tasks.get(models.task_name(info.name)).INPUT_STEP
     if any(side % step for side in size):
         near = "x".join(map(str, nearest_size(size, step)))
         raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")
@@ -124,14 +124,13 @@ def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+    except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: contains other objects than tensors, or is damaged ({reason}); if you trust "
-            "the file, save only its state_dict with PyTorch and import that"
+            f"{path}: damaged, or contains objects other than tensors; if you trust the file, save "
+            "only its state_dict with PyTorch and import that"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a PyTorch checkpoint ({error})") from None
+    except (RuntimeError, EOFError, OSError):
+        raise ValueError(f"{path}: not a PyTorch checkpoint, or damaged") from None
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state_dict, dict) or not state_dict:
         raise ValueError(f"{path}: contains no state_dict")

@@ -47,7 +47,8 @@ def build_graph(
 
     `fold_bn` merges batch norms into convolutions.
     """
-    return fold(trace(model, variables, tuple(input_size)), fold_bn=fold_bn)
+    height, width = input_size
+    return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
 
 
 def to_onnx(

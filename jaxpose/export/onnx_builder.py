@@ -132,27 +132,10 @@ class _Writer:
     # One method per graph operation: (node, input names, output names, attributes).
 
     def _conv(self, node, x, y, a):
-        self.add(
-            "Conv",
-            x,
-            y,
-            kernel_shape=node.inputs[1].shape[2:],
-            strides=a["stride"],
-            pads=a["padding"] * 2,
-            dilations=a["dilation"],
-            group=a["groups"],
-        )
+        self.add("Conv", x, y, dilations=a["dilation"], **_window(node, a))
 
     def _conv_transpose(self, node, x, y, a):
-        self.add(
-            "ConvTranspose",
-            x,
-            y,
-            kernel_shape=node.inputs[1].shape[2:],
-            strides=a["stride"],
-            pads=a["padding"] * 2,
-            group=a["groups"],
-        )
+        self.add("ConvTranspose", x, y, **_window(node, a))
 
     def _batch_norm(self, node, x, y, a):
         self.add("BatchNormalization", x, y, epsilon=a["eps"])
@@ -288,3 +271,13 @@ class _Writer:
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])
+
+
+def _window(node: Node, attributes: dict) -> dict:
+    """Attributes of a convolution, ordinary or transposed."""
+    return {
+        "kernel_shape": node.inputs[1].shape[2:],
+        "strides": attributes["stride"],
+        "pads": attributes["padding"] * 2,
+        "group": attributes["groups"],
+    }

@@ -122,7 +122,7 @@ class _Walker:
     def reshape(self, x: Tensor, shape: tuple[int, ...], module: str) -> Tensor:
         """Reshape in the target's axis order, merged with a directly preceding reshape."""
         before = self._producer.get(x.name)
-        if before is not None and before.op == "reshape":
+        if before is not None and before.op == "reshape" and isinstance(before.inputs[0], Tensor):
             x = before.inputs[0]
         return x if x.shape == shape else self.emit("reshape", [x], shape, module)
 
@@ -168,7 +168,8 @@ class _Walker:
             return args
         if name == "broadcast_in_dim":
             return [self._broadcast(eqn, args[0], module)]
-        constant = all(isinstance(a, Const) for a in args)
+        constants = [a for a in args if isinstance(a, Const)]
+        constant = len(constants) == len(args)
         if name in _CALLS:
             inner = next(
                 eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params
@@ -183,7 +184,7 @@ class _Walker:
                 ]
                 return [convert(self.emit, named, full, eqn.outvars[0].aval.shape, module)]
         if constant:
-            return _evaluate(eqn, args)
+            return _evaluate(eqn, constants)
         if name in _BINARY or name in _UNARY:
             return [self._elementwise(eqn, name, args, module)]
         if name == "convert_element_type":
@@ -240,7 +241,7 @@ class _Walker:
         return self.emit("binary", inputs, shape, module, kind=kind)
 
 
-def _evaluate(eqn, args: list[Const]) -> list[Const]:
+def _evaluate(eqn, args: list[Const]) -> list[Value]:
     """Evaluates an equation on constants; results take the path of the first argument with one.
 
     Constants broadcast lazily, so elementwise functions run on the small arrays.
@@ -255,9 +256,9 @@ def _evaluate(eqn, args: list[Const]) -> list[Const]:
         arrays = [
             np.broadcast_to(a.array, v.aval.shape) for a, v in zip(args, eqn.invars, strict=True)
         ]
-    arrays = [jnp.asarray(a) for a in arrays]
+    operands = [jnp.asarray(a) for a in arrays]
     if name in _CALLS:  # a named operator on constants
-        outs = jax_api.evaluate(eqn.params["jaxpr"], *arrays)
+        outs = jax_api.evaluate(eqn.params["jaxpr"], *operands)
     else:
-        outs = jax_api.apply(eqn, *arrays)
+        outs = jax_api.apply(eqn, *operands)
     return [Const(np.asarray(o), path) for o in outs]

@@ -1,7 +1,7 @@
 """Blocks that the models share. Every layer takes and returns NHWC arrays.
 
-Models build `conv`, `norm` and `deconv` once as partials (dtype, batch-norm axis) and hand them to
-their blocks, so the numeric policy of a network is stated in one place.
+Models build `conv`, `norm` and `deconv` once as partials (dtype, batch-norm axis) and pass them to
+their blocks, so the numeric policy of a network is defined in one place.
 """
 
 from jaxpose.layers import init

@@ -39,9 +39,10 @@ class CBAM(nn.Module):
     spatial: gate(7x7 convolution of the two maps [channel mean, channel max]).
 
     Attributes:
-      reduction: channels are squeezed to C // reduction.
+      reduction: the MLP has C // reduction hidden channels.
+      gate: activation of both gates.
       spatial_bias: whether the 7x7 convolution has a bias.
-      max_first: order of the two spatial maps.
+      max_first: whether the channel maximum comes before the mean.
     """
 
     reduction: int
@@ -67,10 +68,10 @@ class CBAM(nn.Module):
 
 
 class CoordinateAttention(nn.Module):
-    """Coordinate attention (Hou, Zhou & Feng 2021): weights by row and by column, [B,H,W,C].
+    """Coordinate attention (Hou, Zhou & Feng 2021): weights per row and per column, [B,H,W,C].
 
-    Means along rows and along columns, side by side -> 1x1 to max(8, C / reduction), batch norm,
-    hard swish -> apart again -> 1x1 back to C and sigmoid for either; the result is
+    Row means and column means, concatenated -> 1x1 to max(8, C / reduction), batch norm, hard
+    swish -> split -> 1x1 back to C and sigmoid for each part. The result is
     x * row weights [B,H,1,C] * column weights [B,1,W,C].
     """
 
@@ -96,13 +97,13 @@ class DFCAttention(nn.Module):
     """Decoupled fully connected attention map (GhostNetV2, Tang et al. 2022).
 
     [2x2 mean] -> 1x1 to `features` -> 1 x k, then k x 1 depthwise: one long-range aggregation along
-    the width, one along the height. Returned before resize and sigmoid: [B,H/2,W/2,features], or
-    [B,H,W,features] without pooling.
+    the width, one along the height. The map is returned before resize and sigmoid:
+    [B,H/2,W/2,features], or [B,H,W,features] without pooling.
 
     Attributes:
       features: channels of the map.
       kernel_size: k; must be odd.
-      pool: whether the map is made at half resolution.
+      pool: whether the map is computed at half resolution.
       norm: batch norm after each of the three convolutions; None for none.
     """
 

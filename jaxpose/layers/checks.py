@@ -23,8 +23,8 @@ def check_images(x: jax.Array, multiple: int, model: str) -> None:
         raise ValueError(f"{model}: images must be [B,H,W,3], got shape {tuple(x.shape)}")
     height, width = x.shape[1:3]
     if height % multiple or width % multiple or not height or not width:
-        near = "x".join(map(str, nearest_size((height, width), multiple)))
+        nearest = "x".join(map(str, nearest_size((height, width), multiple)))
         raise ValueError(
             f"{model}: input size {height}x{width} (HxW) must be multiples of {multiple}; "
-            f"the nearest valid size is {near}"
+            f"the nearest valid size is {nearest}"
         )

@@ -13,7 +13,7 @@ from jaxpose import ops
 from jaxpose.layers import init
 
 ModuleDef = Callable[..., nn.Module]
-Layers = dict[str, Any]  # a ModuleDef by keyword, conv= and norm=, to be passed on with **
+Layers = dict[str, Any]  # constructors by keyword, such as conv= and norm=, passed on with **
 Initializer = Callable[..., jax.Array]
 Size = int | tuple[int, ...]
 
@@ -24,9 +24,9 @@ class Conv(nn.Module):
     Attributes:
       features: output channels.
       kernel_size, stride: an int or (h, w).
-      padding: on each side, an int or (h, w); None means dilation * (kernel_size // 2), as the
-        papers' PyTorch code has it.
-      dilation: distance of the kernel's taps; 1 unless dense or depthwise.
+      padding: zeros on each side, an int or (h, w); None means dilation * (kernel_size // 2), as in
+        the papers' PyTorch code.
+      dilation: distance between kernel taps; must be 1 for grouped convolutions.
     """
 
     features: int
@@ -46,8 +46,8 @@ class Conv(nn.Module):
         height, width = _pair(self.kernel_size)
         if channels % self.groups or self.features % self.groups:
             raise ValueError(
-                f"{self.name}: {self.groups} groups divide {channels} -> {self.features} channels"
-                " unevenly"
+                f"{self.name}: groups={self.groups} must divide the input channels ({channels}) and"
+                f" the output channels ({self.features})"
             )
         shape = (height, width, channels // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
@@ -61,18 +61,20 @@ class Conv(nn.Module):
         elif self.groups == channels == self.features:
             x = ops.depthwise_conv(x, kernel, dilation=self.dilation, **window)
         elif self.dilation != 1:
-            raise ValueError(f"{self.name}: a grouped convolution has no dilation")
+            raise ValueError(
+                f"{self.name}: a grouped convolution supports dilation 1 only, got {self.dilation}"
+            )
         else:
             x = ops.grouped_conv(x, kernel, groups=self.groups, **window)
         return _add_bias(self, x)
 
 
 class ConvTranspose(nn.Module):
-    """2-D transposed convolution, dense or depthwise; the size grows as PyTorch's layer has it.
+    """2-D transposed convolution, dense or depthwise, with the output size of PyTorch's layer.
 
-    The kernel [k,k,Cin or 1,features] is stored as the one of the equivalent convolution over the
-    zero-stuffed input, i.e. PyTorch's kernel mirrored in both spatial axes. It is named
-    `transposed_kernel` so that a checkpoint says which of its weights are stored that way.
+    The kernel [k,k,Cin or 1,features] is stored in the orientation of the equivalent convolution
+    over the zero-stuffed input: PyTorch's kernel flipped along both spatial axes. The parameter is
+    named `transposed_kernel` so that a checkpoint shows which weights are stored that way.
 
     Attributes:
       depthwise: one filter per channel (features must equal the input channels).
@@ -94,8 +96,8 @@ class ConvTranspose(nn.Module):
         channels, k = x.shape[-1], self.kernel_size
         if self.depthwise and channels != self.features:
             raise ValueError(
-                f"{self.name}: a depthwise transposed convolution keeps its {channels} channels,"
-                f" features={self.features}"
+                f"{self.name}: a depthwise transposed convolution of {channels} channels needs"
+                f" features={channels}, got {self.features}"
             )
         shape = (k, k, 1 if self.depthwise else channels, self.features)
         kernel = self.param("transposed_kernel", self.kernel_init, shape, jnp.float32)
@@ -112,7 +114,7 @@ class ConvTranspose(nn.Module):
 class ConvNormAct(nn.Module):
     """Convolution, then batch norm, then activation.
 
-    Without `norm` the convolution has a bias instead; without `act` the result stays linear.
+    Without `norm` the convolution has a bias instead; without `act` the result is linear.
     """
 
     features: int

@@ -1,4 +1,4 @@
-"""Initialisers, in the terms of PyTorch's, for HWIO kernels."""
+"""Initializers that match PyTorch's, for HWIO kernels."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ Initializer = Callable[..., jax.Array]
 
 
 def variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
-    """The numbers of `jax.nn.initializers.variance_scaling` for "normal" and "uniform".
+    """N(0, scale / fan) or U(+-sqrt(3 scale / fan)).
 
-    To a relative 1e-6: the factor is rounded once, where jax computes it in float32.
-    N(0, scale / fan) or U(+-sqrt(3 scale / fan)), fan = kh * kw * channels in or out ("fan_in",
-    "fan_out").
+    Draws the same numbers as `jax.nn.initializers.variance_scaling`, to a relative 1e-6: the factor
+    is rounded once here, while JAX computes it in float32.
+
+    Args:
+      scale: factor of the variance, not of the standard deviation.
+      mode: "fan_in" or "fan_out": fan = kh * kw * input or output channels.
+      distribution: "normal" or "uniform".
     """
 
-    def initialise(key, shape, dtype=np.float32):
+    def initialize(key, shape, dtype=np.float32):
         *receptive, inputs, outputs = shape
         fan = math.prod(receptive) * (inputs if mode == "fan_in" else outputs)
         if distribution == "normal":
             return _normal(key, shape, dtype, math.sqrt(scale / fan))
         return _uniform(key, shape, dtype, math.sqrt(3 * scale / fan))
 
-    return initialise
+    return initialize
 
 
 def normal(stddev: float) -> Initializer:
@@ -41,49 +45,51 @@ def uniform(bound: float) -> Initializer:
 
 
 def _normal(key, shape, dtype, stddev):
-    return _placed(jax.random.normal(key, _enough(shape), dtype), shape, np.float32(stddev))
+    return _scaled(jax.random.normal(key, _draw_shape(shape), dtype), shape, np.float32(stddev))
 
 
 def _uniform(key, shape, dtype, bound):
-    numbers = jax.random.uniform(key, _enough(shape), dtype, -1)
-    return _placed(numbers, shape, np.float32(bound))
+    numbers = jax.random.uniform(key, _draw_shape(shape), dtype, -1)
+    return _scaled(numbers, shape, np.float32(bound))
 
 
-def _enough(shape: tuple[int, ...]) -> tuple[int]:
-    """2^15 or the next power of two: a generator takes long to compile; so there are few of them.
+def _draw_shape(shape: tuple[int, ...]) -> tuple[int]:
+    """How many numbers to draw: the next power of two, and at least 2^15.
 
-    The first numbers of a longer draw are those of a shorter one, and 2^15 take a millisecond.
+    A generator takes long to compile; few sizes mean few generators. A longer draw starts with the
+    numbers of a shorter one, and drawing 2^15 numbers takes a millisecond.
     """
     return (1 << max(15, (math.prod(shape) - 1).bit_length()),)
 
 
 @partial(jax.jit, static_argnums=1)
-def _placed(numbers, shape, factor):
+def _scaled(numbers, shape, factor):
     return numbers[: math.prod(shape)].reshape(shape) * factor.astype(numbers.dtype)
 
 
-# N(0, 2 / (kh * kw * Cout)): torch.nn.init.kaiming_normal_(mode="fan_out"). A depthwise layer
-# counts all its output channels, as there.
+# N(0, 2 / (kh * kw * Cout)): torch.nn.init.kaiming_normal_(mode="fan_out"). As there, a depthwise
+# layer counts all its output channels.
 kaiming_fan_out = variance_scaling(2.0, "fan_out", "normal")
 
 # N(0, 0.001): SimpleBaseline's transposed convolutions and final layers.
 normal_small = normal(0.001)
 
-# U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what torch.nn.Conv2d does when nobody chooses.
+# U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Conv2d.
 torch_default = variance_scaling(1 / 3, "fan_in", "uniform")
 
-# The same of torch.nn.ConvTranspose2d, which takes its output side for the fan: k * k * Cout for a
-# dense kernel. A depthwise one has one filter a channel, k * k either way: `torch_default`.
+# The default of torch.nn.ConvTranspose2d, whose fan counts the output channels: k * k * Cout for a
+# dense kernel. A depthwise kernel has one filter per channel, so its fan is k * k either way: use
+# `torch_default`.
 torch_default_transposed = variance_scaling(1 / 3, "fan_out", "uniform")
 
 
 def torch_default_bias(fan_in: int) -> Initializer:
-    """The bias of torch.nn.Conv2d when nobody chooses: U(+-1/sqrt(fan_in))."""
+    """The default bias of torch.nn.Conv2d: U(+-1/sqrt(fan_in))."""
     return uniform(1 / math.sqrt(fan_in))
 
 
 def kaiming_transposed(stride: int) -> Initializer:
-    """N(0, 2 / terms) for a transposed convolution: an output sums k*k/stride^2 * Cin terms.
+    """N(0, 2 / terms) for a transposed convolution: each output sums k*k/stride^2 * Cin terms.
 
     Keeps the variance through the ReLU that follows (He et al. 2015), which N(0, 0.001) does not.
     """

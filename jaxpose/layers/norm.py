@@ -1,4 +1,4 @@
-"""Batch normalisation with PyTorch's bookkeeping."""
+"""Batch normalization with PyTorch's running statistics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jaxpose import ops
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over every axis but the last; the output keeps the input's dtype.
+    """Batch normalization over every axis but the last; the output keeps the input's dtype.
 
-    As in PyTorch, an activation is normalised with the biased batch variance while the running
+    As in PyTorch, activations are normalized with the biased batch variance, while the running
     variance is updated with the unbiased one. Running statistics are float32 in `batch_stats`.
 
     Attributes:
@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        # Initialisation may run outside the mesh, where `axis_name` does not exist.
+        # Initialization may run outside the mesh, where `axis_name` does not exist.
         if not train or self.is_initializing():
             return ops.batch_norm(x, scale, bias, mean.value, var.value, eps=self.eps)
         y, batch_mean, batch_var = ops.batch_norm_train(

@@ -1,4 +1,4 @@
-"""A block many times in a row, compiled once."""
+"""The same block many times in a row, compiled once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from jax import lax
 
 
 def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, train: bool) -> Any:
-    """`x` through one copy of `block` after the other; called in a compact method of `parent`.
+    """Applies copies of `block` to `x` one after another, in a compact method of `parent`.
 
-    While training it is one `lax.scan` over the copies' stacked variables: XLA compiles forward and
-    backward pass of one block, however many there are. At other times, when there is little to
-    compile and others read the network's operators one by one (summary, export), it is a loop.
+    In training this is one `lax.scan` over the stacked variables of the copies: XLA compiles the
+    forward and backward pass of a single block. Otherwise it is a Python loop: there is little to
+    compile, and summary and export need the network's operators one by one.
 
     Args:
-      parent: holds the copies.
+      parent: module that holds the copies.
       block: unbound (made with ``parent=None``), called as ``block(x, train)``; returns arrays of
         the shapes and dtypes of x, uses no random numbers, changes nothing but "batch_stats".
-      names: of the copies; variables are those of so many submodules of these names.
-      x: an array or a list of them.
+      names: of the copies; the variables are those of submodules with these names.
+      x: an array or a list of arrays.
       train: whether this is a training step.
+
+    Returns:
+      What the last copy returns.
     """
     if not train or len(names) < 2 or parent.is_initializing():
         for name in names:
@@ -41,6 +44,6 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     x, updated = lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies))
     for kind, stacked in updated.items():
         for number, name in enumerate(names):
-            own = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
-            parent.put_variable(kind, name, own)
+            tree = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
+            parent.put_variable(kind, name, tree)
     return x

@@ -1,7 +1,7 @@
-"""The networks, by name: how they are made, and their first weights.
+"""Networks by name: construction and initial variables.
 
-`zoo` has the constructors of the library's own, `published` what the literature says about them;
-`lookup` finds a network by its name and takes those of users.
+`zoo` has the constructors of the library's networks, `published` what the literature says about
+them; `lookup` finds a network by its name and registers networks of users.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
 
     Args:
       name: one of `list_models()`, or `package.module:ClassName` of a network to import.
-      num_keypoints: joints K.
-      **overrides: the constructor's own switches, plus `dtype` and `bn_axis` (the mesh axis over
-        which batch norms share their statistics). A network of the user's own may lack these two;
-        it is then built for their defaults alone, float32 and None.
+      num_keypoints: number of keypoints K.
+      **overrides: options of the constructor, plus `dtype` and `bn_axis` (the mesh axis over which
+        batch norms share their statistics). A user's network may lack these two; it then accepts
+        only their defaults, float32 and None.
 
     Returns:
       A flax.linen Module called as `model.apply(variables, images, train=False)` with images
-      float32 [B,H,W,3], normalised, H and W multiples of 32 (`lightweight_openpose`: of 8). A
+      float32 [B,H,W,3], normalized, H and W multiples of 32 (`lightweight_openpose`: of 8). A
       top-down model returns heatmaps [B,H/4,W/4,K]; a bottom-up one a tuple, [B,H/4,W/4,2K] (K
       heatmaps, then K tags) and heatmaps [B,H/2,W/2,K]; `lightweight_openpose` heatmaps and fields
       of every stage. Its collections are `params` and, with batch norms, `batch_stats`.
 
     Raises:
-      ValueError: unknown name or override (the nearest one is named), a value of another type than
-        the switch has, num_keypoints < 1, or no network to import.
+      ValueError: unknown name or option (the message has the nearest one), an option of the wrong
+        type, num_keypoints < 1, or an import path without a network.
     """
     constructor = find(name).constructor
     parameters = parameters_of(name, constructor)
@@ -79,11 +79,13 @@ def create_model(name: str, num_keypoints: int = 17, **overrides: Any) -> nn.Mod
     for option in options:
         if parameters[option].default is inspect.Parameter.empty and option not in overrides:
             raise ValueError(
-                f"{name}: option {option!r} has no default: give --config.model_options.{option}="
+                f"{name}: option {option!r} has no default; set --config.model_options.{option}="
             )
     model = constructor(num_keypoints=num_keypoints, **overrides)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{name} made a {type(model).__name__}, not a Flax module")
+        raise ValueError(
+            f"{name}: the constructor returned {type(model).__name__}, not a Flax module"
+        )
     return model
 
 
@@ -92,7 +94,7 @@ def _accepted(
 ) -> dict[str, Any]:
     """The overrides without `dtype` and `bn_axis` where the constructor lacks them.
 
-    Raises ValueError when one of these has another value than a network without it is built for.
+    Raises ValueError if one that the constructor lacks does not have its default value.
     """
     kept = dict(overrides)
     for option, setting, default in (
@@ -104,8 +106,8 @@ def _accepted(
         value = kept.pop(option)
         if value is not None and (option == "bn_axis" or jax.numpy.dtype(value) != default):
             raise ValueError(
-                f"{name} has no option {option!r}: keep {setting}={default}, or give the network "
-                "that option"
+                f"{name} has no option {option!r}: keep {setting}={default}, or add the option to "
+                "the network"
             )
     return kept
 
@@ -117,31 +119,31 @@ def initial_variables(
 
     Without batch norms there is no `batch_stats`.
 
-    Those of `model.init(jax.random.key(seed), images, train=False)`, drawn on the CPU array by
-    array and without the network's own arithmetic. In one jitted program every array brings a
-    generator of its own, and compiling WLitePose-S's takes longer than compiling its forward pass;
-    here arrays of one shape share a program.
+    The variables are those of `model.init(jax.random.key(seed), images, train=False)`, but drawn on
+    the CPU, one array at a time and without running the network. In one jitted program, every array
+    would have its own random number generator, and compiling these takes longer for WLitePose-S
+    than compiling the forward pass; here, arrays of one shape share a program.
     """
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jax.numpy.float32)
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError:
-        cpu = None  # JAX_PLATFORMS leaves it out: drawn where everything else runs
+        cpu = None  # JAX_PLATFORMS excludes it: draw on the default device
     with jax.default_device(cpu):
         key = jax.random.key(seed)
         traced = jax.jit(model.init, static_argnames="train").trace(key, images, train=False)
-        # Flax's `lazy_init` leaves out what depends on the images, but works out everything else
-        # that a forward pass does with the weights, and compiles it.
+        # Flax's `lazy_init` skips what depends on the images, but compiles and runs everything else
+        # that a forward pass computes from the weights.
         arrays = jax_api.evaluate(traced.jaxpr, key, images)
     return jax.tree.unflatten(jax.tree.structure(traced.out_info), arrays)
 
 
-# `num_keypoints` is an argument of its own; the others belong to flax.
+# `num_keypoints` is a separate argument; the others belong to Flax.
 _NOT_OPTIONS = ("num_keypoints", "parent", "name")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-# What options of these annotations must be. Unchecked, any word, "off" too, would count as True,
-# and a word for a number would end in an error of Python's inside the network.
+# Types of options by annotation. Unchecked, any string, even "off", would count as True, and a
+# string instead of a number would fail inside the network with a Python error.
 _TYPES = {
     "bool": (bool, "True or False"),
     "int": (int, "a whole number"),
@@ -154,7 +156,7 @@ def _check_type(name: str, option: str, annotation: Any, value: Any) -> None:
     kind, _, optional = written.partition(" | ")
     if kind not in _TYPES or (value is None and optional == "None"):
         return
-    types, wanted = _TYPES[kind]
+    types, expected = _TYPES[kind]
     if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
-        wanted += " or None" if optional == "None" and kind != "bool" else ""
-        raise ValueError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
+        expected += " or None" if optional == "None" and kind != "bool" else ""
+        raise ValueError(f"{name}: option {option!r} must be {expected}, got {value!r}")

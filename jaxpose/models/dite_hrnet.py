@@ -1,8 +1,8 @@
 """Dite-HRNet: a dynamic lightweight high-resolution network (Li et al., IJCAI 2022).
 
 Lite-HRNet with another stem and other blocks: half of the channels of every branch go through dense
-context modelling across the branches (DCM), a dynamic split convolution (DSC) and global context
-modelling (GCM). In the convolutions with several kernels every image mixes its own kernel.
+context modeling across the branches (DCM), a dynamic split convolution (DSC) and global context
+modeling (GCM). A convolution with several kernels mixes them into one kernel per image.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from jaxpose.models.lite_hrnet import (
 
 FUSIONS: dict[str, Fuse] = {"released": partial(fuse_doubled, after_relu=True), "sum": fuse_sum}
 
-# By branch, from the highest resolution: parts of the channels, each with a larger kernel than the
-# one before; kernels that are mixed; reduction of the global context.
+# Per branch, from the highest resolution: parts of the channels, each with a larger kernel than the
+# one before; number of kernels that are mixed; reduction of the global context.
 GROUPS, KERNELS, REDUCTIONS = (1, 1, 2, 4), (4, 4, 2, 1), (4, 4, 8, 8)
 DENSE_REDUCTION = 8
 
 
 def kaiming_bank(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """U(+-sqrt(6 / fan_in)) for every kernel of a bank [K,kh,kw,I,O]: fan_in = kh * kw * I."""
+    """U(+-sqrt(6 / fan_in)) for each kernel of a bank [K,kh,kw,I,O]; fan_in = kh * kw * I."""
     return init.uniform(math.sqrt(6 / math.prod(shape[1:4])))(key, shape, dtype)
 
 
@@ -69,7 +69,7 @@ class Excitation(nn.Module):
 
 
 class KernelAggregation(nn.Module):
-    """Convolution of every image with its own mixture of K kernels; `attention` is [B,1,1,K]."""
+    """Convolution of each image with its own mixture of K kernels; `attention` is [B,1,1,K]."""
 
     features: int
     kernel_size: int
@@ -85,9 +85,10 @@ class KernelAggregation(nn.Module):
 
 
 class DynamicConv(nn.Module):
-    """A convolution whose kernel is mixed from `kernels` ones, by weights in [0, 1] of the image.
+    """A convolution whose kernel is a mixture of several, with weights in [0, 1] per image.
 
-    The weights come of the mean over the image; the released code takes a sigmoid, no softmax.
+    The weights come from the mean over the image, as in the released code through a sigmoid, not a
+    softmax.
     """
 
     features: int
@@ -109,7 +110,7 @@ class DynamicConv(nn.Module):
 
 
 class DynamicLayer(nn.Module):
-    """Convolution of `kernels` kernels (1: an ordinary one), batch norm, activation."""
+    """Convolution with `kernels` mixed kernels (1: an ordinary one), batch norm, activation."""
 
     features: int
     kernel_size: int = 1
@@ -154,21 +155,22 @@ class GlobalContext(nn.Module):
 
 
 def reinterpreted_pool(x: jax.Array, mask: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Weighted sums of [B,H,W,C] under a mask [B,H,W,1], n = H*W/(h*w) numbers each: [B,h,w,C].
+    """Sums of [B,H,W,C] weighted by a mask [B,H,W,1], n = H*W/(h*w) terms each: [B,h,w,C].
 
-    Not sums over patches of the picture: the released code reads the memory of its [C,H,W] array as
-    [h*w,C,n], which mixes channels and places, and the mask's as [h*w,n]. Checkpoints need this.
+    These are not sums over patches of the image: the released code reads the memory of its [C,H,W]
+    array as [h*w,C,n], which mixes channels and positions, and that of the mask as [h*w,n].
+    Checkpoints need this.
     """
     batch, height, width, channels = x.shape
-    places = size[0] * size[1]
-    terms = height * width // places
-    memory = x.transpose(0, 3, 1, 2).reshape(batch, places, channels, terms)
-    pooled = jnp.sum(memory * mask.reshape(batch, places, 1, terms), axis=-1)
+    positions = size[0] * size[1]
+    terms = height * width // positions
+    memory = x.transpose(0, 3, 1, 2).reshape(batch, positions, channels, terms)
+    pooled = jnp.sum(memory * mask.reshape(batch, positions, 1, terms), axis=-1)
     return pooled.reshape(batch, *size, channels)
 
 
 class UnusedMask(nn.Module):
-    """The mask layer of the lowest resolution: checkpoints have its parameters, nothing runs it."""
+    """The mask layer of the lowest resolution: checkpoints have its parameters; nothing uses it."""
 
     channels: int
 
@@ -202,7 +204,7 @@ class DenseContext(nn.Module):
 
 
 class SplitConv(nn.Module):
-    """Equal parts of the channels through depthwise kernels of 3, 5, 7, ... and shuffled (DSC)."""
+    """Depthwise kernels of size 3, 5, 7, ... on equal parts of the channels, then shuffle (DSC)."""
 
     groups: int
     kernels: int
@@ -275,7 +277,7 @@ class DynamicStem(nn.Module):
 
 
 class DiteHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       layout: widths and repeats.

@@ -3,9 +3,9 @@
 image [B,H,W,3] -> EfficientNet, whose maps at 1/4 to 1/32 become HRNet's branches -> stages of 2, 3
 and 4 branches -> HigherHRNet's head: heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K].
 
-H0 is scaled down to H-1 ... H-4, here hm1 ... hm4. Branches are 1.2455^phi as wide; the 1.25 of the
-text does not give the printed widths. Lightweight HRNet puts another backbone before the same
-network: what the two share is `pose_from_taps`.
+H0 is scaled down to H-1 ... H-4, here hm1 ... hm4. Widths of the branches scale with 1.2455^phi;
+the 1.25 of the text does not give the printed widths. Lightweight HRNet has another backbone before
+the same network; the two share `pose_from_taps`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from jaxpose.models.hrnet import CONV_INIT, policy
 from jaxpose.models.hrnet_stages import HRModule, Maps, Stage, each_branch, run_stages
 from jaxpose.models.resnet import BasicBlock
 
-BLOCKS = 2  # residual blocks of a branch in a module, and of the head
+BLOCKS = 2  # residual blocks per branch of a module, and in the head
 
 
 class Scaling(NamedTuple):
-    """What tells H0 to H-4 from each other; the input has 512 + 32 phi pixels a side."""
+    """What distinguishes H0 to H-4; each side of the input has 512 + 32 phi pixels."""
 
     phi: int
     width: float  # of the backbone, about 1.1^phi
@@ -52,7 +52,7 @@ def branch_widths(phi: int) -> tuple[int, ...]:
 
 
 class Entry(nn.Module):
-    """3x3 convolution with a bias, which batch norm takes away again, and ReLU."""
+    """3x3 convolution with a bias (which batch norm cancels), batch norm, ReLU."""
 
     features: int
     stride: int
@@ -76,8 +76,8 @@ def enter(
 ) -> Maps:
     """A transition of `run_stages`: new branches come from the backbone's maps.
 
-    Every branch passes a layer `{transition}_branch{number}`; a branch that exists already keeps
-    its size and width there.
+    Each branch passes through a layer `{transition}_branch{number}`; an existing branch keeps its
+    size and width there.
     """
     new = slice(len(xs), len(stage.widths))
     inputs = [(x, 1) for x in xs] + list(zip(taps[new], strides[new], strict=True))
@@ -96,18 +96,19 @@ def pose_from_taps(
     train: bool,
     strides: Sequence[int] = (1, 1, 1, 1),
 ) -> tuple[jax.Array, jax.Array]:
-    """The high-resolution network and its head; to be called in a compact method.
+    """The high-resolution network and its head; call it in a compact method.
 
     Args:
-      parent: whose method it is.
-      taps: maps of the backbone, from which branch 1, 2, ... is made.
+      parent: module in whose compact method this runs.
+      taps: maps of the backbone, one per branch.
       stages: of the network.
       num_keypoints: K.
-      layers: `hrnet.policy`.
-      strides: of the layers that the maps enter by.
+      layers: what `hrnet.policy` returns.
+      train: whether this is a training step.
+      strides: of the layers that make the branches from the maps.
 
     Returns:
-      heatmaps and tags [B,H/4,W/4,2K], and heatmaps [B,H/2,W/2,K]; float32.
+      Heatmaps and tags [B,H/4,W/4,2K], and heatmaps [B,H/2,W/2,K]; float32.
     """
     dense: Layers = {"conv": layers["conv"], "norm": layers["norm"]}
     transition = partial(enter, taps=taps, strides=strides, entry=partial(Entry, **dense))
@@ -120,18 +121,18 @@ def pose_from_taps(
 
 
 class EfficientHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 
     Attributes:
       scaling: H0, HM1, ... HM4.
       num_keypoints: K.
-      drop_path: stochastic depth of the backbone in training. The released code has 0.2; 0, the
-        default, needs no random numbers. With another rate `model.apply(..., train=True)` needs
-        `rngs={"drop_path": key}`, as the training step gives it.
+      drop_path: rate of stochastic depth in the backbone, in training. The released code has 0.2;
+        0, the default, needs no random numbers. With another rate `model.apply(..., train=True)`
+        needs `rngs={"drop_path": key}`, which the training step passes.
       conv_init: "paper" = N(0, 0.001), or "kaiming", for all but the last layers; the backbone
-        always has the latter (the paper starts it from ImageNet).
+        always has the latter (the paper starts it from ImageNet weights).
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """

@@ -1,7 +1,7 @@
 """EfficientNet-B0 (Tan & Le 2019) and the smaller networks that EfficientHRNet scales it down to.
 
-Widths, repeats and padding are those of EfficientHRNet's code. Unlike everything else here, its
-convolutions of stride 2 are padded as TensorFlow's "same" is: a pixel more after than before.
+Widths, repeats and padding are those of EfficientHRNet's code. Unlike in the other networks,
+convolutions of stride 2 are padded as TensorFlow's "same": one pixel more after than before.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ B0 = (
     Row(6, 192, 4, 2, 5),
     Row(6, 320, 1, 1, 3),
 )
-TAPS = (2, 3, 5, 7)  # the last stages, counted from 1, at 1/4, 1/8, 1/16 and 1/32
+TAPS = (2, 3, 5, 7)  # the last stages at 1/4, 1/8, 1/16 and 1/32, counted from 1
 
 
 def scaled_width(channels: int, factor: float) -> int:
@@ -54,7 +54,7 @@ def scaled_width(channels: int, factor: float) -> int:
 class PaddedConv(nn.Module):
     """Convolution padded as TensorFlow does for even sizes, batch norm, swish.
 
-    kernel - stride zeros in all, the odd one after the image.
+    There are kernel - stride zeros in total; an odd one is after the image.
     """
 
     features: int
@@ -68,7 +68,7 @@ class PaddedConv(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         padding, odd = divmod(max(self.kernel_size - self.stride, 0), 2)
         if odd:
-            # The operators pad alike on both sides, so an odd total is made of two parts.
+            # The operators pad both sides equally, so an odd total is padded here.
             zero = jnp.zeros((), x.dtype)
             edge = (padding, padding + 1, 0)
             x, padding = lax.pad(x, zero, ((0, 0, 0), edge, edge, (0, 0, 0))), 0
@@ -87,7 +87,7 @@ class MBConv(nn.Module):
     """1x1 expand -> depthwise -> SE -> 1x1 project, plus identity where shapes allow.
 
     Attributes:
-      row: of the stage; the stride is given apart.
+      row: of the stage, whose stride only its first block has.
       drop_path: rate at which a training example skips the block's residual path (stochastic
         depth), drawn from the random stream "drop_path".
     """
@@ -111,7 +111,7 @@ class MBConv(nn.Module):
             mid, self.row.kernel, self.stride, groups=mid, **layers, name="depthwise"
         )
         y = depthwise(y, train)
-        # The squeeze is measured by the channels before the expansion.
+        # The width of the squeeze depends on the channels before the expansion.
         squeeze = max(1, channels // 4)
         y = y * ChannelGate(squeeze, "sigmoid", self.conv, act="silu", name="se")(y)
         y = ConvNormAct(self.features, act=None, **layers, name="project")(y, train)
@@ -122,8 +122,8 @@ class MBConv(nn.Module):
     def _drop(self, y: jax.Array) -> jax.Array:
         if not self.has_rng("drop_path"):
             raise ValueError(
-                f"drop_path={self.drop_path} draws at random in training: give "
-                'rngs={"drop_path": key} to model.apply, or set it to 0'
+                f"drop_path={self.drop_path} needs random numbers in training: pass "
+                'rngs={"drop_path": key} to model.apply, or set drop_path to 0'
             )
         keep = 1 - self.drop_path
         kept = jax.random.bernoulli(self.make_rng("drop_path"), keep, (y.shape[0], 1, 1, 1))
@@ -135,7 +135,7 @@ class EfficientNet(nn.Module):
 
     Attributes:
       width: factor of the channels.
-      depth: factor of the repeats, rounded up.
+      depth: factor of the repeats, which are rounded up.
       drop_path: see `MBConv`.
     """
 

@@ -1,10 +1,10 @@
 """EL-HRNet: human pose estimation on an efficient, lightweight HRNet (Li et al., Sensors 2024).
 
 HRNet-W32 with another block in its branches (sections 2.2 and 2.3); stem, transitions, fusion and
-last layer are HRNet's. What the paper leaves open is chosen so that its multiply-adds come out to
-the printed digit for both input sizes: depthwise 3x3 layers, reduction 16. Where 5.0 M parameters
-are printed there are 4.86 M; the counter of HRNet's code, which sees the layers that the attention
-shares twice, says 5.03 M.
+last layer are HRNet's. What the paper leaves open (depthwise 3x3 layers, reduction 16) is chosen so
+that the multiply-adds match the printed digits for both input sizes. The paper prints 5.0 M
+parameters; there are 4.86 M. The counter of HRNet's code counts the layers that the attention
+shares twice and gives 5.03 M.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ REDUCTIONS = (2, 4, 8, 16, 32)
 
 
 class NConv(nn.Module):
-    """NConv3x3, Figure 2b: 1x1 to half the channels, beside a grouped 3x3 of that half.
+    """NConv3x3, Figure 2b: 1x1 to half the channels, concatenated with a grouped 3x3 of that half.
 
-    C^2/2 + 9C/2 weights where every channel is a group of its own (section 2.2.2). Nothing comes
-    between the two layers: eq. (8) has one batch norm after either NConv.
+    It has C^2/2 + 9C/2 weights if every channel is its own group (section 2.2.2). There is nothing
+    between the two layers: eq. (8) has one batch norm after each NConv.
     """
 
     groups: int | None
@@ -43,7 +43,7 @@ class NConv(nn.Module):
 
 
 class LABasicBlock(nn.Module):
-    """LA-Basicblock, Figure 3b: Y1 of eq. (8), attention to it, plus the input, eq. (10).
+    """LA-Basicblock, Figure 3b: Y1 of eq. (8), its attention, plus the input, eq. (10).
 
     Without `cbam` it is the L-Basicblock of Figure 3a, eq. (9).
     """
@@ -74,13 +74,13 @@ def el_hrnet_w32(
     dtype: Any = jnp.float32,
     bn_axis: str | None = None,
 ) -> HRNet:
-    """HRNet-W32 of LA-Basicblocks.
+    """HRNet-W32 with LA-Basicblocks.
 
     Args:
       num_keypoints: K.
-      cbam: whether the blocks have attention; False gives the network of L-Basicblocks.
+      cbam: whether the blocks have attention; False gives L-Basicblocks.
       reduction: of CBAM's shared layers, r = 2 to 32.
-      groups: of the 3x3 layers, g = 1 to 16; None: as many as channels.
+      groups: of the 3x3 layers, g = 1 to 16; None means as many as channels.
       conv_init, dtype, bn_axis: as for `HRNet`.
     """
     check_choice("el_hrnet_w32: reduction", reduction, REDUCTIONS)

@@ -1,7 +1,7 @@
 """HigherHRNet: scale-aware representation learning for bottom-up pose (Cheng et al., CVPR 2020).
 
-image [B,H,W,3] -> HRNet -> heatmaps and tags [B,H/4,W/4,2K] -> features and predictions together
-through one transposed convolution and residual blocks -> heatmaps [B,H/2,W/2,K].
+image [B,H,W,3] -> HRNet -> heatmaps and tags [B,H/4,W/4,2K] -> features and predictions,
+concatenated, through one transposed convolution and residual blocks -> heatmaps [B,H/2,W/2,K].
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class HigherHead(nn.Module):
 
 
 class HigherHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 

@@ -3,7 +3,7 @@
 image [B,H,W,3] -> two 3x3 convolutions of stride 2 -> bottlenecks at 1/4 -> stages of 2, 3 and 4
 branches -> 1x1 convolution of the highest resolution -> heatmaps [B,H/4,W/4,K].
 
-Small HRNet is the same network with one module a stage, as the Lite-HRNet paper compares with.
+Small HRNet is the same network with one module per stage, a baseline of the Lite-HRNet paper.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jaxpose.layers import (
 from jaxpose.models.hrnet_stages import HRModule, Stage, each_branch, grow, run_stages
 from jaxpose.models.resnet import Bottleneck
 
-# Of convolutions and of transposed convolutions.
+# Initializers of convolutions and of transposed convolutions.
 CONV_INIT = {
     "paper": (init.normal_small, init.normal_small),
     "kaiming": (init.kaiming_fan_out, init.kaiming_transposed(2)),
@@ -39,16 +39,16 @@ CONV_INIT = {
 
 
 class Layout(NamedTuple):
-    """What tells one dense high-resolution network from another."""
+    """What distinguishes the dense high-resolution networks."""
 
     width: int  # of the first branch; the others have 2, 4 and 8 times as many channels
     modules: tuple[int, int, int] = (1, 4, 3)  # of the stages with 2, 3 and 4 branches
-    blocks: int = 4  # a branch, in every module
+    blocks: int = 4  # per branch, in every module
     planes: int = 64  # of the bottlenecks before the first stage
     bottlenecks: int = 4
 
     def stages(self) -> list[Stage]:
-        """The last module of all makes the highest resolution alone."""
+        """The stages; the last module of the last one outputs only the highest resolution."""
         widths = [self.width * 2**i for i in range(4)]
         return [
             Stage(f"stage{n}", f"transition{n - 1}", tuple(widths[:n]), modules, outputs)
@@ -66,7 +66,7 @@ class HRBackbone(nn.Module):
 
     Attributes:
       layout: widths and repeats.
-      block: of the branches, called as block(features, conv=, norm=, name=).
+      block: constructor of the branches' blocks, called as block(features, conv=, norm=, name=).
     """
 
     layout: Layout
@@ -101,11 +101,11 @@ def policy(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:
 
 
 class HRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       layout: widths and repeats.
-      block: of the branches.
+      block: constructor of the branches' blocks.
       num_keypoints: K.
       conv_init: "paper" = N(0, 0.001), or "kaiming", for all but the last layer.
       dtype: of the arithmetic; parameters stay float32.
@@ -135,6 +135,6 @@ class HRNet(nn.Module):
 
 
 def heatmaps(x: jax.Array, num_keypoints: int, conv: ModuleDef) -> jax.Array:
-    """The last layer, 1x1 to [B,h,w,K] in float32; runs in the network's own compact method."""
+    """The last layer, 1x1 to [B,h,w,K] in float32; call it in the network's compact method."""
     final = partial(conv, use_bias=True, kernel_init=init.normal_small)
     return final(num_keypoints, name="final_layer")(x).astype(jnp.float32)

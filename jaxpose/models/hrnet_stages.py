@@ -1,18 +1,18 @@
-"""The skeleton of the high-resolution networks (HRNet, Sun et al. 2019), written once.
+"""The common structure of the high-resolution networks (HRNet, Sun et al. 2019).
 
-Feature maps of several resolutions, the branches, run beside each other: a list of arrays, branch i
-of shape [B,H/4/2^i,W/4/2^i,widths[i]]. A network is a few stages. A transition makes the branches
-of a stage from those before; then the stage's modules each let every branch work (the body) and
-mix all of them (the fusion).
+Feature maps of several resolutions, the branches, are processed in parallel: a list of arrays,
+branch i of shape [B,H/4/2^i,W/4/2^i,widths[i]]. A network is a sequence of stages. A transition
+makes the branches of a stage from those before; then each module of the stage processes the
+branches (the body) and mixes all of them (the fusion).
 
-What a paper changes, it gives as a function:
-  transition(stage, xs, train) -> xs   where the branches of a stage come from; `grow` is HRNet's
+What a paper changes is passed as a function:
+  transition(stage, xs, train) -> xs   makes the branches of a stage; `grow` is HRNet's
   body(module, xs, train) -> xs        the blocks of a module; `each_branch` or `all_branches`
   step(features, stride=, act=, name=) a layer that changes width or halves the size
   fuse(xs, outputs, term) -> xs        how the branches are summed; `fuse_sum` is HRNet's
-They run inside a compact method and name the layers that they make there as the public checkpoints
-do, so a path in the parameter tree is a public key up to punctuation. Modules of a stage and blocks
-of a module that are alike go through `layers.repeat`.
+They run inside a compact method and name their layers as the public checkpoints do, so a path in
+the parameter tree is a public key up to punctuation. Identical modules of a stage and identical
+blocks of a module go through `layers.repeat`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Stage(NamedTuple):
     """Parallel branches that go through `modules` modules.
 
     `name` is the prefix of the modules in the parameter tree ("stage2" -> stage2_0, stage2_1, ...),
-    `transition` that of the layers before them. The last module makes `outputs` branches, the
-    highest-resolution ones; None: all.
+    `transition` that of the layers before them. The last module outputs the `outputs`
+    highest-resolution branches; None means all.
     """
 
     name: str
@@ -56,31 +56,35 @@ def run_stages(
     module: Callable[..., nn.Module],
     train: bool,
 ) -> Maps:
-    """All stages, one after the other.
+    """Runs all stages, one after another.
 
     Args:
-      parent: in whose compact method this runs.
+      parent: module in whose compact method this runs.
       xs: branches that enter the first transition.
-      stages: descriptions.
-      transition: makes a stage's branches of the outputs before it.
-      module: constructor of a module, called with `outputs` and `name`: an `HRModule`.
+      stages: descriptions of the stages.
+      transition: makes the branches of a stage from the outputs of the previous one.
+      module: constructor of an `HRModule`, called with `outputs` and `name`.
+      train: whether this is a training step.
 
     Returns:
-      the branches that the last module makes.
+      The output branches of the last module.
 
     Raises:
-      ValueError: the transition made other widths than the stage has.
+      ValueError: the transition's branches do not have the widths of the stage.
     """
     for stage in stages:
         xs = transition(stage, xs, train)
-        made = tuple(x.shape[-1] for x in xs)
-        if made != tuple(stage.widths):
-            raise ValueError(f"{stage.name}: branches of {stage.widths} expected, {made} made")
+        widths = tuple(x.shape[-1] for x in xs)
+        if widths != tuple(stage.widths):
+            raise ValueError(
+                f"{stage.name}: the transition must make branches of widths {stage.widths}, "
+                f"got {widths}"
+            )
         names = [f"{stage.name}_{number}" for number in range(stage.modules)]
-        alike = names[:-1] if stage.outputs else names
+        identical = names[:-1] if stage.outputs else names
         block = module(outputs=len(stage.widths), parent=None)
-        xs = repeat(parent, block, alike, xs, train)
-        for name in names[len(alike) :]:
+        xs = repeat(parent, block, identical, xs, train)
+        for name in names[len(identical) :]:
             xs = module(outputs=stage.outputs, name=name)(xs, train)
     return xs
 
@@ -112,7 +116,7 @@ def descend(
 def grow(stage: Stage, xs: Maps, train: bool, *, step: ModuleDef) -> Maps:
     """HRNet's transition: new branches come from the lowest resolution so far.
 
-    A branch that is kept passes through, or takes a step of stride 1 where its width changes.
+    Existing branches pass through, or take a step of stride 1 where their width changes.
     """
     branches = []
     for i, width in enumerate(stage.widths):
@@ -136,7 +140,7 @@ def each_branch(
     blocks: int,
     name: str = "branches",
 ) -> Maps:
-    """A body of `blocks` blocks a branch, each on its own: `block(width)(x, train)`.
+    """A body of `blocks` blocks per branch, each on one branch: `block(width)(x, train)`.
 
     Layers are `{name}_{branch}_{number}`.
     """
@@ -161,7 +165,7 @@ def all_branches(
     blocks: int,
     name: str = "layers",
 ) -> Maps:
-    """A body of `blocks` blocks that see all branches: `block()(xs, train)`.
+    """A body of `blocks` blocks, each on all branches: `block()(xs, train)`.
 
     Layers are `{name}_{number}`.
     """
@@ -183,13 +187,13 @@ class HRModule(nn.Module):
     """One module: the body, then the fusion of all branches into the first `outputs` ones.
 
     The term that branch i gets from branch j is the map itself for j = i; for lower resolutions
-    (j > i) a 1x1 convolution with batch norm, enlarged by nearest neighbours; for higher ones
+    (j > i) a 1x1 convolution with batch norm, enlarged by nearest neighbor; for higher resolutions
     i - j steps of stride 2, the last without activation.
 
     Attributes:
       body: maps lists of branches to lists of the same shapes.
       step: a layer that halves the size, called as step(features, stride=2, act=, name=).
-      outputs: branches made.
+      outputs: number of output branches.
       fuse: sums the terms.
       conv, norm: of the 1x1 layers.
     """

@@ -3,8 +3,9 @@
 image [B,H,W,3] -> MobileNetV3 (stride 32, 960 channels) -> 3 x light deconvolution (section III-A)
 -> attention (III-B) -> 1x1 convolution -> heatmaps [B,H/4,W/4,K].
 
-Trained with `jaxpose.losses.heatmap_weighting_loss` (section III-C, eq. 8). Where text and released
-code differ (a ReLU inside both attention branches, the squared error) this follows the code.
+Trained with `jaxpose.losses.heatmap_weighting_loss` (section III-C, eq. 8). Where the text and the
+released code differ (a ReLU inside both attention branches, the squared error), this follows the
+code.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ REDUCTION = 4  # r of eq. (5); not printed in the paper, from the released code
 class LightDeconv(nn.Module):
     """Depthwise 4x4 transposed convolution (stride 2), then pointwise: [B,h,w,C] -> [B,2h,2w,256].
 
-    A plain deconvolution has D_K^2 C_in C_out weights a layer, eq. (1), applied at every pixel,
-    eq. (2). Split in two factors it has D_K^2 C_in + C_in C_out, eq. (3): for D_K = 4 and 256
-    channels 17/256, about 1/16, of the cost, eq. (4). Batch norm and ReLU follow either factor.
+    A plain deconvolution has D_K^2 C_in C_out weights, eq. (1), applied at every pixel, eq. (2).
+    Split into two layers it has D_K^2 C_in + C_in C_out, eq. (3): for D_K = 4 and 256 channels
+    17/256, about 1/16, of the cost, eq. (4). Batch norm and ReLU follow each of the two layers.
     """
 
     features: int
@@ -93,7 +94,7 @@ class Attention(nn.Module):
 
 
 class LightHead(nn.Module):
-    """Three light deconvolutions, attention after the last of them, and the heatmap layer."""
+    """Three light deconvolutions, attention after the last one, and the heatmap layer."""
 
     num_keypoints: int
     attention: str
@@ -106,8 +107,8 @@ class LightHead(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         conv = partial(Conv, dtype=self.dtype, kernel_init=init.kaiming_fan_out)
         norm = partial(BatchNorm, axis_name=self.bn_axis)
-        # N(0, 0.001) as released. With four terms an output its variance starts below batch norm's
-        # eps, so the normalised output has std 0.4 at first; "kaiming" starts at 1.
+        # N(0, 0.001) as released. With four terms per output, its variance starts below batch
+        # norm's eps, so the normalized output starts at std 0.4; with "kaiming" it starts at 1.
         kernel = init.normal_small if self.deconv_init == "paper" else init.kaiming_transposed(2)
         deconv = partial(ConvTranspose, kernel_init=kernel, dtype=self.dtype)
 
@@ -119,7 +120,7 @@ class LightHead(nn.Module):
         elif self.attention == "se":  # Table VI: channel branch alone, without identity
             x = x * ChannelGate(x.shape[-1] // REDUCTION, gate, conv, name="attention")(x)
         elif self.attention == "cbam":
-            # The released CBAM uses PyTorch's Hardsigmoid, whatever the rest of the network has.
+            # The released CBAM uses PyTorch's Hardsigmoid, whatever the rest of the network uses.
             block = CBAM(REDUCTION, "hard_sigmoid", spatial_bias=True, conv=conv, name="attention")
             x = block(x)
         return conv(
@@ -128,12 +129,12 @@ class LightHead(nn.Module):
 
 
 class HWL(nn.Module):
-    """HWL-MobileNetV3: [B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """HWL-MobileNetV3: [B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       num_keypoints: K.
-      attention: "own" (eq. 7), or the ablations of Table VI "se", "cbam", "none".
-      hard_sigmoid: every gate of backbone and attention, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
+      attention: "own" (eq. 7), or "se", "cbam", "none" (the ablations of Table VI).
+      hard_sigmoid: gate of the backbone and the attention, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
         "hard_sigmoid_v1" = clip((x+1)/2, 0, 1) (mmcv before 1.4.4).
       backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", which takes ImageNet weights
         but is not the network of the paper's tables.

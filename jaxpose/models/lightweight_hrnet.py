@@ -4,8 +4,8 @@ image [B,H,W,3] -> convolutions and Lite Conv Modules (section III-C) -> four ma
 which exchange channels (CEM, III-D) as they become branches -> EfficientHRNet's network with two
 stages, of 2 and of 4 branches -> heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K].
 
-There is no public code. Sizes and strides that Table I prints against its own feature maps, and
-what the text leaves open, are chosen so that all six printed sizes (r = 0, -1, -2) come out.
+There is no public code. Sizes and strides of Table I that contradict its own feature maps, and what
+the text leaves open, are chosen so that the network has all six printed sizes (r = 0, -1, -2).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jaxpose.models.hrnet import CONV_INIT, policy
 from jaxpose.models.hrnet_stages import Stage
 
 VARIANTS = ("proj", "plain")
-# How much of every map is exchanged -> order in which the maps' chunks are dealt out, from A1 = 1.
+# How much of each map is exchanged -> order in which the maps' chunks are distributed (1 is A1).
 EXCHANGES = {"half": (3, 2, 4, 1), "all": (1, 2, 3, 4)}
 
 
@@ -47,29 +47,29 @@ def exchange_pieces(
 ) -> tuple[tuple[Piece, ...], ...]:
     """Which channels the CEM gives to each branch: a permutation of all channels.
 
-    The first half of every map's channels (or all of them) is cut into `groups` equal chunks. The
-    first chunks of all maps in `order`, then the second ones and so on, make one long sequence,
-    which is dealt out again: as many channels to each map as it gave away, then the half that it
-    kept. This rule, with the default order, is the one that gives the paper's Table IV; "all",
-    which the paper rejects, gives its Table III.
+    The first half of each map's channels (or all of them) is cut into `groups` equal chunks. The
+    first chunks of all maps in `order`, then the second chunks and so on, make one long sequence.
+    From it, each map in turn takes as many channels as it gave away, followed by the half that it
+    kept. With the default order, this rule gives the paper's Table IV; "all", which the paper
+    rejects, gives its Table III.
 
     Args:
       widths: channels of A1, A2, ...
       exchange: "half" or "all".
-      order: of the maps, counted from 1; None: the paper's, see `EXCHANGES`.
-      groups: chunks a map.
+      order: of the maps, counted from 1; None means the paper's, see `EXCHANGES`.
+      groups: chunks per map.
 
     Returns:
-      For each map the pieces that A_n' consists of, in order.
+      For each map, the pieces of which A_n' consists, in order.
 
     Raises:
-      ValueError: an order that is no permutation, or a map that cannot be cut into equal chunks.
+      ValueError: an order that is not a permutation, or a map that cannot be cut into equal chunks.
     """
     order = EXCHANGES[exchange] if order is None else order
     if not isinstance(order, Sequence) or sorted(order) != list(range(1, len(widths) + 1)):
         raise ValueError(f"CEM: order {order} must name each of the {len(widths)} maps once")
-    given = [width // 2 if exchange == "half" else width for width in widths]
-    for number, (width, part) in enumerate(zip(widths, given, strict=True), 1):
+    exchanged = [width // 2 if exchange == "half" else width for width in widths]
+    for number, (width, part) in enumerate(zip(widths, exchanged, strict=True), 1):
         if groups < 1 or part % groups or (exchange == "half" and width % 2):
             raise ValueError(
                 f"CEM: {exchange} of the {width} channels of A{number} cannot be cut into "
@@ -78,10 +78,10 @@ def exchange_pieces(
     sequence = []
     for group in range(groups):
         for source in (number - 1 for number in order):
-            chunk = given[source] // groups
+            chunk = exchanged[source] // groups
             sequence += [(source, chunk * group + channel) for channel in range(chunk)]
     branches, first = [], 0
-    for number, (width, part) in enumerate(zip(widths, given, strict=True)):
+    for number, (width, part) in enumerate(zip(widths, exchanged, strict=True)):
         kept = [(number, channel) for channel in range(part, width)]
         branches.append(_joined(sequence[first : first + part] + kept))
         first += part
@@ -89,7 +89,7 @@ def exchange_pieces(
 
 
 def _joined(channels: list[tuple[int, int]]) -> tuple[Piece, ...]:
-    """Neighbouring channels of one map as one piece."""
+    """Pieces of adjacent channels of one map."""
     pieces: list[Piece] = []
     for source, channel in channels:
         if pieces and pieces[-1].source == source and pieces[-1].stop == channel:
@@ -102,7 +102,7 @@ def _joined(channels: list[tuple[int, int]]) -> tuple[Piece, ...]:
 def exchange_channels(
     maps: Sequence[jax.Array], pieces: Sequence[Sequence[Piece]]
 ) -> list[jax.Array]:
-    """A_n' of Figure 3: all of the size of the first map, to which the others are enlarged."""
+    """The maps A_n' of Figure 3, all enlarged to the size of the first map."""
     size = maps[0].shape[1:3]
     maps = [maps[0], *(ops.resize(x, size=size, method="nearest") for x in maps[1:])]
     return [
@@ -116,10 +116,10 @@ def exchange_channels(
 class LiteConvModule(nn.Module):
     """Section III-C: [B,H,W,C] -> [B,H/2,W/2,features], features > C.
 
-    Two branches on the same input, C11 with as many channels as it and C12 with those that are
-    still missing; side by side, shuffled; then half of the channels through one more convolution,
-    and shuffled again. A branch is a 3x3 convolution of stride 2, in the variant "proj" after a
-    1x1 one that brings the input to the branch's width.
+    Two branches take the same input: C11 has as many output channels as the input, C12 has the
+    rest. They are concatenated and shuffled; then half of the channels go through one more
+    convolution, and all are shuffled again. A branch is a 3x3 convolution of stride 2; in the
+    variant "proj", a 1x1 convolution to the branch's width precedes it.
     """
 
     features: int
@@ -132,8 +132,8 @@ class LiteConvModule(nn.Module):
         channels = x.shape[-1]
         if self.features <= channels or self.features % 2:
             raise ValueError(
-                f"lightweight_hrnet: a Lite Conv Module makes an even number of channels above its "
-                f"{channels}, not {self.features}"
+                "lightweight_hrnet: a Lite Conv Module needs an even number of output channels "
+                f"above its {channels} input channels, got {self.features}"
             )
         block = partial(ConvNormAct, conv=self.conv, norm=self.norm)
         branches = []
@@ -182,23 +182,24 @@ class ConvBackbone(nn.Module):
 
 
 class LightweightHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 
     Attributes:
-      scaling: EfficientHRNet's of the same phi = r.
+      scaling: EfficientHRNet's scaling with phi = r.
       num_keypoints: K.
       cem: whether the maps exchange channels as they become branches. The layers are the same with
-        and without, only their strides differ: Table VI, and Table V for False.
-      exchange: "half" of every map's channels (Table IV) or "all" of them (Table III).
-      order: in which the maps' chunks are dealt out, e.g. (3, 2, 4, 1) for A3, A2, A4, A1; None:
-        the one that reproduces the table.
-      groups: chunks that a map's exchanged channels are cut into.
-      variant: of the Lite Conv Modules, "proj" with or "plain" without 1x1 convolutions. Both are
-        within the text; "plain" misses the printed size of r = 0 by a rounding.
+        and without; only their strides differ: Table VI, and Table V for False.
+      exchange: "half" of each map's channels (Table IV) or "all" of them (Table III).
+      order: in which the maps' chunks are distributed, e.g. (3, 2, 4, 1) for A3, A2, A4, A1; None
+        means the order that reproduces the table.
+      groups: number of chunks into which the exchanged channels of a map are cut.
+      variant: of the Lite Conv Modules, "proj" with or "plain" without 1x1 convolutions. Both agree
+        with the text; "plain" misses the printed size of r = 0 by a rounding.
       conv_init: "paper" = N(0, 0.001), that of EfficientHRNet's code, or "kaiming", for all but the
-        last layers. The text names none, and no pre-training: the backbone always has the latter.
+        last layers; the backbone always has the latter. The text names no initial values and no
+        pretraining.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """
@@ -223,13 +224,13 @@ class LightweightHRNet(nn.Module):
             exchange_pieces((a1, a2, a3, a4), self.exchange, self.order, self.groups)
         elif (self.exchange, self.order, self.groups) != ("half", None, 4):
             raise ValueError(
-                "lightweight_hrnet: exchange, order and groups are the CEM's, they go with cem=True"
+                "lightweight_hrnet: exchange, order and groups are options of the CEM; set cem=True"
             )
         super().__post_init__()
 
     @property
     def backbone_widths(self) -> tuple[int, ...]:
-        """Of its seven layers, EfficientNet's of that scaling."""
+        """Widths of the seven layers: those of EfficientNet at this scaling."""
         return tuple(scaled_width(row.features, self.scaling.width) for row in B0)
 
     @nn.compact
@@ -247,7 +248,7 @@ class LightweightHRNet(nn.Module):
         if self.cem:
             channels = [x.shape[-1] for x in maps]
             pieces = exchange_pieces(channels, self.exchange, self.order, self.groups)
-            # Back to the branches' sizes by the layers that enter them. The paper prints 2n.
+            # The layers that make the branches restore their sizes. The paper prints strides 2n.
             maps, strides = exchange_channels(maps, pieces), (1, 2, 4, 8)
         widths = branch_widths(self.scaling.phi)
         stages = [

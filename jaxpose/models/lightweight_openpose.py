@@ -22,7 +22,7 @@ from jaxpose.models.efficient_hrnet import Entry
 
 FEATURES = 128
 # Output channels, stride and dilation of MobileNetV1's separable convolutions after the first
-# layer, as far as conv5_5; two of its strides are gone, one layer is dilated instead.
+# layer, up to conv5_5; two strides are removed, and one layer is dilated instead.
 MOBILENET = (
     (64, 1, 1),
     (128, 2, 1),
@@ -34,14 +34,14 @@ MOBILENET = (
     *[(512, 1, 1)] * 4,
 )
 
-# The library's normalisation, RGB on the scale 0..255, and that of the public weights.
+# The library's normalization, RGB on the scale 0..255, and that of the public weights.
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 PUBLIC_MEAN, PUBLIC_STD = 128, 256
 
 
 def public_input(x: jax.Array) -> jax.Array:
-    """Images normalised by this library as the public weights take them: BGR, (x - 128) / 256."""
+    """Converts images normalized by this library to the public weights': BGR, (x - 128) / 256."""
     x = x * (STD / PUBLIC_STD) + (MEAN - PUBLIC_MEAN) / PUBLIC_STD
     red, green, blue = jnp.split(x, 3, axis=-1)
     return jnp.concatenate([blue, green, red], axis=-1)
@@ -67,7 +67,7 @@ class SeparableConv(nn.Module):
 
 
 class Compression(nn.Module):
-    """1x1 to 128, three separable convolutions with ELU beside the identity, 3x3: "cpm"."""
+    """1x1 to 128, three separable convolutions with ELU plus the identity, 3x3: "cpm"."""
 
     conv: ModuleDef
 
@@ -95,7 +95,7 @@ class SeparableELU(nn.Module):
 def predict(
     x: jax.Array, hidden: int, outputs: dict[str, int], conv: ModuleDef
 ) -> tuple[jax.Array, ...]:
-    """Two 1x1 layers to each output, {name: channels}; to be called in a compact method."""
+    """Two 1x1 layers per output, {name: channels}; call it in a compact method."""
     layer = partial(ConvNormAct, conv=conv)
     return tuple(
         layer(channels, act=None, name=f"{name}_1")(layer(hidden, name=f"{name}_0")(x))
@@ -117,7 +117,7 @@ class InitialStage(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """1x1 to 128 channels; plus two 3x3 convolutions of it, the second dilated."""
+    """1x1 to 128 channels, plus two 3x3 convolutions of the result, the second dilated."""
 
     conv: ModuleDef
     norm: ModuleDef
@@ -131,7 +131,7 @@ class RefinementBlock(nn.Module):
 
 
 class RefinementStage(nn.Module):
-    """A better estimate from the features and the estimate before: five blocks, predictions."""
+    """A better estimate from the features and the previous one: five blocks, predictions."""
 
     outputs: dict[str, int]
     conv: ModuleDef
@@ -147,17 +147,17 @@ class RefinementStage(nn.Module):
 
 
 class LightweightOpenPose(nn.Module):
-    """[B,H,W,3] images -> (heatmaps, fields, heatmaps, fields, ...), a pair a stage, the best last.
+    """[B,H,W,3] images -> (heatmaps, fields, ...), one pair per stage, the best pair last.
 
-    All float32 at 1/8: heatmaps [B,H/8,W/8,K+1], of which the last channel is the background, and
-    part affinity fields [B,H/8,W/8,2L]; H and W multiples of 8.
+    All float32 at 1/8: heatmaps [B,H/8,W/8,K+1], whose last channel is the background, and part
+    affinity fields [B,H/8,W/8,2L]; H and W are multiples of 8.
 
     Attributes:
       num_keypoints: K; the published network has 18, COCO's and the neck.
-      limbs: L.
+      limbs: number of limbs L.
       refinement_stages: one as published; the public weights were trained with three.
-      public_input: False takes images as they are. True, which the public weights need, takes this
-        library's normalised RGB and turns it into what they were trained on, BGR (x - 128) / 256.
+      public_input: whether to convert this library's normalized RGB to the input that the public
+        weights were trained on, BGR (x - 128) / 256.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """
@@ -172,16 +172,16 @@ class LightweightOpenPose(nn.Module):
     def __post_init__(self):
         if self.limbs < 1 or self.refinement_stages < 0:
             raise ValueError(
-                f"lightweight_openpose: at least 1 limb and 0 refinement stages are needed, got "
-                f"{self.limbs} and {self.refinement_stages}"
+                "lightweight_openpose: limbs must be at least 1 and refinement_stages at least 0, "
+                f"got {self.limbs} and {self.refinement_stages}"
             )
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         check_images(x, 8, "lightweight_openpose")
-        # PyTorch's initial values, but for biases, which start at zero, and for the backbone: there
-        # He's, with which the maps of an untrained network do not vanish.
+        # PyTorch's initial values, except that biases start at zero and the backbone has He's, with
+        # which the maps of an untrained network do not vanish.
         conv = partial(Conv, kernel_init=init.torch_default, dtype=self.dtype)
         kaiming = partial(conv, kernel_init=init.variance_scaling(2.0, "fan_in", "normal"))
         norm = partial(BatchNorm, axis_name=self.bn_axis)

@@ -1,17 +1,17 @@
 """Lite CSW-HRNet: pose estimation based on channel spatial weighting (Xi et al. 2024).
 
-Lite-HRNet with other weights (sections 3.2 and 3.3): of one branch and across branches alike, a
-channel map times a spatial map. There is no public code. Where the paper is open or says two things
-the defaults are these, of which the printed sizes decide the last two:
+Lite-HRNet with other weights (sections 3.2 and 3.3): both within a branch and across branches, they
+are a channel map times a spatial map. There is no public code. Where the paper is open or
+contradicts itself, the defaults are these; the printed sizes decide the last two:
 
 * the two maps come from the same input, in parallel (eqs. 2, 3, 15; eq. 12 chains them);
 * gamma = 2 and b = 1 in eq. (8), as ECA-Net has them (the text says 1 and 2, "typically");
 * one 1-D convolution for the averages and the maxima, as eq. (9) has one symbol; no bias;
 * the weights across branches are the maps alone;
-* half of the channels pass untouched, as in Lite-HRNet, whose widths Table 1 keeps;
-* both weightings are replaced (0.9 M parameters are printed; with one of them it is 1.0 M);
-* two blocks in every module, also in stage 4, where Table 1 has one ("repeat"): at 384x288 0.45 G
-  are printed, with one block there it is 0.44 G.
+* half of the channels pass unchanged, as in Lite-HRNet, whose widths Table 1 keeps;
+* both weightings are replaced (the paper prints 0.9 M parameters; with one replaced it is 1.0 M);
+* two blocks in every module, also in stage 4, where Table 1 has one ("repeat"): the paper prints
+  0.45 G at 384x288; with one block there it is 0.44 G.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ChannelConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        uniform = init.torch_default_bias(self.size)  # U(+-1/sqrt(k)), the kernel's default, too
+        uniform = init.torch_default_bias(self.size)  # U(+-1/sqrt(k)), also the kernel's default
         return ops.channel_conv1d(x, self.param("kernel", uniform, (self.size,), jnp.float32))
 
 
@@ -70,7 +70,7 @@ def _sum(arrays: Sequence[jax.Array]) -> jax.Array:
 class ChannelMap(nn.Module):
     """M_c of eq. (9): sigmoid(f(average) + f(maximum)), [B,H,W,C] -> [B,1,1,C].
 
-    With one f for both it is sigmoid(f(average + maximum)), which is how it is computed.
+    With one f for both, it is computed as sigmoid(f(average + maximum)), which is the same.
     """
 
     size: int
@@ -101,7 +101,7 @@ class SpatialMap(nn.Module):
 
 
 class ChannelSpatialWeights(nn.Module):
-    """M_c times M_s, [B,H,W,C] -> the same shape; serial: M_s of what M_c has weighed, eq. (12)."""
+    """M_c times M_s, [B,H,W,C] -> the same shape; serial: M_s of M_c * x, eq. (12)."""
 
     channels: int
     gamma: float
@@ -115,28 +115,28 @@ class ChannelSpatialWeights(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         size = kernel_size(self.channels, self.gamma, self.b)
         channel = ChannelMap(size, self.pooling, self.shared, name="channel")(x)
-        seen = x * channel if self.serial else x
-        return channel * SpatialMap(self.pooling, self.conv, name="spatial")(seen)
+        weighted = x * channel if self.serial else x
+        return channel * SpatialMap(self.pooling, self.conv, name="spatial")(weighted)
 
 
 class LiteCSWHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
-    The paper compares with Lite-HRNet only, and has no table of ablations; what its text argues for
-    is one option each: `weighting` "none" is Lite-HRNet, "single" and "cross" lie between.
+    The paper compares only with Lite-HRNet and has no table of ablations. Each choice that its text
+    argues for is an option; `weighting` "none" is Lite-HRNet, "single" and "cross" are in between.
 
     Attributes:
       layout: widths and repeats.
       num_keypoints: K.
       weighting: which weightings are the paper's: "both", "single" (of one branch, section 3.2),
         "cross" (across branches, section 3.3) or "none".
-      instead: what stands for a weighting that is not: "lite" = Lite-HRNet's, or "none".
+      instead: what replaces a weighting that is not: "lite" = Lite-HRNet's, or "none".
       arrangement: of the two maps: "parallel" (section 3.2), "serial" in either weighting, or
         "serial_single", the equations to the letter: eq. (12) chains them in the weighting of one
         branch, eq. (15) across branches does not.
       gamma, b: of eq. (8), by default ECA-Net's; the text has gamma = 1 and b = 2.
       pooling: "both", "avg" or "max" (the argument of Figure 4), in both maps.
-      shared: one 1-D convolution for averages and maxima, or two.
+      shared: whether averages and maxima share one 1-D convolution.
       fusion: "released", Lite-HRNet's, or "sum", HRNet's.
       conv_init: "paper" = N(0, 0.001), or "kaiming", for all 2-D convolutions but the last.
       dtype: of the arithmetic; parameters stay float32.

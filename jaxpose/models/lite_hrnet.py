@@ -3,10 +3,11 @@
 image [B,H,W,3] -> stem to 1/4 -> stages of 2, 3 and 4 branches -> iterative head, from the lowest
 resolution to the highest -> 1x1 convolution -> heatmaps [B,H/4,W/4,K].
 
-In the branches half of the channels passes untouched. The other half is weighted, by what all
-branches see and by what its own branch sees, around a depthwise convolution (conditional channel
-weighting). The naive variant has ShuffleNetV2's units there instead. Other papers
-change the weighting, the stem or the fusion and keep the rest: `LiteBackbone` takes those.
+In every branch, half of the channels pass through unchanged. The other half goes through a
+depthwise convolution, before which it is weighted by all branches and after which it is weighted by
+its own branch (conditional channel weighting). The naive variant has ShuffleNetV2's units instead.
+Other papers change the weighting, the stem or the fusion and keep the rest: `LiteBackbone` has
+these as fields.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ from jaxpose.models.hrnet_stages import (
 )
 from jaxpose.models.shufflenet_v2 import ShuffleUnit
 
-BLOCKS = 2  # a module
+BLOCKS = 2  # per module
 NARROW, WIDE = (30, 60, 120, 240), (40, 80, 160, 320)  # of the branches
 MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}  # of the stages with 2, 3 and 4 branches, by depth
 
 
 class Layout(NamedTuple):
-    """Widths of the branches and modules a stage."""
+    """Widths of the branches and modules per stage."""
 
     widths: tuple[int, int, int, int] = WIDE
     modules: tuple[int, int, int] = MODULES[18]
@@ -105,7 +106,7 @@ class Stem(nn.Module):
 
 
 def join(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Channel 2i is a's channel i, channel 2i+1 is b's."""
+    """Interleaves two maps: channel 2i is a's channel i, channel 2i+1 is b's."""
     return ops.channel_shuffle(jnp.concatenate([a, b], axis=-1), groups=2)
 
 
@@ -113,12 +114,12 @@ def fuse_doubled(xs: Maps, outputs: int, term: Term, *, after_relu: bool) -> Map
     """The fusion that the released networks were trained with; not a plain sum.
 
     Their code starts the sum of an output with the term of branch 0 and then adds the terms of all
-    branches to it, in place. So that term counts twice, and as the sum of output 0 starts with
-    branch 0 itself, the other outputs read output 0 where they should read branch 0: before its
-    ReLU, or after it (`after_relu`) where the ReLU works in place, too.
+    branches to it, in place. So the term of branch 0 counts twice. And since the sum of output 0
+    starts with branch 0 itself, the other outputs read output 0 where they should read branch 0:
+    before its ReLU, or after it (`after_relu`) where the ReLU is in place, too.
 
-    Both calls of the term run the same layers on the same map: here it is computed once and
-    doubled. (In the released code the running statistics of these layers move twice a step.)
+    Both uses of a term run the same layers on the same map: here it is computed once and doubled.
+    (In the released code, the running statistics of these layers are updated twice per step.)
     """
     m = 2 * xs[0] + sum(term(0, j, x) for j, x in enumerate(xs) if j)
     fused = [ops.activation(m, kind="relu")]
@@ -135,8 +136,8 @@ FUSIONS: dict[str, Fuse] = {"released": partial(fuse_doubled, after_relu=False),
 class IterativeHead(nn.Module):
     """The lowest resolution, projected and enlarged, is added to the next one, and so on.
 
-    Bilinear with aligned corners. Returns the highest resolution at its width; the released code
-    also has the maps on the way.
+    Enlarging is bilinear with aligned corners. Returns the highest resolution at its width; the
+    released code also returns the intermediate maps.
     """
 
     conv: ModuleDef
@@ -183,14 +184,14 @@ class LiteBackbone(nn.Module):
 
 
 def at_lowest_resolution(xs: Maps) -> jax.Array:
-    """All branches averaged down to the size of the last one, side by side: [B,h,w,sum of C]."""
+    """All branches averaged to the size of the last one and concatenated: [B,h,w,sum of C]."""
     size = xs[-1].shape[1:3]
     pooled = [ops.adaptive_avg_pool(x, size=size) for x in xs[:-1]]
     return jnp.concatenate([*pooled, xs[-1]], axis=-1)
 
 
 def weigh(xs: Maps, weights: jax.Array) -> Maps:
-    """Every branch times its channels of the weights [B,h,w,sum of C], enlarged to its size."""
+    """Each branch times its channels of the weights [B,h,w,sum of C], enlarged to its size."""
     ends = [sum(x.shape[-1] for x in xs[: i + 1]) for i in range(len(xs) - 1)]
     parts = jnp.split(weights, ends, axis=-1)
     return [
@@ -219,13 +220,13 @@ def spatial_weighting(channels: int, *, conv: ModuleDef, name: str) -> ChannelGa
 
 
 class WeightingBlock(nn.Module):
-    """Half the channels of every branch: weigh across branches, depthwise 3x3, weigh each branch.
+    """On half the channels: weighting across branches, depthwise 3x3, weighting of each branch.
 
     Attributes:
       cross: called as cross(channels, name=)(maps, train) on all branches at the lowest resolution,
-        returns weights of that shape; None: no such weighting.
+        returns weights of that shape; None means no such weighting.
       single: called as single(channels, name=)(map), returns weights that broadcast to the map;
-        None: no such weighting.
+        None means no such weighting.
     """
 
     cross: ModuleDef | None
@@ -259,7 +260,7 @@ def split_halves(xs: Maps) -> tuple[Sequence[jax.Array], Maps]:
 def weighting_body(
     cross: ModuleDef | None, single: ModuleDef | None, conv: ModuleDef, norm: ModuleDef
 ) -> Callable[[nn.Module, Maps, bool], Maps]:
-    """The body of a module: `WeightingBlock`s."""
+    """The body of a module: a sequence of `WeightingBlock`s."""
     block = partial(WeightingBlock, cross, single, conv, norm)
     return partial(all_branches, block=block, blocks=BLOCKS)
 
@@ -271,7 +272,7 @@ def lite_layers(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:
 
 
 class LiteHRNet(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       layout: widths and repeats.
@@ -308,11 +309,13 @@ class LiteHRNet(nn.Module):
 
 
 class NaiveLiteHRNet(nn.Module):
-    """Lite-HRNet with ShuffleNetV2's units, every branch on its own.
+    """Lite-HRNet with ShuffleNetV2's units, which do not mix branches.
 
-    Attributes as `LiteHRNet`, but:
+    Attributes:
       widths: of the branches.
+      num_keypoints: K.
       depth: 18, or 30, which has as many modules as Lite-HRNet-30 and no published result.
+      fusion, conv_init, dtype, bn_axis: as for `LiteHRNet`.
     """
 
     widths: tuple[int, int, int, int]

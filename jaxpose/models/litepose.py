@@ -4,8 +4,8 @@ image [B,H,W,3] -> MobileNetV2-like single branch with 7x7 kernels (stride 16) -
 deconvolutions, each adding a raw map of the backbone -> heatmaps and tags [B,H/4,W/4,2K], and
 heatmaps alone [B,H/2,W/2,K].
 
-Widths, stride and head are those of the released code. The paper's text draws stride 32 and heads
-at 1/8 and 1/4; the multiply-adds printed beside it are of the network here.
+Widths, stride and head are those of the released code. The paper's text has stride 32 and heads at
+1/8 and 1/4, but its printed multiply-adds are those of this network.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ S = Widths(16, (16, 32, 48, 120), (32, 24, 32))
 M = Widths(16, (24, 48, 72, 120), (64, 40, 32))
 L = Widths(24, (24, 64, 96, 160), (64, 40, 32))
 
-# Every searched network has these: the search chose widths and input size alone.
+# The same in every searched network: the search chose only widths and input size.
 REPEATS = (6, 8, 10, 10)
 STRIDES = (2, 2, 2, 1)
 EXPANSION = 6
@@ -87,8 +87,8 @@ class InvertedBottleneck(nn.Module):
 class Backbone(nn.Module):
     """[B,H,W,3] -> five maps: of the first layers at 1/2, of the stages at 1/4, 1/8, 1/16, 1/16.
 
-    `blocks(stage, number)` is the class (or partial) to use there, both counted from 0 and all but
-    a stage's first alike; it takes features and stride.
+    `blocks(stage, number)` is the constructor of a block, called with features and stride. Stages
+    and blocks are counted from 0; all blocks of a stage but the first are the same.
     """
 
     widths: Widths
@@ -112,7 +112,7 @@ class Backbone(nn.Module):
 class FusionDeconv(nn.Module):
     """Two 4x4 transposed convolutions, summed, batch norm, ReLU: twice the size, `features` wide.
 
-    One reads the refined map of the step before, the other the raw backbone map of its size.
+    One reads the refined map of the previous step, the other the raw backbone map of that size.
     """
 
     features: int
@@ -141,7 +141,7 @@ class SeparableConv(nn.Module):
 
 
 class Prediction(nn.Module):
-    """Sum of a separable convolution of the refined map and one of the raw map of that size."""
+    """A separable convolution of the refined map plus one of the raw map of the same size."""
 
     features: int
     conv: ModuleDef
@@ -186,7 +186,7 @@ def policy(dtype: Any, bn_axis: str | None) -> Layers:
 
 
 class LitePose(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 

@@ -1,10 +1,10 @@
-"""From a name to a network: the library's own, a registered one, or any that can be imported.
+"""Networks by name: the library's, registered ones, and any that can be imported.
 
-    models.register("mine", MyNetwork, task="topdown", input_size=(256, 192))
-    models.create_model("mine")
+    models.register("my_network", MyNetwork, task="topdown", input_size=(256, 192))
+    models.create_model("my_network")
     models.create_model("mypackage.networks:MyNetwork")
 
-docs/own_network.md says what a network must offer.
+docs/own_network.md says what a network must provide.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Constructor = Callable[..., nn.Module]
 
 
 class Model(NamedTuple):
-    """What stands behind a name. `constructor(num_keypoints=K, **options)` makes the network."""
+    """Constructor and facts; `constructor(num_keypoints=K, **options)` makes the network."""
 
     constructor: Constructor
     info: ModelInfo
@@ -52,33 +52,33 @@ def register(
     *,
     replace: bool = False,
 ) -> None:
-    """Makes `name` a model of this process, as those of the library are.
+    """Adds a model to this process; it can be used like the library's models.
 
     Args:
-      name: new, and without a colon.
+      name: a new name, without a colon.
       constructor: a Flax module class, or a function that makes a module, called as
         `constructor(num_keypoints=K, **options)`; the module is called as
-        `model.apply(variables, images, train=False)` and gives what its task needs.
+        `model.apply(variables, images, train=False)` and returns what its task needs.
       task: the name of a task, e.g. "topdown".
-      input_size: (H, W) in pixels, where a command is given no other.
-      replace: take the place of a model that has this name.
+      input_size: default input size (H, W) in pixels.
+      replace: whether to replace a model of this name.
 
     Raises:
       ValueError: the name is taken or has a colon, or the constructor cannot be called like that.
     """
     if not isinstance(name, str) or not name or ":" in name:
-        raise ValueError(f"model {name!r}: a name is a word without a colon")
+        raise ValueError(f"model {name!r}: the name must be a string without a colon")
     if name in MODELS and not replace:
         raise ValueError(f"model {name!r} exists already; choose another name")
     parameters_of(name, constructor)
-    MODELS[name] = Model(constructor, _own_info(name, task, input_size))
+    MODELS[name] = Model(constructor, _custom_info(name, task, input_size))
 
 
 def find(name: str) -> Model:
-    """The model of that name; one with a colon, `package.module:ClassName`, is imported.
+    """The model of that name; a name with a colon, `package.module:ClassName`, is imported.
 
     Raises:
-      ValueError: no such model (the nearest name is given), or what is imported is no network.
+      ValueError: no such model (the message has the nearest name), or the import is no network.
     """
     if ":" in name:
         return _import_model(name)
@@ -89,24 +89,26 @@ def find(name: str) -> Model:
 def info(name: str) -> ModelInfo:
     """Facts about a model: its task and input size, and what the literature says about it.
 
-    An imported network states the first two in its attributes `task` and `input_size`; they are
-    None where it does not.
+    An imported network states the first two in its attributes `task` and `input_size`; without
+    these they are None.
     """
     return find(name).info
 
 
 def task_name(name: str, given: str | None = None) -> str:
-    """The name of a model's task; `given` is for a network that states none.
+    """The name of a model's task; `given` is for networks that state none.
 
     Raises:
-      ValueError: neither says it, or they disagree.
+      ValueError: neither states a task, or they differ.
     """
     stated = info(name).task
-    if stated is None and given is None:
-        raise ValueError(f"{name} states no task: give --task, e.g. --task topdown")
-    if None not in (stated, given) and stated != given:
+    if stated is None:
+        if given is None:
+            raise ValueError(f"{name} states no task: give --task, e.g. --task topdown")
+        return given
+    if given not in (None, stated):
         raise ValueError(f"{name} is {stated}, not {given}: leave out --task {given}")
-    return stated or given
+    return stated
 
 
 def default_size(name: str) -> tuple[int, int]:
@@ -120,15 +122,16 @@ def default_size(name: str) -> tuple[int, int]:
 def parameters_of(name: str, constructor: Constructor) -> Mapping[str, inspect.Parameter]:
     """The parameters of a constructor. Raises ValueError when it cannot make a network."""
     if isinstance(constructor, nn.Module):
-        raise ValueError(f"model {name!r}: it is a network already, give its class or a function")
+        raise ValueError(f"model {name!r}: it is a module instance; pass its class or a function")
     if not callable(constructor):
         kind = type(constructor).__name__
         raise ValueError(f"model {name!r}: it is a {kind}, not a Flax module class or a function")
     if inspect.isclass(constructor) and not issubclass(constructor, nn.Module):
         raise ValueError(f"model {name!r}: the class is not a Flax module (flax.linen.Module)")
+    parameters: Mapping[str, inspect.Parameter]
     try:
         parameters = inspect.signature(constructor).parameters
-    except (ValueError, TypeError):  # written in C
+    except (ValueError, TypeError):  # no signature, e.g. of a function written in C
         parameters = {}
     if "num_keypoints" not in parameters and not takes_any_option(parameters):
         taken = ", ".join(parameters) or "nothing"
@@ -147,7 +150,7 @@ def _import_model(name: str) -> Model:
     """The model `package.module:ClassName`."""
     path, _, attribute = name.partition(":")
     if not attribute.isidentifier() or not all(part.isidentifier() for part in path.split(".")):
-        raise ValueError(f"model {name!r}: a network to import is package.module:ClassName")
+        raise ValueError(f"model {name!r}: an import path has the form package.module:ClassName")
     module = _import_module(name, path)
     if not hasattr(module, attribute):
         public = [key for key, value in vars(module).items() if callable(value)]
@@ -156,11 +159,11 @@ def _import_model(name: str) -> Model:
     constructor = getattr(module, attribute)
     parameters_of(name, constructor)
     task, size = getattr(constructor, "task", None), getattr(constructor, "input_size", None)
-    return Model(constructor, _own_info(name, task, size))
+    return Model(constructor, _custom_info(name, task, size))
 
 
 def _import_module(name: str, path: str) -> ModuleType:
-    """The module, also from the current folder, which `python script.py` would see."""
+    """Imports a module; also from the current folder."""
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -171,14 +174,16 @@ def _import_module(name: str, path: str) -> ModuleType:
             raise ValueError(
                 f"model {name!r}: no module {error.name!r} in {folder} or on the Python path"
             ) from None
-        raise ValueError(f"model {name!r}: {path} needs {error.name!r}, not installed") from error
+        raise ValueError(
+            f"model {name!r}: {path} needs {error.name!r}, which is not installed"
+        ) from error
     except Exception as error:  # whatever the module's own code raises
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"model {name!r}: {path} cannot be imported ({text})") from error
 
 
-def _own_info(name: str, task: Any, input_size: Any) -> ModelInfo:
-    """Facts about a network of the user's own."""
+def _custom_info(name: str, task: Any, input_size: Any) -> ModelInfo:
+    """Facts about a user's network."""
     if task is not None and not isinstance(task, str):
         raise ValueError(f"model {name!r}: its task must be a name, e.g. 'topdown', not {task!r}")
     if input_size is not None:

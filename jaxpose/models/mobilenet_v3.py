@@ -23,9 +23,9 @@ class Row(NamedTuple):
     stride: int
 
 
-# mmpose's "big" table, as the HWL paper's code uses it. Against the textbook: the stride of the
-# last stage sits in layer14 (with 672 channels, not 960), layer1 keeps its 16 -> 16 expansion, and
-# SE squeezes to int(mid / 4) unrounded.
+# mmpose's "big" table, which the HWL paper's code uses. It differs from the textbook: the stride of
+# the last stage is in layer14 (with 672 channels, not 960), layer1 keeps its 16 -> 16 expansion,
+# and SE squeezes to int(mid / 4), unrounded.
 POSE = (
     Row(3, 16, 16, 0, "relu", 1),
     Row(3, 64, 24, 0, "relu", 2),
@@ -44,7 +44,7 @@ POSE = (
     Row(5, 960, 160, 240, "hard_swish", 1),
 )
 
-# Table 1 of the MobileNetV3 paper, SE widths rounded to multiples of 8: ImageNet weights fit it.
+# Table 1 of the MobileNetV3 paper, SE widths rounded to multiples of 8. ImageNet weights fit it.
 TEXTBOOK = (
     *POSE[:3],
     Row(5, 72, 40, 24, "relu", 2),
@@ -60,7 +60,7 @@ TEXTBOOK = (
 class InvertedResidual(nn.Module):
     """1x1 expand -> k x k depthwise -> [SE] -> 1x1 project, plus identity where shapes allow.
 
-    With `groups` the k x k convolution is a grouped one instead of depthwise.
+    With `groups` the k x k convolution is grouped instead of depthwise.
     """
 
     row: Row
@@ -89,7 +89,7 @@ class MobileNetV3(nn.Module):
     """[B,H,W,3] -> [B,H/32,W/32,960], ending in a 1x1 convolution to 960 channels.
 
     Attributes:
-      textbook: the layout of the MobileNetV3 paper (batch-norm eps 1e-3) instead of the pose one.
+      textbook: use the layout of the MobileNetV3 paper (batch-norm eps 1e-3), not the pose variant.
       hard_sigmoid: gate of squeeze-and-excitation, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
         "hard_sigmoid_v1" = clip((x+1)/2, 0, 1), which mmpose's own checkpoints expect.
     """

@@ -13,8 +13,8 @@ class Row(NamedTuple):
     """One published row. `params` in millions, `gflops` by `convention`, scores in percent.
 
     `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
-    56.4, on test-dev 60.9) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` says who
-    printed the row, and what others repeat of it is left out; `note`, why our counts differ from it
+    56.4, on test-dev 60.9) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` names who
+    printed the row; repetitions by others are left out. `note` says why our counts differ from it,
     where they do.
     """
 
@@ -33,8 +33,8 @@ class Row(NamedTuple):
 class ModelInfo(NamedTuple):
     """Facts about one model.
 
-    Only an imported network may state no task and no input size. One that is no model of the
-    library has no paper ("") and no published rows.
+    Only imported networks may lack a task or an input size. Networks that are not the library's
+    have no paper ("") and no published rows.
     """
 
     name: str
@@ -58,7 +58,9 @@ _WLITEPOSE = (
     "Wang et al., Lightweight Human Pose Estimation Based on Heatmap Weighted Loss Function, 2024"
 )
 _README = "LitePose repository"
-_WLITEPOSE_NOTE = "no reading of the paper has its printed size: jaxpose models --paper wlitepose"
+_WLITEPOSE_NOTE = (
+    "the paper's text does not give its printed size: jaxpose models --paper wlitepose"
+)
 _HWL = "Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022"
 _HRNET = "Sun et al., Deep High-Resolution Representation Learning for Human Pose, CVPR 2019"
 _LITE = "Yu et al., Lite-HRNet: A Lightweight High-Resolution Network, CVPR 2021"
@@ -86,7 +88,7 @@ _EFFICIENT = (
     "Neff et al., EfficientHRNet: Efficient Scaling for Lightweight High-Resolution Multi-Person "
     "Pose Estimation, 2020"
 )
-_TRUNCATED = "parameters are cut off in print, not rounded"
+_TRUNCATED = "printed parameters are truncated, not rounded"
 _LIGHTWEIGHT = (
     "Liao et al., Lightweight HRNet: A Lightweight Network for Bottom-Up Human Pose Estimation, "
     "Engineering Letters 32, 2024"
@@ -262,7 +264,7 @@ MODELS = (
             "EL-HRNet paper",
             ("coco test-dev", (256, 192), 17, 34.0, 8.90, "AP", 70.0),
             convention="hrnet",
-            note="SBL-50 there; 8.99 by the same count, printed as 8.90",
+            note="called SBL-50 there; 8.99 by the same count, printed as 8.90",
         )
         + _rows(
             _CSW_PAPER,
@@ -288,7 +290,7 @@ MODELS = (
             ("coco", (256, 192), 17, 28.5, 7.10, "AP", 73.4),
             ("coco test-dev", (384, 288), 17, 28.5, 16.00, "AP", 74.9),
             convention="hrnet",
-            note="the same count, rounded to a digit before it was printed with two",
+            note="the same count, rounded to one digit and then printed with two",
         ),
     ),
     ModelInfo(
@@ -318,7 +320,7 @@ MODELS = (
         + _torchstat_rows(
             _CSW_PAPER,
             ("coco", (256, 192), 17, 1.3, 0.34, "AP", 55.2),
-            note="0.54 G where it was first printed",
+            note="0.54 G in the paper that printed it first",
         )
         + _torchstat_rows(_CSW_PAPER, ("coco test-dev", (384, 288), 17, 1.3, 1.21, "AP", 55.3)),
     ),
@@ -366,7 +368,7 @@ MODELS = (
             ("crowdpose", (640, 640), 14, 63.8, 154.6, "AP", 65.9),
         ),
     ),
-    # Lite-HRNet's and Dite-HRNet's repositories print units of 2^20, 1024 of which are 1 G.
+    # Lite-HRNet's and Dite-HRNet's repositories print units of 2^20; 1024 of these are 1 G.
     ModelInfo(
         "lite_hrnet_18",
         "topdown",
@@ -386,7 +388,7 @@ MODELS = (
             ("coco", (256, 192), 17, 1.1, 0.28, "AP", 64.1),
             ("coco test-dev", (256, 192), 17, 1.1, 0.28, "AP", 64.1),
             convention="torchstat1000",
-            note="no way of counting gives 0.28 G at this size",
+            note="no convention gives 0.28 G at this size",
         )
         + _rows(
             _CSW_PAPER,
@@ -517,7 +519,7 @@ MODELS = (
                 _ptflops_rows(
                     "WLitePose paper",
                     ("crowdpose", (416, 416), 14, 5.3, 4.3, "AP", 46.1),
-                    note=f"{_TRUNCATED}; 4.3 G are 17 joints'",
+                    note=f"{_TRUNCATED}; 4.3 G is the count for 17 keypoints",
                 ),
             ),
             (
@@ -565,7 +567,7 @@ MODELS = (
             _LIGHTWEIGHT_PAPER,
             ("coco", (368, 368), 18, 4.1, 9.0, "AP", 42.8),
             convention="true",
-            note="8.88 by the same count, printed as 9; scored on a part of val2017",
+            note="8.88 by the same count, printed as 9; evaluated on a subset of val2017",
         )
         + _rows(
             "WLitePose paper",
@@ -583,7 +585,7 @@ MODELS = (
         + _rows(
             "HWL paper",
             ("coco", (256, 192), 17, 2.8, 0.69, "AP", 67.8),
-            note="of the ViPNAS authors' own, smaller network",
+            note="the row is of the ViPNAS authors' smaller network",
         ),
     ),
 )

@@ -1,6 +1,6 @@
 """ResNet-50 backbone (He et al. 2016), with the stride in the 3x3 convolution ("v1.5").
 
-Its residual blocks serve other networks too.
+Other networks use its residual blocks too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXPANSION = 4
 
 
 class BasicBlock(nn.Module):
-    """3x3 -> 3x3, plus the input, which has `features` channels too."""
+    """3x3 -> 3x3, plus the input, which must have `features` channels too."""
 
     features: int
     conv: ModuleDef = Conv

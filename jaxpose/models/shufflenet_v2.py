@@ -25,8 +25,8 @@ REPEATS = (4, 8, 4)
 class ShuffleUnit(nn.Module):
     """Two branches, concatenated and shuffled.
 
-    Stride 2: both branches see the whole input and halve its size. Stride 1: the first half of the
-    channels passes through untouched, the second half goes through branch2.
+    Stride 2: both branches take the whole input and halve its size. Stride 1: the first half of the
+    channels passes through unchanged, the second half goes through branch2.
     """
 
     features: int

@@ -56,7 +56,7 @@ class DeconvHead(nn.Module):
 
 
 class SimpleBaseline(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       backbone: module of stride 32, called as backbone(x, train).
@@ -92,7 +92,7 @@ def simplebaseline_mobilenetv2(
     dtype: Any = jnp.float32,
     bn_axis: str | None = None,
 ) -> SimpleBaseline:
-    """On MobileNetV2 1.0."""
+    """SimpleBaseline on MobileNetV2 1.0."""
     backbone = MobileNetV2(dtype=dtype, bn_axis=bn_axis)
     return SimpleBaseline(backbone, num_keypoints, deconv_init, dtype, bn_axis)
 
@@ -104,7 +104,7 @@ def simplebaseline_mobilenetv3(
     dtype: Any = jnp.float32,
     bn_axis: str | None = None,
 ) -> SimpleBaseline:
-    """On the MobileNetV3 of the HWL paper; gates as in `MobileNetV3`."""
+    """SimpleBaseline on the MobileNetV3 of the HWL paper; `hard_sigmoid` as in `MobileNetV3`."""
     check_choice("simplebaseline_mobilenetv3: hard_sigmoid", hard_sigmoid, HARD_SIGMOID)
     backbone = MobileNetV3(hard_sigmoid=hard_sigmoid, dtype=dtype, bn_axis=bn_axis)
     return SimpleBaseline(backbone, num_keypoints, deconv_init, dtype, bn_axis)
@@ -117,7 +117,7 @@ def simplebaseline_shufflenetv2(
     dtype: Any = jnp.float32,
     bn_axis: str | None = None,
 ) -> SimpleBaseline:
-    """On ShuffleNetV2, width 0.5, 1.0, 1.5 or 2.0."""
+    """SimpleBaseline on ShuffleNetV2, width 0.5, 1.0, 1.5 or 2.0."""
     check_choice("simplebaseline_shufflenetv2: width", width, CHANNELS)
     backbone = ShuffleNetV2(width=width, dtype=dtype, bn_axis=bn_axis)
     return SimpleBaseline(backbone, num_keypoints, deconv_init, dtype, bn_axis)
@@ -129,6 +129,6 @@ def simplebaseline_resnet50(
     dtype: Any = jnp.float32,
     bn_axis: str | None = None,
 ) -> SimpleBaseline:
-    """On ResNet-50."""
+    """SimpleBaseline on ResNet-50."""
     backbone = ResNet(dtype=dtype, bn_axis=bn_axis)
     return SimpleBaseline(backbone, num_keypoints, deconv_init, dtype, bn_axis)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(H, W) of "256x192".
+    """Parses a size such as "256x192" into (H, W).
 
     Raises:
-      ValueError: anything else.
+      ValueError: the text has another form.
 
     >>> parse_size("256x192")
     (256, 192)

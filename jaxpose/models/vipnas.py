@@ -31,7 +31,7 @@ from jaxpose.models.mobilenet_v3 import InvertedResidual, Row
 
 
 class Searched(NamedTuple):
-    """One stage that the search chose; the stride is of its first block."""
+    """One stage that the search chose; the stride is that of its first block."""
 
     features: int
     expand: int
@@ -98,12 +98,12 @@ class Head(nn.Module):
 
 
 class ViPNAS(nn.Module):
-    """[B,H,W,3] normalised images -> heatmaps [B,H/4,W/4,K], float32.
+    """[B,H,W,3] normalized images -> heatmaps [B,H/4,W/4,K], float32.
 
     Attributes:
       num_keypoints: K.
-      hard_sigmoid: gate of squeeze-and-excitation, "hard_sigmoid_v1" = clip((x+1)/2, 0, 1), as
-        mmpose has it, or "hard_sigmoid" = clip((x+3)/6, 0, 1).
+      hard_sigmoid: gate of squeeze-and-excitation, "hard_sigmoid_v1" = clip((x+1)/2, 0, 1), as in
+        mmpose, or "hard_sigmoid" = clip((x+3)/6, 0, 1).
       conv_init: "paper" = N(0, 0.001), or "kaiming", for all but the last layer.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.

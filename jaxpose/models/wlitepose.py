@@ -5,8 +5,8 @@ image [B,H,W,3] -> LitePose's backbone, its blocks replaced by DFC-bottlenecks (
 deconvolution module (III-B) -> heatmaps at 1/2.
 
 Trained with `jaxpose.losses.soft_boundary_loss` (III-A, eq. 4). There is no public code. What the
-text leaves open is a field of `WLitePose`; its defaults are the reading that contradicts no
-sentence. The sizes that the paper prints come from no reading: `jaxpose models --paper wlitepose`.
+text leaves open is an option of `WLitePose`; the defaults contradict no sentence of the paper. No
+interpretation gives the sizes that the paper prints: see `jaxpose models --paper wlitepose`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ GATE = ("input", "expanded")
 
 
 class Reading(NamedTuple):
-    """How the text of section III-C is read. Fields as those of `WLitePose`."""
+    """One interpretation of section III-C; the fields are options of `WLitePose`."""
 
     gate: str
     pool: bool
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 
 
 # A, B and C come closest to printed sizes: A to the parameters of Table VI Exp-1, B to its MACs and
-# to those of Table X, C to the parameters with the pooling that the text asks for. They are fits,
+# to those of Table X, C to the parameters with the pooling that the text describes. They are fits,
 # not evidence of the authors' code: eq. (11) gates C channels, not the expanded ones.
 PRESETS = {
     "literal": Reading("input", True, 5, True, 6, False),
@@ -72,8 +72,12 @@ PRESETS = {
 class LightDeconv(nn.Module):
     """Depthwise 4x4 transposed convolution, then pointwise: [B,h,w,C] -> [B,2h,2w,features].
 
-    Eq. (6) against eq. (5): for 66 input and 32 output channels 3/32 of the cost, eq. (7). Batch
+    Eq. (6) instead of eq. (5): 3/32 of the cost for 66 input and 32 output channels, eq. (7). Batch
     norm and ReLU are "applied to the upsampled feature maps": once, after the pointwise layer.
+
+    HWL's module shares only the two convolutions: it has other initial values, a bias, batch norm
+    and ReLU after each, and the parameter names of its released code. A block for both would have
+    more options than layers.
     """
 
     features: int
@@ -110,12 +114,12 @@ class LightResidual(nn.Module):
 
 
 class Attention(nn.Module):
-    """The branch beside v(X): [B,h,w,C'] weighted by attention, of the same shape.
+    """v(X), [B,h,w,C'], weighted by attention; the result has the same shape.
 
-    "dfc" is eq. (11), O = Sigmoid(A) * v(X), its map A made of the block's input X by eqs. (9) and
-    (10) in GhostNetV2's form and order: depthwise 1xk along the width, then kx1 (eq. (9), though
-    called horizontal, is over the height). "se", "cbam" and "ca" are those of Table IX; they look
-    at v(X) itself.
+    "dfc" is eq. (11), O = Sigmoid(A) * v(X). Its map A comes from the block's input X by eqs. (9)
+    and (10), in GhostNetV2's form and order: depthwise 1xk along the width, then kx1 (eq. (9),
+    though called horizontal, is over the height). "se", "cbam" and "ca" are the alternatives of
+    Table IX; their weights come from v(X).
     """
 
     kind: str
@@ -144,7 +148,7 @@ class DFCBottleneck(nn.Module):
     """Figure 5: 7x7 depthwise beside attention, batch norm, 1x1 expand, GELU, 1x1, plus identity.
 
     `norms` 3 and `activations` 2 put batch norm after every convolution and an activation after the
-    7x7 one too, as the block has them before the last rows of Table X take them away.
+    7x7 one too; the last rows of Table X remove them.
     """
 
     features: int
@@ -169,7 +173,7 @@ class DFCBottleneck(nn.Module):
             return Attention(self.attention, self.reading, **layers, name="attention")(x, v, train)
 
         def pointwise(y, features, name):
-            # Batch norm takes a bias before it away, so only one of the two is there.
+            # Batch norm cancels a bias before it, so the layer has one or the other.
             if self.norms == 3:
                 return self.norm(name=f"{name}_bn")(self.conv(features, name=name)(y), train)
             bias_init = init.torch_default_bias(y.shape[-1])
@@ -222,30 +226,33 @@ class LightHead(nn.Module):
 
 
 class WLitePose(nn.Module):
-    """[B,H,W,3] normalised images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
+    """[B,H,W,3] normalized images -> (heatmaps and tags [B,H/4,W/4,2K], heatmaps [B,H/2,W/2,K]).
 
     Both float32; the first K channels of the first map are heatmaps, the other K are tags.
 
     Attributes:
       widths: those of LitePose.
       num_keypoints: K.
-      preset: "literal" (the text), or "A", "B", "C" (fits to printed sizes, see `PRESETS`). It
-        gives the value of gate, pool, dfc_kernel, dfc_bn, expansion and keep_first where None.
-      stages: which of the backbone's stages 1 to 4 take the block (Table VII).
+      preset: "literal" (the text), or "A", "B", "C" (fits to printed sizes, see `PRESETS`). It sets
+        those of gate, pool, dfc_kernel, dfc_bn, expansion and keep_first that are None.
+      stages: which of the backbone's stages 1 to 4 have the DFC-bottleneck (Table VII).
       light_deconv: the module of section III-B; False keeps LitePose's third fusion deconvolution.
-      attention: in the block, "dfc", or "se", "cbam", "ca", "none" (Table IX).
-      gate: what attention weighs, "input" = the C channels of v(X), "expanded" = those after the
+      attention: of the block, "dfc", or "se", "cbam", "ca", "none" (Table IX).
+      gate: what attention weights: "input" = the C channels of v(X), "expanded" = those after the
         first 1x1.
-      pool: whether the DFC map is made at half resolution.
+      pool: whether the DFC map is computed at half resolution.
       dfc_kernel: k of its 1xk and kx1 layers, odd.
       dfc_bn: whether its three layers have batch norm.
-      expansion: channels between the two 1x1 layers over those of the input.
+      expansion: ratio of the channels between the two 1x1 layers to those of the input.
       keep_first: whether the first block of each stage, which changes size or width, stays
         LitePose's.
-      act, activations, norms: of the block, "gelu" (or "relu6"), 1 (or 2), 1 (or 3): Table X.
-      full_bn_relu6: short for act="relu6", activations=2, norms=3, where Table X starts.
-      light_width, light_groups: of the light module. The paper's 32 channels do not divide by its
-        3 groups; 33 do.
+      act: activation of the block, "gelu" or "relu6" (Table X).
+      activations: of the block, 1 or 2 (Table X).
+      norms: batch norms of the block, 1 or 3 (Table X).
+      full_bn_relu6: short for act="relu6", activations=2, norms=3, the start of Table X.
+      light_width: channels of the light module. The paper's 32 are not a multiple of its 3 groups;
+        33 are.
+      light_groups: groups of the 1x1 layers of the light module.
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
     """
@@ -290,17 +297,17 @@ class WLitePose(nn.Module):
         if self.light_width % self.light_groups:
             width = -(-self.light_width // self.light_groups) * self.light_groups
             raise ValueError(
-                f"wlitepose: light_width {self.light_width} does not divide by light_groups "
-                f"{self.light_groups}; the next that does is {width}"
+                f"wlitepose: light_width {self.light_width} is not a multiple of light_groups "
+                f"{self.light_groups}; the next multiple is {width}"
             )
         super().__post_init__()
 
     @property
     def reading(self) -> Reading:
-        """The preset with the fields that are not None in place of its own."""
-        own = {name: getattr(self, name) for name in Reading._fields}
-        own = {name: value for name, value in own.items() if value is not None}
-        return PRESETS[self.preset]._replace(**own)
+        """The preset, overridden by the options that are not None."""
+        options = {name: getattr(self, name) for name in Reading._fields}
+        overrides = {name: value for name, value in options.items() if value is not None}
+        return PRESETS[self.preset]._replace(**overrides)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
@@ -312,7 +319,7 @@ class WLitePose(nn.Module):
         if self.full_bn_relu6:
             act, activations, norms = "relu6", 2, 3
         original = partial(InvertedBottleneck, conv=conv, norm=norm)
-        ours = partial(
+        bottleneck = partial(
             DFCBottleneck,
             attention=self.attention,
             reading=reading,
@@ -325,7 +332,7 @@ class WLitePose(nn.Module):
 
         def blocks(stage, number):
             kept = stage + 1 not in self.stages or (number == 0 and reading.keep_first)
-            return original if kept else ours
+            return original if kept else bottleneck
 
         maps = Backbone(self.widths, blocks, conv, norm, name="backbone")(
             x.astype(self.dtype), train

@@ -1,7 +1,7 @@
 """The ablations of the WLitePose paper (Tables VI to X), row by row.
 
-`jaxpose models --paper wlitepose`, and so docs/wlitepose.md, prints them beside our counts. All are
-of networks trained and tested on CrowdPose at 448x448.
+`jaxpose models --paper wlitepose`, and so docs/wlitepose.md, prints them beside our counts. All
+networks were trained and tested on CrowdPose at 448x448.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ RECIPES = {  # network -> file in configs/ and its variant
 
 
 class Ablation(NamedTuple):
-    """One row as the paper prints it, and what trains it here.
+    """One row as the paper prints it, and the settings that reproduce it.
 
     Attributes:
-      label: the row, in the paper's words.
-      model: the network.
-      options: its options that are not the defaults.
-      loss: settings of the loss that are not those of the network's recipe.
+      label: name of the row, in the paper's words.
+      model: name of the network.
+      options: options of the network that differ from the defaults.
+      loss: settings of the loss that differ from the network's recipe.
       params: printed, in millions; None where the table has none.
       macs: printed, in 1e9; None where the table has none.
       ap: printed, on the CrowdPose test set.
@@ -53,9 +53,11 @@ _MSE, _SOFT = {"name": "mse"}, {"name": "soft_boundary"}
 _BLOCK = {"light_deconv": False}  # DFC-bottlenecks alone, without the module of section III-B
 
 
-def _block(label: str, options: dict[str, Any], *printed: float | None) -> Ablation:
+def _block(
+    label: str, options: dict[str, Any], params: float | None, macs: float | None, ap: float
+) -> Ablation:
     """A row of the tables about the block: no light deconvolution module, mean squared error."""
-    return Ablation(label, _S, _BLOCK | options, _MSE, *printed)
+    return Ablation(label, _S, _BLOCK | options, _MSE, params, macs, ap)
 
 
 _BASELINE = Ablation("baseline", _BASE, {}, {}, 2.7, 5.0, 58.0)

@@ -1,14 +1,14 @@
-"""The networks of the library: a name and its constructor each.
+"""The names of the library's networks and their constructors.
 
-What the literature says about a network of that name is in `published`. A new network of the
-library is a line in both; one of a user's own is registered or named by its import path instead
-(`lookup`).
+What the literature says about each is in `published`. A new network of the library needs an entry
+in both; a user's network is registered or named by its import path instead (`lookup`).
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from jaxpose.layers import ModuleDef
 from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
 from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.el_hrnet import el_hrnet_w32
@@ -27,7 +27,7 @@ from jaxpose.models.simplebaseline import (
 )
 from jaxpose.models.vipnas import ViPNAS
 
-CONSTRUCTORS = {
+CONSTRUCTORS: dict[str, ModuleDef] = {
     "litepose_xs": partial(litepose.LitePose, litepose.XS),
     "litepose_s": partial(litepose.LitePose, litepose.S),
     "litepose_m": partial(litepose.LitePose, litepose.M),

@@ -1,10 +1,10 @@
 """Convolutions and transposed convolutions. NHWC images, HWIO kernels, PyTorch's symmetric padding.
 
-Native forms are ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
-convolutions tens of times slower than a sum of shifted products, hence the fast forms
-(`jaxpose.ops.taps`); in loops also dense ones whose axes are in another order, hence gradients of
-our own (`_conv_vjp`). Products are summed in float32 whatever the dtype; the result has the dtype
-of ``x``.
+The native form is ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
+convolutions tens of times slower than a sum of shifted products; for these there are fast forms
+(`jaxpose.ops.taps`). Inside loops, it also runs dense convolutions slowly when their axes are in
+another order; for these there is a custom gradient (`_conv_vjp`). Products are summed in float32
+for every dtype; the result has the dtype of ``x``.
 """
 
 import functools
@@ -17,7 +17,7 @@ from jax import lax
 from jaxpose.ops import taps
 from jaxpose.ops.named import call, with_gradient
 
-Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape is typed so
+Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape has that type
 
 
 def pair(size: Size) -> list[int]:
@@ -26,7 +26,7 @@ def pair(size: Size) -> list[int]:
 
 
 def _check(op: str, x: jax.Array, w: jax.Array, expected: tuple[int | None, int | None]) -> None:
-    """``expected``: the kernel's last two sizes, None where any will do."""
+    """Checks shapes; ``expected`` holds the kernel's last two sizes, None where any size fits."""
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(
             f"{op}: x must be [B,H,W,C] and w [kh,kw,I,O], got {x.shape} and {w.shape}"
@@ -53,7 +53,7 @@ def conv(
       w: [kh, kw, Cin, Cout].
       stride: int or (h, w).
       padding: zeros on both sides, int or (h, w).
-      dilation: distance of the kernel's taps, int or (h, w).
+      dilation: distance between kernel taps, int or (h, w).
 
     Returns:
       [B, (H+2p-d(kh-1)-1)//s+1, (W+2p-d(kw-1)-1)//s+1, Cout]. PyTorch: ``F.conv2d(x, w, None,
@@ -75,7 +75,7 @@ def depthwise_conv(
       w: [kh, kw, 1, C].
       stride: int or (h, w).
       padding: zeros on both sides, int or (h, w).
-      dilation: distance of the kernel's taps, int or (h, w).
+      dilation: distance between kernel taps, int or (h, w).
 
     Returns:
       [B, (H+2p-d(kh-1)-1)//s+1, (W+2p-d(kw-1)-1)//s+1, C]. PyTorch: ``F.conv2d(x, w, None, stride,
@@ -149,7 +149,7 @@ def depthwise_conv_transpose(
 
 
 def _native(x, w, *, stride=(1, 1), padding, insert=(1, 1), dilation=(1, 1), groups=1):
-    """`padding`: for each axis zeros on both sides, or (before, after), negative ones cut."""
+    """`padding`, per axis: zeros on both sides, or (before, after); negative numbers crop."""
     # On CPU and in float32 the accumulator is float32 anyway; a bfloat16 convolution accumulates in
     # float32 on every accelerator, so asking for a float32 result would only cost memory.
     return lax.conv_general_dilated(
@@ -183,11 +183,11 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
 
 
 def _conv_vjp(x, w, g, *, stride, padding, dilation):
-    """JAX's own gradients, but as convolutions of NHWC images with HWIO kernels.
+    """JAX's gradients, written as convolutions of NHWC images with HWIO kernels.
 
-    JAX names the axes of the operands as they are; on CPU XLA turns such a convolution into its
-    quick form, but not inside of a loop, where it took ten to forty times as long (XLA of
-    JAX 0.10).
+    JAX keeps the operands as they are and permutes the dimension numbers instead. On CPU, XLA
+    converts such a convolution to its fast form, but not inside a loop, where it took 10 to 40
+    times as long (XLA of JAX 0.10).
     """
     before_x, before_w = [], []
     for axis in range(2):
@@ -237,7 +237,7 @@ def _grouped_conv(x, w, *, impl, groups, stride, padding):
 
 
 def _grouped_pointwise(groups, stride, padding, size):
-    """A matrix product for every group."""
+    """One matrix product per group."""
 
     def split(*arrays):
         return zip(*(jnp.split(a, groups, -1) for a in arrays), strict=True)
@@ -259,8 +259,8 @@ def _grouped_pointwise(groups, stride, padding, size):
 def _grouped_by_rotation(groups, stride, padding, size):
     """A sum of depthwise convolutions, for groups of n channels to n channels (n small).
 
-    Output channel o of a group takes input (o + d) mod n from the d-th of them: rotate the channels
-    of every group by d, then convolve depthwise with the kernel entries that belong to (o + d, o).
+    The d-th of them adds input channel (o + d) mod n to output channel o of each group: rotate the
+    channels of every group by d, then convolve depthwise with the kernel entries of (o + d, o).
     """
 
     def rotate(x, d):

@@ -1,4 +1,4 @@
-"""Operators whose weights come from the image itself."""
+"""Operators whose weights depend on the image."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from jaxpose.ops.named import call
 def dynamic_conv(
     x: jax.Array, attention: jax.Array, bank: jax.Array, *, stride: Size = 1, padding: Size = 0
 ) -> jax.Array:
-    """Convolution of every image with its own mixture of a few kernels.
+    """Convolution of each image with its own mixture of K kernels.
 
-    The kernel of image b is the sum over k of attention[b,0,0,k] * bank[k]. A convolution being
-    linear in its kernel, that is also the mixture of K ordinary convolutions, which cost K times
-    as much but need no kernel of an image's own.
+    The kernel of image b is the sum over k of attention[b,0,0,k] * bank[k]. A convolution is linear
+    in its kernel, so the result equals the mixture of K ordinary convolutions, which cost K times
+    as much but need no kernel per image.
 
     Args:
       x: [B, H, W, C].
@@ -42,9 +42,9 @@ def dynamic_conv(
 
 
 def spatial_softmax(x: jax.Array) -> jax.Array:
-    """Softmax over all pixels of an image, each channel on its own, in float32.
+    """Softmax over all pixels of an image, per channel, in float32.
 
-    x: [B, H, W, C], the result too. PyTorch: ``x.flatten(2).softmax(2).view_as(x)``.
+    x and the result: [B, H, W, C]. PyTorch: ``x.flatten(2).softmax(2).view_as(x)``.
     """
     return call(_spatial_softmax, x)
 
@@ -54,10 +54,10 @@ def _dynamic_conv(x, attention, bank, *, impl, stride, padding):
     kernels = jnp.tensordot(weights, bank, 1, precision=lax.Precision.HIGHEST)
     conv = _conv if bank.shape[3] == x.shape[-1] else _depthwise_conv
 
-    def one(image, kernel):
+    def convolve(image, kernel):
         return conv(image[None], kernel, impl=impl, stride=stride, padding=padding)[0]
 
-    return jax.vmap(one)(x, kernels.astype(x.dtype))
+    return jax.vmap(convolve)(x, kernels.astype(x.dtype))
 
 
 def _spatial_softmax(x, *, impl):

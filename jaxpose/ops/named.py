@@ -1,11 +1,11 @@
-"""How an operator gets its name, and how its implementation is chosen.
+"""Names of operators, and the choice of their implementation.
 
 Every operator is traced under a ``jax.jit`` whose name is ``op:<name>|<static arguments as
-JSON>``. XLA inlines these calls and differentiation passes through them, so they cost nothing; a
-jaxpr of a model, however, is then a short list of recognisable equations, which is what summary
-and export read (`parse`).
+JSON>``. XLA inlines these calls and differentiation passes through them, so they cost nothing. They
+make the jaxpr of a model a short list of recognizable equations, which summary and export read
+(`parse`).
 
-An operator may have two forms: the native one (XLA's own convolution, pooling, ...), right on
+An operator may have two forms: the native one (XLA's own convolution, pooling, ...), which suits
 accelerators, and a fast one for CPU. ``auto`` leaves the choice to the lowering
 (``lax.platform_dependent``); ``fast`` and ``lax`` force one form, for tests and comparisons.
 """
@@ -58,16 +58,16 @@ _current = _checked(os.environ.get("JAXPOSE_OPS", "auto"))
 def set_implementation(name: str) -> None:
     """Choose the form of every operator traced from now on: ``auto``, ``fast`` or ``lax``.
 
-    It is read when an operator is traced; a function that an outer ``jax.jit`` has already traced
-    keeps what it was traced with. The environment variable ``JAXPOSE_OPS`` gives the initial value;
-    train.py and eval.py set that of ``config.ops``.
+    The choice is read when an operator is traced; a function that an outer ``jax.jit`` has already
+    traced keeps the form it was traced with. The environment variable ``JAXPOSE_OPS`` gives the
+    initial value; train.py and eval.py set it to ``config.ops``.
     """
     global _current
     _current = _checked(name)
 
 
 def get_implementation() -> str:
-    """The form that operators traced now get."""
+    """The form of the operators that are traced now."""
     return _current
 
 
@@ -83,8 +83,11 @@ def implementation(name: str) -> Iterator[None]:
 
 
 def parse(name: str) -> tuple[str, dict[str, Any]] | None:
-    """Decode the name of a jitted call: ``(operator, static arguments)``, None for any other
-    name."""
+    """Decode the name of a jitted call.
+
+    Returns:
+      (operator, static arguments), or None for a name that is not an operator's.
+    """
     if not name.startswith(PREFIX):
         return None
     op, _, statics = name[len(PREFIX) :].partition("|")
@@ -128,8 +131,8 @@ def same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
     varying = [jax.typeof(a).manual_axis_type.varying for a in operands]
     union = frozenset().union(*varying)
     return [
-        lax.pcast(a, tuple(union - own), to="varying") if union - own else a
-        for a, own in zip(operands, varying, strict=True)
+        lax.pcast(a, tuple(union - axes), to="varying") if union - axes else a
+        for a, axes in zip(operands, varying, strict=True)
     ]
 
 
@@ -145,12 +148,12 @@ def select(impl: str, fast: Callable, native: Callable, *args: jax.Array) -> Any
 def with_gradient(
     impl: str, native: Callable, fast: Callable | None, fast_vjp: Callable
 ) -> Callable:
-    """A function of arrays that is ``native`` or ``fast``, differentiable (in reverse) either way.
+    """A function of arrays that runs ``native`` or ``fast``; both support reverse mode.
 
-    ``fast_vjp(*args, g)`` returns the gradients of ``args``; ``fast`` is None where only they have
-    two forms. Only the arguments are kept for the backward pass. The platform is chosen once
-    forward and once backward, because a branch of ``platform_dependent`` could not carry different
-    residuals.
+    ``fast_vjp(*args, g)`` returns the gradients of ``args``; ``fast`` is None where only the
+    gradients have two forms. Only the arguments are kept for the backward pass. The platform is
+    chosen once for the forward and once for the backward pass, because branches of
+    ``platform_dependent`` cannot carry different residuals.
     """
     if impl == "lax":
         return native

@@ -1,4 +1,4 @@
-"""Batch normalisation, for inference and for training."""
+"""Batch normalization, for inference and for training."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def batch_norm(
     *,
     eps: float = 1e-5,
 ) -> jax.Array:
-    """Batch normalisation with given statistics: (x - mean) / sqrt(var + eps) * scale + bias.
+    """Batch normalization with given statistics: (x - mean) / sqrt(var + eps) * scale + bias.
 
     Args:
       x: [..., C].
@@ -37,7 +37,7 @@ def batch_norm_train(
     eps: float = 1e-5,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Batch normalisation with the statistics of the batch itself, in float32.
+    """Batch normalization with the statistics of the batch, in float32.
 
     Args:
       x: [..., C], float32 or bfloat16.
@@ -74,8 +74,10 @@ def _sums(x: jax.Array) -> jax.Array:
 
 
 def _one_pass(x):
-    """Accelerators read x once for both sums; shifted by the first pixel, so that a mean far from
-    zero costs no digits."""
+    """Reads x once for both sums, which suits accelerators.
+
+    x is shifted by its first pixel, so that a mean far from zero costs no digits.
+    """
     shift = lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
     shifted = x.astype(jnp.float32) - shift
     count = x.size // x.shape[-1]
@@ -84,7 +86,7 @@ def _one_pass(x):
 
 
 def _two_passes(x):
-    """XLA's CPU backend would write the shifted copy of x to memory; two sums are cheaper."""
+    """Reads x twice: XLA's CPU backend would write the shifted copy of x to memory."""
     x = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
     mean = _sums(x) / count
@@ -114,7 +116,7 @@ def _moments(x, impl):
 
 
 def _normalize(arrays, eps):
-    """(x - mean) / sqrt(var + eps) * scale + bias of the arrays x, mean, var, scale and bias.
+    """(x - mean) / sqrt(var + eps) * scale + bias; ``arrays`` are x, mean, var, scale, bias.
 
     The gradient needs two sums and keeps only x.
     """

@@ -33,10 +33,9 @@ def activation(x: jax.Array, *, kind: str) -> jax.Array:
 
 
 def channel_shuffle(x: jax.Array, *, groups: int) -> jax.Array:
-    """Interleave ``groups`` blocks of channels: channel g*n + i moves to i*groups + g, n =
-    C/groups.
+    """Interleave ``groups`` blocks of n = C / groups channels.
 
-    x: [..., C]. PyTorch: ``F.channel_shuffle(x, groups)``.
+    Channel g*n + i moves to i*groups + g. x: [..., C]. PyTorch: ``F.channel_shuffle(x, groups)``.
     """
     if x.shape[-1] % groups:
         raise ValueError(f"channel_shuffle: {groups} groups do not divide {x.shape[-1]} channels")
@@ -54,7 +53,7 @@ def channel_max(x: jax.Array) -> jax.Array:
 
 
 def channel_conv1d(x: jax.Array, w: jax.Array) -> jax.Array:
-    """One convolution along the channel axis of a pooled feature (ECA).
+    """1-D convolution along the channel axis of pooled features (ECA).
 
     out[..., c] = sum over i of x[..., c + i - k//2] * w[i], zero outside. ``x``: [B, 1, 1, C];
     ``w``: [k]. PyTorch: ``F.conv1d`` of x as [B, 1, C] with kernel [1, 1, k] and padding k//2 (k

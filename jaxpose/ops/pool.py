@@ -53,7 +53,7 @@ def adaptive_avg_pool(x: jax.Array, *, size: Size) -> jax.Array:
 def resize(x: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Array:
     """Resize to ``size`` = (h, w), without antialiasing.
 
-    bilinear: half-pixel centres, PyTorch's ``align_corners=False``; bilinear_align_corners: corner
+    bilinear: half-pixel centers, PyTorch's ``align_corners=False``; bilinear_align_corners: corner
     pixels map to corner pixels; nearest: source index floor(i*H/h), PyTorch's ``nearest``.
 
     x: [B, H, W, C] -> [B, h, w, C]. PyTorch: ``F.interpolate(x, size, mode=...)``.
@@ -81,10 +81,10 @@ def global_max_pool(x: jax.Array) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def maximum(x: jax.Array, axis: int) -> jax.Array:
-    """Maximum along an axis that stays, of length 1; the gradient goes to the first of equals.
+    """Maximum along an axis, kept with length 1; the first of equal values gets the gradient.
 
-    JAX's own gradient compares x with the maximum and divides by the number of equals. Where the
-    compiler computes x twice, with other rounding, nothing is equal, and that is 0 / 0.
+    JAX's gradient compares x with the maximum and divides by the number of equal values. Where the
+    compiler computes x twice with different rounding, no value is equal, and the result is 0 / 0.
     """
     return jnp.max(x, axis, keepdims=True)
 
@@ -95,8 +95,8 @@ def _maximum_forward(x, axis):
 
 def _maximum_backward(axis, x, g):
     first = jnp.argmax(x, axis, keepdims=True)
-    place = lax.broadcasted_iota(first.dtype, x.shape, axis % x.ndim)
-    return (jnp.where(place == first, g, 0),)
+    index = lax.broadcasted_iota(first.dtype, x.shape, axis % x.ndim)
+    return (jnp.where(index == first, g, 0),)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)
@@ -105,7 +105,7 @@ maximum.defvjp(_maximum_forward, _maximum_backward)
 def _max_pool(x, *, impl, window, stride, padding):
     return lax.reduce_window(
         x,
-        # A NumPy constant: JAX differentiates the maximum only when it sees where it starts.
+        # A NumPy constant: JAX differentiates the maximum only when it knows the initial value.
         np.array(-np.inf, x.dtype),
         lax.max,
         (1, *window, 1),
@@ -115,7 +115,7 @@ def _max_pool(x, *, impl, window, stride, padding):
 
 
 def _window_counts(size, window, stride, padding) -> np.ndarray:
-    """How many real pixels each window covers, [h, w, 1]."""
+    """How many pixels of the image each window covers, [h, w, 1]."""
     counts = []
     for n, k, s, p in zip(size, window, stride, padding, strict=True):
         starts = np.arange((n + 2 * p - k) // s + 1) * s - p

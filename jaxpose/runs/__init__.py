@@ -1,4 +1,4 @@
-"""The run folder: config.json, checkpoints, and a run as a network with its weights."""
+"""The run folder: config.json, checkpoints, and loading a network with its weights."""
 
 from jaxpose.runs.arrays import CheckpointError, DamagedError
 from jaxpose.runs.folder import Run, load_run, parse_step, read_run, run_folder, write_run

@@ -1,8 +1,8 @@
-"""The arrays of one checkpoint on disk: named, described, read back and proven.
+"""Reads and verifies the arrays of a checkpoint.
 
-A checkpoint is a folder of items (`model`, `ema`, `train`), each a tree of arrays that orbax
-wrote, beside a `manifest` with the shape, type and CRC-32 of every array. Reading compares them, so
-a file that was truncated, lost or altered is noticed whatever the storage layer makes of it.
+A checkpoint is a folder of items (`model`, `ema`, `train`), each a tree of arrays written by orbax,
+and a `manifest` with the shape, dtype and CRC-32 of each array. Reading compares the arrays with
+the manifest, so truncated, lost or changed files are detected on any storage.
 """
 
 import json
@@ -19,37 +19,37 @@ from flax import traverse_util
 
 from jaxpose.tasks.protocol import Tree
 
-FOLDER = "checkpoints"  # of a run, with a folder for each step
+FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is absent, damaged, or of another model."""
+    """A checkpoint is missing or damaged, or does not fit the model."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that is not whole."""
+    """A checkpoint is incomplete or corrupted."""
 
 
 def flat(tree: Tree) -> dict[str, Any]:
-    """{"params/final_layer/kernel": leaf, ...} of any tree."""
+    """Flattens a tree to {"params/final_layer/kernel": leaf, ...}."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def _describe(array: np.ndarray) -> list:
-    """[shape, type, checksum] of an array, as the manifest has it."""
+    """Returns [shape, dtype, checksum] of an array, as stored in the manifest."""
     return [list(array.shape), str(array.dtype), _checksum(array)]
 
 
 def contents(
     items: Mapping[str, Tree], step: int, score: float | None = None
 ) -> ocp.args.Composite:
-    """What orbax is to write of the items of a checkpoint, copied to the host, and its manifest."""
-    # A copy: the next step overwrites the device buffers, which on CPU are host memory.
+    """Copies the items of a checkpoint to the host and adds the manifest, ready for orbax."""
+    # A real copy: the next step overwrites the device buffers, which are host memory on CPU.
     arrays = {
         name: {key: np.array(value) for key, value in flat(tree).items()}
         for name, tree in items.items()
@@ -58,26 +58,30 @@ def contents(
         "step": step,
         "score": score,
         "arrays": {
-            name: {key: _describe(array) for key, array in found.items()}
-            for name, found in arrays.items()
+            name: {key: _describe(array) for key, array in item.items()}
+            for name, item in arrays.items()
         },
     }
     trees = {
-        name: ocp.args.PyTreeSave(traverse_util.unflatten_dict(found, sep="/"))
-        for name, found in arrays.items()
+        name: ocp.args.PyTreeSave(traverse_util.unflatten_dict(item, sep="/"))
+        for name, item in arrays.items()
     }
     return ocp.args.Composite(**trees, manifest=ocp.args.JsonSave(manifest))
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
-    """Steps of the checkpoints in a folder, oldest first; unfinished ones are not listed."""
+    """Returns the steps of the checkpoints in a folder, oldest first, without unfinished ones."""
     if not folder.is_dir():
         return []
     return sorted(int(step) for step in ocp.path.step.checkpoint_steps(folder))
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:
-    """The manifest of a checkpoint. Raises DamagedError when it cannot be read."""
+    """Reads the manifest of a checkpoint.
+
+    Raises:
+      DamagedError: it cannot be read.
+    """
     try:
         return json.loads((path / "manifest" / "metadata").read_text())
     except (OSError, ValueError) as error:
@@ -85,10 +89,13 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
 
 
 def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of some items (those that the checkpoint has), flat by path, proven by checksum.
+    """Reads and verifies the items `names` of a checkpoint, as far as it has them.
+
+    Returns:
+      item -> path -> array.
 
     Raises:
-        DamagedError: anything is missing, unreadable or not what was written.
+      DamagedError: an array is missing or unreadable, or does not match the manifest.
     """
     manifest = read_manifest(path)
     read = {}
@@ -98,8 +105,8 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
             continue
         try:
             with ocp.PyTreeCheckpointer() as reader:
-                tree = reader.restore(path.absolute() / name)  # orbax takes no other
-        except Exception as error:  # whatever the storage layers raise: the data is not there
+                tree = reader.restore(path.absolute() / name)  # orbax needs an absolute path
+        except Exception as error:  # the storage layers share no base class
             raise DamagedError(f"{name} cannot be read ({first_line(error)})") from None
         arrays = {
             key: np.asarray(x) for key, x in traverse_util.flatten_dict(tree, sep="/").items()
@@ -107,7 +114,7 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
         for key, (shape, dtype, checksum) in expected.items():
             array = arrays.get(key)
             if array is None or list(array.shape) != shape or str(array.dtype) != dtype:
-                raise DamagedError(f"{name}/{key} is missing or of another shape")
+                raise DamagedError(f"{name}/{key} is missing or has another shape")
             if _checksum(array) != checksum:
                 raise DamagedError(f"{name}/{key} does not match its checksum")
         read[name] = {key: arrays[key] for key in expected}
@@ -115,12 +122,16 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
 
 
 def first_line(error: Exception) -> str:
-    """An error of another library as a short single line."""
+    """Formats an error of another library as one short line."""
     return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:160]
 
 
 def rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:
-    """The tree `like` with the arrays of a checkpoint; refuses other names or shapes."""
+    """Fills the tree `like` with the arrays of a checkpoint.
+
+    Raises:
+      CheckpointError: names or shapes differ; the message starts with `where`.
+    """
     expected = flat(like)
     differences = [
         f"{key} {_shape(arrays.get(key))} in the checkpoint, {_shape(expected.get(key))} here"
@@ -130,7 +141,8 @@ def rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise CheckpointError(
-            f"{where} is of another model or joint count: {'; '.join(differences[:3])}{more}"
+            f"{where} is of another model or number of keypoints: "
+            f"{'; '.join(differences[:3])}{more}"
         )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[key] for key in expected])
 

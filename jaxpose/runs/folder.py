@@ -1,7 +1,7 @@
-"""Run folders as networks: what eval.py, predict and export read, and what import writes.
+"""Loads a network from a run folder, and writes one with imported weights.
 
-A run folder holds config.json (see `info`) and checkpoints (see `arrays`); of these only
-the weights are read here, those of the moving average where the run kept one.
+A run folder contains config.json (see `info`) and checkpoints (see `arrays`). Only the weights of a
+checkpoint are read here: those of the moving average if the run has one.
 """
 
 import dataclasses
@@ -35,10 +35,14 @@ _MODEL_ITEMS = ("model", "ema")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A network as a run folder holds it.
+    """A network from a run folder.
 
-    `variables` are {"params", "batch_stats"}, the moving averages when the run kept them; `path`
-    is the checkpoint that they come from.
+    Attributes:
+      config: settings of the run.
+      model: the network.
+      variables: {"params", "batch_stats"}, the moving averages if the run has them.
+      skeleton: keypoints of the network.
+      path: the checkpoint of `variables`.
     """
 
     config: ml_collections.ConfigDict
@@ -49,7 +53,7 @@ class Run:
 
 
 def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
-    """The run folder that a run folder, its `checkpoints`, or one checkpoint in it belongs to."""
+    """Returns the run folder of a run folder, of its `checkpoints`, or of one checkpoint in it."""
     folder = pathlib.Path(folder)
     if folder.parent.name == FOLDER and folder.name.isdigit():
         return folder.parent.parent
@@ -57,10 +61,10 @@ def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
 
 
 def parse_step(text: str | None) -> int | str | None:
-    """What a --step of the command line says, as `read_run` takes it: last, best or a number.
+    """Converts --step (last, best or a number) to the `step` of `read_run`.
 
     Raises:
-        ValueError: none of these.
+      ValueError: none of these.
     """
     if text is None or text == "last":
         return None
@@ -68,34 +72,34 @@ def parse_step(text: str | None) -> int | str | None:
         return text
     if not text.isdecimal():
         known = choose_from(text, ("last", "best"))
-        raise ValueError(f"--step={text}: {known} or the number of a step")
+        raise ValueError(f"--step={text}: {known}, or give the number of a step")
     return int(text)
 
 
 def read_run(
     folder: str | pathlib.Path, *, step: int | str | None = None, fit: Tree | None = None
 ) -> Run:
-    """Everything that a run folder says about its network.
+    """Loads the network of a run folder.
 
     Args:
-        folder: a run folder, its `checkpoints`, or one checkpoint in it.
-        step: a step, "best" (highest evaluation score; the newest when none was scored), or None
-            for the newest whole one.
-        fit: variables of another network; the weights must have their names and shapes instead of
-            those of the run's own model.
+      folder: a run folder, its `checkpoints`, or one checkpoint in it.
+      step: a step; "best" for the highest evaluation score, or the newest checkpoint if none has a
+        score; or None for the newest complete checkpoint.
+      fit: variables of another network; if given, the weights must match their names and shapes
+        instead of those of the run's own model.
 
     Raises:
-        CheckpointError: no such run, no whole checkpoint, weights that do not fit the model, or
-            another step than that of the one checkpoint that `folder` names.
+      CheckpointError: no such run, no complete checkpoint, weights that do not fit the model, or a
+        `step` that differs from that of the checkpoint `folder`.
     """
-    named, folder = pathlib.Path(folder), run_folder(folder)
-    if named.name.isdigit() and named.parent != folder.parent:
-        own = int(named.name)
-        if step not in (None, own):
+    given, folder = pathlib.Path(folder), run_folder(folder)
+    if given.name.isdigit() and given.parent != folder.parent:
+        given_step = int(given.name)
+        if step not in (None, given_step):
             raise CheckpointError(
-                f"{named} is one checkpoint: for step {step} give its run folder, {folder}"
+                f"{given} is one checkpoint: for step {step}, give its run folder {folder}"
             )
-        step = own
+        step = given_step
     info = read_info(folder)
     path, arrays = _read_newest(folder, _candidates(folder, step))
     model = tasks.create_model(info.config, info.skeleton.num_joints)
@@ -110,29 +114,29 @@ def read_run(
 def load_run(
     folder: str | pathlib.Path, *, step: int | str | None = None
 ) -> tuple[ml_collections.ConfigDict, nn.Module, dict[str, Tree], Skeleton]:
-    """(config, model, variables, skeleton) of a run; arguments and errors as for `read_run`."""
+    """Returns (config, model, variables, skeleton) of a run; see `read_run`."""
     run = read_run(folder, step=step)
     return run.config, run.model, run.variables, run.skeleton
 
 
 def _candidates(folder: pathlib.Path, step: int | str | None) -> list[int]:
-    """Steps to try, the wanted one first."""
+    """Returns the steps to try, in order of preference."""
     steps = steps_in(folder / FOLDER)
     if not steps:
-        raise CheckpointError(f"{folder} holds no checkpoint")
+        raise CheckpointError(f"{folder} has no checkpoint")
     if step == "best":
         return sorted(steps, key=lambda s: (_score(folder / FOLDER / str(s)), s), reverse=True)
     if step is None:
         return steps[::-1]
     if step not in steps:
-        raise CheckpointError(f"{folder} holds no checkpoint of step {step}; it has {steps}")
+        raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {steps}")
     return [step]
 
 
 def _read_newest(
     folder: pathlib.Path, candidates: list[int]
 ) -> tuple[pathlib.Path, dict[str, np.ndarray]]:
-    """The first candidate that proves whole, and its weights; says which ones did not."""
+    """Returns the first complete candidate and its weights; prints a line per damaged one."""
     problems = []
     for candidate in candidates:
         path = folder / FOLDER / str(candidate)
@@ -158,20 +162,20 @@ def _score(path: pathlib.Path) -> float:
 def write_run(
     folder: str | pathlib.Path, config: Mapping, skeleton: Skeleton, variables: Mapping[str, Tree]
 ) -> None:
-    """Writes weights from elsewhere as a run folder that `load_run` reads (at step 0).
+    """Writes weights as a run folder with one checkpoint at step 0, for `load_run`.
 
     Args:
-        folder: new or empty folder.
-        config: all settings, e.g. `configs.common.get_config().to_dict()` or those of a run.
-        skeleton: its joints are the model's channels.
-        variables: {"params", "batch_stats"}.
+      folder: new or empty folder.
+      config: all settings, e.g. those of a recipe or of a run.
+      skeleton: keypoints in the order of the model's channels.
+      variables: {"params", "batch_stats"}.
 
     Raises:
-        CheckpointError: the folder holds a checkpoint already.
+      CheckpointError: the folder already has a checkpoint.
     """
     folder = pathlib.Path(folder)
     if steps_in(folder / FOLDER):
-        raise CheckpointError(f"{folder} holds checkpoints already; choose another folder")
+        raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_info(folder, config, skeleton)
     tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}

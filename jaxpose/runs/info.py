@@ -1,4 +1,4 @@
-"""config.json of a run folder: configuration, skeleton, versions, and what a resumed run checks."""
+"""config.json of a run folder: settings, skeleton, versions, and values checked on resuming."""
 
 import dataclasses
 import json
@@ -19,17 +19,17 @@ from jaxpose.skeletons import Skeleton
 
 @dataclasses.dataclass(frozen=True)
 class RunInfo:
-    """What config.json says."""
+    """The content of config.json."""
 
     config: ml_collections.ConfigDict
     skeleton: Skeleton
-    facts: dict[str, Any]  # numbers that a resumed run must find again, e.g. total steps
+    facts: dict[str, Any]  # numbers that must not change when a run resumes, e.g. total steps
 
 
 def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
     """Writes config.json: configuration, skeleton, versions and `facts`."""
     values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
-    import jaxpose  # here, since the package may import this module
+    import jaxpose  # here, to avoid a circular import
 
     versions = {
         "jaxpose": jaxpose.__version__,
@@ -47,7 +47,11 @@ def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **fact
 
 
 def read_info(folder: pathlib.Path) -> RunInfo:
-    """Reads config.json. Raises CheckpointError when it is absent or not what was written."""
+    """Reads config.json.
+
+    Raises:
+      CheckpointError: it is missing or malformed.
+    """
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +68,7 @@ def read_info(folder: pathlib.Path) -> RunInfo:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON has no tuples: its lists become tuples again."""
+    """Converts lists to tuples, which JSON cannot store."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

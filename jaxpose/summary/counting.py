@@ -59,32 +59,14 @@ CONVENTIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One row: a module, or the modules of a numbered series, with its output shape (H, W, C)."""
-
-    name: str
-    output: tuple[int, ...]
-    params: int
-    called_params: int
-    macs: int
-    mmcv: int
-    ptflops: int
-    hrnet: int
-    torchstat: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Costs:
     """Exact integers for one image.
 
     `macs` is the cost in the convention true; other costs are named by their convention.
     `called_params` counts the parameters of a module once per call.
     """
 
-    name: str
-    input_size: tuple[int, int]
-    num_keypoints: int
     params: int
     called_params: int
     macs: int
@@ -92,6 +74,23 @@ class Count:
     ptflops: int
     hrnet: int
     torchstat: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(Costs):
+    """One row: a module, or the modules of a numbered series, with its output shape (H, W, C)."""
+
+    name: str
+    output: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Count(Costs):
+    """A whole network."""
+
+    name: str
+    input_size: tuple[int, int]
+    num_keypoints: int
     stages: tuple[Stage, ...]
 
     def printed(self, convention: str) -> tuple[float, float]:
@@ -135,7 +134,7 @@ def count(
         if overrides:
             raise ValueError("overrides need the name of a model, not a built module")
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
-        return _count(model, tuple(input_size), num_keypoints, depth=2)
+        return _count(model, input_size, num_keypoints, depth=2)
     # `jaxpose models` needs the same counts repeatedly, and tracing a large network takes seconds.
     # The constructor is part of the key, because a name can be registered again.
     constructor = models.find(model).constructor
@@ -143,11 +142,13 @@ def count(
     key = (model, constructor, tuple(input_size), num_keypoints, options)
     if key not in _counted:
         built = models.create_model(model, num_keypoints, **overrides)
-        _counted[key] = _count(built, tuple(input_size), num_keypoints, depth=2)
+        _counted[key] = _count(built, input_size, num_keypoints, depth=2)
     return _counted[key]
 
 
 _counted: dict[tuple, Count] = {}
+# Parameters first; the others are summed over operators.
+_NUMBERS = tuple(field.name for field in dataclasses.fields(Costs))
 
 
 def stages(
@@ -163,13 +164,13 @@ def stages(
     """
     if not isinstance(model, nn.Module):
         model = models.create_model(model, num_keypoints, **overrides)
-    return _count(model, tuple(input_size), num_keypoints, depth).stages
+    return _count(model, input_size, num_keypoints, depth).stages
 
 
 def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, depth: int) -> Count:
     variables, calls, outputs, operators = _trace(model, input_size)
     biased = set()
-    rows = collections.defaultdict(lambda: [0] * 7)
+    rows: dict[str, list[int]] = collections.defaultdict(lambda: [0] * len(_NUMBERS))
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *path, name = (key.key for key in keys)
         if name == "bias":
@@ -178,7 +179,8 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         row[0] += size
         row[1] += size * calls[tuple(path)]
     shape = {_row(path, depth): output for path, output in outputs.items() if len(path) == depth}
-    order, activated = {}, {}
+    order: dict[str, tuple[int, ...]] = {}
+    activated: dict[tuple[str, ...], int] = {}
     for operator in operators:
         row_name = _row(operator.path, depth)
         order[row_name] = shape.get(row_name, operator.output[1:])
@@ -197,9 +199,19 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         rows[row_name][2:] = map(sum, zip(rows[row_name][2:], costs, strict=True))
     # Parameters that are unused outside training are still in the table.
     names = [*order, *(name for name in rows if name not in order)]
-    table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
+    table = tuple(
+        Stage(name=name, output=order.get(name, ()), **dict(zip(_NUMBERS, rows[name], strict=True)))
+        for name in names
+    )
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return Count(type(model).__name__, input_size, num_keypoints, *totals, table)
+    height, width = input_size
+    return Count(
+        name=type(model).__name__,
+        input_size=(height, width),
+        num_keypoints=num_keypoints,
+        stages=table,
+        **dict(zip(_NUMBERS, totals, strict=True)),
+    )
 
 
 def multiply_adds(operator: Operator) -> int:
@@ -290,7 +302,9 @@ def _trace(
       Abstract variables; by module path, how often HRNet's summary counts its parameters; by module
       path, its output shape (H, W, C); all operators.
     """
-    calls, blocks, outputs = collections.Counter(), set(), {}
+    calls: collections.Counter[tuple[str, ...]] = collections.Counter()
+    blocks: set[tuple[str, ...]] = set()
+    outputs: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def record(method, args, kwargs, context):
         result = method(*args, **kwargs)

@@ -50,10 +50,14 @@ _VARIANTS = (
     ("C: pooling, k = 5", {"preset": "C"}),
     ("literal, expansion 9", {"expansion": 9}),
 )
+_READ: tuple[tuple[str, Ablation | Case], ...] = (
+    ("VI Exp-1", TABLES["VI"][1]),
+    *((row.label, row) for row in NETWORKS[2:]),
+)
 CLOSEST = tuple(
-    Case(f"{label}; {name}", row.model, options | row.options, row.params, row.macs)
+    Case(f"{label}; {name}", row.model, {**options, **row.options}, row.params, row.macs)
     for label, options in _VARIANTS
-    for name, row in (("VI Exp-1", TABLES["VI"][1]), *((row.label, row) for row in NETWORKS[2:]))
+    for name, row in _READ
 )
 
 _TERMS = """\
@@ -172,7 +176,7 @@ def computed(case: Case | Ablation) -> Count:
 
 @functools.cache
 def _count(model: str, options: tuple[tuple[str, Any], ...]) -> Count:
-    return count(model, models.info(model).input_size, NUM_KEYPOINTS, **dict(options))
+    return count(model, models.default_size(model), NUM_KEYPOINTS, **dict(options))
 
 
 def _difference(printed: float | None, computed: float) -> str:

@@ -56,15 +56,22 @@ def run(args: argparse.Namespace) -> int:
 
 def zoo_table() -> str:
     """One line per published row of every model, with our exact counts."""
-    rows = [HEADER]
+    rows: list[tuple[str, ...]] = [HEADER]
     for name in models.list_models():
         for line in document.lines_of(models.info(name)):
-            row, counted, cited = line.row, ("-",) * 2, ("-",) * 5
+            row = line.row
+            counted: tuple[str, ...] = ("-",) * 2
+            cited: tuple[str, ...] = ("-",) * 5
             if row is not None:
                 millions, giga = line.ours.printed(row.convention)
                 counted = (f"{millions:.2f}", f"{giga:.2f}")
                 params = "-" if row.params is None else f"{row.params}"
-                giga = f"{row.gflops:.2f}"
-                cited = (params, giga, row.convention, document.score_of(row), row.source)
+                cited = (
+                    params,
+                    f"{row.gflops:.2f}",
+                    row.convention,
+                    document.score_of(row),
+                    row.source,
+                )
             rows.append((name, *line.cells, *counted, *cited))
     return tables.text(rows)

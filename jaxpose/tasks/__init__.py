@@ -37,8 +37,11 @@ __all__ = [
     "validate",
 ]
 
+# Written out, so that the type checker compares each module with the protocol.
 TASKS: dict[str, Task] = {
-    task.NAME: task for task in (topdown, associative_embedding, part_affinity)
+    topdown.NAME: topdown,
+    associative_embedding.NAME: associative_embedding,
+    part_affinity.NAME: part_affinity,
 }
 
 

@@ -12,7 +12,7 @@ from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import HALF, QUARTER, forward, map_size
-from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
 from jaxpose.tasks.whole_images import ImageDecoder
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TITLE = "Bottom-up, associative embedding"
 COUNTS = "images"
 EXAMPLE = "image"
 INPUT_STEP = 32
-SIZINGS = ("short_side", "fixed")
+SIZINGS: tuple[str, ...] = ("short_side", "fixed")
 RECIPE = "configs/custom_bottomup.py"
 SETTINGS = jaxpose.config.associative_embedding.SETTINGS
 BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # works for every network of this task
@@ -85,7 +85,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
             losses.soft_boundary_loss, tau=weights.tau, detach_weight=weights.detach_weight
         )
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+    def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
         (quarter, half), batch_stats = forward(model, params, batch_stats, batch["image"], key)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]

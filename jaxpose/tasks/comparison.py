@@ -57,8 +57,8 @@ def compare_images(
       keypoints: [N, K, 2], of the predicted people.
       dataset: the annotations.
     """
-    rows = np.flatnonzero(np.isin(dataset.labelled.image_id, image_ids))
-    people = dataset.labelled.select(rows)
+    rows = np.flatnonzero(np.isin(dataset.labeled.image_id, image_ids))
+    people = dataset.labeled.select(rows)
     predicted = np.full((len(rows), dataset.skeleton.num_joints, 2), np.inf)
     similarity = np.zeros(len(rows))
     for row, identity in enumerate(people.image_id):

@@ -6,7 +6,8 @@ import pathlib
 
 import numpy as np
 
-from jaxpose import annotations, metrics
+from jaxpose import metrics
+from jaxpose.annotations import Dataset
 from jaxpose.metrics.mpii import HEAD_SIZE
 from jaxpose.tasks.comparison import compare_boxes
 
@@ -16,7 +17,7 @@ _UPPER_NECK, _HEAD_TOP = 8, 9
 def pckh(
     rows: np.ndarray,
     keypoints: np.ndarray,
-    dataset: annotations.Dataset,
+    dataset: Dataset,
     head_boxes: pathlib.Path | None,
 ) -> tuple[dict[str, float], str]:
     """PCKh in percent, and a note on the source of the head sizes.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jaxpose import geometry
 from jaxpose.tasks.protocol import Size, Tree
 
@@ -17,7 +19,11 @@ QUARTER, HALF = 4, 2
 
 
 def forward(
-    model: nn.Module, params: Tree, batch_stats: Tree, images: jax.Array, key: jax.Array | None
+    model: nn.Module,
+    params: Tree,
+    batch_stats: Tree,
+    images: jax.Array | np.ndarray,
+    key: jax.Array | None,
 ) -> tuple[Tree, Tree]:
     """Outputs for uint8 images in training mode, and the new batch statistics.
 

@@ -12,7 +12,7 @@ from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import QUARTER, forward, map_size
-from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
 from jaxpose.tasks.whole_images import ImageDecoder
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TITLE = "Bottom-up, part affinity fields"
 COUNTS = "images"
 EXAMPLE = "image"
 INPUT_STEP = 8
-SIZINGS = ("short_side", "fixed")
+SIZINGS: tuple[str, ...] = ("short_side", "fixed")
 RECIPE = "configs/lightweight_openpose.py"
 SETTINGS = jaxpose.config.part_affinity.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
@@ -76,7 +76,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """
     size, sigma, thickness = tuple(config.input_size), config.sigma, config.loss.thickness
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+    def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
         outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key)
         valid = batch["valid"]
         targets = codecs.part_affinity.encode_batch(

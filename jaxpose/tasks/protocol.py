@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from jaxpose import annotations
+from jaxpose.annotations import Dataset
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Tree = Any  # of arrays
 Batch = Mapping[str, np.ndarray]  # of one host; see input_pipeline/batch.py
+DeviceBatch = Mapping[str, "jax.Array"]  # the same, on the devices
 Size = tuple[int, int]  # (H, W) in pixels
 
 # (params, batch_stats, batch, key) -> (loss, (new batch_stats, terms)); float32 scalars. The key is
@@ -184,7 +185,7 @@ class Task(Protocol):
         self,
         predict: Callable[[Batch], Any],
         batches: Iterable[Batch],
-        dataset: annotations.Dataset,
+        dataset: Dataset,
         config: ConfigDict,
         *,
         head_boxes: pathlib.Path | None = None,
@@ -222,7 +223,9 @@ class Task(Protocol):
         """
         ...
 
-    def compare(self, expected: Any, actual: Any, input_size: Size, decoder: Decoder) -> Agreement:
+    def compare(
+        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
+    ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 
         Raises:

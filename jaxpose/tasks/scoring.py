@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import annotations, metrics
+from jaxpose import metrics
+from jaxpose.annotations import Dataset
 from jaxpose.tasks.comparison import Comparison
 
 
@@ -72,12 +73,12 @@ class Case:
     region: tuple[int, int, int, int] | None = None
 
 
-def annotated_pose(comparison: Comparison, row: int) -> tuple[np.ndarray, np.ndarray]:
+def annotated_pose(comparison: Comparison, row: int | np.integer) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints [K, 2] of an annotated person, and scores [K]: 1 if labeled, else 0."""
     return comparison.keypoints[row], comparison.labeled[row].astype(np.float32)
 
 
-def torso_pck(comparison: Comparison | None, dataset: annotations.Dataset) -> dict[str, float]:
+def torso_pck(comparison: Comparison | None, dataset: Dataset) -> dict[str, float]:
     """PCK@0.2 by torso size, in percent; empty without a comparison or a torso."""
     if comparison is None or dataset.skeleton.torso is None:
         return {}
@@ -88,7 +89,7 @@ def torso_pck(comparison: Comparison | None, dataset: annotations.Dataset) -> di
 
 
 @contextlib.contextmanager
-def annotation_file(dataset: annotations.Dataset, subset: Subset | None) -> Iterator[pathlib.Path]:
+def annotation_file(dataset: Dataset, subset: Subset | None) -> Iterator[pathlib.Path]:
     """The annotation file to score against.
 
     For a subset, this is a temporary file with the annotations of the subset.

@@ -13,7 +13,7 @@ from jaxpose import codecs, geometry
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import crops, torch_losses
 from jaxpose.tasks.objective import QUARTER, forward, map_size
-from jaxpose.tasks.protocol import Batch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -25,7 +25,7 @@ TITLE = "Top-down"
 COUNTS = "people"
 EXAMPLE = "crop"
 INPUT_STEP = 32
-SIZINGS = ("fixed",)
+SIZINGS: tuple[str, ...] = ("fixed",)
 RECIPE = "configs/custom_topdown.py"
 SETTINGS = jaxpose.config.topdown.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
@@ -68,7 +68,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     size, sigma = tuple(config.input_size), config.sigma
     weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
 
-    def loss(params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array | None = None):
+    def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
         heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key)
         targets, weights = codecs.topdown.encode_batch(
             batch["keypoints"], size, map_size(size, QUARTER), sigma

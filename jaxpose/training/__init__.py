@@ -1,1 +1,1 @@
-"""What train.py and eval.py are made of: state, step, schedule, checkpoints, logs."""
+"""The parts of train.py: state, step, schedule, checkpoints, logs."""

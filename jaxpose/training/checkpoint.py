@@ -1,15 +1,15 @@
-"""Checkpoints: whole or absent, checked when read, restored on any number of devices.
+"""Checkpoints: complete or absent, verified when read, restored on any number of devices.
 
-A run folder holds
+A run folder contains
 
-    config.json          what is needed to use the weights (see `jaxpose.runs`)
+    config.json          settings and skeleton (see `jaxpose.runs`)
     checkpoints/<step>/  model, ema and train (arrays, written by orbax) and manifest (shapes and
                          CRC-32 of each array, the evaluation score)
-    damaged/<step>/      checkpoints that did not prove whole, moved out of the way
+    damaged/<step>/      checkpoints that failed verification
 
 Orbax writes in the background into a temporary folder and renames it when it is complete. Arrays
-are stored as plain host arrays, so they can be read on any topology; the checksums catch what a
-rename cannot: files truncated, lost or altered afterwards.
+are stored as plain host arrays, so any topology can read them. The checksums detect files that were
+truncated, lost or changed after the rename.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ from jaxpose.training.state import TrainState
 
 
 class SaveError(RuntimeError):
-    """A checkpoint could not be written; those before it are untouched."""
+    """A checkpoint could not be written; earlier ones are unchanged."""
 
 
 def _items(state: TrainState) -> dict[str, Tree]:
-    """The state cut into the parts that are stored side by side."""
+    """Splits the state into the items of a checkpoint."""
     items = {
         "model": {"params": state.params, "batch_stats": state.batch_stats},
         "train": {"step": state.step, "opt_state": state.opt_state, "window": state.window},
@@ -49,11 +49,11 @@ def _items(state: TrainState) -> dict[str, Tree]:
 
 
 class Checkpoints:
-    """The checkpoints of a run: the `keep` newest and the best.
+    """The checkpoints of a run: the `keep` newest ones and the one with the highest score.
 
     Args:
-        folder: the run folder.
-        keep: newest checkpoints kept, beside the one of the highest score.
+      folder: the run folder.
+      keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: pathlib.Path, keep: int):
@@ -78,18 +78,18 @@ class Checkpoints:
         )
 
     def latest(self) -> int | None:
-        """Step of the newest whole checkpoint, or None."""
+        """Returns the step of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, score: float | None = None) -> None:
         """Copies the state to the host and writes it in the background.
 
         Raises:
-            SaveError: this write, or the one before it in the background, failed.
+          SaveError: this write, or the previous one in the background, failed.
         """
         step = int(state.step)
         args = contents(_items(state), step, score)
-        with self._told():
+        with self._save_errors():
             self._manager.save(
                 step,
                 args=args,
@@ -98,38 +98,45 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Waits for the background write. Raises SaveError when it failed."""
-        with self._told():
+        """Waits for the background write.
+
+        Raises:
+          SaveError: the write failed.
+        """
+        with self._save_errors():
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _save_errors(self) -> Iterator[None]:
+        """Turns any exception of the storage layers into a SaveError."""
         try:
             yield
-        except Exception as error:  # each storage layer has its own kind
-            whole = steps_in(self.folder)
-            kept = f"the last whole one is {whole[-1]}" if whole else "none was written before"
+        except Exception as error:
+            steps = steps_in(self.folder)
+            kept = f"the last complete one is {steps[-1]}" if steps else "there is no earlier one"
             raise SaveError(
                 f"a checkpoint could not be written to {self.folder} ({first_line(error)}); {kept}"
             ) from error
 
     def close(self) -> None:
-        """Ends the background threads; whether all was written, `wait` tells."""
+        """Ends the background threads; call `wait` first to see failed writes."""
         with contextlib.suppress(Exception):
             self._manager.close()
 
     def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
-        """The newest whole checkpoint, in the form of `like` (arrays or their shapes).
+        """Restores the newest complete checkpoint and moves newer, damaged ones to `damaged/`.
 
-        Damaged checkpoints that are newer are moved to `damaged/`.
+        Args:
+          like: a state with the expected structure and shapes.
 
         Returns:
-            (state of numpy arrays, or None when there are no checkpoints; one line per damaged
-            checkpoint, naming it and the one used instead).
+          (state, lines): the state as numpy arrays, or None if there are no checkpoints; and one
+          log line per damaged checkpoint, with the one used instead.
 
         Raises:
-            CheckpointError: no checkpoint is whole, or it is of another model.
+          CheckpointError: all checkpoints are damaged, or the newest complete one does not fit the
+            model.
         """
         steps = steps_in(self.folder)
         damaged: list[tuple[int, str]] = []
@@ -142,8 +149,8 @@ class Checkpoints:
                 continue
             if "train" not in read:
                 raise CheckpointError(
-                    f"{path} holds weights only and cannot be resumed; start a new run folder with "
-                    f"--config.init_from={self.folder.parent}"
+                    f"{path} contains weights only, so training cannot resume; start a new run "
+                    f"folder with --config.init_from={self.folder.parent}"
                 )
             expected = _items(like)
             parts = {
@@ -153,18 +160,18 @@ class Checkpoints:
             }
             self._remove(damaged)
             lines = [
-                f"checkpoint {self.folder / str(bad)} is damaged: {why}; resuming from {path}"
-                for bad, why in damaged
+                f"checkpoint {self.folder / str(bad)} is damaged: {reason}; resuming from {path}"
+                for bad, reason in damaged
             ]
             state = TrainState(
                 **parts["model"], **parts["train"], ema=parts.get("ema") if "ema" in read else None
             )
             return state, lines
         if damaged:
-            step, why = damaged[0]
+            step, reason = damaged[0]
             raise CheckpointError(
-                f"no whole checkpoint in {self.folder} ({len(damaged)} damaged; {step}: {why}); "
-                "remove the folder to train from the start"
+                f"no complete checkpoint in {self.folder} ({len(damaged)} damaged; {step}: "
+                f"{reason}); remove the folder to train from the start"
             )
         return None, []
 

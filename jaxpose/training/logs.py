@@ -1,8 +1,8 @@
-"""What a run writes while it goes: metrics.jsonl, timing.jsonl, TensorBoard events, the console.
+"""The logs of a run: metrics.jsonl, timing.jsonl, TensorBoard events, the console.
 
-metrics.jsonl holds only values that are a function of the configuration and the data: a run that
-was killed and resumed leaves the same bytes as one that was not. Everything that depends on the
-clock or on the machine goes to timing.jsonl.
+metrics.jsonl contains only values that depend on the configuration and the data, so a run that was
+killed and resumed writes the same bytes as an uninterrupted one. Values that depend on the clock or
+the machine go to timing.jsonl.
 """
 
 import json
@@ -18,32 +18,32 @@ from jaxpose.files import write_atomic
 
 
 class RunLog:
-    """Appends to the logs of a run folder; made after a resume it first cuts them back.
+    """Appends to the logs of a run folder.
 
     Args:
-        folder: the run folder.
-        step: step that the run goes on from; later lines of metrics.jsonl are removed.
+      folder: the run folder.
+      step: step from which the run starts or resumes; later lines of metrics.jsonl are removed.
     """
 
     def __init__(self, folder: pathlib.Path, step: int):
         self._metrics_path = folder / "metrics.jsonl"
-        import tensorboardX  # here, because it costs the programs that do not log a second
+        import tensorboardX  # here, because the import takes a second
 
         cut_back(self._metrics_path, step)
         self._metrics = open(self._metrics_path, "a", encoding="utf-8")
         self._timing = open(folder / "timing.jsonl", "a", encoding="utf-8")
-        # TensorBoard forgets what earlier files say about later steps: a resumed run is one curve.
+        # TensorBoard drops later steps of earlier files, so a resumed run is one curve.
         self._events = tensorboardX.SummaryWriter(
             str(folder / "tensorboard"), purge_step=step + 1, flush_secs=30
         )
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
-        """One line of values that a repeated run gives again."""
+        """Writes one line of values that do not depend on the machine."""
         _append(self._metrics, {"step": step, **values})
         self._draw(step, values)
 
     def timing(self, step: int, values: dict[str, Any]) -> None:
-        """One line of values that depend on the machine."""
+        """Writes one line of values that depend on the machine."""
         _append(self._timing, {"step": step, **values})
         self._draw(step, values)
 
@@ -52,7 +52,7 @@ class RunLog:
             self._events.add_scalar(name, value, step)
 
     def sync(self) -> None:
-        """Makes the lines so far outlive the machine; called before a checkpoint is written."""
+        """Flushes the metrics to disk; call it before a checkpoint is written."""
         os.fsync(self._metrics.fileno())
 
     def close(self) -> None:
@@ -62,13 +62,13 @@ class RunLog:
 
 
 def _append(file, values: dict[str, Any]) -> None:
-    # One write per line: a kill leaves whole lines, or one torn line that cut_back removes.
+    # One write per line: a kill leaves at most one incomplete line, which `cut_back` removes.
     file.write(json.dumps(values) + "\n")
     file.flush()
 
 
 def cut_back(path: pathlib.Path, step: int) -> None:
-    """Removes the lines of a jsonl file that are later than `step`, and a torn last line."""
+    """Removes the lines of a JSONL file after `step`, and an incomplete last line."""
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8")
@@ -85,25 +85,25 @@ def cut_back(path: pathlib.Path, step: int) -> None:
 
 
 class Clock:
-    """Time spent in the loop since the last `lap`, and the share of it spent waiting for input."""
+    """Measures the speed of the training loop, and the fraction of time it waits for input."""
 
     def __init__(self, step: int, last: int, batch_size: int):
         self._last, self._batch_size = last, batch_size
         self._step, self._start, self._waited, self._paused = step, time.perf_counter(), 0.0, 0.0
 
     def waited(self, seconds: float) -> None:
-        """Counts seconds during which the loop waited for a batch."""
+        """Adds seconds during which the loop waited for a batch."""
         self._waited += seconds
 
     def paused(self, seconds: float) -> None:
-        """Takes seconds of evaluation or saving out of the training speed."""
+        """Excludes seconds of evaluation or saving from the training speed."""
         self._paused += seconds
 
     def lap(self, step: int) -> dict[str, float]:
-        """Speed since the last lap.
+        """Returns the speed since the last lap.
 
         Returns:
-            examples_per_second, step_seconds, input_wait (share of the time, 0..1), eta_seconds.
+          examples_per_second, step_seconds, input_wait (fraction of the time, 0..1), eta_seconds.
         """
         now = time.perf_counter()
         busy = max(now - self._start - self._paused, 1e-9)
@@ -125,14 +125,14 @@ def log_line(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`75` -> `1:15`, `7300` -> `2:01:40`."""
+    """Formats seconds: `75` -> `1:15`, `7300` -> `2:01:40`."""
     minutes, rest = divmod(int(round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def progress_line(step: int, last: int, values: dict[str, Any], speed: dict[str, float]) -> str:
-    """The line of the console: where the run stands, how it goes, how long it takes."""
+    """Returns the console line: step, loss, learning rate, speed and remaining time."""
     return (
         f"step {step}/{last}  epoch {values['epoch']:.2f}  loss {values['loss']:.4e}"
         f"  lr {values['lr']:.1e}  |g| {values['grad_norm']:.2e}"
@@ -142,7 +142,7 @@ def progress_line(step: int, last: int, values: dict[str, Any], speed: dict[str,
 
 
 class CompileCounter:
-    """Counts the programs that XLA compiled (or took from its cache on disk) in this process."""
+    """Counts the programs that XLA compiled or loaded from its disk cache in this process."""
 
     def __init__(self):
         self.programs, self.seconds, self.from_cache = 0, 0.0, 0
@@ -160,7 +160,7 @@ class CompileCounter:
 
 
 class NoLog:
-    """The log of every host but the first."""
+    """The log of all hosts except the first; writes nothing."""
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
         del step, values

@@ -1,4 +1,4 @@
-"""What a run needs around its loop: devices, compilation cache, run folder, stopping."""
+"""The environment of a training run: devices, compilation cache, run folder, stop signals."""
 
 import json
 import os
@@ -23,16 +23,16 @@ CACHE = pathlib.Path("~/.cache/jaxpose/xla")
 
 
 class NonFiniteError(RuntimeError):
-    """The loss or the gradient stopped being a number."""
+    """The loss or the gradient is not finite."""
 
 
 def start(config: ConfigDict) -> None:
-    """Sets up determinism, the compilation cache and, only when told to, several hosts.
+    """Sets up determinism, the compilation cache and, if `config` asks for it, several hosts.
 
-    Call it before anything else touches JAX's devices.
+    Call it before anything else uses JAX's devices.
 
     Raises:
-        ConfigError: other hosts than `distributed.hosts` came together, or none did in time.
+      ConfigError: the hosts did not connect in time, or their number is not `distributed.hosts`.
     """
     if config.deterministic:
         flag = "--xla_gpu_deterministic_ops=true"
@@ -54,10 +54,14 @@ def use_compilation_cache() -> None:
 
 
 def join_hosts(config: ConfigDict) -> None:
-    """`jax.distributed.initialize`, with the number of hosts expected and seen."""
+    """Calls `jax.distributed.initialize` and checks the number of hosts.
+
+    Raises:
+      ConfigError: the hosts did not connect in time, or their number is not `config.hosts`.
+    """
     expected = config.hosts or "all"
     print(f"waiting up to {config.timeout} s for {expected} hosts", flush=True)
-    options = {
+    options: dict[str, Any] = {
         "coordinator_address": config.coordinator or None,
         "num_processes": config.hosts or None,
         "process_id": None if config.host_id < 0 else config.host_id,
@@ -66,22 +70,22 @@ def join_hosts(config: ConfigDict) -> None:
         jax.distributed.initialize(**options, initialization_timeout=config.timeout)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"{expected} hosts did not come together in {config.timeout} s; start the same command "
-            f"on each of them ({str(error).splitlines()[0]})"
+            f"{expected} hosts did not connect within {config.timeout} s; start the same command "
+            f"on each host ({str(error).splitlines()[0]})"
         ) from None
-    seen = jax.process_count()
-    print(f"hosts expected {expected}, seen {seen}; this is host {jax.process_index()}", flush=True)
-    if config.hosts and seen != config.hosts:
-        raise ConfigError(f"config.distributed.hosts={config.hosts}, but {seen} came")
+    count = jax.process_count()
+    print(f"{count} of {expected} hosts connected; this is host {jax.process_index()}", flush=True)
+    if config.hosts and count != config.hosts:
+        raise ConfigError(f"config.distributed.hosts={config.hosts}, but {count} hosts connected")
 
 
 def open_run(
     folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
-    """Makes the run folder, or checks that it is of the same run.
+    """Creates the run folder, or checks that it belongs to the same run.
 
     Raises:
-        ValueError: the folder cannot be written, or its run had other settings or other data.
+      ValueError: the folder cannot be written, or its run used other settings or other data.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,20 +105,20 @@ def _check_same_run(
     folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     if not checkpoint.steps_in(folder / checkpoint.FOLDER):
-        return  # it stopped before its first checkpoint: this is a new start
+        return  # stopped before its first checkpoint: starts anew
     info = runs.read_info(folder)
-    found = differences(info.config, config, tasks.get(config.task).SETTINGS)
+    changes = differences(info.config, config, tasks.get(config.task).SETTINGS)
     if info.skeleton.joints != skeleton.joints:
-        found.append(f"joints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")
-    found += [
+        changes.append(f"keypoints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")
+    changes += [
         f"{key}: {info.facts[key]} -> {value}"
         for key, value in facts.items()
         if key in info.facts and info.facts[key] != value
     ]
-    if found:
+    if changes:
         raise ConfigError(
-            f"{folder} was started with other settings; give those or another --workdir: "
-            + "; ".join(found)
+            f"{folder} was started with other settings; use the same settings or another "
+            f"--workdir: {'; '.join(changes)}"
         )
 
 
@@ -123,7 +127,7 @@ def initial_state(
     create: Callable[[int], TrainState],
     optimizer: optax.GradientTransformation,
 ) -> TrainState:
-    """Random weights (`create` of the seed), or those of the run that `config.init_from` names."""
+    """Returns a new state with random weights, or with those of the run in `config.init_from`."""
     if not config.init_from:
         return create(config.seed)
     shapes = jax.eval_shape(create, config.seed)
@@ -135,18 +139,18 @@ def initial_state(
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:
-    """Path of mpii_gt_val.mat, when the configuration names it.
+    """Returns the path of mpii_gt_val.mat, or None if the configuration does not need it.
 
     Raises:
-        ConfigError: there is no such file.
+      ConfigError: the file does not exist.
     """
     if config.eval.metric != "mpii" or not config.data.head_boxes:
         return None
     path = pathlib.Path(config.data.root) / config.data.head_boxes
     if not path.is_file():
         raise ConfigError(
-            f"config.data.head_boxes: no such file {path}; --config.data.head_boxes= takes the "
-            "size of a head from its joints, which is an approximation"
+            f"config.data.head_boxes: no such file {path}; with --config.data.head_boxes= the "
+            "head size is approximated from the keypoints"
         )
     return path
 
@@ -158,9 +162,9 @@ def write_bad_step(
     batch: dict[str, np.ndarray],
     last_good: int | None,
 ) -> str:
-    """Writes bad_step.json (what was in the batch) and returns the line that says what happened.
+    """Writes bad_step.json, with the ids in the batch, and returns the error message.
 
-    With several hosts each writes its own part of the batch.
+    With several hosts, each host writes the ids of its own part of the batch.
     """
     host = f".{jax.process_index()}" if jax.process_count() > 1 else ""
     path = folder / f"bad_step{host}.json"
@@ -168,19 +172,19 @@ def write_bad_step(
         "step": step,
         # Window means; strings, since JSON has no NaN.
         **{key: repr(value) for key, value in metrics.items()},
-        # Bottom-up batches hold pictures, whose people have no slot of their own.
+        # Bottom-up batches have no annotation_id.
         **{f"{key}s": batch[key].tolist() for key in ("image_id", "annotation_id") if key in batch},
         "last_good_checkpoint": last_good,
     }
     write_atomic(path, json.dumps(record, indent=2) + "\n")
     kept = "no checkpoint was written yet" if last_good is None else f"checkpoint {last_good} kept"
-    return f"loss or gradient is not finite at step {step}; {kept}; its pictures are in {path}"
+    return f"loss or gradient is not finite at step {step}; {kept}; image ids are in {path}"
 
 
 class StopSignal:
-    """While entered, turns SIGTERM and SIGINT into a checkpoint and an orderly end.
+    """Context manager that records SIGTERM or SIGINT, so that the run can save and stop.
 
-    A second signal ends the process at once.
+    A second signal ends the process immediately.
     """
 
     def __init__(self):
@@ -201,7 +205,7 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
 
     def requested(self, step: int) -> bool:
-        """Whether to stop after this step; the same answer on every host."""
+        """Whether to stop after this step; the result is the same on every host."""
         if jax.process_count() == 1:
             return self.signal is not None
         return jax_api.reached_preemption_sync_point(step)

@@ -1,9 +1,8 @@
-"""Learning rate, optimiser and the intervals of a run, all functions of the step.
+"""Learning rate, optimizer and intervals of a run, all functions of the step.
 
-Nothing here remembers anything: a resumed run computes the same values from the step number in
-its checkpoint. Steps count from 0 for the update to come, so the first update is made with
-`schedule(0)`. An epoch is `examples / batch_size` steps, which need not be whole: batches run
-across its end.
+Nothing here has state: a resumed run computes the same values from the step in its checkpoint.
+Steps count from 0, so the first update uses `schedule(0)`. An epoch is `examples / batch_size`
+steps, which need not be an integer: a batch may contain examples of two epochs.
 """
 
 import math
@@ -18,43 +17,43 @@ Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
 
 def total_steps(epochs: float, examples: int, batch_size: int) -> int:
-    """Steps of a run that sees `examples` people `epochs` times (the last batch is kept)."""
+    """Returns the number of steps that visit `examples` examples `epochs` times, rounded up."""
     return max(1, math.ceil(round(epochs * examples / batch_size, 6)))
 
 
 def epoch_of(step: int, examples: int, batch_size: int) -> float:
-    """Epochs seen after `step` steps."""
+    """Returns the number of epochs after `step` steps, as a fraction."""
     return step * batch_size / examples
 
 
 def due(step: int, every: float, last: int) -> bool:
-    """Whether something done each `every` steps (maybe a fraction) is due after step `step`.
+    """Whether an action that repeats each `every` steps is due after step `step`.
 
-    Always due after the last step; `every` = 0 means only then.
+    It is always due after the last step. `every` may be fractional; 0 means only the last step.
     """
     if step == last:
         return True
     if every <= 0:
         return False
-    # The small number keeps an interval such as 0.1 epochs from slipping by one step.
+    # The small number compensates rounding, so that e.g. 0.1 epochs is not late by one step.
     return math.floor(step / every + 1e-9) > math.floor((step - 1) / every + 1e-9)
 
 
 def make_schedule(
     config: ConfigDict, learning_rate: float, steps_per_epoch: float, steps: int
 ) -> Schedule:
-    """Learning rate as a function of the step.
+    """Returns the learning rate as a function of the step.
 
     Args:
-        config: `schedule` of the configuration.
-        learning_rate: peak value.
-        steps_per_epoch: need not be whole.
-        steps: length of the run (the cosine ends there, at 0).
+      config: `config.schedule`.
+      learning_rate: peak value.
+      steps_per_epoch: need not be an integer.
+      steps: length of the run; the cosine schedule reaches 0 there.
 
     Returns:
-        step -> float32 scalar. Warm-up is lr * (1 - (1 - i/N) * (1 - factor)) for i < N = warmup
-        steps, times the decay. `step` multiplies by gamma from the first step whose 0-based epoch
-        index has reached a milestone.
+      step -> float32 scalar. The warm-up is lr * (1 - (1 - i/N) * (1 - factor)) for i < N = warmup
+      steps, times the decay. The schedule "step" multiplies by gamma from the first step whose
+      0-based epoch index has reached a milestone.
     """
     boundaries = [math.ceil(round(m * steps_per_epoch, 6)) for m in config.milestones]
 
@@ -68,7 +67,7 @@ def make_schedule(
             rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
         if config.warmup_steps > 0:
             done = jnp.clip(step / config.warmup_steps, 0, 1)
-            # The formula above multiplied out: no small difference of large numbers.
+            # The formula above, expanded to avoid a small difference of large numbers.
             rate = rate * (config.warmup_factor + done * (1 - config.warmup_factor))
         return rate
 
@@ -76,9 +75,9 @@ def make_schedule(
 
 
 def make_optimizer(config: ConfigDict, schedule: Schedule) -> optax.GradientTransformation:
-    """Adam or AdamW from `optimizer` of the configuration, clipping first when asked.
+    """Returns Adam or AdamW as in `config.optimizer`, preceded by gradient clipping if enabled.
 
-    AdamW decays kernels only: one-dimensional parameters (biases, BN) are left alone.
+    AdamW decays kernels only, not one-dimensional parameters (biases, batch norm).
     """
     moments = {"b1": config.b1, "b2": config.b2, "eps": config.eps}
     if config.name == "adamw":

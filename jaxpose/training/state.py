@@ -1,4 +1,4 @@
-"""Everything a run needs to go on from where it stood, as one tree of arrays."""
+"""The training state: all that a run needs to resume, as one tree of arrays."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ Parts = dict[str, jax.Array]  # terms of the loss by name, float32 scalars
 
 @struct.dataclass
 class Window:
-    """Sums since the last log line; in the state so that a resumed run logs the same means."""
+    """Sums since the last log line, kept in the state so that a resumed run logs the same means."""
 
     steps: jax.Array  # float32
     loss: jax.Array
@@ -26,9 +26,9 @@ class Window:
 
 @struct.dataclass
 class TrainState:
-    """State after `step` updates; the position in the data is `step` too.
+    """The state after `step` updates; `step` is also the position in the data.
 
-    `ema` is the moving average of {"params", "batch_stats"}, or None when it is off.
+    `ema` is the moving average of {"params", "batch_stats"}, or None if disabled.
     """
 
     step: jax.Array  # int32
@@ -40,7 +40,7 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Tree]:
-        """What to evaluate and export: the moving average when there is one."""
+        """The variables to evaluate and export: the moving average if enabled."""
         if self.ema is not None:
             return self.ema
         return {"params": self.params, "batch_stats": self.batch_stats}
@@ -55,9 +55,15 @@ def create_state(
     *,
     parts: Iterable[str] = (),
 ) -> TrainState:
-    """Fresh state of `model` for images of `input_size` (H, W); a pure function of `seed`.
+    """Creates the initial state of a model; a pure function of `seed`.
 
-    `parts` are the names of the loss's terms (`jaxpose.tasks.Objective.terms`).
+    Args:
+      model: the network.
+      optimizer: the optimizer.
+      input_size: (H, W) of the images.
+      ema: whether to keep a moving average.
+      seed: random seed of the weights.
+      parts: names of the loss terms (`jaxpose.tasks.Objective.terms`).
     """
     variables = models.initial_variables(model, input_size, seed)
     return from_variables(variables, optimizer, ema=ema, parts=parts)
@@ -70,11 +76,11 @@ def from_variables(
     ema: bool = False,
     parts: Iterable[str] = (),
 ) -> TrainState:
-    """State at step 0 that starts from given weights."""
+    """Creates the state at step 0 from given weights."""
     params, stats = variables["params"], variables.get("batch_stats", {})
     averaged = {"params": params, "batch_stats": stats}
-    # No buffer may stand in the state twice: the step donates it. Nor is there a program to compile
-    # for every shape: the optimiser's state is one, and `device_put` copies without any.
+    # Each buffer may occur only once in the state, because the step donates it. The optimizer state
+    # is one jitted call and `device_put` copies without one, so no program is compiled per shape.
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

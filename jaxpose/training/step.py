@@ -1,11 +1,11 @@
 """The training step: one function, mapped over the `data` axis and compiled once.
 
-Every device runs the step on its part of the batch; gradients and losses are averaged over the
-devices, so the update is that of the whole batch on 1 device or on 8. With
-`batch_norm="global"` the model itself averages its moments over the axis (it was created with
-`bn_axis="data"`); with `"device"` each device normalises by its own part and only the running
-statistics are averaged, once a step. What a model draws at random in training follows from the
-seed, the step and the device, so a resumed run draws what an unbroken one would.
+Each device runs the step on its part of the batch. Gradients and losses are averaged over the
+devices, so the update is that of the whole batch for any number of devices. With
+`batch_norm="global"` the model averages its moments over the axis (it was created with
+`bn_axis="data"`). With `"device"` each device normalizes with its own statistics, and only the
+running statistics are averaged, once per step. Random numbers in the model depend on seed, step and
+device alone, so a resumed run draws the same numbers as an uninterrupted one.
 """
 
 import jax
@@ -19,8 +19,6 @@ from jaxpose.tasks.protocol import LossFunction, Tree
 from jaxpose.training.schedule import Schedule
 from jaxpose.training.state import TrainState, Window
 
-Metrics = dict[str, jax.Array]
-
 
 def make_train_step(
     loss_fn: LossFunction,
@@ -33,31 +31,35 @@ def make_train_step(
     log_every: int = 50,
     seed: int = 0,
 ) -> jax.stages.Wrapped:
-    """The compiled step: (state, batch) -> (state, metrics); the old state is consumed.
+    """Returns the jitted step: (state, batch) -> (state, metrics); the old state is donated.
 
     Args:
-        loss_fn: see `jaxpose.tasks.Objective`; its terms are those that the window of the state
-            was made with, the random key is another one each time.
-        accumulate: micro-batches that the part of each device is cut into.
-        ema_decay: share of the old value in the moving average; 0 = state.ema is None.
-        log_every: the means in the metrics run over the steps since the last multiple of it.
-        seed: of the random keys.
+      loss_fn: see `jaxpose.tasks.Objective`; its terms must be those of the state's window. Each
+        call gets a new random key.
+      optimizer: the optimizer.
+      schedule: step -> learning rate, for the metrics.
+      mesh: the mesh.
+      accumulate: number of micro-batches per device and step.
+      ema_decay: weight of the old value in the moving average; 0 if `state.ema` is None.
+      log_every: the metrics are means over the steps since the last multiple of this.
+      seed: seed of the random keys.
 
     Returns:
-        A jitted function. Its metrics are float32 scalars: loss, its parts and grad_norm (means
-        over the window), lr, and `finite` (bool). When `finite` is False nothing of the update was
-        applied: parameters, statistics, optimiser and average are those from before the step, so
-        no checkpoint can hold what a NaN has touched.
+      A jitted function. Its metrics are float32 scalars: loss, its terms and grad_norm (means over
+      the window), lr, and `finite` (bool). If `finite` is False, the update is not applied:
+      parameters, statistics, optimizer state and moving average are those before the step, so no
+      checkpoint can contain values derived from a NaN.
     """
     value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
 
     def gradients(state: TrainState, batch: dict[str, jax.Array]):
-        """((loss, parts), batch_stats, gradient), means over this device's part of the batch."""
+        """Returns ((loss, terms), batch_stats, gradient), means over this device's examples."""
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         key = jax.random.fold_in(key, lax.axis_index(AXIS))
         if accumulate == 1:
-            found = value_and_grad(state.params, state.batch_stats, batch, key)
-            (loss, (stats, parts)), grads = found
+            (loss, (stats, parts)), grads = value_and_grad(
+                state.params, state.batch_stats, batch, key
+            )
             return (loss, parts), stats, grads
 
         def micro_step(carry, inputs):
@@ -98,8 +100,8 @@ def make_train_step(
         }
         return kept, metrics
 
-    # check_vma=False: the operators' own gradients know nothing of varying axes; the averages
-    # above are written out, and a test compares 1 with 8 devices.
+    # check_vma=False: the operators' custom gradients do not track varying axes. All averages are
+    # explicit above, and a test compares 1 with 8 devices.
     mapped = jax.shard_map(
         device_step,
         mesh=mesh,
@@ -115,10 +117,10 @@ def make_train_step(
 
 
 def _flat(tree: Tree) -> jax.Array:
-    """All arrays as one vector, to sum over.
+    """Concatenates all arrays to one vector.
 
-    On CPU, sums over hundreds of small arrays are some kernels for every shape: the update of
-    HWL-MobileNetV3 compiles in half the time this way (9 s of CPU instead of 18).
+    On CPU, sums over hundreds of small arrays compile to several kernels per shape: the update of
+    HWL-MobileNetV3 compiles in half the time this way (9 s instead of 18).
     """
     return jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)])
 

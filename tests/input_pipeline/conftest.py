@@ -1,4 +1,4 @@
-"""A dataset of a few small pictures with a coloured dot at every joint, and its configuration."""
+"""A dataset of a few small images with a colored dot at every joint, and its configuration."""
 
 import json
 import types
@@ -16,7 +16,7 @@ POINTS = np.array([[70, 30], [40, 30], [55, 20], [66, 80], [45, 82]])
 
 
 def draw(index, height, width):
-    """A picture whose five joints, moved by the picture's number, are dots of five colours."""
+    """An image whose five joints, moved by the image's number, are dots of five colors."""
     image = np.full((height, width, 3), 60, np.uint8)
     points = POINTS + index
     for (x, y), color in zip(points.tolist(), COLORS, strict=True):
@@ -25,16 +25,16 @@ def draw(index, height, width):
 
 
 def write_dataset(root, count=11, name="train"):
-    """Writes `count` pictures (PNG, so that colours are exact) and `<name>.json`."""
+    """Writes `count` images (PNG, so that colors are exact) and `<name>.json`."""
     folder = root / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    pictures, people = [], []
+    images, people = [], []
     for index in range(count):
         height, width = 120 + index, 130 + 2 * index
         image, points = draw(index, height, width)
         file_name = f"{name}{index:02d}.png"
         cv2.imwrite(str(folder / file_name), image[..., ::-1])
-        pictures.append(
+        images.append(
             {"id": 10 * index + 3, "file_name": file_name, "height": height, "width": width}
         )
         keypoints = np.concatenate([points, np.full((5, 1), 2)], axis=1)
@@ -47,9 +47,7 @@ def write_dataset(root, count=11, name="train"):
         )  # fmt: skip
     category = {"id": 1, "name": "dots", "keypoints": list(JOINTS)}
     path = root / f"{name}.json"
-    path.write_text(
-        json.dumps({"images": pictures, "annotations": people, "categories": [category]})
-    )
+    path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
     return path
 
 
@@ -85,7 +83,7 @@ def config(tmp_path):
 
 @pytest.fixture(scope="session")
 def dots():
-    """What is in the pictures: `draw`, `points`, `colors`, `skeleton`."""
+    """The content of the images: `draw`, `points`, `colors`, `skeleton`."""
     return types.SimpleNamespace(
         draw=draw,
         points=POINTS,
@@ -94,13 +92,13 @@ def dots():
     )
 
 
-SECOND = np.array([75, 12])  # where the second person of a crowd stands from the first
-HOLE = (10, 20, 31, 41)  # x1, y1, x2, y2 of somebody without labels
+SECOND = np.array([75, 12])  # offset of the second person from the first
+HOLE = (10, 20, 31, 41)  # x1, y1, x2, y2 of a person without labels
 CROWD_SIZES = ((150, 200), (200, 150), (120, 220), (150, 200), (160, 160))
 
 
 def crowd(index):
-    """A picture of two people as dots and the magenta square of somebody without labels, and the
+    """An image of two people as dots and the magenta square of a person without labels, and the
     joints [2, 5, 2]."""
     height, width = CROWD_SIZES[index % len(CROWD_SIZES)]
     image = np.full((height, width, 3), 60 + index, np.uint8)
@@ -113,10 +111,10 @@ def crowd(index):
 
 
 def write_crowds(root, count=7, name="train"):
-    """Writes `count` pictures of `crowd`, one of nobody, and `<name>.json`."""
+    """Writes `count` images of `crowd`, one without people, and `<name>.json`."""
     folder = root / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    pictures, people = [], []
+    images, people = [], []
 
     def add(image_id, **record):
         common = {"id": len(people) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0}
@@ -128,7 +126,7 @@ def write_crowds(root, count=7, name="train"):
         cv2.imwrite(str(folder / file_name), image[..., ::-1])
         height, width = image.shape[:2]
         image_id = 10 * index + 3
-        pictures.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         if index == count:
             continue
         x1, y1, x2, y2 = HOLE
@@ -140,9 +138,7 @@ def write_crowds(root, count=7, name="train"):
                 keypoints=keypoints.ravel().tolist())  # fmt: skip
     category = {"id": 1, "name": "dots", "keypoints": list(JOINTS)}
     path = root / f"{name}.json"
-    path.write_text(
-        json.dumps({"images": pictures, "annotations": people, "categories": [category]})
-    )
+    path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
     return path
 
 
@@ -174,7 +170,7 @@ def crowd_config(tmp_path):
 
 @pytest.fixture(scope="session")
 def crowds():
-    """What is in the pictures of people in groups: `draw`, `colors`, `skeleton`, `hole`."""
+    """The content of the images of groups: `draw`, `colors`, `skeleton`, `hole`."""
     return types.SimpleNamespace(
         draw=crowd,
         colors=np.array(COLORS),

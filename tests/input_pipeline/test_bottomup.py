@@ -1,6 +1,5 @@
-"""Whole pictures: training and evaluation batches, their order, masks, sizes, damaged files."""
+"""Whole images: training and evaluation batches, their order, masks, sizes, damaged files."""
 
-import itertools
 import json
 import pathlib
 
@@ -9,49 +8,40 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import batch as batches
 from input_pipeline import benchmark, order, tfds_builders
+from input_pipeline.batch import (
+    bottomup_evaluation_spec,
+    bottomup_training_spec,
+    scale_key,
+)
 from jaxpose import geometry, metrics
+from tests.input_pipeline.reading import assert_equal, assert_fits, take
 
-IDS = [10 * k + 3 for k in range(7)]  # the eighth picture shows nobody
-
-
-def take(config, count, start=0, **hosts):
-    iterator = input_pipeline.train_data(config, **hosts).batches(start)
-    found = list(itertools.islice(iterator, count))
-    iterator.close()
-    return found
+IDS = [10 * k + 3 for k in range(7)]  # the eighth image has no people
 
 
-def assert_equal(first, second):
-    for a, b in zip(first, second, strict=True):
-        assert list(a) == list(b)
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
-
-
-def test_batches_follow_the_schema_and_the_order(crowd_config):
+def test_batches_follow_the_spec_and_the_order(crowd_config):
     data = input_pipeline.train_data(crowd_config)
-    found = take(crowd_config, 7)
-    for batch in found:
-        batches.check(batch, 4, batches.bottomup_training((128, 192), 5, 4))
+    batches = take(crowd_config, 7)
+    for batch in batches:
+        assert_fits(batch, 4, bottomup_training_spec((128, 192), 5, 4))
         assert batch["valid"].all()
         assert set(np.unique(batch["mask_half"])) <= {0, 1}
-    ids = np.concatenate([batch["image_id"] for batch in found])
+    ids = np.concatenate([batch["image_id"] for batch in batches])
     assert data.num_examples == 7
     assert ids.tolist() == [IDS[order.example(n, 0, 7)[1]] for n in range(28)]
-    assert_equal(take(crowd_config, 4, 3), found[3:])
+    assert_equal(take(crowd_config, 4, 3), batches[3:])
     hosts = [take(crowd_config, 3, host_id=host, host_count=2) for host in range(2)]
     joined = [
         {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*hosts, strict=True)
     ]
-    assert_equal(joined, found[:3])
+    assert_equal(joined, batches[:3])
 
 
 def test_joints_stay_on_their_dots_and_masks_on_their_square(crowd_config, crowds):
-    """Whatever is drawn, the picture shows a joint's colour (of its mirror twin when mirrored, as
-    dots do not change colour) where the joint is said to be; the mask is 0 where the square of the
-    person without labels is, and where the picture ends."""
+    """The image shows each joint's color at the joint's position (the color of its counterpart when
+    mirrored, as dots keep their color); the mask is 0 on the square of the unlabeled person and
+    outside the image."""
     compared = mirrored = masked = 0
     for batch in take(crowd_config, 10):
         for slot in range(4):
@@ -68,19 +58,19 @@ def test_joints_stay_on_their_dots_and_masks_on_their_square(crowd_config, crowd
                         compared += 1
             for key, part in (("mask_half", 2), ("mask_quarter", 4)):
                 mask = batch[key][slot]
-                # Pixel (i, j) of the map is pixel (part i, part j) of the picture, whose mirror
-                # image is (part j + part - 1): the flip is done at each resolution by itself.
-                seen = image[::part, part - 1 :: part] if flipped else image[::part, ::part]
-                magenta = (np.abs(seen - (255, 0, 255)) < 40).all(-1)
-                black = (seen < 20).all(-1)
-                grey = (np.abs(seen - 64) < 8).all(-1)
-                assert not mask[magenta | black].any() and mask[grey].all()
+                # Pixel (i, j) of the map is pixel (part i, part j) of the image, whose mirror
+                # image is (part j + part - 1): each resolution is flipped separately.
+                sampled = image[::part, part - 1 :: part] if flipped else image[::part, ::part]
+                magenta = (np.abs(sampled - (255, 0, 255)) < 40).all(-1)
+                black = (sampled < 20).all(-1)
+                gray = (np.abs(sampled - 64) < 8).all(-1)
+                assert not mask[magenta | black].any() and mask[gray].all()
                 masked += magenta.sum()
     assert compared > 250 and 10 < mirrored < 30 and masked > 1000
 
 
 def test_more_people_than_slots(crowd_config):
-    """Those in view come first; with one slot, the second person has it when the first is out."""
+    """People in view come first; with one slot, the second person takes it if the first is out."""
     crowd_config.max_people = 1
     crowd_config.augment.scale_min = crowd_config.augment.scale_max = 0.3
     crowd_config.input_size = (64, 64)
@@ -112,19 +102,19 @@ def test_crowdpose_masks_are_ones(crowd_config, real_data):
     assert sorted(set(batch["image_id"].tolist())) == [103319, 106848]
 
 
-def test_damaged_picture_is_replaced(crowd_config):
-    (pathlib.Path(crowd_config.data.root) / "images" / "train02.png").write_bytes(b"no picture")
+def test_damaged_image_is_replaced(crowd_config):
+    (pathlib.Path(crowd_config.data.root) / "images" / "train02.png").write_bytes(b"no image")
     crowd_config.max_bad_fraction = 0.5
     data = input_pipeline.train_data(crowd_config)
     ids = [data.example(n)["image_id"] for n in range(14)]
     assert 23 not in ids and data.bad_files.names == ["train02.png"]
-    found = list(input_pipeline.eval_data(crowd_config).batches())
-    ids = np.concatenate([batch["image_id"][batch["valid"]] for batch in found])
+    batches = list(input_pipeline.eval_data(crowd_config).batches())
+    ids = np.concatenate([batch["image_id"][batch["valid"]] for batch in batches])
     assert sorted(ids) == [i for i in [*IDS, 73] if i != 23]
 
 
-def test_a_picture_of_another_size_than_annotated_is_left_out(crowd_config):
-    """Turned or resized since: masks and views would lie elsewhere."""
+def test_image_of_another_size_than_annotated_is_left_out(crowd_config):
+    """A rotated or resized image does not match its masks and views."""
     path = str(pathlib.Path(crowd_config.data.root) / "images" / "train02.png")
     image = cv2.imread(path)
     height, width = image.shape[:2]
@@ -134,16 +124,16 @@ def test_a_picture_of_another_size_than_annotated_is_left_out(crowd_config):
         input_pipeline.train_data(crowd_config),
         input_pipeline.eval_data(crowd_config),
     )
-    said = {"train02.png": f"is {width + 8}x{height}, annotated as {width}x{height}"}
+    expected = {"train02.png": f"is {width + 8}x{height}, annotated as {width}x{height}"}
     assert 23 not in [data.example(n)["image_id"] for n in range(14)]
-    assert data.bad_files.reasons == said
+    assert data.bad_files.reasons == expected
     ids = np.concatenate([batch["image_id"][batch["valid"]] for batch in evaluated.batches()])
-    assert 23 not in ids and evaluated.bad_files.reasons == said
+    assert 23 not in ids and evaluated.bad_files.reasons == expected
 
 
 @pytest.mark.parametrize(("hosts", "per_host"), [(1, 2), (1, 20), (2, 2), (3, 1)])
 @pytest.mark.parametrize("sizing", ["short_side", "fixed"])
-def test_every_picture_once(crowd_config, hosts, per_host, sizing):
+def test_every_image_once(crowd_config, hosts, per_host, sizing):
     crowd_config.eval.batch_size, crowd_config.eval.sizing = hosts * per_host, sizing
     parts = []
     for host in range(hosts):
@@ -157,43 +147,43 @@ def test_every_picture_once(crowd_config, hosts, per_host, sizing):
         assert len({batch["image"].shape for batch in same}) == 1  # all hosts run one program
         assert same[0]["image"].shape[1:3] in sizes
         for batch in same:
-            batches.check(batch, per_host, batches.bottomup_evaluation({1.0: (None, None)}))
+            assert_fits(batch, per_host, bottomup_evaluation_spec({1.0: (None, None)}))
             ids += batch["image_id"][batch["valid"]].tolist()
             assert (batch["image_id"][~batch["valid"]] == -1).all()
             assert not batch["image"][~batch["valid"]].any()
-    assert sorted(ids) == [*IDS, 73]  # the picture of nobody, too
+    assert sorted(ids) == [*IDS, 73]  # including the image without people
     fixed = [(128, 192)]
     assert sizes == (fixed if sizing == "fixed" else [(128, 128), (128, 192), (128, 256),
                                                       (192, 128)])  # fmt: skip
 
 
 @pytest.mark.parametrize("sizing", ["short_side", "fixed"])
-def test_pictures_lead_back(crowd_config, crowds, sizing):
+def test_views_map_back_to_the_image(crowd_config, crowds, sizing):
     crowd_config.eval.sizing = sizing
     crowd_config.eval.scales = (0.5, 1.0, 1.5) if sizing == "fixed" else (0.5, 1.0, 2.0)
     crowd_config.input_size = (128, 192)
     data = input_pipeline.eval_data(crowd_config)
-    seen = 0
+    checked = 0
     for batch in data.batches():
         for slot in np.flatnonzero(batch["valid"]):
             index = (batch["image_id"][slot] - 3) // 10
             _, points = crowds.draw(index)
             for scale in crowd_config.eval.scales:
-                image = batch[batches.scale_key(scale)][slot].astype(int)
+                image = batch[scale_key(scale)][slot].astype(int)
                 size = image.shape[:2]
                 assert size == tuple(round(scale * side) for side in batch["image"].shape[1:3])
                 matrix = geometry.affine(batch["center"][slot], batch["scale"][slot], 0, size)
-                there = geometry.transform(points.astype(float), matrix)
+                points_in_view = geometry.transform(points.astype(float), matrix)
                 back = geometry.heatmap_to_image(
-                    there, batch["center"][slot], batch["scale"][slot], size
+                    points_in_view, batch["center"][slot], batch["scale"][slot], size
                 )
                 np.testing.assert_allclose(back, points, atol=1e-3)
-                for (x, y), color in zip(there.reshape(-1, 2), np.tile(crowds.colors, (2, 1)),
-                                         strict=True):  # fmt: skip
+                colors = np.tile(crowds.colors, (2, 1))
+                for (x, y), color in zip(points_in_view.reshape(-1, 2), colors, strict=True):
                     pixel = image[round(float(y)), round(float(x))]
                     assert np.abs(pixel - color).max() < 110
-                    seen += 1
-    assert seen == 8 * 3 * 10
+                    checked += 1
+    assert checked == 8 * 3 * 10
 
 
 def test_samples_are_the_annotated_people(crowd_config):
@@ -208,12 +198,12 @@ def test_samples_are_the_annotated_people(crowd_config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"eval.scales": (0.5, 2.0)}, "must be positive and have 1 among them"),
+        ({"eval.scales": (0.5, 2.0)}, "must be positive and include 1"),
         ({"eval.sizing": "fix"}, "did you mean 'fixed'"),
-        ({"eval.sizing": "fixed", "eval.scales": (1.0, 0.3)}, "not multiples of 32"),
+        ({"eval.sizing": "fixed", "eval.scales": (1.0, 0.3)}, "must be multiples of 32"),
         ({"task": "associative"}, "did you mean 'associative_embedding'"),
-        ({"task": "part_affinity"}, "COCO's 17 joints alone"),
-        ({"eval.metric": "crowdpose"}, "train.json has 0 of 8"),
+        ({"task": "part_affinity"}, "COCO's 17 keypoints"),
+        ({"eval.metric": "crowdpose"}, "train.json has it for 0 of 8"),
     ],
 )
 def test_impossible_settings_are_refused(crowd_config, change, message):
@@ -229,7 +219,7 @@ def test_mpii_is_not_for_bottomup(crowd_config):
     path = pathlib.Path(crowd_config.data.root) / "train.json"
     path.write_text(json.dumps([record]))
     crowd_config.data.format = "mpii"
-    with pytest.raises(ValueError, match="one person a record"):
+    with pytest.raises(ValueError, match="does not annotate everyone"):
         input_pipeline.train_data(crowd_config)
 
 
@@ -260,10 +250,8 @@ def test_input_benchmark(crowd_config):
 
 @pytest.mark.parametrize("sizing", ["short_side", "fixed"])
 @pytest.mark.parametrize("name", ["coco", "crowdpose"])
-def test_annotations_brought_back_from_real_pictures_score_one(
-    crowd_config, real_data, name, sizing
-):
-    """What a perfect network would answer on the grid of its input leads back to an AP of 1."""
+def test_annotations_mapped_back_from_real_images_score_one(crowd_config, real_data, name, sizing):
+    """Ground truth mapped to input pixels and back scores an AP of 1."""
     crowd_config.data.root, crowd_config.data.format = str(real_data / name), name
     crowd_config.data.val_annotations = "annotations.json"
     crowd_config.eval.sizing, crowd_config.eval.metric = sizing, name
@@ -274,12 +262,16 @@ def test_annotations_brought_back_from_real_pictures_score_one(
         size = batch["image"].shape[1:3]
         for slot in np.flatnonzero(batch["valid"]):
             center, scale = batch["center"][slot], batch["scale"][slot]
-            rows = data.dataset.labelled_rows[int(batch["image_id"][slot])]
-            for joints in data.dataset.labelled.keypoints[rows]:
-                there = geometry.transform(joints[:, :2], geometry.affine(center, scale, 0, size))
-                labelled = joints[:, 2] > 0
-                assert (there[labelled] >= 0).all() and (there[labelled] < size[::-1]).all()
-                back = geometry.heatmap_to_image(there, center, scale, size)
+            rows = data.dataset.labeled_rows[int(batch["image_id"][slot])]
+            for joints in data.dataset.labeled.keypoints[rows]:
+                points_in_view = geometry.transform(
+                    joints[:, :2], geometry.affine(center, scale, 0, size)
+                )
+                labeled = joints[:, 2] > 0
+                assert (points_in_view[labeled] >= 0).all() and (
+                    points_in_view[labeled] < size[::-1]
+                ).all()
+                back = geometry.heatmap_to_image(points_in_view, center, scale, size)
                 results.append(
                     {
                         "image_id": int(batch["image_id"][slot]), "category_id": 1, "score": 1.0,
@@ -291,8 +283,8 @@ def test_annotations_brought_back_from_real_pictures_score_one(
     assert len(results) == len(data.samples)
 
 
-def test_real_pictures(crowd_config, real_data):
-    """Four COCO photographs whole, at their sizes; their people are where the view says."""
+def test_real_images(crowd_config, real_data):
+    """Four whole COCO photographs at their own sizes, with all of their people."""
     crowd_config.data.root = str(real_data / "coco")
     crowd_config.data.train_annotations = crowd_config.data.val_annotations = "annotations.json"
     crowd_config.input_size, crowd_config.max_people = (256, 256), 30

@@ -1,4 +1,4 @@
-"""The random view of a whole picture against its formulas, written here a second time."""
+"""The random view of a whole image against an independent implementation."""
 
 import dataclasses
 
@@ -46,31 +46,31 @@ def test_the_short_side_of_the_output_shows_the_square():
     np.testing.assert_allclose(points, [[0, 32], [32, 64]], atol=1e-4)
 
 
-@pytest.mark.parametrize("picture", [(300, 400), (400, 300)])
+@pytest.mark.parametrize("image", [(300, 400), (400, 300)])
 @pytest.mark.parametrize("output", [(64, 64), (64, 128), (128, 64)])
-def test_the_long_side_shows_the_whole_picture(picture, output):
+def test_long_scale_type_shows_the_whole_image(image, output):
     options = dataclasses.replace(OPTIONS, scale_type="long", scale_min=1.0, scale_max=1.0)
-    seen = augment.augment(picture, MIDDLE, options, output)
-    corners = np.array([[[0, 0, 1], [picture[1], picture[0], 1]]])
-    (x0, y0), (x1, y1) = augment.warp_keypoints(corners, seen, output, np.arange(2))[0, :, :2]
-    extent = np.array(picture[::-1]) * min(output[0] / picture[0], output[1] / picture[1])
+    chosen = augment.augment(image, MIDDLE, options, output)
+    corners = np.array([[[0, 0, 1], [image[1], image[0], 1]]])
+    (x0, y0), (x1, y1) = augment.warp_keypoints(corners, chosen, output, np.arange(2))[0, :, :2]
+    extent = np.array(image[::-1]) * min(output[0] / image[0], output[1] / image[1])
     np.testing.assert_allclose([x1 - x0, y1 - y0], extent, rtol=1e-5)
     np.testing.assert_allclose([x0 + x1, y0 + y1], [output[1], output[0]], rtol=1e-5)
     twice = dataclasses.replace(options, scale_min=2.0, scale_max=2.0)
-    farther = augment.augment(picture, MIDDLE, twice, output)
-    np.testing.assert_allclose(farther.scale, 2 * seen.scale)
+    farther = augment.augment(image, MIDDLE, twice, output)
+    np.testing.assert_allclose(farther.scale, 2 * chosen.scale)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale_type": "shrot"}, "'shrot' is not one of short, long; did you mean 'short'"),
-        ({"scale_type": "whole"}, "'whole' is not one of short, long$"),
+        ({"scale_type": "shrot"}, "'shrot' must be one of short, long; did you mean 'short'"),
+        ({"scale_type": "whole"}, "'whole' must be one of short, long$"),
         ({"scale_min": 2.0}, "scale_min=2 and scale_max=1.5 must be"),
         ({"scale_min": 0.0}, "scale_min=0 and"),
     ],
 )
-def test_options_that_cannot_be(change, message):
+def test_invalid_options(change, message):
     with pytest.raises(ValueError, match=message):
         augment.Options.from_config(dataclasses.asdict(OPTIONS) | change)
 
@@ -82,18 +82,18 @@ def test_draws_are_uniform_and_separate():
     np.testing.assert_array_equal(draws[7], order.uniforms(0, 1, 7, 5))
 
 
-def positions(seen, size, width, height):
-    """Where output pixels lie in the picture: the inverse of r (x - cx) / side + r / 2, rotated by
-    minus the angle about the middle, after undoing the mirror."""
+def positions(chosen, size, width, height):
+    """Positions of the output pixels in the image: after undoing the mirror, the inverse of
+    r (x - cx) / side + r / 2, rotated by minus the angle about the middle."""
     h, w = size
     x, y = np.meshgrid(np.arange(w, dtype=float), np.arange(h, dtype=float))
-    if seen.flip:
+    if chosen.flip:
         x = w - 1 - x
     z = (x - w / 2) + 1j * (y - h / 2)
-    z = z * np.exp(1j * np.deg2rad(seen.rotation))  # undoes the rotation by -rotation
-    side = 200 * seen.scale[0] * min(size) / w
+    z = z * np.exp(1j * np.deg2rad(chosen.rotation))  # undoes the rotation by -rotation
+    side = 200 * chosen.scale[0] * min(size) / w
     z = z * side / min(size)
-    return z.real + seen.center[0], z.imag + seen.center[1]
+    return z.real + chosen.center[0], z.imag + chosen.center[1]
 
 
 def sample(mask, x, y):
@@ -113,14 +113,14 @@ def test_masks_against_their_definition(output, index):
     rng = np.random.default_rng(index)
     mask = (rng.random((9, 12)) < 0.7).astype(np.uint8).repeat(20, 0).repeat(25, 1)
     draws = dataclasses.replace(augment.draw(0, 0, index), flip=index % 2)
-    seen = augment.augment(mask.shape, draws, OPTIONS, output)
+    chosen = augment.augment(mask.shape, draws, OPTIONS, output)
     for part in (4, 2):
         size = (output[0] // part, output[1] // part)
-        found = augment.warp_mask(mask, seen, size)
-        wanted = sample(mask, *positions(seen, size, *mask.shape[::-1]))
-        sure = np.abs(wanted - 0.5) > 0.08  # OpenCV interpolates in steps of 1/32 pixel
-        assert sure.mean() > 0.9 and found.dtype == np.uint8 and found.shape == size
-        np.testing.assert_array_equal(found[sure], wanted[sure] > 0.5)
+        warped = augment.warp_mask(mask, chosen, size)
+        expected = sample(mask, *positions(chosen, size, *mask.shape[::-1]))
+        sure = np.abs(expected - 0.5) > 0.08  # OpenCV interpolates in steps of 1/32 pixel
+        assert sure.mean() > 0.9 and warped.dtype == np.uint8 and warped.shape == size
+        np.testing.assert_array_equal(warped[sure], expected[sure] > 0.5)
 
 
 @pytest.mark.parametrize("flip", [0.1, 0.9])
@@ -130,17 +130,17 @@ def test_joints_against_their_definition(flip):
     people = np.concatenate([rng.uniform(0, 300, (3, 17, 2)), np.ones((3, 17, 1))], -1)
     people[1, 5] = 0  # no left shoulder
     size = (96, 128)
-    seen = augment.augment((300, 400), dataclasses.replace(MIDDLE, flip=flip, angle=0.9, zoom=0.2,
+    chosen = augment.augment((300, 400), dataclasses.replace(MIDDLE, flip=flip, angle=0.9, zoom=0.2,
                                                            shift_x=0.1), OPTIONS, size)  # fmt: skip
-    found = augment.warp_keypoints(people, seen, size, skeleton.flip_indices)
-    x, y = positions(seen, size, 400, 300)
+    warped = augment.warp_keypoints(people, chosen, size, skeleton.flip_indices)
+    x, y = positions(chosen, size, 400, 300)
     for n in range(3):
         for k in range(17):
             source = people[n, skeleton.flip_indices[k] if flip < 0.5 else k]
             if not source[2]:
-                assert not found[n, k].any()
+                assert not warped[n, k].any()
                 continue
-            u, v, flag = found[n, k]
+            u, v, flag = warped[n, k]
             assert flag == 1
             if 0 <= u < 127 and 0 <= v < 95:  # the map back, interpolated
                 i, j = int(v), int(u)
@@ -149,8 +149,8 @@ def test_joints_against_their_definition(flip):
                 down = np.array([x[i + 1, j], y[i + 1, j]]) - corner
                 back = corner + (u - j) * right + (v - i) * down
                 np.testing.assert_allclose(back, source[:2], atol=1e-2)
-    assert found.dtype == np.float32
-    assert not found[1, 6 if flip < 0.5 else 5].any()
+    assert warped.dtype == np.float32
+    assert not warped[1, 6 if flip < 0.5 else 5].any()
 
 
 def test_bad_options_are_refused():

@@ -1,4 +1,4 @@
-"""Evaluation visits every person exactly once, unaugmented."""
+"""Evaluation visits every person exactly once, without augmentation."""
 
 import json
 import pathlib
@@ -11,28 +11,28 @@ from jaxpose import geometry, skeletons
 
 
 def passes(config, host_count):
-    found = []
+    all_batches = []
     for host in range(host_count):
         data = input_pipeline.eval_data(config, host_id=host, host_count=host_count)
         batches = list(data.batches())
         assert len(batches) == data.num_batches
-        found += batches
-    return found
+        all_batches += batches
+    return all_batches
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 3])
 @pytest.mark.parametrize("per_host", [1, 2, 5, 20])
 def test_every_person_once(config, hosts, per_host):
     config.eval.batch_size = hosts * per_host
-    found = passes(config, hosts)
-    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in found])
+    batches = passes(config, hosts)
+    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in batches])
     assert sorted(ids) == list(range(100, 111))
-    for batch in found:
+    for batch in batches:
         assert (batch["annotation_id"][~batch["valid"]] == -1).all()
         assert not batch["image"][~batch["valid"]].any()
 
 
-def test_crops_lead_back_to_the_picture(config, dots):
+def test_crops_map_back_to_the_image(config, dots):
     for batch in passes(config, 1):
         points = geometry.heatmap_to_image(
             batch["keypoints"][..., :2], batch["center"], batch["scale"], (64, 48)
@@ -45,13 +45,13 @@ def test_crops_lead_back_to_the_picture(config, dots):
                 assert np.abs(pixel - color).max() < 60
 
 
-def test_damaged_picture_is_not_valid(config):
+def test_damaged_image_is_not_valid(config):
     path = pathlib.Path(config.data.root) / "images" / "train03.png"
     path.write_bytes(b"")
     config.max_bad_fraction = 0.2
     data = input_pipeline.eval_data(config)
-    found = list(data.batches())
-    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in found])
+    batches = list(data.batches())
+    ids = np.concatenate([batch["annotation_id"][batch["valid"]] for batch in batches])
     assert sorted(ids) == [i for i in range(100, 111) if i != 103]
     assert data.bad_files.reasons == {"train03.png": "the file is empty"}
 
@@ -68,7 +68,7 @@ def test_detected_boxes(config):
     data = input_pipeline.eval_data(config)
     (batch,) = data.batches()
     assert data.num_examples == 3 and batch["valid"].tolist() == [True] * 3 + [False]
-    # People of one picture stand together, pictures in the order of the file.
+    # People are grouped by image, images in the order of the file.
     assert batch["image_id"].tolist() == [3, 13, 13, -1]
     assert batch["box_score"].tolist()[:3] == [0.25, 0.5, 0.75]
     assert not batch["keypoints"].any()
@@ -91,11 +91,11 @@ def test_mpii(config):
     assert data.skeleton == skeletons.MPII
     assert batch["annotation_id"].tolist() == [0, 1, 2, -1]
     np.testing.assert_allclose(batch["center"][0], [55, 55])
-    # (59, 49) in the picture; 64 / (200 * 0.5) crop pixels a pixel, the center at (32, 32).
+    # (59, 49) in the image; 64 / (200 * 0.5) crop pixels per pixel, the center at (32, 32).
     np.testing.assert_allclose(batch["keypoints"][0, 0], [34.56, 28.16, 1], atol=1e-4)
 
 
-def test_real_pictures(config, real_data):
+def test_real_images(config, real_data):
     config.data.train_annotations = config.data.val_annotations = "annotations.json"
     config.data.root = str(real_data / "coco")
     config.data.detections = "person_detections.json"

@@ -1,4 +1,4 @@
-"""Generated people: an ordinary dataset whose joints are where the image shows them."""
+"""Generated people: an ordinary dataset whose joints match the image."""
 
 import json
 
@@ -58,8 +58,8 @@ def test_refuses_a_folder_that_holds_something_else(folder, tmp_path):
     with pytest.raises(ValueError, match="not a folder of generated people"):
         generated.ensure(tmp_path, **SMALL)
     assert (tmp_path / "mine.txt").read_text() == "precious"
-    with pytest.raises(ValueError, match="unknown parameter 'colour'"):
-        generated.ensure(tmp_path / "x", colour=1)
+    with pytest.raises(ValueError, match="unknown parameter 'color'"):
+        generated.ensure(tmp_path / "x", color=1)
 
 
 def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def figure(yaw):
     return build_figure(body, pose, 0)
 
 
-def test_left_is_on_the_right_of_the_image_for_who_faces_the_camera():
+def test_left_is_on_the_right_of_the_image_for_people_who_face_the_camera():
     front, back = figure(0).points, figure(180).points
     for part in ("shoulder", "wrist", "hip", "ankle", "ear"):
         assert front[f"left_{part}"][0] > front[f"right_{part}"][0]
@@ -116,7 +116,7 @@ def annotate(yaw, draw_over=None):
     return keypoints(canvas, person, 1)
 
 
-def test_flags_say_what_the_camera_sees():
+def test_flags_match_what_the_camera_sees():
     joints = skeletons.COCO.joints
     front, back, side = annotate(0), annotate(180), annotate(90)
     assert (front[:, 2] == 2).all()
@@ -131,13 +131,13 @@ def test_flags_say_what_the_camera_sees():
     assert (hidden[ankles, 2] == 1).all() and hidden[0, 2] == 2
 
 
-def test_boxes_hold_the_visible_joints(folder):
+def test_boxes_contain_the_visible_joints(folder):
     data = json.loads((folder / "train.json").read_text())
     for record in data["annotations"]:
         x, y, w, h = record["bbox"]
         assert 0 < record["area"] <= w * h
-        seen = np.reshape(record["keypoints"], (-1, 3))
-        seen = seen[seen[:, 2] == 2]
-        assert (seen[:, 0] >= x - 1).all() and (seen[:, 0] <= x + w + 1).all()
-        assert (seen[:, 1] >= y - 1).all() and (seen[:, 1] <= y + h + 1).all()
+        visible = np.reshape(record["keypoints"], (-1, 3))
+        visible = visible[visible[:, 2] == 2]
+        assert (visible[:, 0] >= x - 1).all() and (visible[:, 0] <= x + w + 1).all()
+        assert (visible[:, 1] >= y - 1).all() and (visible[:, 1] <= y + h + 1).all()
         assert record["num_keypoints"] == sum(v > 0 for v in record["keypoints"][2::3])

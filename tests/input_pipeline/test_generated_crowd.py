@@ -23,7 +23,9 @@ def folder(tmp_path_factory):
 
 def test_is_an_ordinary_dataset_with_regions(folder):
     path = folder / "train.json"
-    assert all("no visible joints (skipped)" in str(found) for found in annotations.check(path))
+    assert all(
+        "no labeled keypoints (skipped)" in str(problem) for problem in annotations.check(path)
+    )
     dataset = annotations.load_coco(path, image_dir=folder / "images")
     assert len(dataset.images) == 6 and dataset.skeleton == skeletons.COCO
     assert all(dataset.image_path(identity).is_file() for identity in dataset.images)
@@ -40,7 +42,7 @@ def test_is_an_ordinary_dataset_with_regions(folder):
         assert mask[y : y + h, x : x + w].sum() >= 0.95 * mask.sum()
 
 
-def test_is_reproducible_and_not_mixed_up_with_people(folder, tmp_path):
+def test_is_reproducible_and_kept_apart_from_people(folder, tmp_path):
     assert generated.ensure_crowds(folder, **SMALL) == folder
     again = generated.ensure_crowds(tmp_path / "again", **SMALL)
     for path in folder.rglob("*.*"):
@@ -68,7 +70,7 @@ def test_impossible_parameters_are_refused(tmp_path, change, message):
 
 
 def measure(overlap, count=8):
-    """(share of hidden joints, largest share of a box that lies in another's, labelled people)."""
+    """(share of hidden joints, largest share of a box that lies in another's, labeled people)."""
     options = generated.Crowds(
         people=(3, 5), overlap=overlap, unlabelled=0, far_crowds=0, obstacles=0, hard_poses=0,
         min_side=120, max_side=160,
@@ -106,8 +108,8 @@ def test_run_lengths_of_a_far_crowd():
         np.array([[0, 1], [0, 1]], np.uint8),
     ):
         region = crowd_region(mask)
-        found = annotations.regions.mask([region["segmentation"]], mask.shape)
-        np.testing.assert_array_equal(found, 1 - mask)
+        decoded = annotations.regions.mask([region["segmentation"]], mask.shape)
+        np.testing.assert_array_equal(decoded, 1 - mask)
         assert region["area"] == mask.sum()
 
 

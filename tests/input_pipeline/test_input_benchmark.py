@@ -1,4 +1,4 @@
-"""The input benchmark names every stage, also when pictures are damaged."""
+"""The input benchmark reports every stage, even when images are damaged."""
 
 import pathlib
 import subprocess
@@ -20,30 +20,34 @@ def test_every_stage_has_a_rate(config):
 
 @pytest.mark.parametrize("program", [benchmark, tfds_builders])
 def test_files_that_cannot_be_written_are_one_line(config, tmp_path, monkeypatch, capsys, program):
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("text")
     config.data.storage = "tfds"
     config.data.tfds_dir = str(tmp_path / "file")
     monkeypatch.setattr(program, "_CONFIG", types.SimpleNamespace(value=config), raising=False)
     monkeypatch.setattr(program, "_STEPS", types.SimpleNamespace(value=1), raising=False)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         program.main()
     last = capsys.readouterr().err.strip().splitlines()[-1]
     name = pathlib.Path(program.__file__).name
-    assert ended.value.code == 2 and last.startswith(f"{name}: ") and str(tmp_path / "file") in last
+    assert (
+        exit_info.value.code == 2
+        and last.startswith(f"{name}: ")
+        and str(tmp_path / "file") in last
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "program,arguments,said",
+    "program,arguments,message",
     [
         ("benchmark", ["--config.batch_sise=3"], "did you mean --config.batch_size?"),
         ("benchmark", ["--config.batch_size=many"], "batch_size=many"),
-        # Switches of the network are taken, as train.py takes them; they do not matter here.
+        # Options of the network are accepted as in train.py, and have no effect here.
         ("benchmark", ["--config.model_options.cbam=False", "--config.data.root=/no"], "/no/"),
         ("tfds_builders", ["--config.data.storag=tfds"], "did you mean --config.data.storage?"),
     ],
 )
-def test_mistakes_on_the_command_line_are_one_line(program, arguments, said, repository):
+def test_mistakes_on_the_command_line_are_one_line(program, arguments, message, repository):
     command = [sys.executable, "-m", f"input_pipeline.{program}"]
     done = subprocess.run(
         [*command, "--config=configs/check_topdown.py", *arguments],
@@ -51,4 +55,4 @@ def test_mistakes_on_the_command_line_are_one_line(program, arguments, said, rep
     )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert last.startswith(f"{program}.py: ") and said in last
+    assert last.startswith(f"{program}.py: ") and message in last

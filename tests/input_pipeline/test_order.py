@@ -24,7 +24,7 @@ def test_order_never_changes_between_releases():
     )
 
 
-def test_stream_visits_everybody_once_an_epoch():
+def test_stream_visits_everyone_once_per_epoch():
     visited = [order.example(n, 3, 7) for n in range(21)]
     assert [epoch for epoch, _ in visited] == [0] * 7 + [1] * 7 + [2] * 7
     for epoch in range(3):

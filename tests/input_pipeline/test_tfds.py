@@ -1,27 +1,12 @@
 """The prepared copy gives the same batches as the files, and is never stale."""
 
-import itertools
 import json
 import pathlib
 
-import numpy as np
-
 import input_pipeline
-from input_pipeline import dataset as datasets
 from input_pipeline import tfds_builders
-
-
-def take(config, count=4):
-    iterator = input_pipeline.train_data(config).batches()
-    found = list(itertools.islice(iterator, count))
-    iterator.close()
-    return found
-
-
-def assert_equal(first, second):
-    for a, b in zip(first, second, strict=True):
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+from input_pipeline.dataset import load_dataset
+from tests.input_pipeline.reading import assert_equal, take
 
 
 def test_same_batches_as_files_even_without_them(config):
@@ -36,7 +21,7 @@ def test_same_batches_as_files_even_without_them(config):
 
 
 def test_records_follow_the_annotation_file(config):
-    dataset = datasets.load(config, "train")
+    dataset = load_dataset(config, "train")
     folder = pathlib.Path(config.data.root) / "images"
     (folder / "train04.png").unlink()
     builder = tfds_builders.prepare_dataset(dataset, config.data.tfds_dir)
@@ -51,13 +36,13 @@ def test_records_follow_the_annotation_file(config):
 
 def test_changed_annotations_are_prepared_anew(config):
     config.data.storage = "tfds"
-    before = tfds_builders.fingerprint(datasets.load(config, "train"))
+    before = tfds_builders.fingerprint(load_dataset(config, "train"))
     take(config, 1)
     path = pathlib.Path(config.data.root) / "train.json"
     data = json.loads(path.read_text())
     data["images"].reverse()
     path.write_text(json.dumps(data))
-    assert tfds_builders.fingerprint(datasets.load(config, "train")) != before
+    assert tfds_builders.fingerprint(load_dataset(config, "train")) != before
     config_files = config.copy_and_resolve_references()
     config_files.data.storage = "files"
     assert_equal(take(config), take(config_files))
@@ -74,5 +59,5 @@ def test_mpii_has_a_builder_of_its_own(config):
     files = take(config, 2)
     config.data.storage = "tfds"
     assert_equal(take(config, 2), files)
-    dataset = datasets.load(config, "train")
+    dataset = load_dataset(config, "train")
     assert tfds_builders.prepare_dataset(dataset, config.data.tfds_dir).name == "mpii_keypoints"

@@ -1,4 +1,4 @@
-"""Each augmentation against numbers worked by hand, and joints against the picture's content."""
+"""Each augmentation against hand-computed numbers, and joints against the image content."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ def test_mirror_moves_center_and_swaps_sides():
     skeleton = skeletons.COCO
     keypoints = np.zeros((17, 3))
     keypoints[0] = [10, 20, 1]
-    keypoints[5] = [30, 40, 1]  # left shoulder; the right one is not labelled
+    keypoints[5] = [30, 40, 1]  # left shoulder; the right one is not labeled
     mirrored = augment.mirror(view(keypoints), 100, skeleton.flip_indices)
     np.testing.assert_array_equal(mirrored.center, [39, 170])
     np.testing.assert_array_equal(mirrored.keypoints[0], [89, 20, 1])
@@ -53,8 +53,8 @@ def test_mirror_moves_center_and_swaps_sides():
     assert not back.flip and back.center[0] == 60
 
 
-def labelled(count):
-    """The first `count` COCO joints at (k, 2 k); unlabelled ones at (1000, 1000)."""
+def labeled(count):
+    """The first `count` COCO joints at (k, 2 k); unlabeled ones at (1000, 1000)."""
     keypoints = np.array([[k, 2.0 * k, 1] for k in range(17)])
     keypoints[count:] = [1000, 1000, 0]
     return keypoints
@@ -63,12 +63,12 @@ def labelled(count):
 def test_half_body_takes_the_upper_joints():
     size = (256, 192)
     half = draws(half_body=0.2, half_choice=0.49)
-    result = augment.half_body(view(labelled(17)), half, OPTIONS, skeletons.COCO, size)
+    result = augment.half_body(view(labeled(17)), half, OPTIONS, skeletons.COCO, size)
     # Upper joints 0..10: mean (5, 10), extent (10, 20); 20 * 192/256 = 15 > 10.
     np.testing.assert_allclose(result.center, [5, 10])
     np.testing.assert_allclose(result.scale, [15 / 200 * 1.5, 20 / 200 * 1.5], rtol=1e-6)
     lower = augment.half_body(
-        view(labelled(17)), draws(half_body=0.2, half_choice=0.5), OPTIONS, skeletons.COCO, size
+        view(labeled(17)), draws(half_body=0.2, half_choice=0.5), OPTIONS, skeletons.COCO, size
     )
     np.testing.assert_allclose(lower.center, [13.5, 27])  # joints 11..16
 
@@ -77,11 +77,11 @@ def test_half_body_conditions():
     def center(count, **changes):
         chosen = draws(half_body=0.2) if not changes else draws(**changes)
         result = augment.half_body(
-            view(labelled(count)), chosen, OPTIONS, skeletons.COCO, (256, 192)
+            view(labeled(count)), chosen, OPTIONS, skeletons.COCO, (256, 192)
         )
         return result.center.tolist()
 
-    assert center(8) == [60, 170]  # more than eight labelled joints are needed
+    assert center(8) == [60, 170]  # more than eight labeled joints are needed
     assert center(9) == [4, 8]
     assert center(17, half_body=0.3) == [60, 170]
     # Two lower joints are not enough: upper, whatever was drawn.
@@ -95,7 +95,7 @@ def test_half_body_conditions():
     np.testing.assert_allclose(result.center, [2.5, 5])
 
 
-def test_half_body_leaves_joints_in_one_place_alone():
+def test_half_body_ignores_joints_at_one_point():
     keypoints = np.tile([50.0, 60.0, 1.0], (17, 1))
     same = augment.half_body(
         view(keypoints), draws(half_body=0), OPTIONS, skeletons.COCO, (256, 192)
@@ -119,7 +119,7 @@ def test_rotation_is_clipped(normal, angle):
 
 def test_half_body_replaces_the_shifted_center():
     result = augment.augment(
-        view(labelled(17)),
+        view(labeled(17)),
         box_size=np.array([100.0, 300.0]),
         image_width=101,
         draws=draws(shift=0, shift_x=0.9, flip=0.1, half_body=0, scale=0.5, rotate=0, angle=0.5),
@@ -133,15 +133,15 @@ def test_half_body_replaces_the_shifted_center():
 
 
 def test_joints_stay_on_their_dots(dots):
-    """Whatever is drawn, the crop shows the colour of a joint (of its mirror twin when mirrored,
-    as the dots do not change colour) where the joint is said to be."""
+    """The crop shows each joint's color at the joint's position (the color of its counterpart when
+    mirrored, as the dots keep their color)."""
     image, points = dots.draw(0, 120, 130)
     keypoints = np.concatenate([points, np.ones((5, 1))], axis=1).astype(np.float64)
     options = dataclasses.replace(OPTIONS, half_body_min=3)
     start = augment.View(keypoints, np.array([55.0, 50.0]), np.array([0.45, 0.6]))
     compared = mirrored = 0
     for index in range(60):
-        seen = augment.augment(
+        chosen = augment.augment(
             start,
             box_size=np.array([50.0, 80.0]),
             image_width=130,
@@ -150,9 +150,9 @@ def test_joints_stay_on_their_dots(dots):
             skeleton=dots.skeleton,
             input_size=(128, 96),
         )
-        crop, joints = augment.render(image, seen, (128, 96))
-        mirrored += seen.flip
-        colors = dots.colors[dots.skeleton.flip_indices] if seen.flip else dots.colors
+        crop, joints = augment.render(image, chosen, (128, 96))
+        mirrored += chosen.flip
+        colors = dots.colors[dots.skeleton.flip_indices] if chosen.flip else dots.colors
         for (x, y, flag), color in zip(joints, colors, strict=True):
             assert flag == 1
             if 0 <= round(x) < 96 and 0 <= round(y) < 128:
@@ -162,8 +162,8 @@ def test_joints_stay_on_their_dots(dots):
     assert compared > 150 and 15 < mirrored < 45
 
 
-def test_unlabelled_joints_are_zero_in_the_crop():
-    keypoints = labelled(3)
+def test_unlabeled_joints_are_zero_in_the_crop():
+    keypoints = labeled(3)
     _, joints = augment.render(np.zeros((50, 50, 3), np.uint8), view(keypoints), (64, 48))
     assert joints[:3, 2].tolist() == [1, 1, 1] and joints[:3].any(axis=1).all()
     assert not joints[3:].any() and joints.dtype == np.float32

@@ -1,6 +1,5 @@
-"""The stream of training batches: determinism, restart, hosts, damaged pictures, clean exit."""
+"""The stream of training batches: determinism, restart, hosts, damaged images, clean exit."""
 
-import itertools
 import os
 import pathlib
 import shutil
@@ -11,33 +10,21 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from input_pipeline import batch as batches
 from input_pipeline import order
 from input_pipeline.bad_files import BadFiles, BadFilesError
+from input_pipeline.batch import PADDING_ID, empty_batch, topdown_spec
+from tests.input_pipeline.reading import assert_equal, assert_fits, take
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def take(config, count, start=0, **hosts):
-    iterator = input_pipeline.train_data(config, **hosts).batches(start)
-    found = list(itertools.islice(iterator, count))
-    iterator.close()
-    return found
-
-
-def assert_equal(first, second):
-    for a, b in zip(first, second, strict=True):
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
-
-
-def test_batches_follow_the_schema_and_the_order(config):
+def test_batches_follow_the_spec_and_the_order(config):
     data = input_pipeline.train_data(config)
-    found = take(config, 6)
-    for batch in found:
-        batches.check(batch, 4, batches.topdown((64, 48), 5))
+    batches = take(config, 6)
+    for batch in batches:
+        assert_fits(batch, 4, topdown_spec((64, 48), 5))
         assert batch["valid"].all()
-    ids = np.concatenate([batch["annotation_id"] for batch in found])
+    ids = np.concatenate([batch["annotation_id"] for batch in batches])
     expected = [100 + order.example(n, 0, 11)[1] for n in range(24)]
     assert ids.tolist() == expected and data.num_examples == 11
     assert sorted(ids[:11]) == list(range(100, 111)) == sorted(ids[11:22])
@@ -65,13 +52,13 @@ def test_hosts_share_the_same_batches(config):
 
 
 def test_epochs_differ_in_augmentation(config):
-    found = take(config, 11)  # four epochs
+    batches = take(config, 11)  # four epochs
     images = {}
-    for batch in found:
+    for batch in batches:
         for identity, image in zip(batch["annotation_id"].tolist(), batch["image"], strict=True):
             images.setdefault(identity, []).append(image)
-    seen = images[100]
-    assert len(seen) == 4 and not all(np.array_equal(seen[0], other) for other in seen[1:])
+    crops = images[100]
+    assert len(crops) == 4 and not all(np.array_equal(crops[0], other) for other in crops[1:])
 
 
 def test_limit_takes_the_first_people(config):
@@ -82,7 +69,7 @@ def test_limit_takes_the_first_people(config):
 
 
 def test_indivisible_batch_is_refused(config):
-    with pytest.raises(ValueError, match="batch_size=4 does not divide over 3 hosts"):
+    with pytest.raises(ValueError, match="batch_size=4 does not divide among 3 hosts"):
         input_pipeline.train_data(config, host_id=0, host_count=3)
 
 
@@ -109,26 +96,26 @@ def damage(config, *numbers, how="truncate"):
 
 
 @pytest.mark.parametrize("how", ["truncate", "remove"])
-def test_damaged_picture_is_replaced_counted_and_named(config, how):
+def test_damaged_image_is_replaced_counted_and_named(config, how):
     names = damage(config, 2, 5, how=how)
     config.max_bad_fraction = 0.5
     data = input_pipeline.train_data(config)
     iterator = data.batches()
-    found = [next(iterator) for _ in range(6)]
+    batches = [next(iterator) for _ in range(6)]
     iterator.close()
     assert data.bad_files.names == names and data.bad_files.count == 2
-    wanted = [order.example(n, 0, 11)[1] for n in range(40)]
-    expected = [next(i for i in wanted[n:] if i not in (2, 5)) + 100 for n in range(24)]
-    assert np.concatenate([b["annotation_id"] for b in found]).tolist() == expected
-    assert_equal(take(config, 3, 3), found[3:])
+    indexes = [order.example(n, 0, 11)[1] for n in range(40)]
+    expected = [next(i for i in indexes[n:] if i not in (2, 5)) + 100 for n in range(24)]
+    assert np.concatenate([b["annotation_id"] for b in batches]).tolist() == expected
+    assert_equal(take(config, 3, 3), batches[3:])
 
 
-def test_too_many_damaged_pictures_stop_the_run_in_one_line(config):
+def test_too_many_damaged_images_stop_the_run_in_one_line(config):
     damage(config, 2)
     with pytest.raises(BadFilesError) as error:
         take(config, 6)
     message = str(error.value)
-    assert "1 of 11 pictures" in message and "train02.png" in message and "\n" not in message
+    assert "1 of 11 images" in message and "train02.png" in message and "\n" not in message
     assert isinstance(error.value, ValueError)
 
 
@@ -141,30 +128,26 @@ def test_damaged_files_are_never_changed(config):
     assert path.read_bytes() == before
 
 
-def test_nothing_but_damaged_pictures(config):
+def test_only_damaged_images(config):
     damage(config, *range(11))
     config.max_bad_fraction = 1.0
-    with pytest.raises(ValueError, match="no picture of .*train.json can be decoded"):
+    with pytest.raises(ValueError, match="train.json: no image of the dataset is usable"):
         take(config, 1)
 
 
-def test_bad_files_counts_a_picture_once():
+def test_bad_files_counts_a_image_once():
     bad = BadFiles(1000, 0.001)
     bad.add("a.jpg", "broken")
     bad.add("a.jpg", "broken")
     assert bad.count == 1 and bad.reasons == {"a.jpg": "broken"}
-    with pytest.raises(BadFilesError, match="2 of 1000 pictures"):
+    with pytest.raises(BadFilesError, match="2 of 1000 images"):
         bad.add("b.jpg", "broken")
 
 
-def test_schema_check_names_the_difference():
-    good = batches.empty(4, batches.topdown((64, 48), 5))
-    batches.check(good, 4, batches.topdown((64, 48), 5))
-    assert not good["valid"].any() and (good["image_id"] == batches.PADDING_ID).all()
-    with pytest.raises(ValueError, match=r"'keypoints'.*expected float32\[4, 6, 3\]"):
-        batches.check(good, 4, batches.topdown((64, 48), 6))
-    with pytest.raises(ValueError, match="batch has keys"):
-        batches.check({"image": good["image"]}, 4, batches.topdown((64, 48), 5))
+def test_padding_fits_the_spec():
+    padding = empty_batch(4, topdown_spec((64, 48), 5))
+    assert_fits(padding, 4, topdown_spec((64, 48), 5))
+    assert not padding["valid"].any() and (padding["image_id"] == PADDING_ID).all()
 
 
 def test_tensorflow_sees_no_accelerator():
@@ -176,7 +159,7 @@ def test_tensorflow_sees_no_accelerator():
 
 
 def test_process_ends_cleanly_while_threads_work(config):
-    """A thread of TensorFlow inside Python at exit would abort the process."""
+    """A TensorFlow thread that calls Python at exit would abort the process."""
     shutil.copy(pathlib.Path(__file__).with_name("conftest.py"), config.data.root)
     program = (
         "import sys, pathlib; sys.path.insert(0, '.'); sys.path.insert(0, sys.argv[1])\n"

@@ -15,7 +15,7 @@ def data(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def randomised(layer, *args):
+def randomized(layer, *args):
     shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), *args))
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda v: np.abs(rng.normal(0, 0.3, v.shape)).astype(np.float32), shapes)
@@ -36,7 +36,7 @@ def norm(x, variables, name):
 def test_coordinate_attention_equals_torch():
     x = data(2, 4, 6, 16)
     layer = CoordinateAttention(reduction=4)
-    variables = randomised(layer, x, False)
+    variables = randomized(layer, x, False)
     p = variables["params"]
     assert p["squeeze"]["kernel"].shape[-1] == 8  # never fewer
     t = torch.tensor(x).permute(0, 3, 1, 2)
@@ -50,10 +50,10 @@ def test_coordinate_attention_equals_torch():
 
 
 @pytest.mark.parametrize("pool", [True, False])
-def test_dfc_looks_along_the_width_then_the_height(pool):
+def test_dfc_aggregates_along_the_width_then_the_height(pool):
     x = data(2, 8, 12, 3)
     layer = DFCAttention(5, kernel_size=7, pool=pool)
-    variables = randomised(layer, x, False)
+    variables = randomized(layer, x, False)
     p = variables["params"]
     assert p["horizontal"]["kernel"].shape == (1, 7, 1, 5)
     assert p["vertical"]["kernel"].shape == (7, 1, 1, 5)
@@ -70,7 +70,7 @@ def test_dfc_looks_along_the_width_then_the_height(pool):
 def test_kernel_stride_and_padding_by_axis(implementation, groups):
     x = data(1, 9, 10, 4)
     layer = Conv(4, (1, 5), (2, 1), (0, 2), groups=groups)
-    variables = randomised(layer, x)
+    variables = randomized(layer, x)
     expected = F.conv2d(
         torch.tensor(x).permute(0, 3, 1, 2),
         torch.tensor(variables["params"]["kernel"]).permute(3, 2, 0, 1),

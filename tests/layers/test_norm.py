@@ -1,4 +1,4 @@
-"""Batch normalisation's bookkeeping against PyTorch's."""
+"""Outputs and running statistics of batch norm against PyTorch's."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def test_training_equals_torch_for_two_steps():
     )
 
 
-def test_running_variance_is_unbiased_and_initialisation_moves_nothing():
+def test_running_variance_is_unbiased_and_initialization_updates_no_statistics():
     x = data(2, 1, 2, 3)
     layer, variables = start(x)
     np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)

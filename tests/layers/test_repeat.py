@@ -1,4 +1,4 @@
-"""Blocks in a row: the scan of training against the loop that it stands for."""
+"""Repeated blocks: the scan of training against the loop that it replaces."""
 
 from collections.abc import Callable
 
@@ -19,14 +19,14 @@ class Block(nn.Module):
 
 
 def loop(parent, block, names, x, train):
-    """What `repeat` means."""
+    """The reference for `repeat`."""
     for name in names:
         x = block.clone(parent=parent, name=name)(x, train)
     return x
 
 
 class Nested(nn.Module):
-    """Two arrays; blocks in a row within each."""
+    """Two arrays, each through repeated blocks."""
 
     through: Callable
 
@@ -62,19 +62,19 @@ def test_variables_outputs_statistics_and_gradients_are_those_of_the_loop(names)
         y, updated = net.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
         return sum(jnp.sum(jnp.sin(each)) for each in y), (y, updated)
 
-    found, expected = (
+    results, expected = (
         jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)(variables["params"], net)
         for net in (Net(repeat, names), Net(loop, names))
     )
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), results, expected
     )
-    found, expected = (Net(way, names).apply(variables, x) for way in (repeat, loop))
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    results, expected = (Net(through, names).apply(variables, x) for through in (repeat, loop))
+    jax.tree.map(np.testing.assert_array_equal, results, expected)
 
 
 def convolutions(program):
-    """How many stand in a program and in those inside it."""
+    """Number of convolutions in a program and the programs inside it."""
     count = 0
     for eqn in jax_api.equations(program):
         inner = jax_api.inner_programs(eqn)
@@ -83,7 +83,7 @@ def convolutions(program):
     return count
 
 
-def test_training_compiles_one_block_however_many_there_are():
+def test_training_compiles_repeated_blocks_once():
     x = jnp.zeros((1, 4, 4, 3))
 
     def compiled(count, train):

@@ -1,4 +1,4 @@
-"""The EfficientHRNet family and its neighbours against plain PyTorch functions on their keys.
+"""The EfficientHRNet family and its neighbors against plain PyTorch functions on their keys.
 
 EfficientHRNet and Lightweight HRNet are run with narrow branches.
 """

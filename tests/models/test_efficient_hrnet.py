@@ -118,7 +118,7 @@ def test_stochastic_depth_skips_examples_in_training_alone():
     skipped = np.abs(change).max((1, 2, 3)) < 1e-6
     assert 0 < skipped.sum() < 16
     np.testing.assert_allclose(change[~skipped], expected[~skipped] / 0.75, atol=1e-5)
-    with pytest.raises(ValueError, match="drop_path=0.25 draws at random in training"):
+    with pytest.raises(ValueError, match="drop_path=0.25 needs random numbers in training"):
         sometimes.apply(variables, x, True, **run)
     np.testing.assert_array_equal(
         sometimes.apply(variables, x, False), always.apply(variables, x, False)

@@ -141,7 +141,7 @@ def test_wrong_exchanges_are_refused():
 @pytest.mark.parametrize("features", [8, 6, 11])
 def test_a_lite_conv_module_makes_an_even_number_of_new_channels(features):
     module = LiteConvModule(features, "proj", Conv, BatchNorm)
-    with pytest.raises(ValueError, match=f"above its 8, not {features}"):
+    with pytest.raises(ValueError, match=f"above its 8 input channels, got {features}"):
         module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 8)), False)
 
 
@@ -183,7 +183,7 @@ def test_wrong_options_are_refused():
         ({"order": (1, 2, 3)}, "each of the 4 maps once"),
         ({"groups": 2.5}, "option 'groups' must be a whole number, got 2.5"),
         ({"groups": 5}, "half of the 24 channels of A1 cannot be cut into 5 equal chunks"),
-        ({"cem": False, "groups": 2}, "they go with cem=True"),
+        ({"cem": False, "groups": 2}, "set cem=True"),
     ):
         with pytest.raises(ValueError, match=message):
             jaxpose.create_model("lightweight_hrnet_r0", **option)

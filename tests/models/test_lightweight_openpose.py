@@ -44,7 +44,7 @@ def test_outputs_of_lightweight_openpose():
     assert set(variables) == {"params", "batch_stats"}
     with pytest.raises(ValueError, match="multiples of 8; the nearest valid size is 40x56"):
         outputs_of("lightweight_openpose", 41, 56)
-    with pytest.raises(ValueError, match="at least 1 limb"):
+    with pytest.raises(ValueError, match="limbs must be at least 1"):
         jaxpose.create_model("lightweight_openpose", limbs=0)
 
 

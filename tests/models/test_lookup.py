@@ -1,4 +1,4 @@
-"""Networks of users: registered under a name, or named by their import path."""
+"""Users' networks: registered under a name, or named by their import path."""
 
 import sys
 import typing
@@ -50,7 +50,7 @@ class Plain(nn.Module):
 
 
 def build(num_keypoints, **options):
-    """A network from a function, which takes what it is given."""
+    """A network from a function that takes any option."""
     return Plain(num_keypoints, **{"width": 8} | options)
 
 
@@ -66,16 +66,16 @@ def no_network(num_keypoints):
 
 
 def test_a_registered_network_is_a_model_like_others(register):
-    register("mine", Bare, task="topdown", input_size=(64, 96))
-    assert "mine" in jaxpose.list_models()
-    assert jaxpose.create_model("mine", 5) == Bare(5)
-    assert models.info("mine") == models.ModelInfo("mine", "topdown", "", (64, 96), ())
-    assert summary.count("mine", (64, 64)).macs == 32 * 32 * 4 * 27 + 16 * 16 * 17 * 36
-    assert model_workload("mine", None, 2).batch["image"].shape == (2, 64, 96, 3)
-    config = tiny_runs.config("data", model="mine")
+    register("custom", Bare, task="topdown", input_size=(64, 96))
+    assert "custom" in jaxpose.list_models()
+    assert jaxpose.create_model("custom", 5) == Bare(5)
+    assert models.info("custom") == models.ModelInfo("custom", "topdown", "", (64, 96), ())
+    assert summary.count("custom", (64, 64)).macs == 32 * 32 * 4 * 27 + 16 * 16 * 17 * 36
+    assert model_workload("custom", None, 2).batch["image"].shape == (2, 64, 96, 3)
+    config = tiny_runs.config("data", model="custom")
     tasks.validate(config, devices=1)
     config.task = "associative_embedding"
-    with pytest.raises(ConfigError, match="'mine' has the task topdown, the recipe associative"):
+    with pytest.raises(ConfigError, match="'custom' has the task topdown, the recipe associative"):
         tasks.validate(config, devices=1)
 
 
@@ -83,10 +83,10 @@ def test_a_name_is_registered_once_unless_it_is_replaced(register):
     before = models.list_models()
     with pytest.raises(ValueError, match="'hwl_mobilenetv3' exists already"):
         register("hwl_mobilenetv3", Bare, "topdown", (64, 64))
-    ours = summary.count("hwl_mobilenetv3", (64, 64))
+    count = summary.count("hwl_mobilenetv3", (64, 64))
     register("hwl_mobilenetv3", Bare, "topdown", (64, 64), replace=True)
     assert jaxpose.create_model("hwl_mobilenetv3") == Bare(17)
-    assert summary.count("hwl_mobilenetv3", (64, 64)).macs < ours.macs
+    assert summary.count("hwl_mobilenetv3", (64, 64)).macs < count.macs
     assert models.list_models() == before
 
 
@@ -94,9 +94,9 @@ def test_every_constructor_has_its_published_record():
     assert set(zoo.CONSTRUCTORS) == set(published.INFO)
 
 
-def test_what_was_registered_is_forgotten():
+def test_registered_models_are_removed_after_a_test():
     assert type(jaxpose.create_model("hwl_mobilenetv3")).__name__ == "HWL"
-    assert "mine" not in models.list_models()
+    assert "custom" not in models.list_models()
 
 
 @pytest.mark.parametrize(
@@ -104,29 +104,29 @@ def test_what_was_registered_is_forgotten():
     [
         (("a:b", Bare, "topdown", (64, 64)), "without a colon"),
         (("", Bare, "topdown", (64, 64)), "without a colon"),
-        (("mine", Bare(17), "topdown", (64, 64)), "a network already"),
-        (("mine", misnamed, "topdown", (64, 64)), "must take num_keypoints, it takes joints"),
-        (("mine", dict, "topdown", (64, 64)), "not a Flax module"),
-        (("mine", "Bare", "topdown", (64, 64)), "it is a str"),
-        (("mine", Bare, "topdown", 64), r"input_size must be \(height, width\), not 64"),
-        (("mine", Bare, "topdown", (64, 0.5)), "input_size must be"),
-        (("mine", Bare, 3, (64, 64)), "its task must be a name"),
+        (("custom", Bare(17), "topdown", (64, 64)), "a module instance"),
+        (("custom", misnamed, "topdown", (64, 64)), "must take num_keypoints, it takes joints"),
+        (("custom", dict, "topdown", (64, 64)), "not a Flax module"),
+        (("custom", "Bare", "topdown", (64, 64)), "it is a str"),
+        (("custom", Bare, "topdown", 64), r"input_size must be \(height, width\), not 64"),
+        (("custom", Bare, "topdown", (64, 0.5)), "input_size must be"),
+        (("custom", Bare, 3, (64, 64)), "its task must be a name"),
     ],
 )
-def test_what_cannot_be_registered(register, arguments, message):
+def test_invalid_registrations_are_rejected(register, arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         register(*arguments)
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_task_is_refused_where_it_is_looked_up(register):
-    register("mine", Bare, task="topdwn", input_size=(64, 64))
+def test_an_unknown_task_is_rejected_where_it_is_looked_up(register):
+    register("custom", Bare, task="topdwn", input_size=(64, 64))
     for use in (
-        lambda: untrained("mine"),
-        lambda: model_workload("mine", None, 2),
-        lambda: tasks.validate(tiny_runs.config("data", model="mine"), devices=1),
+        lambda: untrained("custom"),
+        lambda: model_workload("custom", None, 2),
+        lambda: tasks.validate(tiny_runs.config("data", model="custom"), devices=1),
     ):
-        with pytest.raises(ValueError, match="mine: task='topdwn': did you mean 'topdown'"):
+        with pytest.raises(ValueError, match="custom: task='topdwn': did you mean 'topdown'"):
             use()
 
 
@@ -149,7 +149,7 @@ def test_an_imported_network():
         (f"{HERE}:", {}, "package.module:ClassName"),
         ("my-networks:Net", {}, "package.module:ClassName"),
         (f"{HERE}:misnamed", {}, "must take num_keypoints"),
-        (f"{HERE}:no_network", {}, "made a int, not a Flax module"),
+        (f"{HERE}:no_network", {}, "returned int, not a Flax module"),
         ("os:getpid", {}, "must take num_keypoints, it takes nothing"),
         (f"{HERE}:Plain", {}, "option 'width' has no default"),
         (f"{HERE}:Plain", {"widht": 3}, "did you mean 'width'"),
@@ -160,7 +160,7 @@ def test_an_imported_network():
         (f"{HERE}:build", {"parent": None}, "'parent' is unknown"),
     ],
 )
-def test_what_cannot_be_imported_or_made(name, options, message):
+def test_networks_that_cannot_be_imported_or_built_are_rejected(name, options, message):
     with pytest.raises(ValueError, match=message) as error:
         models.create_model(name, 17, **options)
     assert "\n" not in str(error.value)
@@ -169,12 +169,12 @@ def test_what_cannot_be_imported_or_made(name, options, message):
 @pytest.mark.parametrize(
     "code, message",
     [
-        ("import nothing_of_that_name", "needs 'nothing_of_that_name', not installed"),
+        ("import nothing_of_that_name", "needs 'nothing_of_that_name', which is not installed"),
         ("class:", "SyntaxError"),
         ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
     ],
 )
-def test_a_module_that_fails_is_one_line(tmp_path, monkeypatch, code, message):
+def test_a_module_that_fails_gives_a_message_of_one_line(tmp_path, monkeypatch, code, message):
     (tmp_path / "failing.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", *sys.path])
@@ -183,12 +183,12 @@ def test_a_module_that_fails_is_one_line(tmp_path, monkeypatch, code, message):
     assert "\n" not in str(error.value)
 
 
-def test_defaults_of_options_that_a_network_lacks_are_no_mistake():
+def test_defaults_of_options_that_a_network_lacks_are_accepted():
     options = {"dtype": jnp.float32, "bn_axis": None}
     assert models.create_model(f"{HERE}:Bare", 5, **options) == Bare(5)
 
 
-def test_a_network_without_batch_norm_has_parameters_alone():
+def test_a_network_without_batch_norm_has_only_parameters():
     variables = models.initial_variables(Bare(3), (32, 32))
     assert set(variables) == {"params"}
     source = untrained(f"{HERE}:Bare", (32, 32), task_name="topdown")
@@ -213,11 +213,11 @@ def test_commands_ask_for_what_a_network_does_not_state(capsys):
     assert "64x64, 17 keypoints" in capsys.readouterr().out
     assert cli.main(["export", f"{HERE}:Bare", "--init", "random"]) == 2
     assert "states no task: give --task" in capsys.readouterr().err
-    words = ["benchmark", "train", f"{HERE}:Plain", "--task", "part_affinity"]
-    assert cli.main(words) == 2
+    arguments = ["benchmark", "train", f"{HERE}:Plain", "--task", "part_affinity"]
+    assert cli.main(arguments) == 2
     assert "is topdown, not part_affinity" in capsys.readouterr().err
-    words = ["benchmark", "networks", f"{HERE}:Bare", "--task", "topdwn", "--size", "64x64"]
-    assert cli.main(words) == 2
+    arguments = ["benchmark", "networks", f"{HERE}:Bare", "--task", "topdwn", "--size", "64x64"]
+    assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert "did you mean 'topdown'" in error and error.count("\n") == 1
 
@@ -234,8 +234,8 @@ def test_a_network_that_states_no_task_takes_that_of_the_recipe():
 
 def test_a_file_of_an_imported_network_is_named_after_its_class(tmp_path, capsys):
     pytest.importorskip("onnxruntime")
-    words = [f"{HERE}:Bare", "--init", "random", "--task", "topdown", "--size", "64x32"]
-    assert cli.main(["export", *words, "-o", str(tmp_path)]) == 0
+    arguments = [f"{HERE}:Bare", "--init", "random", "--task", "topdown", "--size", "64x32"]
+    assert cli.main(["export", *arguments, "-o", str(tmp_path)]) == 0
     file = tmp_path / "Bare_64x32.onnx"
     assert export.read_metadata(file)["model"] == f"{HERE}:Bare"
     assert jax.tree.leaves(export.run_file(file)(jnp.zeros((1, 64, 32, 3))))[0].shape[-1] == 17

@@ -27,7 +27,7 @@ def data(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def randomised(layer, *args):
+def randomized(layer, *args):
     """Variables with every leaf drawn: biases and statistics differ, kernels are asymmetric."""
     shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), *args, False))
     rng = np.random.default_rng(1)
@@ -99,7 +99,7 @@ def test_block_equals_torch(reading, stride, features, extra):
     """Table of section III-C, step by step: v, map A, eq. (11), batch norm, 1x1, GELU, 1x1."""
     x = data(2, 8, 12, 16)
     layer = block(reading, stride, features, **extra)
-    variables = randomised(layer, x)
+    variables = randomized(layer, x)
     t = Torch(variables)
     act = t.F.relu6 if "act" in extra else t.F.gelu
     three = extra.get("norms") == 3
@@ -130,7 +130,7 @@ def test_light_head_equals_torch():
     """Fusion, concatenation (features, then heatmaps and tags), eq. (6), figure 3 four times."""
     maps = [data(1, 4 * 2**n, 6 * 2**n, c) for n, c in ((3, 16), (2, 16), (1, 32), (0, 48), (0, 9))]
     layer = wlitepose.LightHead(2, S, 6, 3, **LAYERS)
-    variables = randomised(layer, maps)
+    variables = randomized(layer, maps)
     t = Torch(variables)
     relu = t.F.relu
     _, quarter, eighth, sixteenth, x = (t.torch.tensor(m).permute(0, 3, 1, 2) for m in maps)
@@ -164,7 +164,7 @@ def test_light_head_equals_torch():
 def test_other_attentions_weigh_between_zero_and_one(attention, gate):
     v = np.abs(data(1, 4, 6, 32))
     layer = wlitepose.Attention(attention, LITERAL._replace(gate=gate), CONV, NORM)
-    variables = randomised(layer, v, v)
+    variables = randomized(layer, v, v)
     ratio = layer.apply(variables, v, v, False) / v
     assert 0 < ratio.min() < ratio.max() < 1
 
@@ -219,7 +219,7 @@ def test_the_papers_66_channels_are_those_of_s_on_coco(num_keypoints, channels):
 @pytest.mark.parametrize(
     "options,message",
     [
-        ({"light_width": 32}, "light_width 32 does not divide by light_groups 3.*is 33"),
+        ({"light_width": 32}, "light_width 32 is not a multiple of light_groups 3.*is 33"),
         ({"preset": "literl"}, "did you mean 'literal'"),
         ({"attention": "eca"}, "choose from dfc, se, cbam, ca, none|did you mean"),
         ({"gate": "inputs"}, "did you mean 'input'"),

@@ -86,7 +86,7 @@ def test_initial_variables_are_those_of_init():
 
 
 def drawn(model, images):
-    """Variables from numpy (compiling an initialiser per shape takes longer than the network)."""
+    """Variables from numpy (compiling an initializer per shape takes longer than the network)."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
     rng = np.random.default_rng(0)
 

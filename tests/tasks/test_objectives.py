@@ -190,5 +190,5 @@ def test_stochastic_depth_follows_the_key():
     step = jax.jit(loss)
     values = [float(step(*weights, batch, jax.random.key(n))[0]) for n in (*range(8), 0)]
     assert values[0] == values[-1] and len(set(values)) > 1
-    with pytest.raises(ValueError, match="drop_path=0.5 draws at random in training"):
+    with pytest.raises(ValueError, match="drop_path=0.5 needs random numbers in training"):
         loss(*weights, batch)

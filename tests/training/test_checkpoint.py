@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, proven when read, refused when they are of something else."""
+"""Checkpoints: written completely, verified when read, refused if they do not fit."""
 
 import pathlib
 import resource
@@ -57,24 +57,24 @@ def assert_equal(a, b):
 
 
 def data_files(folder: pathlib.Path, step: int, item: str) -> list[pathlib.Path]:
-    """Files that hold the arrays."""
-    found = (folder / "checkpoints" / str(step) / item).rglob("d/*")
-    return [path for path in found if path.is_file()]
+    """Files that contain the arrays."""
+    files = (folder / "checkpoints" / str(step) / item).rglob("d/*")
+    return [path for path in files if path.is_file()]
 
 
 @pytest.mark.parametrize("ema", [False, True])
-def test_what_is_saved_comes_back(tmp_path, ema):
+def test_saved_state_is_restored(tmp_path, ema):
     save(tmp_path, (7, None), ema=ema)
-    found, lines = restore(tmp_path, make_state(ema=ema))
-    assert_equal(found, jax.device_get(make_state(7, ema=ema)))
+    restored, lines = restore(tmp_path, make_state(ema=ema))
+    assert_equal(restored, jax.device_get(make_state(7, ema=ema)))
     assert lines == []
 
 
-def test_a_relative_folder_is_as_good_as_an_absolute_one(tmp_path, monkeypatch):
+def test_relative_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(pathlib.Path("run"), (7, None))
-    found, lines = restore(pathlib.Path("run"))
-    assert int(found.step) == 7 and lines == []
+    restored, lines = restore(pathlib.Path("run"))
+    assert int(restored.step) == 7 and lines == []
 
 
 def test_nothing_to_restore(tmp_path):
@@ -86,7 +86,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert checkpoint.steps_in(tmp_path / "checkpoints") == [2, 5, 6]
 
 
-def test_saving_does_not_see_later_changes(tmp_path):
+def test_saving_ignores_later_changes(tmp_path):
     """The step overwrites its buffers while the background thread still writes."""
     checkpoints = checkpoint.Checkpoints(tmp_path, 2)
     step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
@@ -138,42 +138,42 @@ def spoil_manifest(folder):
 @pytest.mark.parametrize(
     "damage", [truncate, empty, remove, alter, remove_item, remove_manifest, spoil_manifest]
 )
-def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path, damage):
+def test_a_damaged_checkpoint_falls_back_with_a_line(tmp_path, damage):
     save(tmp_path, (1, None), (2, None))
     damage(tmp_path)
-    found, (line,) = restore(tmp_path)
-    assert_equal(found, jax.device_get(make_state(1)))
+    restored, (line,) = restore(tmp_path)
+    assert_equal(restored, jax.device_get(make_state(1)))
     assert "checkpoints/2 is damaged" in line and line.endswith(f"{tmp_path}/checkpoints/1")
     assert "\n" not in line
-    # Out of the way, so that the run can write step 2 again; not deleted.
+    # Moved, not deleted, so that the run can write step 2 again.
     assert checkpoint.steps_in(tmp_path / "checkpoints") == [1]
     assert (tmp_path / "damaged" / "2").is_dir()
 
 
-def test_no_whole_checkpoint_is_an_error(tmp_path):
+def test_no_complete_checkpoint_is_an_error(tmp_path):
     save(tmp_path, (2, None))
     truncate(tmp_path)
-    with pytest.raises(checkpoint.CheckpointError, match="no whole checkpoint"):
+    with pytest.raises(checkpoint.CheckpointError, match="no complete checkpoint"):
         restore(tmp_path)
     assert checkpoint.steps_in(tmp_path / "checkpoints") == [2]
 
 
-def test_half_written_checkpoints_are_not_seen(tmp_path):
+def test_incomplete_checkpoints_are_ignored(tmp_path):
     save(tmp_path, (1, None))
     left = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
     shutil.copytree(tmp_path / "checkpoints" / "1", left)
-    found, lines = restore(tmp_path)
-    assert int(found.step) == 1 and lines == []
+    restored, lines = restore(tmp_path)
+    assert int(restored.step) == 1 and lines == []
     save(tmp_path, (3, None))  # waits for the removal, which runs in the background
     assert not left.exists() and int(restore(tmp_path)[0].step) == 3
 
 
-def test_another_joint_count_is_refused_with_the_shapes(tmp_path):
+def test_another_number_of_keypoints_is_refused_with_the_shapes(tmp_path):
     save(tmp_path, (1, None))
     with pytest.raises(checkpoint.CheckpointError) as error:
         restore(tmp_path, make_state(features=5))
     text = str(error.value)
-    assert "another model or joint count" in text and "\n" not in text
+    assert "another model or number of keypoints" in text and "\n" not in text
     assert "params/final_layer/bias (3,) in the checkpoint, (5,) here" in text
 
 
@@ -183,7 +183,7 @@ def test_a_missing_average_is_refused(tmp_path):
         restore(tmp_path, make_state(ema=True))
 
 
-def test_a_failed_write_is_told_and_leaves_the_last_one_whole(tmp_path):
+def test_a_failed_write_is_reported_and_keeps_the_last_checkpoint(tmp_path):
     save(tmp_path, (1, None))
     checkpoints = checkpoint.Checkpoints(tmp_path, 2)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -194,18 +194,18 @@ def test_a_failed_write_is_told_and_leaves_the_last_one_whole(tmp_path):
             checkpoints.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "the last whole one is 1" in str(error.value) and "\n" not in str(error.value)
-    found, lines = restore(tmp_path)
-    assert int(found.step) == 1 and lines == []
+    assert "the last complete one is 1" in str(error.value) and "\n" not in str(error.value)
+    restored, lines = restore(tmp_path)
+    assert int(restored.step) == 1 and lines == []
 
 
-def test_weights_alone_cannot_be_resumed(tmp_path):
+def test_a_run_with_weights_only_cannot_be_resumed(tmp_path):
     made = make_state()
     runs.write_run(tmp_path, common.get_config(), skeletons.MPII, made.variables)
     with pytest.raises(checkpoint.CheckpointError, match="init_from"):
         restore(tmp_path)
 
 
-def test_arrays_of_the_window_are_those_of_before_there_were_two_paradigms():
+def test_window_without_loss_terms_has_the_same_arrays_as_older_checkpoints():
     names = {key for key in arrays.flat(make_state()) if "window" in key}
     assert names == {"window/steps", "window/loss", "window/grad_norm"}

@@ -1,4 +1,4 @@
-"""Two processes, as two hosts of a cluster, take one step together."""
+"""Two processes act as two hosts and run one training step."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from configs import common
-from jaxpose import mesh
+from jaxpose.mesh import gather, gather_rows, local_rows, make_mesh, replicate, shard_batch
 from jaxpose.training import runtime, state, step
 
 config = common.get_config().distributed
@@ -27,31 +27,31 @@ def loss(params, stats, batch, key):
 optimizer = optax.sgd(0.1)
 variables = {"params": {"w": jnp.ones((3, 1))}, "batch_stats": {"n": jnp.ones(())}}
 start = state.from_variables(variables, optimizer)
-grid = mesh.make_mesh()
-train_step = step.make_train_step(loss, optimizer, lambda s: 0.1, grid, log_every=1)
+mesh = make_mesh()
+train_step = step.make_train_step(loss, optimizer, lambda s: 0.1, mesh, log_every=1)
 x = np.arange(24, dtype=np.float32).reshape(8, 3) / 24
 whole = {"x": x, "y": x.sum(1, keepdims=True) * 2}
-mine = {key: value[4 * config.host_id :][:4] for key, value in whole.items()}
-placed = mesh.shard_batch(mine, grid)
+local = {key: value[4 * config.host_id :][:4] for key, value in whole.items()}
+placed = shard_batch(local, mesh)
 assert placed["x"].shape == (8, 3)
-np.testing.assert_array_equal(mesh.gather(placed)["x"], x)
-np.testing.assert_array_equal(mesh.gather(mine)["x"], x)
-# Bottom-up: each host groups its own pictures, and finds another number of people.
-np.testing.assert_array_equal(mesh.local_rows(placed)["x"], mine["x"])
+np.testing.assert_array_equal(gather(placed)["x"], x)
+np.testing.assert_array_equal(gather(local)["x"], x)
+# Bottom-up: each host groups its own images, and has a different number of people.
+np.testing.assert_array_equal(local_rows(placed)["x"], local["x"])
 large = 2**40 + np.arange(5)
-found = mesh.gather_rows(large[:2] if config.host_id == 0 else large[2:])
-assert found.dtype == np.int64
-np.testing.assert_array_equal(found, large)
+gathered = gather_rows(large[:2] if config.host_id == 0 else large[2:])
+assert gathered.dtype == np.int64
+np.testing.assert_array_equal(gathered, large)
 joints = np.ones((3 * config.host_id, 17, 2), np.float32)
-np.testing.assert_array_equal(mesh.gather_rows(joints), np.ones((3, 17, 2)))
-assert mesh.gather_rows(joints[:0]).shape == (0, 17, 2)
-end, metrics = train_step(mesh.replicate(jax.device_get(start), grid), placed)
+np.testing.assert_array_equal(gather_rows(joints), np.ones((3, 17, 2)))
+assert gather_rows(joints[:0]).shape == (0, 17, 2)
+end, metrics = train_step(replicate(jax.device_get(start), mesh), placed)
 print("RESULT", float(metrics["loss"]), *np.asarray(end.params["w"]).ravel().tolist())
 """
 
 
 @pytest.mark.slow
-def test_two_hosts_make_the_step_of_the_whole_batch():
+def test_two_hosts_run_the_step_of_the_whole_batch():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
@@ -62,15 +62,15 @@ def test_two_hosts_make_the_step_of_the_whole_batch():
         )
         for host in range(2)
     ]  # fmt: skip
-    found = []
+    results = []
     for process in processes:
         out, error = process.communicate(timeout=300)
         assert process.returncode == 0, error[-2000:]
-        assert "hosts expected 2, seen 2" in out
+        assert "2 of 2 hosts connected" in out
         (line,) = [line for line in out.splitlines() if line.startswith("RESULT")]
-        found.append([float(word) for word in line.split()[1:]])
+        results.append([float(word) for word in line.split()[1:]])
     x = np.arange(24).reshape(8, 3) / 24
     error = x @ np.ones((3, 1)) - x.sum(1, keepdims=True) * 2
     gradient = 2 * x.T @ error / 8
     expected = [(error**2).mean(), *(np.ones((3, 1)) - 0.1 * gradient).ravel()]
-    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(results, [expected, expected], rtol=1e-5)

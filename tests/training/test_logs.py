@@ -1,4 +1,4 @@
-"""The run's logs: cutting back, TensorBoard events, the console line."""
+"""The run's logs: removal of later lines, TensorBoard events, the console line."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_a_resumed_log_is_cut_back_to_the_checkpoint(tmp_path):
     assert lines(path) == [{"step": 2, "loss": 1}, {"step": 4, "loss": 2}, {"step": 6, "loss": 0.5}]
 
 
-def test_a_log_that_needs_no_cut_is_left_alone(tmp_path):
+def test_a_log_without_later_lines_is_unchanged(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n')
     before = path.stat().st_ino
@@ -28,7 +28,7 @@ def test_a_log_that_needs_no_cut_is_left_alone(tmp_path):
     assert path.stat().st_ino == before
 
 
-def test_a_last_line_without_its_end_is_dropped(tmp_path):
+def test_an_incomplete_last_line_is_removed(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}')
     logs.cut_back(path, 10)
@@ -63,7 +63,7 @@ def test_progress_line():
     )
 
 
-def test_clock_leaves_pauses_out():
+def test_clock_excludes_pauses():
     clock = logs.Clock(step=10, last=30, batch_size=8)
     clock._start -= 6.0  # as if six seconds had passed, one in evaluation, half a second waiting
     clock.paused(1.0)

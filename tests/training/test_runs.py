@@ -1,4 +1,4 @@
-"""Run folders: their networks are read back whole, or refused in one line."""
+"""Run folders: networks are loaded completely, or refused with one line."""
 
 import json
 
@@ -33,23 +33,23 @@ def test_written_runs_are_read_back(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
     for named in ("run", "run/checkpoints", "run/checkpoints/0"):
-        found, model, weights, skeleton = runs.load_run(tmp_path / named)
+        loaded, model, weights, skeleton = runs.load_run(tmp_path / named)
         assert jax.tree.structure(weights) == jax.tree.structure(variables)
         jax.tree.map(np.testing.assert_array_equal, weights, variables)
-        assert found.to_dict() == config.to_dict() and skeleton == skeletons.MPII
+        assert loaded.to_dict() == config.to_dict() and skeleton == skeletons.MPII
         assert model.num_keypoints == 16
-    with pytest.raises(CheckpointError, match="holds checkpoints already"):
+    with pytest.raises(CheckpointError, match="already has checkpoints"):
         runs.write_run(tmp_path / "run", config.to_dict(), skeletons.MPII, variables)
 
 
-def test_weights_of_another_joint_count_are_refused(tmp_path, hwl):
+def test_weights_with_another_number_of_keypoints_are_refused(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.COCO, variables)
     with pytest.raises(CheckpointError, match=r"16\) in the checkpoint, .*17\) here"):
         runs.load_run(tmp_path / "run")
 
 
-def test_what_is_no_run_is_refused(tmp_path, hwl):
+def test_invalid_run_folders_are_refused(tmp_path, hwl):
     with pytest.raises(CheckpointError, match="no config.json"):
         runs.load_run(tmp_path)
     config, variables = hwl
@@ -62,11 +62,11 @@ def test_what_is_no_run_is_refused(tmp_path, hwl):
         runs.load_run(tmp_path / "run")
 
 
-def test_steps_are_told_in_words_or_numbers():
-    found = [runs.parse_step(text) for text in (None, "last", "best", "20000", "0")]
-    assert found == [None, None, "best", 20000, 0]
+def test_steps_are_words_or_numbers():
+    steps = [runs.parse_step(text) for text in (None, "last", "best", "20000", "0")]
+    assert steps == [None, None, "best", 20000, 0]
     for text in ("newest", "", "-1", "1.5", "\N{SUPERSCRIPT TWO}"):
-        with pytest.raises(ValueError, match="choose from last, best or the number of a step"):
+        with pytest.raises(ValueError, match="last, best, or give the number of a step"):
             runs.parse_step(text)
 
 
@@ -74,7 +74,7 @@ def test_one_checkpoint_has_one_step(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
     for step in (3, "best"):
-        with pytest.raises(CheckpointError, match=f"for step {step} give its run folder, .*run$"):
+        with pytest.raises(CheckpointError, match=f"for step {step}, give its run folder .*run$"):
             runs.read_run(tmp_path / "run" / "checkpoints" / "0", step=step)
     assert runs.read_run(tmp_path / "run" / "checkpoints" / "0", step=0).path.name == "0"
 

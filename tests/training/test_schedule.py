@@ -1,4 +1,4 @@
-"""Learning rate, intervals and optimiser against values worked out by hand."""
+"""Learning rate, intervals and optimizer against hand-computed values."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ def test_warmup_is_linear_in_the_step():
 
 
 def test_step_decay_starts_with_the_epoch_of_the_milestone():
-    # 10 people in batches of 4: 2.5 steps an epoch; epoch 170 begins within step 425.
+    # 10 people in batches of 4: 2.5 steps per epoch; epoch 170 begins within step 425.
     rate = schedule.make_schedule(settings(warmup_steps=0), 1.0, steps_per_epoch=2.5, steps=525)
     values = [float(rate(step)) for step in (424, 425, 499, 500, 524)]
     np.testing.assert_allclose(values, [1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
@@ -63,7 +63,7 @@ def test_length_of_a_run():
     assert schedule.epoch_of(1875, 3000, 32) == 20
 
 
-def test_adamw_decays_kernels_alone():
+def test_adamw_decays_kernels_only():
     config = common.get_config().optimizer
     config.update({"name": "adamw", "weight_decay": 0.1, "learning_rate": 1.0})
     optimizer = schedule.make_optimizer(config, lambda step: 1.0)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpose import mesh
+from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.training import state, step
 
 
@@ -35,14 +35,14 @@ def loss_fn(params, batch_stats, batch, key=None):
 
 
 def loss_without_statistics(params, batch_stats, batch, key):
-    """Normalises by the running statistics: then micro-batches do not see each other at all."""
+    """Normalizes by the running statistics: micro-batches are then independent."""
     variables = {"params": params, "batch_stats": batch_stats}
     out = MODEL.apply(variables, batch["x"], train=False)
     return with_parts(jnp.mean((out - batch["y"]) ** 2), batch_stats)
 
 
 def loss_that_draws(params, batch_stats, batch, key):
-    """Its parts are a random number and the square of it."""
+    """Its terms are a random number and its square."""
     loss, (batch_stats, _) = loss_fn(params, batch_stats, batch)
     drawn = jax.random.uniform(key)
     return loss, (batch_stats, {"third": drawn, "rest": drawn**2})
@@ -60,19 +60,19 @@ def make(optimizer=None, loss=loss_fn, **options):
     start = state.from_variables(
         variables, optimizer, ema=options.get("ema_decay", 0) > 0, parts=("third", "rest")
     )
-    grid = mesh.make_mesh(jax.devices()[:1])
-    train_step = step.make_train_step(loss, optimizer, lambda s: 1e-2 * (s + 1), grid, **options)
-    return mesh.replicate(start, grid), train_step, grid
+    mesh = make_mesh(jax.devices()[:1])
+    train_step = step.make_train_step(loss, optimizer, lambda s: 1e-2 * (s + 1), mesh, **options)
+    return replicate(start, mesh), train_step, mesh
 
 
-def advance(train_state, train_step, grid, steps, first=0, poison=()):
+def advance(train_state, train_step, mesh, steps, first=0, poison=()):
     metrics = []
     for number in range(first, first + steps):
-        values = batch(number)
+        inputs = batch(number)
         if number in poison:
-            values["x"][0, 0, 0] = np.nan
-        train_state, found = train_step(train_state, mesh.shard_batch(values, grid))
-        metrics.append(jax.device_get(found))
+            inputs["x"][0, 0, 0] = np.nan
+        train_state, values = train_step(train_state, shard_batch(inputs, mesh))
+        metrics.append(jax.device_get(values))
     return train_state, metrics
 
 
@@ -80,30 +80,30 @@ def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
-def test_it_learns_and_counts():
+def test_loss_decreases_and_steps_are_counted():
     end, metrics = advance(*make(optax.adam(3e-2), log_every=1), 60)
     assert int(end.step) == 60
     assert metrics[-1]["loss"] < 0.3 * metrics[0]["loss"]
     np.testing.assert_allclose([m["lr"] for m in metrics[:2]], [1e-2, 2e-2], rtol=1e-6)
 
 
-def test_it_is_traced_once():
+def test_step_is_traced_once():
     traces = []
 
     def counted(*arguments):
         traces.append(1)
         return loss_fn(*arguments)
 
-    train_state, train_step, grid = make(loss=counted)
-    advance(train_state, train_step, grid, 3)
+    train_state, train_step, mesh = make(loss=counted)
+    advance(train_state, train_step, mesh, 3)
     assert len(traces) == 1 and train_step._cache_size() == 1
 
 
 def test_metrics_are_means_since_the_last_line():
-    start, train_step, grid = make(log_every=3)
-    _, every = advance(start, train_step, grid, 6)
-    start, train_step, grid = make(log_every=1)
-    _, single = advance(start, train_step, grid, 6)
+    start, train_step, mesh = make(log_every=3)
+    _, every = advance(start, train_step, mesh, 6)
+    start, train_step, mesh = make(log_every=1)
+    _, single = advance(start, train_step, mesh, 6)
     for key in ("loss", "grad_norm", "third", "rest"):
         values = [m[key] for m in single]
         np.testing.assert_allclose(every[2][key], np.mean(values[:3]), rtol=1e-6)
@@ -111,11 +111,11 @@ def test_metrics_are_means_since_the_last_line():
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_parts_of_the_loss_are_logged_beside_it(accumulate):
+def test_loss_terms_are_logged_with_the_loss(accumulate):
     _, metrics = advance(*make(log_every=2, accumulate=accumulate), 3)
-    for found in metrics:
-        np.testing.assert_allclose(3 * found["third"], found["loss"], rtol=1e-6)
-        np.testing.assert_allclose(found["third"] + found["rest"], found["loss"], rtol=1e-6)
+    for values in metrics:
+        np.testing.assert_allclose(3 * values["third"], values["loss"], rtol=1e-6)
+        np.testing.assert_allclose(values["third"] + values["rest"], values["loss"], rtol=1e-6)
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch():
@@ -130,39 +130,39 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch():
 
 def test_accumulation_updates_the_statistics_once_per_micro_batch():
     values = batch()
-    start, train_step, grid = make(accumulate=2)
+    start, train_step, mesh = make(accumulate=2)
     expected = jax.device_get(start.batch_stats)
     for half in (slice(0, 4), slice(4, 8)):
         part = {key: value[half] for key, value in values.items()}
         _, (expected, _) = loss_fn(start.params, expected, part)
     expected = jax.device_get(expected)
-    end, _ = train_step(start, mesh.shard_batch(values, grid))
-    found = jax.device_get(end.batch_stats)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    end, _ = train_step(start, shard_batch(values, mesh))
+    actual = jax.device_get(end.batch_stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), actual, expected)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_random_numbers_follow_from_seed_and_step(accumulate):
     def draws(state_and_step, steps, first=0):
         end, metrics = advance(*state_and_step, steps, first)
-        for found in metrics:  # two micro-batches draw two numbers
-            variance = found["rest"] - found["third"] ** 2
+        for values in metrics:  # two micro-batches draw two numbers
+            variance = values["rest"] - values["third"] ** 2
             assert variance > 1e-4 if accumulate == 2 else abs(variance) < 1e-6
-        return end, [float(found["third"]) for found in metrics]
+        return end, [float(values["third"]) for values in metrics]
 
     options = dict(loss=loss_that_draws, log_every=1, accumulate=accumulate)
     _, whole = draws(make(**options, seed=3), 4)
     assert len(set(whole)) == 4
     middle, early = draws(make(**options, seed=3), 2)
-    _, train_step, grid = make(**options, seed=3)
-    assert early + draws((middle, train_step, grid), 2, first=2)[1] == whole
+    _, train_step, mesh = make(**options, seed=3)
+    assert early + draws((middle, train_step, mesh), 2, first=2)[1] == whole
     assert not set(draws(make(**options, seed=4), 4)[1]) & set(whole)
 
 
 def test_moving_average_covers_parameters_and_statistics():
-    start, train_step, grid = make(ema_decay=0.9)
+    start, train_step, mesh = make(ema_decay=0.9)
     before = jax.device_get(start.ema)
-    end, _ = train_step(start, mesh.shard_batch(batch(), grid))
+    end, _ = train_step(start, shard_batch(batch(), mesh))
     fresh = {"params": end.params, "batch_stats": end.batch_stats}
     jax.tree.map(
         lambda old, new, mean: np.testing.assert_allclose(
@@ -176,22 +176,22 @@ def test_moving_average_covers_parameters_and_statistics():
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_nothing_of_a_bad_step_is_applied(accumulate):
-    start, train_step, grid = make(accumulate=accumulate, ema_decay=0.9)
-    good, metrics = advance(start, train_step, grid, 2)
+def test_a_bad_step_is_not_applied(accumulate):
+    start, train_step, mesh = make(accumulate=accumulate, ema_decay=0.9)
+    good, metrics = advance(start, train_step, mesh, 2)
     assert all(m["finite"] for m in metrics)
     before = jax.device_get(good)
-    bad, metrics = advance(good, train_step, grid, 1, first=2, poison=[2])
+    bad, metrics = advance(good, train_step, mesh, 1, first=2, poison=[2])
     assert not metrics[0]["finite"]
     assert_equal(bad, before)
 
 
 def test_overflowing_parameters_are_refused():
-    start, train_step, grid = make(optax.sgd(1e38))
+    start, train_step, mesh = make(optax.sgd(1e38))
     before = jax.device_get(start)
     values = batch()
     values["y"] *= 1e6
-    end, metrics = train_step(start, mesh.shard_batch(values, grid))
+    end, metrics = train_step(start, shard_batch(values, mesh))
     assert not metrics["finite"]
     assert_equal(end, before)
 

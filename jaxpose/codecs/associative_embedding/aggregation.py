@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxpose.codecs.arrays import mean_of, namespace, stack_of
+from jaxpose.codecs.arrays import as_array, mean_of, namespace, stack_of
 from jaxpose.codecs.associative_embedding.candidates import Candidates, Grouping, candidates
 from jaxpose.codecs.resizing import resize_linear
 from jaxpose.skeletons import Skeleton
@@ -83,7 +83,7 @@ def combine_scales(
 
 
 def find(
-    passes: Mapping[float, tuple[Sequence[ArrayLike], Sequence[ArrayLike] | None]],
+    passes: Mapping[float, tuple[Sequence[Array], Sequence[Array] | None]],
     size: tuple[int, int],
     options: Grouping,
     skeleton: Skeleton | None = None,
@@ -108,8 +108,8 @@ def find(
 def _split(outputs: Sequence[ArrayLike], keypoints: int) -> list[Array]:
     """Tags [B, h, w, K], then the heatmaps [B, h, w, K] of every output."""
     xp = namespace(*outputs)
-    outputs = [xp.asarray(output, np.float32) for output in outputs]
-    for number, output in enumerate(outputs):
+    maps = [as_array(xp, output, np.float32) for output in outputs]
+    for number, output in enumerate(maps):
         channels = keypoints if number else 2 * keypoints
         if output.ndim != 4 or output.shape[-1] != channels:
             content = "heatmaps" if number else "heatmaps and tags"
@@ -117,7 +117,7 @@ def _split(outputs: Sequence[ArrayLike], keypoints: int) -> list[Array]:
                 f"output {number} has shape {output.shape}, expected [B, h, w, {channels}] "
                 f"({content} of {keypoints} keypoints)"
             )
-    return [outputs[0][..., keypoints:], outputs[0][..., :keypoints], *outputs[1:]]
+    return [maps[0][..., keypoints:], maps[0][..., :keypoints], *maps[1:]]
 
 
 def _merge(maps: list[Array]) -> tuple[Array, Array]:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxpose.codecs.arrays import gather, halve, max_pool, namespace, pad, strip_max, top_k
+from jaxpose.codecs.arrays import (
+    as_array,
+    gather,
+    halve,
+    max_pool,
+    namespace,
+    pad,
+    strip_max,
+    top_k,
+)
 
 if TYPE_CHECKING:
     from jax.typing import ArrayLike
@@ -95,7 +104,7 @@ def candidates(heatmaps: ArrayLike, tags: ArrayLike, options: Grouping) -> Candi
       options: static under `jax.jit`.
     """
     xp = namespace(heatmaps, tags)
-    heatmaps, tags = xp.asarray(heatmaps, np.float32), xp.asarray(tags, np.float32)
+    heatmaps, tags = as_array(xp, heatmaps, np.float32), as_array(xp, tags, np.float32)
     batch, height, width, keypoints = heatmaps.shape
     values, index = _peaks(heatmaps, options.nms_kernel, options.max_people)
     x, y = index % width, index // width

@@ -79,7 +79,7 @@ def group(
     members = _match(peaks, options)
     person, keypoint = np.nonzero(members >= 0)
     member = members[person, keypoint]
-    x, y = peaks.positions[keypoint, member].T
+    x, y = np.asarray(peaks.positions)[keypoint, member].T
     keypoints = np.zeros((*members.shape, 3), np.float32)
     keypoints[person, keypoint, :2] = np.stack([x, y], axis=-1)
     if options.adjust:

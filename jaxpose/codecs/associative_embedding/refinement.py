@@ -16,12 +16,15 @@ and shared.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from jaxpose.codecs.associative_embedding.candidates import SIDES, Bounds
+
+if TYPE_CHECKING:
+    from jaxpose.codecs.arrays import Array
 
 # Pairs whose pixels are read together: few enough for the processor's cache.
 _AT_ONCE = 2048
@@ -74,8 +77,8 @@ def find_missing(
     pairs = _begin(levels, keypoints, means)
     # Where many squares remain, as in the maps of an untrained network, all pixels are read.
     whole = np.bincount(pairs.row) > bounds[0].heat[..., 0].size * 3 // 4
-    for row in np.flatnonzero(whole):
-        best[row] = _scan(heatmaps, tags, keypoints[row], means[row])
+    for number in np.flatnonzero(whole):
+        best[number] = _scan(heatmaps, tags, keypoints[number], means[number])
     pairs = pairs.only(~whole[pairs.row])
     for outer, inner in itertools.pairwise(levels[:-1]):
         pairs = _narrow(levels, outer, inner, keypoints, means, pairs)
@@ -92,8 +95,9 @@ def _begin(levels: Sequence[Level], keypoints: np.ndarray, means: np.ndarray) ->
     parts = []
     for keypoint in np.unique(keypoints):
         start, stop = np.searchsorted(keypoints, [keypoint, keypoint + 1])
-        box = ([component[keypoint] for component in tag] for tag in (low, high))
-        upper, lower = _between(heat[keypoint], *box, means[start:stop].T[:, :, None])
+        lowest, highest = ([component[keypoint] for component in tag] for tag in (low, high))
+        mean = means[start:stop].T[:, :, None]
+        upper, lower = _between(heat[keypoint], lowest, highest, mean)
         best = lower.max(axis=1, keepdims=True)
         if not np.isfinite(best).all():
             raise ValueError(f"maps of keypoint {keypoint} are not finite")
@@ -179,9 +183,9 @@ def _scan(heatmaps: np.ndarray, tags: np.ndarray, keypoint: int, mean: np.ndarra
 
 def _between(
     heat: np.ndarray,
-    low: Sequence[np.ndarray],
-    high: Sequence[np.ndarray],
-    mean: Sequence[np.ndarray],
+    low: Iterable[np.ndarray],
+    high: Iterable[np.ndarray],
+    mean: Iterable[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Upper and lower bounds of the best score in squares; equal where low and high are.
 
@@ -253,10 +257,10 @@ def _split(outer: Level, inner: Level, square: np.ndarray) -> np.ndarray:
     return (y * columns + x).reshape(len(square), times * times)
 
 
-def _read(maps: np.ndarray, where: np.ndarray) -> list[np.ndarray]:
+def _read(maps: Array, where: np.ndarray) -> list[np.ndarray]:
     """Values at flat indices of [H, W, K]; of maps [H, W, K, T], those of each component."""
     depth = 1 if maps.ndim == 3 else maps.shape[3]
-    flat = maps.reshape(-1)
+    flat = np.asarray(maps).reshape(-1)
     return [flat.take(where * depth + component) for component in range(depth)]
 
 

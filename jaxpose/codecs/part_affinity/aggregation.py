@@ -13,19 +13,17 @@ from jaxpose.codecs.part_affinity.keypoints import LIMBS, OPENPOSE
 from jaxpose.codecs.resizing import resize_cubic
 
 if TYPE_CHECKING:
-    from jax.typing import ArrayLike
-
     from jaxpose.codecs.arrays import Array
 
 _FLIP = OPENPOSE.flip_indices
 # A mirrored person's limb l is limb _FLIP_LIMBS[l], and the x of its direction changes its sign.
 _FLIP_LIMBS = np.array([LIMBS.index((_FLIP[a], _FLIP[b])) for a, b in LIMBS])
 _FLIP_FIELDS = (2 * _FLIP_LIMBS[:, None] + [0, 1]).ravel()
-_SIGNS = np.tile(np.float32([-1, 1]), len(LIMBS))
+_SIGNS = np.tile(np.array([-1, 1], np.float32), len(LIMBS))
 
 
 def find(
-    passes: Mapping[float, tuple[Sequence[ArrayLike], Sequence[ArrayLike] | None]],
+    passes: Mapping[float, tuple[Sequence[Array], Sequence[Array] | None]],
     size: tuple[int, int],
     options: Any,
     skeleton: skeletons.Skeleton = skeletons.COCO,
@@ -70,9 +68,3 @@ def find(
         maps.append((resize_cubic(heatmaps, size), resize_cubic(fields, size)))
     heatmaps, fields = (mean_of(each) for each in zip(*maps, strict=True))
     return heatmaps, fields
-
-
-def upsample(maps: ArrayLike, factor: int = 8) -> Array:
-    """[B, h, w, C] -> [B, factor*h, factor*w, C] float32, bicubic with half-pixel centers."""
-    _, height, width, _ = np.shape(maps)
-    return resize_cubic(maps, (factor * height, factor * width))

@@ -71,7 +71,7 @@ def decode(
 
     Args:
       heatmaps: [h, w, 18] or more channels (the background is not read), on the grid of the result:
-        the network's heatmaps after `upsample`.
+        the network's heatmaps after `resize_cubic`.
       fields: [h, w, 38] on the same grid.
       options: thresholds.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxpose import skeletons
-from jaxpose.codecs.arrays import namespace
+from jaxpose.codecs.arrays import as_array, namespace
 
 if TYPE_CHECKING:
     from jax.typing import ArrayLike
@@ -46,7 +46,7 @@ def from_coco(keypoints: ArrayLike) -> Array:
     It is labeled where both shoulders are.
     """
     xp = namespace(keypoints)
-    keypoints = xp.asarray(keypoints, np.float32)
+    keypoints = as_array(xp, keypoints, np.float32)
     if keypoints.shape[-2:] != (17, 3):
         raise ValueError(f"keypoints have shape {keypoints.shape}, expected [..., 17, 3]")
     left, right = (keypoints[..., shoulder, :] for shoulder in _SHOULDERS)

@@ -100,7 +100,8 @@ def _gaussians(
     middle = (stride - 1) / 2
 
     def squared(length: int, at: jax.Array) -> jax.Array:
-        distance = stride * np.arange(length, dtype=np.float32)[:, None] + middle - at[:, None]
+        pixels = jnp.asarray(stride * np.arange(length, dtype=np.float32)[:, None] + middle)
+        distance = pixels - at[:, None]
         return distance**2 / (2 * sigma**2)
 
     rows, columns = squared(size[0], points[..., 1]), squared(size[1], points[..., 0])

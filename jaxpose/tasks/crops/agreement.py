@@ -67,7 +67,7 @@ def compare(
             f"the file returns heatmaps of shape {actual.shape}, the model {expected.shape}"
         )
     height, width = input_size
-    sides = np.float32([width, height])
+    sides = np.array([width, height], np.float32)
     center = np.tile(sides / 2, (len(expected), 1))
     scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
     points, _ = decoder.decode(expected, None, center, scale, skeleton)

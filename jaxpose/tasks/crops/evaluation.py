@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import annotations, geometry, metrics, skeletons
+from jaxpose import geometry, metrics, skeletons
+from jaxpose.annotations import Dataset
 from jaxpose.tasks import mpii
 from jaxpose.tasks.comparison import compare_boxes
 from jaxpose.tasks.crops.prediction import Predict, predict_all
@@ -36,7 +37,7 @@ def metric_of(skeleton: skeletons.Skeleton) -> str:
 def evaluate(
     predict: Predict,
     batches: Iterable[Batch],
-    dataset: annotations.Dataset,
+    dataset: Dataset,
     config: ConfigDict,
     *,
     head_boxes: pathlib.Path | None = None,

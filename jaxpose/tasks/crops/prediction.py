@@ -83,8 +83,8 @@ def model_predictor(
         images = geometry.normalize(batch["image"])
         mirrored = None
         if decoder.flip:
-            both = jnp.concatenate([images, images[:, :, ::-1]])
-            both = model.apply(variables, both, train=False)
+            pair = jnp.concatenate([images, images[:, :, ::-1]])
+            both = model.apply(variables, pair, train=False)
             outputs = jax.tree.map(lambda x: jnp.split(x, 2)[0], both)
             mirrored = jax.tree.map(lambda x: jnp.split(x, 2)[1], both)
         else:

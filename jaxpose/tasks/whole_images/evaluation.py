@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import annotations, draw, metrics
+from jaxpose import draw, metrics
+from jaxpose.annotations import Dataset
 from jaxpose.tasks.comparison import compare_images
 from jaxpose.tasks.protocol import Batch
 from jaxpose.tasks.scoring import (
@@ -31,7 +32,7 @@ def describe_examples(config: ConfigDict) -> str:
 def evaluate(
     predict: Predict,
     batches: Iterable[Batch],
-    dataset: annotations.Dataset,
+    dataset: Dataset,
     config: ConfigDict,
     *,
     head_boxes: pathlib.Path | None = None,
@@ -68,6 +69,8 @@ def evaluate(
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
     """One whole image per case, ordered by the mean OKS of its annotated people."""
     predictions, comparison = evaluation.predictions, evaluation.comparison
+    if comparison is None:
+        return []
     identities, place = np.unique(comparison.image_id, return_inverse=True)
     means = np.bincount(place, comparison.similarity) / np.bincount(place)
     cases = []
@@ -86,7 +89,7 @@ def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
             Case(
                 int(identities[number]),
                 caption,
-                [annotated_pose(comparison, row) for row in rows],
+                [annotated_pose(comparison, int(row)) for row in rows],
                 # Missing keypoints are at the origin with score 0.
                 [(predictions.keypoints[row], predictions.scores[row]) for row in drawn],
             )

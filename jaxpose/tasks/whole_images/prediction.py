@@ -36,7 +36,7 @@ LONGEST = 3
 class Codec(Protocol):
     """A module of `jaxpose.codecs` that groups the outputs of a network into people."""
 
-    def find(self, passes: Any, size: Size, options: Any, skeleton: Skeleton | None) -> Any:
+    def find(self, passes: Any, size: Size, options: Any, skeleton: Skeleton) -> Any:
         """The peaks of a batch, for `group`; numpy for numpy arrays, jax under jit."""
         ...
 
@@ -114,7 +114,7 @@ def _inside(center: Any, scale: Any, shape: tuple[int, ...]) -> Any:
 def _group(peaks: Any, batch: Batch, skeleton: Skeleton, decoder: ImageDecoder) -> list[ImagePoses]:
     """The people of this host's batch, from the peaks of `_find` as numpy arrays."""
     joints = skeleton.num_joints
-    count, *size = batch["image"].shape[:3]
+    count, height, width = batch["image"].shape[:3]
     valid = batch.get("valid", np.ones(count, bool))
     people = []
     for row in range(count):
@@ -123,7 +123,7 @@ def _group(peaks: Any, batch: Batch, skeleton: Skeleton, decoder: ImageDecoder) 
             continue
         keypoints, scores = decoder.codec.group(*image_of(peaks, row), decoder.grouping)
         points = geometry.heatmap_to_image(
-            keypoints[..., :2], batch["center"][row], batch["scale"][row], size
+            keypoints[..., :2], batch["center"][row], batch["scale"][row], (height, width)
         )
         points = np.where(keypoints[..., 2:] > 0, points, 0)
         people.append((points, keypoints[..., 2], scores))
@@ -149,8 +149,8 @@ def model_predictor(
         for scale, key in decoder.image_keys.items():
             image, mirrored = geometry.normalize(images[key]), None
             if decoder.flip:
-                both = jnp.concatenate([image, image[:, :, ::-1]])
-                both = model.apply(variables, both, train=False)
+                pair = jnp.concatenate([image, image[:, :, ::-1]])
+                both: Any = model.apply(variables, pair, train=False)
                 maps, mirrored = zip(*(jnp.split(x, 2) for x in both), strict=True)
             else:
                 maps = model.apply(variables, image, train=False)
@@ -254,7 +254,9 @@ def predict_all(predict: Predict, batches: Iterable[Batch], num_keypoints: int) 
         raise ValueError("nothing to evaluate: the input pipeline returned no batch")
     return ImagePredictions(
         gather_rows(np.asarray(image_id, np.int64)),
-        *(gather_rows(np.concatenate(parts)) for parts in (keypoints, scores, person_score)),
+        gather_rows(np.concatenate(keypoints)),
+        gather_rows(np.concatenate(scores)),
+        gather_rows(np.concatenate(person_score)),
         gather_rows(np.asarray(image_ids, np.int64)),
     )
 

@@ -94,7 +94,7 @@ def draw(
                 maps[..., k][higher] = stamp[higher]
                 if stride == 4:
                     maps[..., count + k][higher & (stamp > 0.05)] = tags[person, k]
-    outputs = tuple(maps[None].astype(np.float32) for maps in (low, high))
+    outputs = low[None].astype(np.float32), high[None].astype(np.float32)
     mirrored = None
     if flip:
         swapped = skeleton.flip_indices

@@ -14,7 +14,7 @@ from jaxpose.codecs import arrays, associative_embedding, part_affinity, resizin
 from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import COCO, CROWDPOSE
 from jaxpose.tasks.whole_images import scenes
-from tests.test_codec_part_affinity import person
+from tests.codecs.test_part_affinity import person
 
 WITHOUT_JAX = """
 import sys
@@ -24,7 +24,7 @@ sys.modules["jax"] = None  # an import of jax is an ImportError
 import numpy as np
 
 from jaxpose import geometry, images, skeletons
-from jaxpose.codecs import associative_embedding, part_affinity, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, resizing, topdown
 from jaxpose.codecs.arrays import image_of
 
 pairs, box = skeletons.COCO.flip_pairs, (np.ones((2, 2)), np.ones((2, 2)))
@@ -47,7 +47,7 @@ outputs = np.zeros((1, 8, 8, 19), np.float32), np.zeros((1, 8, 8, 38), np.float3
 people = part_affinity.find({1.0: (outputs, outputs)}, (64, 64), part_affinity.Grouping())
 keypoints, _ = part_affinity.group(*image_of(people, 0))
 assert keypoints.shape == (0, 17, 3)
-part_affinity.upsample(outputs[0])
+resizing.resize_cubic(outputs[0], (64, 64))
 imported = [name for name in sys.modules if name.split(".")[0] in ("jax", "jaxlib", "flax")]
 assert imported == ["jax"], imported
 """
@@ -238,6 +238,7 @@ def test_people_by_fields_are_the_same(flip):
     others = part_affinity.group(*image_of(actual, 0), options)
     np.testing.assert_allclose(others[0], keypoints, atol=1e-4)
     np.testing.assert_allclose(others[1], scores, rtol=1e-4)
-    _same(jax.jit(part_affinity.upsample)(outputs[0]), part_affinity.upsample(outputs[0]), 1e-5)
+    enlarged = jax.jit(resizing.resize_cubic, static_argnums=1)(outputs[0], size)
+    _same(enlarged, resizing.resize_cubic(outputs[0], size), 1e-5)
     people = people[:, :17]
     _same(part_affinity.from_coco(jnp.asarray(people)), part_affinity.from_coco(people))

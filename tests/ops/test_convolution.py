@@ -1,5 +1,4 @@
-"""Convolution operators: fast and automatic forms against XLA's own convolution, value and
-gradient."""
+"""Values and gradients of the convolution operators against XLA's convolution."""
 
 import re
 
@@ -86,7 +85,7 @@ def _value_and_gradients(op, x, w, statics, implementation):
 def test_equals_the_native_convolution(case):
     op, x, w, statics = _arguments(case)
     expected = _value_and_gradients(op, x, w, statics, "lax")
-    # The last case of an operator goes through the automatic choice, the others ask for the form.
+    # The last case of each operator uses the automatic choice, the others choose the form.
     last = case is [c for c in CASES if c[0] == case[0]][-1]
     actual = _value_and_gradients(op, x, w, statics, "auto" if last else "fast")
     for a, e in zip(actual, expected, strict=True):
@@ -112,7 +111,7 @@ def test_bfloat16_is_the_rounded_float32_result(case):
 
 
 @pytest.mark.parametrize("name", ["depthwise_conv", "depthwise_conv_transpose", "conv_transpose"])
-def test_automatic_choice_leaves_no_convolution_on_cpu_and_keeps_it_elsewhere(name):
+def test_automatic_choice_has_no_native_convolution_on_cpu_and_has_one_elsewhere(name):
     case = next(c for c in CASES if c[0] == name)
     op, x, w, statics = _arguments(case)
 
@@ -127,7 +126,7 @@ def test_automatic_choice_leaves_no_convolution_on_cpu_and_keeps_it_elsewhere(na
     assert "stablehlo.convolution" in on_gpu
 
 
-def test_convolutions_in_loops_keep_the_order_of_axes_that_is_quick_on_cpu():
+def test_convolutions_in_loops_keep_the_axis_order_that_is_fast_on_cpu():
     def blocks(x, kernels):
         x, _ = jax.lax.scan(lambda x, w: (ops.conv(x, w, padding=1), None), x, kernels)
         return jnp.sum(x**2)
@@ -138,7 +137,7 @@ def test_convolutions_in_loops_keep_the_order_of_axes_that_is_quick_on_cpu():
     assert orders == {"b01f_01io->b01f"}
 
 
-def test_kernel_that_does_not_fit_is_refused():
+def test_kernel_that_does_not_fit_is_rejected():
     x = jnp.zeros((1, 4, 4, 6))
     with pytest.raises(ValueError, match="6 input channels"):
         ops.conv(x, jnp.zeros((1, 1, 5, 3)))

@@ -1,4 +1,4 @@
-"""Operators whose weights come from the image, against their definitions and PyTorch."""
+"""Operators whose weights depend on the image, against their definitions and PyTorch."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def bank_of(shape):
 
 
 def mixture(x, attention, bank, **window):
-    """K ordinary convolutions, mixed."""
+    """The mixture of K ordinary convolutions."""
     conv = ops.conv if bank.shape[3] == x.shape[-1] else ops.depthwise_conv
     return sum(attention[..., k, None] * conv(x, w, **window) for k, w in enumerate(bank))
 
@@ -87,7 +87,7 @@ def test_keeps_bfloat16():
         (X, ATTENTION, bank_of((2, 3, 3, 2, 4))),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(x, attention, bank):
+def test_shapes_that_do_not_fit_are_rejected(x, attention, bank):
     with pytest.raises(ValueError, match="dynamic_conv: x must be"):
         ops.dynamic_conv(x, attention, bank)
 

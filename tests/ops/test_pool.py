@@ -113,7 +113,7 @@ def test_the_gradient_of_a_maximum(op, axis):
     expected = weights * (IMAGE == IMAGE.max(axis, keepdims=True))
     gradient = jax.grad(lambda x: jnp.sum(weights * op(x)))(IMAGE)
     np.testing.assert_array_equal(gradient, expected)
-    # Of equals, the first: nothing is divided.
+    # The first of equal values gets the gradient; it is not divided.
     gradient = jax.grad(lambda x: jnp.sum(op(x)))(jnp.zeros_like(IMAGE))
     assert gradient.sum() == op(IMAGE).size and set(np.unique(gradient)) == {0, 1}
 
@@ -185,7 +185,7 @@ def test_bfloat16_stays_bfloat16_and_close(op):
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=1e-2, atol=2e-2)
 
 
-def test_unknown_names_are_refused_with_the_nearest():
+def test_unknown_names_are_rejected_with_the_nearest_name():
     with pytest.raises(ValueError, match="did you mean 'hard_swish'"):
         ops.activation(IMAGE, kind="hardswish")
     with pytest.raises(ValueError, match="did you mean 'bilinear'"):

@@ -168,7 +168,9 @@ def test_report_explains_differences():
     text = report("wlitepose_xs", None, 17, "ptflops")
     assert "FLOPs (ptflops)" in text and "backbone/stage_3" in text
     assert "published: 2.3M params, 1.50 G (ptflops), coco AP 41.1" in text
-    assert "here: 1.4M, 0.79 G" in text and "no reading of the paper has its printed size" in text
+    assert (
+        "here: 1.4M, 0.79 G" in text and "the paper's text does not give its printed size" in text
+    )
 
 
 def test_report_shows_stages_total_and_published():

@@ -1,4 +1,4 @@
-"""Batch normalisation: value and gradient against the formula, PyTorch, and itself when sharded."""
+"""Batch normalization against the formula, PyTorch, and itself when sharded."""
 
 import os
 import subprocess
@@ -165,7 +165,7 @@ def test_statistics_shared_by_eight_devices_equal_the_unsharded_ones(implementat
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True

@@ -283,7 +283,7 @@ def _grid_dark(maps, **options):
     return jax.jit(lambda *a: topdown.decode_dark(*a, **options))(maps, center, scale)
 
 
-def test_dark_finds_the_centre_between_pixels():
+def test_dark_finds_the_center_between_pixels():
     centers = np.random.default_rng(10).uniform((7, 7), (17, 25), (17, 2))
     points, scores = _grid_dark(_gaussians(centers))
     np.testing.assert_allclose(points[0], centers, atol=0.02)

@@ -88,6 +88,6 @@ def test_switch_is_read_at_trace_time_and_restored():
         assert ("conv_general_dilated" in traced) == (name == "lax")
 
 
-def test_unknown_implementation_is_refused():
+def test_unknown_implementation_is_rejected():
     with pytest.raises(ValueError, match="choose one of auto, fast, lax"):
         ops.set_implementation("fastest")

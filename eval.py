@@ -1,16 +1,16 @@
-"""Scores a trained network, or the file that was exported from one.
+"""Evaluates a trained network or an exported file.
 
     python eval.py --workdir=runs/hwl                          the newest checkpoint of a run
-    python eval.py --workdir=runs/hwl --step=best              its best one
-    python eval.py --checkpoint=runs/hwl/checkpoints/20000
-    python eval.py --exported=hwl.onnx --workdir=runs/hwl      the file, on the data of that run
+    python eval.py --workdir=runs/hwl --step=best              its best checkpoint
+    python eval.py --checkpoint=runs/hwl/checkpoints/20000     one checkpoint
+    python eval.py --exported=hwl.onnx --workdir=runs/hwl      a file, on the data of that run
     python eval.py --exported=hwl.onnx --config=configs/hwl.py:coco,256x192 --config.data.root=DIR
     python eval.py --untrained --config=...                    random weights, for comparison
 
 Settings come from the run's config.json; --config.key=value changes them, for example
---config.data.detections=boxes.json or --config.eval.decode=dark. The report folder gets
-metrics.json, results.json (COCO results form) and index.html with the worst people (bottom-up:
-the worst images) drawn.
+--config.data.detections=boxes.json or --config.eval.decode=dark. The report folder contains
+metrics.json, results.json (COCO results format) and index.html with drawings of the worst people
+(bottom-up: of the worst images).
 """
 
 import functools
@@ -34,10 +34,16 @@ FLAGS = flags.FLAGS
 
 
 def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, worst: int) -> int:
-    """Evaluates `source` as `config` says and writes the report into `folder`.
+    """Evaluates a network and writes the report; returns the exit status.
+
+    Args:
+      config: all settings (docs/settings.md).
+      source: what to evaluate.
+      folder: folder of the report.
+      worst: number of people (bottom-up: images) with the lowest similarity to draw.
 
     Raises:
-      ValueError: the settings, the data or the weights cannot be used.
+      ValueError: the settings, the data or the weights are invalid.
     """
     # ------------------------------------------------------------------ devices
     runtime.start(config)
@@ -59,7 +65,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         check_keypoints(Skeleton.from_dict(file.metadata["skeleton"]), data.skeleton, source.name)
         predict = task.file_predictor(file.run, data.skeleton, decoder)
     else:
-        # From `config`: it may change what does not change the weights, such as dtype.
+        # Built from `config`, since flags may change settings such as dtype.
         model = tasks.create_model(config, data.skeleton.num_joints)
         if source.run:
             check_keypoints(source.run.skeleton, data.skeleton, source.name)
@@ -72,14 +78,14 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     print(f"network: {source.name}", flush=True)
 
     # ------------------------------------------------------------------ scores
-    began = time.perf_counter()
+    start = time.perf_counter()
     evaluation = task.evaluate(predict, data.batches(), data.dataset, config, head_boxes=head_boxes)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
     print(report.as_text())
     if data.bad_files.count:
         names = ", ".join(data.bad_files.names[:5])
-        print(f"{data.bad_files.count} images could not be used: {names}")
+        print(f"{data.bad_files.count} unusable images left out: {names}")
 
     # ------------------------------------------------------------------ report
     if jax.process_index() == 0:
@@ -95,13 +101,17 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
 
 
 def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
-    """Opens an exported file and makes the settings evaluate it at its own input size."""
+    """Opens an exported file and adapts the settings to it, e.g. the input size.
+
+    Raises:
+      ValueError: the file is for another task than the settings.
+    """
     file = runtimes.open_file(path)
     name = file.metadata["task"]
     if name != config.task:
         raise ValueError(
-            f"{path} is a file of the task {name}, the settings are of {config.task}: give the run "
-            "or the recipe that it comes from"
+            f"{path} is for the task {name}, but the settings are for {config.task}: give the run "
+            "or the recipe that the file was exported from"
         )
     line = tasks.get(name).fit_settings(config, file.metadata, path)
     if line:
@@ -110,16 +120,20 @@ def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
 
 
 def check_keypoints(network: Skeleton, data: Skeleton, name: str) -> None:
-    """Raises ValueError unless the network's keypoints are those of the data."""
+    """Checks that network and data have the same keypoints.
+
+    Raises:
+      ValueError: they differ.
+    """
     if network.joints != data.joints:
         raise ValueError(
-            f"{name} has {network.num_joints} keypoints ({', '.join(network.joints)}), the data "
-            f"have {data.num_joints} ({', '.join(data.joints)})"
+            f"{name} has {network.num_joints} keypoints ({', '.join(network.joints)}), but the "
+            f"dataset has {data.num_joints} ({', '.join(data.joints)})"
         )
 
 
 def run(argv: list[str]) -> int:
-    """Runs `main` with the flags; what a user can put right is one line and status 2."""
+    """Runs `main` with the flags; prints errors in one line and returns the exit status."""
     del argv
     try:
         source = command_line.find_source(FLAGS)
@@ -136,11 +150,14 @@ def run(argv: list[str]) -> int:
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Run folder of train.py.")
     flags.DEFINE_string("checkpoint", None, "One checkpoint, RUN/checkpoints/STEP.")
-    flags.DEFINE_string("exported", None, "File of `jaxpose export`, .onnx or .pt2.")
+    flags.DEFINE_string("exported", None, "File written by `jaxpose export`, .onnx or .pt2.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     flags.DEFINE_string("report", None, "Folder of the report (default: report/ in the run).")
     flags.DEFINE_integer(
-        "worst", 10, "People (bottom-up: images) of lowest similarity to draw.", lower_bound=0
+        "worst",
+        10,
+        "Number of people (bottom-up: images) with the lowest similarity to draw.",
+        lower_bound=0,
     )
-    flags.DEFINE_boolean("untrained", False, "Random weights: what chance gives.")
+    flags.DEFINE_boolean("untrained", False, "Evaluate random weights, as a chance level.")
     app.run(run, flags_parser=command_line.parse_eval_flags)

@@ -1,13 +1,13 @@
-"""What is said of a value that is none of those there are: the nearest of them."""
+"""Error messages for invalid choices."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(value: object, choices: Iterable[object], cutoff: float = 0.6) -> str | None:
-    """The choice spelt most like the value; None when all are less alike than `cutoff` (0 to 1)."""
-    found = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=cutoff)
-    return found[0] if found else None
+    """Returns the choice most similar to the value, or None if no similarity reaches `cutoff`."""
+    matches = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=cutoff)
+    return matches[0] if matches else None
 
 
 def did_you_mean(
@@ -18,18 +18,25 @@ def did_you_mean(
     after: str = "",
     cutoff: float = 0.6,
 ) -> str:
-    """`did you mean 'x'?` between the text before and after; "" when no choice is near."""
-    near = nearest(value, choices, cutoff)
-    return "" if near is None else f"{before}did you mean {near!r}?{after}"
+    """Returns `did you mean 'x'?` between `before` and `after`, or "" if no choice is similar."""
+    choice = nearest(value, choices, cutoff)
+    return "" if choice is None else f"{before}did you mean {choice!r}?{after}"
+
+
+LISTED = 12  # choices that fit into a message beside the most similar one
 
 
 def choose_from(value: object, choices: Iterable[object]) -> str:
-    """`did you mean 'x'? choose from x, y`; the second half alone when no choice is near.
+    """Returns `did you mean 'x'? choose from x, y`, or the second half if no choice is similar.
+
+    Of more than twelve choices, the most similar one is enough.
 
     >>> choose_from("adma", ["adam", "sgd"])
     "did you mean 'adam'? choose from adam, sgd"
     """
     choices = list(choices)
-    # All choices follow, so a worse guess does no harm.
+    if len(choices) > LISTED and (hint := did_you_mean(value, choices)):
+        return hint
+    # A lower cutoff, since all choices are listed anyway.
     hint = did_you_mean(value, choices, after=" ", cutoff=0.4)
     return f"{hint}choose from {', '.join(map(str, choices))}"

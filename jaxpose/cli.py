@@ -1,4 +1,4 @@
-"""The `jaxpose` command: a verb is a module with `add_arguments(parser)` and `run(args) -> int`."""
+"""The `jaxpose` command; a verb is a module with `add_arguments(parser)` and `run(args) -> int`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,44 @@ import sys
 
 from jaxpose import memory
 
-# verb -> (module, help). A module is imported when its verb is called: `jaxpose --help` is instant.
+# verb -> (module, help). A module is imported only when its verb is called, so --help is instant.
 VERBS = {
-    "models": ("jaxpose.summary.zoo", "the zoo: parameters and MACs, published beside ours"),
-    "summary": ("jaxpose.summary", "parameters and MACs per stage of one model"),
-    "predict": ("jaxpose.predict.command", "draw the people of pictures, write COCO-format JSON"),
-    "export": ("jaxpose.export.command", "write a verified ONNX or PyTorch file"),
-    "import": ("jaxpose.convert.command", "a public PyTorch checkpoint as a run folder"),
-    "benchmark": ("jaxpose.benchmark", "latency of files, time of training steps"),
-    "settings": ("jaxpose.config.command", "settings with defaults and meanings, or of a recipe"),
-    "data": ("jaxpose.datacheck", "check a dataset before training, draw a sample sheet"),
+    "models": (
+        "jaxpose.summary.zoo",
+        "list all models with parameters and MACs, published and ours",
+    ),
+    "summary": ("jaxpose.summary", "show parameters and MACs of one model by stage"),
+    "predict": (
+        "jaxpose.predict.command",
+        "predict poses in images; write drawings and COCO-format JSON",
+    ),
+    "export": ("jaxpose.export.command", "export a model to verified ONNX or PyTorch files"),
+    "import": ("jaxpose.convert.command", "convert a public PyTorch checkpoint to a run folder"),
+    "benchmark": ("jaxpose.benchmark", "measure latency and training speed"),
+    "settings": (
+        "jaxpose.config.command",
+        "list settings with defaults and meanings, or the values of a recipe",
+    ),
+    "data": ("jaxpose.datacheck", "check a dataset before training and draw a sample sheet"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the verb and runs it.
+    """Parses the command line and runs the verb.
 
-    Bad input, and files that cannot be read or written, become one line on stderr and exit status 2
-    (JAXPOSE_TRACEBACK=1 shows where it was raised).
+    Invalid input and files that cannot be read or written are reported in one line on stderr, with
+    exit status 2. JAXPOSE_TRACEBACK=1 shows the traceback instead.
+
+    Args:
+      argv: arguments after the name of the program; None for those of the process.
+
+    Returns:
+      The exit status.
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="jaxpose", description="Lightweight pose estimation")
+    parser = argparse.ArgumentParser(
+        prog="jaxpose", description="Lightweight human pose estimation in JAX"
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     chosen = next((word for word in argv if not word.startswith("-")), None)
     module = None
@@ -40,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
             module.add_arguments(child)
     args = parser.parse_args(argv)
     memory.keep_freed()
-    assert module is not None  # parse_args has refused everything else
+    assert module is not None  # parse_args rejects everything else
     try:
         return module.run(args) or 0
     except (ValueError, OSError, ImportError) as error:

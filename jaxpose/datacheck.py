@@ -1,6 +1,6 @@
-"""`jaxpose data DIR`: what is in a dataset, all of its problems at once, and a sheet of samples.
+"""`jaxpose data DIR`: describes a dataset, lists all problems, and draws a sheet of samples.
 
-Nothing is changed in the dataset. The exit status is 1 when training on it would stop.
+The dataset is not changed. The exit status is 1 if training on it would stop.
 """
 
 from __future__ import annotations
@@ -14,202 +14,221 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose import draw, geometry, images, skeletons
-from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load, regions
+from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load
+from jaxpose.annotations.regions import mask
 
-SAMPLED = 200  # pictures decoded unless all are asked for
-SHOWN = 10  # problems printed of each kind unless all are asked for
+SAMPLED = 200  # images decoded without --all
+SHOWN = 10  # problems of each kind printed without --all
 TILE = (256, 192)  # (H, W) of a person on the sheet, cropped as for training
-WHOLE = 320  # height of a whole picture on the sheet
+WHOLE = 320  # height of a whole image on the sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
-    parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
-    parser.add_argument("--annotations", metavar="FILE", help="only this annotation file")
-    parser.add_argument("--images", metavar="DIR", help="folder of its pictures")
-    parser.add_argument("--detections", metavar="FILE", help="detector boxes to check with it")
+    """Arguments of `jaxpose data`."""
+    parser.add_argument("folder", metavar="DIR", help="dataset folder")
+    parser.add_argument("--annotations", metavar="FILE", help="check only this annotation file")
     parser.add_argument(
-        "--all", action="store_true", help="decode every picture and print every problem"
+        "--images", metavar="DIR", help="its image folder (default: found by the file names)"
+    )
+    parser.add_argument("--detections", metavar="FILE", help="also check these detected boxes")
+    parser.add_argument(
+        "--all", action="store_true", help="decode all images and print all problems"
     )
     parser.add_argument(
-        "-o", "--output", default="data_sheet.png", metavar="PNG", help="sample sheet; '' for none"
+        "-o",
+        "--output",
+        default="data_sheet.png",
+        metavar="PNG",
+        help="sample sheet; '' for none (default: data_sheet.png)",
     )
-    parser.add_argument("--people", type=int, default=20, help="people on the sheet")
+    parser.add_argument(
+        "--people",
+        type=int,
+        default=20,
+        help="people or, with --whole, images on the sheet (default: 20)",
+    )
     parser.add_argument(
         "--whole", action="store_true",
-        help="whole pictures on the sheet, with everybody and (in red) what is ignored",
+        help="draw whole images on the sheet, with all people and, in red, ignored regions",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks the dataset and prints what was found; 1 when there is a problem that stops training.
+    """Checks and describes the dataset; returns 1 if a problem would stop training.
 
     Raises:
-      ValueError: there is no annotation file, or the pictures' folder cannot be told.
+      ValueError: no annotation file or image folder is found.
     """
     folder = Path(args.folder)
     paths = [Path(args.annotations)] if args.annotations else find_annotations(folder)
     bad = False
     for path in paths:
         print(f"{path}")
-        found = check(path)
-        _print_problems(found, args.all)
-        if any(problem.fatal for problem in found):
+        problems = check(path)
+        _print_problems(problems, args.all)
+        if any(problem.fatal for problem in problems):
             bad = True
             continue
         try:
-            pictures = Path(args.images) if args.images else find_images(folder, path)
-            dataset = load(path, image_dir=pictures)
+            image_folder = Path(args.images) if args.images else find_images(folder, path)
+            dataset = load(path, image_dir=image_folder)
         except AnnotationError as error:
-            # What only the whole file tells, such as that nobody in it can be used.
+            # An error of the file as a whole, e.g. that it has no usable person.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
         print(describe(dataset))
         if args.detections:
-            boxes = check(args.detections, dataset)
-            _print_problems(boxes, args.all)
-            bad |= any(problem.fatal for problem in boxes)
-        damaged, unlike, checked = check_pictures(dataset, None if args.all else SAMPLED)
-        print(f"  pictures in {pictures}: {checked} of {len(dataset.images)} decoded, "
-              f"{len(damaged)} unusable, {len(unlike)} of another size than annotated")  # fmt: skip
-        if unlike:
-            print("  pictures of another size: bottom-up networks leave them out as unusable")
-        _print_lines(damaged + unlike, args.all)
+            problems = check(args.detections, dataset)
+            _print_problems(problems, args.all)
+            bad |= any(problem.fatal for problem in problems)
+        damaged, mismatched, checked = check_images(dataset, None if args.all else SAMPLED)
+        print(
+            f"  images in {image_folder}: {checked} of {len(dataset.images)} decoded, "
+            f"{len(damaged)} unusable, {len(mismatched)} of another size than annotated"
+        )
+        if mismatched:
+            print("  images of another size are left out by bottom-up networks as unusable")
+        _print_lines(damaged + mismatched, args.all)
         bad |= bool(damaged)
         if args.output:
             output = Path(args.output)
             if len(paths) > 1:
                 output = output.with_stem(f"{output.stem}_{path.stem}")
-            picture = (whole_sheet if args.whole else sheet)(dataset, args.people)
-            if picture is not None:
-                _write_sheet(picture, output)
+            image = (whole_sheet if args.whole else sheet)(dataset, args.people)
+            if image is not None:
+                _write_sheet(image, output)
         print()
-    print("problems found" if bad else "no problem that would stop training")
+    print("problems that would stop training" if bad else "no problem that would stop training")
     return int(bad)
 
 
 def find_annotations(folder: Path) -> list[Path]:
-    """Annotation files in a folder or its subfolder `annotations`, in order of their names.
+    """Annotation files in a folder or its subfolder `annotations`, sorted by name.
 
-    Told by the words in them, so that a damaged one is found and reported, too; other json files
-    (detector boxes, captions, object boxes) are passed over.
+    They are recognized by words in their text, so that damaged files are reported too. Other JSON
+    files (detected boxes, captions, object boxes) are ignored.
+
+    Raises:
+      ValueError: no such folder, or no annotation file in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"no such folder {folder}")
-    found = []
+        raise ValueError(f"{folder}: no such folder")
+    files = []
     for path in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
         text = path.read_bytes()
         coco = b'"keypoints"' in text and b'"images"' in text
         if coco or b'"joints_vis"' in text or not text:
-            found.append(path)
-    if not found:
+            files.append(path)
+    if not files:
         raise ValueError(
-            f"no annotation file in {folder} or {folder / 'annotations'}: name one with "
+            f"no annotation file in {folder} or {folder / 'annotations'}: give one with "
             "--annotations FILE --images DIR"
         )
-    return found
+    return files
 
 
 def find_images(folder: Path, path: Path) -> Path:
-    """The folder that holds most of the first pictures of an annotation file.
+    """The folder with most of the first images of an annotation file.
 
     Raises:
-      ValueError: none of the folders nearby holds any of them.
+      ValueError: none of the searched folders has any of these images.
       AnnotationError: the file cannot be loaded.
     """
-    # Loaded with a folder that certainly exists, to know the names of the pictures.
+    # Any existing folder will do here; only the names of the images are needed.
     dataset = load(path, image_dir=path.parent)
     names = [info.file_name for info in list(dataset.images.values())[:50]]
-    nearby = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
-    nearby += [path.parent, path.parent / "images", *sorted(folder.glob("images/*/"))]
-    hits = {place: sum((place / name).is_file() for name in names) for place in nearby}
-    # Among equals, the one that the annotation file is named after (val2017, train, ...).
-    best = max(hits, key=lambda place: (hits[place], place.name in path.stem))
-    if not hits[best]:
+    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
+    folders += [path.parent, path.parent / "images", *sorted(folder.glob("images/*/"))]
+    counts = {place: sum((place / name).is_file() for name in names) for place in folders}
+    # Of equal folders, take the one whose name is in that of the annotation file (val2017, ...).
+    best = max(counts, key=lambda place: (counts[place], place.name in path.stem))
+    if not counts[best]:
         raise ValueError(
-            f"{path}: none of its pictures ({names[0]}, ...) is in a folder of {folder}: name "
-            "theirs with --images DIR"
+            f"{path}: none of its images ({names[0]}, ...) is in a folder of {folder}: give their "
+            "folder with --images DIR"
         )
     return best
 
 
 def describe(dataset: Dataset) -> str:
-    """Counts, skeleton, flip pairs and sizes, several lines."""
+    """Counts, skeleton, left-right pairs and sizes, in several lines."""
     people, skeleton = dataset.people, dataset.skeleton
     names = skeleton.joints
     pairs = ", ".join(f"{names[a]}-{names[b]}" for a, b in skeleton.flip_pairs)
     middle = [n for k, n in enumerate(names) if skeleton.flip_indices[k] == k]
-    labelled = people.keypoints[..., 2].astype(bool)
+    labeled = people.keypoints[..., 2].astype(bool)
     sizes = np.sqrt(people.box[:, 2] * people.box[:, 3])
     low, median, high = np.percentile(sizes, [5, 50, 95])
     skipped = ", ".join(f"{count} {reason}" for reason, count in dataset.skipped.items())
     lines = [
-        f"  {dataset.format} format: {len(dataset.images)} pictures, {len(people)} people to use; "
+        f"  {dataset.format} format: {len(dataset.images)} images, {len(people)} usable people; "
         f"left out: {skipped or 'nobody'}",
-        f"  skeleton {skeleton.name!r}: {skeleton.num_joints} joints, {len(skeleton.limbs)} limbs",
-        f"  pairs that a mirror swaps: {pairs or 'none'}",
-        f"  joints without a side: {', '.join(middle) or 'none'}",
-        f"  labelled joints a person: {labelled.sum(1).mean():.1f}; by joint, percent: "
-        + ", ".join(f"{n} {100 * s:.0f}" for n, s in zip(names, labelled.mean(0), strict=True)),
-        f"  size of a person, root of the box's area: median {median:.0f} pixels, "
-        f"5 to 95 percent {low:.0f} to {high:.0f}",
+        f"  skeleton {skeleton.name!r}: {skeleton.num_joints} keypoints, "
+        f"{len(skeleton.limbs)} limbs",
+        f"  left-right pairs: {pairs or 'none'}",
+        f"  keypoints without a side: {', '.join(middle) or 'none'}",
+        f"  labeled keypoints per person: {labeled.sum(1).mean():.1f}; by keypoint, percent: "
+        + ", ".join(f"{n} {100 * s:.0f}" for n, s in zip(names, labeled.mean(0), strict=True)),
+        f"  size of a person (square root of the box area): median {median:.0f} pixels, "
+        f"5th to 95th percentile {low:.0f} to {high:.0f}",
     ]
-    return "\n".join(lines + _together(dataset) + _warnings(dataset, labelled, skeleton))
+    return "\n".join(lines + _per_image(dataset) + _warnings(dataset, labeled, skeleton))
 
 
-def _together(dataset: Dataset) -> list[str]:
-    """What matters when everybody in a picture is looked for at once; nothing for MPII, whose
-    records say nothing about the others in a picture."""
+def _per_image(dataset: Dataset) -> list[str]:
+    """Statistics for bottom-up networks; none for MPII, which does not annotate all people."""
     if dataset.format == "mpii":
         return []
     counts = np.array([len(rows) for rows in dataset.labeled_rows.values()])
     count = sum(map(len, dataset.regions.values()))
     lines = [
-        f"  in one picture: median {np.median(counts):.0f}, at most {counts.max()} people; "
-        f"{len(dataset.with_people)} pictures with people, {count} regions to ignore"
+        f"  people per image: median {np.median(counts):.0f}, at most {counts.max()}; "
+        f"{len(dataset.with_people)} images with people, {count} ignored regions"
     ]
     if dataset.crowd_index:
         index = np.array(list(dataset.crowd_index.values()))
         easy, hard = (index < 0.2).sum(), (index >= 0.8).sum()
         lines.append(
             f"  crowdIndex {index.min():.2f} to {index.max():.2f}: {easy} easy, "
-            f"{len(index) - easy - hard} medium, {hard} hard pictures"
+            f"{len(index) - easy - hard} medium, {hard} hard images"
         )
     return lines
 
 
-def _warnings(dataset: Dataset, labelled: np.ndarray, skeleton: skeletons.Skeleton) -> list[str]:
-    """What does not stop training but may explain a strange score."""
+def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleton) -> list[str]:
+    """Notes on what does not stop training but may explain a low score."""
     people, lines = dataset.people, []
-    unused = [n for n, count in zip(skeleton.joints, labelled.sum(0), strict=True) if not count]
+    unused = [n for n, count in zip(skeleton.joints, labeled.sum(0), strict=True) if not count]
     if unused:
-        lines.append(f"  note: never labelled: {', '.join(unused)}")
+        lines.append(f"  note: never labeled: {', '.join(unused)}")
     if not skeleton.flip_pairs:
-        lines.append("  note: no joint has a side; check the names if the body has two")
+        lines.append(
+            "  note: no keypoint has a side; if there are left and right ones, check the names"
+        )
     if not skeleton.limbs:
-        lines.append("  note: no limbs; drawings will show points only")
+        lines.append("  note: no limbs; drawings show points only")
     infos = [dataset.images[identity] for identity in people.image_id.tolist()]
     if infos and infos[0].width is not None:
         limits = np.array([[info.width, info.height] for info in infos])[:, None]
         points = people.keypoints[..., :2]
-        outside = (((points < 0) | (points > limits)).any(-1) & labelled).sum()
+        outside = (((points < 0) | (points > limits)).any(-1) & labeled).sum()
         if outside:
-            lines.append(f"  note: {outside} labelled joints lie outside their picture")
+            lines.append(f"  note: {outside} labeled keypoints lie outside their image")
     return lines
 
 
-def check_pictures(dataset: Dataset, limit: int | None) -> tuple[list[str], list[str], int]:
-    """Decodes the pictures, or `limit` of them spread evenly.
+def check_images(dataset: Dataset, limit: int | None) -> tuple[list[str], list[str], int]:
+    """Decodes the images, or `limit` of them, spread evenly.
 
     Returns:
-      one line for each unusable picture, one for each whose size is not the annotated one, and
-      the number of pictures tried.
+      One line per unusable image, one line per image of another size than annotated, and the number
+      of images decoded.
     """
     infos = list(dataset.images.values())
     if limit is not None and len(infos) > limit:
         infos = [infos[round(k)] for k in np.linspace(0, len(infos) - 1, limit)]
-    damaged, unlike = [], []
+    damaged, mismatched = [], []
     for info in infos:
         path = dataset.image_path(info.id)
         try:
@@ -220,85 +239,86 @@ def check_pictures(dataset: Dataset, limit: int | None) -> tuple[list[str], list
             damaged.append(f"{path}: {error}")
         else:
             if info.width is not None and (info.height, info.width) != (height, width):
-                unlike.append(
+                mismatched.append(
                     f"{path}: is {width} x {height}, annotated as {info.width} x {info.height}"
                 )
-    return damaged, unlike, len(infos)
+    return damaged, mismatched, len(infos)
 
 
 def sheet(dataset: Dataset, count: int) -> np.ndarray | None:
-    """People spread evenly over the dataset, cropped as for training, their joints drawn.
+    """Draws people spread evenly over the dataset, cropped as for training.
 
     Returns:
-      uint8 RGB [H, W, 3], or None when no picture can be decoded.
+      uint8 RGB [H, W, 3], or None if no image can be decoded.
     """
     people = dataset.people
     center, scale = people.center_scale(TILE)
     tiles, captions = [], []
     for row in np.unique(np.linspace(0, len(people) - 1, count).round().astype(int)):
         try:
-            picture = images.decode(dataset.image_path(people.image_id[row]).read_bytes())
+            image = images.decode(dataset.image_path(people.image_id[row]).read_bytes())
         except (OSError, images.ImageError):
             continue
         matrix = geometry.affine(center[row], scale[row], 0.0, TILE)
-        crop = geometry.crop(picture, matrix, TILE)
+        crop = geometry.crop(image, matrix, TILE)
         points = geometry.transform(people.keypoints[row, :, :2], matrix)
-        labelled = people.keypoints[row, :, 2]
-        tiles.append(draw.draw_pose(crop, points, labelled, dataset.skeleton))
+        labeled = people.keypoints[row, :, 2]
+        tiles.append(draw.draw_pose(crop, points, labeled, dataset.skeleton))
         captions.append(f"{people.annotation_id[row]}")
     return draw.contact_sheet(tiles, captions, height=TILE[0]) if tiles else None
 
 
 def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
-    """Pictures spread evenly over the dataset, everybody's joints drawn as bottom-up networks are
-    taught them, and in red the regions that their training ignores.
+    """Draws whole images spread evenly over the dataset, as bottom-up networks learn them.
+
+    All people are drawn; ignored regions are red.
 
     Returns:
-      uint8 RGB [H, W, 3], or None when no picture can be decoded.
+      uint8 RGB [H, W, 3], or None if no image can be decoded.
     """
     tiles, captions = [], []
     ids = dataset.with_people
     for place in np.unique(np.linspace(0, len(ids) - 1, count).round().astype(int)):
         identity = ids[place]
         try:
-            picture = images.decode(dataset.image_path(identity).read_bytes()).copy()
+            image = images.decode(dataset.image_path(identity).read_bytes()).copy()
         except (OSError, images.ImageError):
             continue
-        info, ignored_regions = dataset.images[identity], dataset.regions.get(identity, [])
-        if ignored_regions and picture.shape[:2] == (info.height, info.width):
-            ignored = regions.mask(ignored_regions, picture.shape[:2]) == 0
-            picture[ignored] = picture[ignored] // 2 + np.array([120, 0, 0], np.uint8)
+        info, regions = dataset.images[identity], dataset.regions.get(identity, [])
+        if regions and image.shape[:2] == (info.height, info.width):
+            ignored = mask(regions, image.shape[:2]) == 0
+            image[ignored] = image[ignored] // 2 + np.array([120, 0, 0], np.uint8)
         for person in dataset.labeled.keypoints[dataset.labeled_rows.get(identity, [])]:
-            picture = draw.draw_pose(picture, person[:, :2], person[:, 2], dataset.skeleton)
-        tiles.append(picture)
+            image = draw.draw_pose(image, person[:, :2], person[:, 2], dataset.skeleton)
+        tiles.append(image)
         captions.append(f"{identity}")
     return draw.contact_sheet(tiles, captions, height=WHOLE) if tiles else None
 
 
-def _write_sheet(picture: np.ndarray, output: Path) -> None:
+def _write_sheet(image: np.ndarray, output: Path) -> None:
     import cv2
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(output), picture[..., ::-1]):
-        raise ValueError(f"cannot write the sample sheet {output}")
-    print(f"  sample sheet: {output} (left blue, right orange)")
+    if not cv2.imwrite(str(output), image[..., ::-1]):
+        raise ValueError(f"{output}: cannot write the sample sheet")
+    print(f"  sample sheet: {output} (left is blue, right is orange)")
 
 
-def _print_problems(found: Iterable[Problem], everything: bool) -> None:
-    """Problems by kind; of each kind the first few, unless everything is asked for."""
+def _print_problems(problems: Iterable[Problem], print_all: bool) -> None:
+    """Prints problems by kind: all of them, or the first few of each kind."""
     kinds: dict[tuple[bool, str], list[str]] = collections.defaultdict(list)
-    for problem in found:
-        # The kind is the rule without its numbers.
+    for problem in problems:
+        # The kind is the start of the rule, without its numbers.
         kind = "".join("#" if letter.isdigit() else letter for letter in problem.rule[:24])
         short = dataclasses.replace(problem, file=Path(problem.file).name)
         kinds[problem.fatal, kind].append(str(short))
     for lines in kinds.values():
-        _print_lines(lines, everything)
+        _print_lines(lines, print_all)
 
 
-def _print_lines(lines: list[str], everything: bool) -> None:
-    shown = lines if everything else lines[:SHOWN]
+def _print_lines(lines: list[str], print_all: bool) -> None:
+    shown = lines if print_all else lines[:SHOWN]
     for line in shown:
         print(f"    {line}")
     if len(shown) < len(lines):
-        print(f"    ... and {len(lines) - len(shown)} more like these (--all prints them)")
+        print(f"    ... and {len(lines) - len(shown)} more like these (print them with --all)")

@@ -1,4 +1,4 @@
-"""Skeletons drawn on pictures, left and right in their own hues: a swap of sides shows at once."""
+"""Drawing of skeletons on images, with different colors for left and right."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LEFT = (64, 145, 255)  # RGB
 RIGHT = (255, 128, 40)
 MIDDLE = (80, 220, 120)
 OUTLINE = (20, 20, 20)
-# Of people that a bottom-up network found; those below are mostly parts of others.
+# For bottom-up networks; people with lower scores are mostly parts of other people.
 LEAST_PERSON_SCORE = 0.1
 
 
-def side_colour(names: Sequence[str]) -> tuple[int, int, int]:
-    """RGB of a joint or limb by the names of its joints: left, right, or middle of the body."""
+def side_color(names: Sequence[str]) -> tuple[int, int, int]:
+    """RGB color of a keypoint or limb by the names of its keypoints: left, right or middle."""
     sides = {name.split("_")[0] for name in names} & {"left", "right", "l", "r"}
     if sides <= {"left", "l"} and sides:
         return LEFT
@@ -34,24 +34,28 @@ def draw_pose(
     skeleton: Skeleton,
     threshold: float = 0.2,
 ) -> np.ndarray:
-    """One person drawn on a copy of the picture.
+    """Draws one person on a copy of the image.
 
     Args:
-        image: uint8 [H, W, 3], RGB.
-        keypoints: [K, 2] (x, y) in pixels of `image`.
-        scores: [K]; joints below `threshold` are left out. None draws all joints.
-        skeleton: gives the limbs, and the sides by the joints' names.
+      image: uint8 [H, W, 3], RGB.
+      keypoints: [K, 2] (x, y) in pixels of `image`.
+      scores: [K]; None draws all keypoints.
+      skeleton: of the keypoints.
+      threshold: minimum score of a keypoint to be drawn.
 
     Returns:
-        uint8 [H, W, 3].
+      uint8 [H, W, 3].
+
+    Raises:
+      ValueError: another number of keypoints than in the skeleton.
     """
     import cv2
 
     keypoints = np.asarray(keypoints, np.float64)
     if keypoints.shape != (skeleton.num_joints, 2):
         raise ValueError(
-            f"keypoints of shape {keypoints.shape} do not fit skeleton {skeleton.name!r} "
-            f"with {skeleton.num_joints} joints; expected ({skeleton.num_joints}, 2)"
+            f"keypoints of shape {keypoints.shape} do not fit skeleton {skeleton.name!r}; expected "
+            f"({skeleton.num_joints}, 2)"
         )
     shown = np.isfinite(keypoints).all(-1)
     if scores is not None:
@@ -67,68 +71,71 @@ def draw_pose(
         for a, b in skeleton.limbs:
             if shown[a] and shown[b]:
                 names = (skeleton.joints[a], skeleton.joints[b])
-                colour = OUTLINE if outline else side_colour(names)
+                color = OUTLINE if outline else side_color(names)
                 cv2.line(
-                    canvas, fixed[a].tolist(), fixed[b].tolist(), colour, width, cv2.LINE_AA, shift
+                    canvas, fixed[a].tolist(), fixed[b].tolist(), color, width, cv2.LINE_AA, shift
                 )
     for k in np.flatnonzero(shown):
-        centre, radius = fixed[k].tolist(), (thick + 1) << shift
-        cv2.circle(canvas, centre, radius + (1 << shift), OUTLINE, -1, cv2.LINE_AA, shift)
-        colour = side_colour((skeleton.joints[k],))
-        cv2.circle(canvas, centre, radius, colour, -1, cv2.LINE_AA, shift)
+        center, radius = fixed[k].tolist(), (thick + 1) << shift
+        cv2.circle(canvas, center, radius + (1 << shift), OUTLINE, -1, cv2.LINE_AA, shift)
+        color = side_color((skeleton.joints[k],))
+        cv2.circle(canvas, center, radius, color, -1, cv2.LINE_AA, shift)
     return canvas
 
 
 def draw_poses(
     image: np.ndarray, poses: Poses, skeleton: Skeleton, threshold: float = 0.2
 ) -> np.ndarray:
-    """All people drawn on a copy of the image.
+    """Draws all people on a copy of the image.
 
     Args:
       image: uint8 [H, W, 3], RGB.
       poses: in pixels of `image`.
       skeleton: of the poses.
-      threshold: lowest score of a keypoint that is drawn; missing keypoints never are.
+      threshold: minimum score of a keypoint to be drawn; missing keypoints are never drawn.
 
     Returns:
       uint8 [H, W, 3].
     """
     scores = np.where(poses.present, poses.scores, -np.inf)
-    for keypoints, of_keypoints in zip(poses.keypoints, scores, strict=True):
-        image = draw_pose(image, keypoints, of_keypoints, skeleton, threshold)
+    for keypoints, keypoint_scores in zip(poses.keypoints, scores, strict=True):
+        image = draw_pose(image, keypoints, keypoint_scores, skeleton, threshold)
     return image
 
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     captions: Sequence[str] = (),
     *,
     columns: int = 5,
     height: int = 240,
 ) -> np.ndarray:
-    """Pictures of any size laid out in rows, each with a caption under it.
+    """Draws images of any size in rows on one sheet, with captions.
 
     Args:
-        pictures: uint8 [h, w, 3] RGB each.
-        captions: one short text each, or none.
-        columns: pictures in a row.
-        height: of a picture on the sheet, in pixels; the width follows each picture's shape.
+      images: uint8 [h, w, 3] RGB each.
+      captions: one short text per image, or empty.
+      columns: images per row.
+      height: of an image on the sheet, in pixels; its aspect ratio is kept.
 
     Returns:
-        uint8 [H, W, 3] RGB.
+      uint8 [H, W, 3] RGB.
+
+    Raises:
+      ValueError: no images.
     """
     import cv2
 
-    if not pictures:
-        raise ValueError("no pictures to lay out")
+    if not images:
+        raise ValueError("no images to draw on a sheet")
     margin, strip = 6, 22 if captions else 0
     tiles = []
-    for picture, caption in zip(pictures, list(captions) or [""] * len(pictures), strict=True):
-        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    for image, caption in zip(images, list(captions) or [""] * len(images), strict=True):
+        width = max(1, round(image.shape[1] * height / image.shape[0]))
         tile = np.full((height + strip, width, 3), 255, np.uint8)
-        shrinking = picture.shape[0] > height
+        shrinking = image.shape[0] > height
         method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        tile[:height] = cv2.resize(picture, (width, height), interpolation=method)
+        tile[:height] = cv2.resize(image, (width, height), interpolation=method)
         if caption:
             origin, font = (3, height + 15), cv2.FONT_HERSHEY_SIMPLEX
             cv2.putText(tile, caption, origin, font, 0.42, OUTLINE, 1, cv2.LINE_AA)

@@ -1,11 +1,11 @@
-"""Files that are either whole or not there."""
+"""Atomic writing of text files."""
 
 import os
 import pathlib
 
 
 def write_atomic(path: pathlib.Path, text: str) -> None:
-    """Writes a text file so that a reader, or a kill at any moment, never sees half of it."""
+    """Writes a text file atomically: it is complete or absent, even if the process is killed."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "w", encoding="utf-8") as file:

@@ -1,10 +1,10 @@
 """Person box or whole image -> center and scale -> affine crop, and back.
 
-One formula for training, evaluation, prediction and exported models. Conventions (those of the
-public HRNet and mmpose 0.x code; of HigherHRNet for whole images): pixel (0, 0) is the center of
-the top-left pixel, x right, y down; sizes are (H, W), points (x, y); a scale is the size of the
-cropped region in units of 200 pixels. The crop is a similarity whose zoom comes from the widths
-alone.
+Training, evaluation, prediction and exported models use the same formulas. The conventions are
+those of the public HRNet and mmpose 0.x code, and of HigherHRNet for whole images: (0, 0) is the
+center of the top-left pixel, x right, y down; sizes are (H, W), points (x, y); a scale is the size
+of the cropped region in units of 200 pixels. The crop is a similarity transform whose zoom depends
+only on the widths.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 PIXEL_STD = 200.0  # pixels in one unit of scale
-BOX_PADDING = 1.25  # the crop is that much larger than the (aspect-fixed) box
-SIZE_STEP = 64  # sides of a whole image's input are multiples of it, in pixels
+BOX_PADDING = 1.25  # size of the crop relative to the (aspect-fixed) box
+SIZE_STEP = 64  # input sides of whole images are multiples of this, pixels
 
 # Channel statistics of ImageNet in RGB order, for pixel values 0..255.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -23,12 +23,12 @@ STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
 def nearest_multiple(number: int, step: int) -> int:
-    """The positive multiple of `step` nearest to `number`; halfway between two, the larger."""
+    """Returns the positive multiple of `step` nearest to `number`; in a tie, the larger one."""
     return max(step, (number + step // 2) // step * step)
 
 
 def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
-    """The size (H, W) whose sides are the multiples of `step` nearest to those of `size`.
+    """Rounds the sides of a size (H, W) to the nearest multiples of `step`.
 
     >>> nearest_size((250, 10), 32)
     (256, 32)
@@ -38,9 +38,9 @@ def nearest_size(size: tuple[int, int], step: int) -> tuple[int, int]:
 
 
 def normalize(images: Any) -> Any:
-    """uint8 or float RGB images [..., 3] in 0..255 -> float32, (image - MEAN) / STD.
+    """Normalizes RGB images [..., 3] with values 0..255 to float32 (image - MEAN) / STD.
 
-    Works on numpy and jax arrays (traced too) and returns the same kind.
+    Accepts numpy and jax arrays, also traced ones, and returns the same kind.
     """
     return (images.astype(np.float32) - MEAN) / STD
 
@@ -48,10 +48,10 @@ def normalize(images: Any) -> Any:
 def box_to_center_scale(
     box: Any, input_size: tuple[int, int], padding: float = BOX_PADDING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Center and scale of the crop that shows a person box at the aspect of the network's input.
+    """Computes the crop of a person box at the aspect ratio of the network's input.
 
-    The shorter side of the box is lengthened until the box has the input's aspect, then both grow
-    by `padding`.
+    One side of the box is enlarged until the box has the input's aspect ratio; then both sides are
+    multiplied by `padding`.
 
     Args:
       box: [..., 4] as (x, y, w, h) in pixels.
@@ -76,20 +76,20 @@ def box_to_center_scale(
 def bottomup_size(
     image_size: tuple[int, int], input_size: int, scale: float = 1.0, min_scale: float = 1.0
 ) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
-    """Size at which a whole image enters a bottom-up network, and the crop that fills it.
+    """Computes the input size of a whole image for a bottom-up network, and the crop that fills it.
 
-    As HigherHRNet's test code has it, the middle rounded up to whole pixels. At the smallest scale
-    the short side is `input_size * min_scale`, the long side follows the image's aspect, and both
-    are brought up to a multiple of 64; other scales multiply those sides. The short side of the
-    image fits exactly, the long side is centerd and the rest is border. The crop is
+    Follows HigherHRNet's test code; the center is rounded up to whole pixels. At the smallest scale
+    the short side is `input_size * min_scale` and the long side follows the image's aspect ratio;
+    both are rounded up to a multiple of 64. Other scales multiply these sides. The short side of
+    the image fits exactly; the long side is centered, with a border. The crop is
     `affine(center, scale, 0, size)`.
 
     Args:
-      image_size: (H, W) of the image.
+      image_size: (H, W) of the image, pixels.
       input_size: short side of the input, pixels.
-      scale: of this pass, relative to `input_size`.
-      min_scale: the smallest of all scales that are tested together; it decides the size that is
-        brought up to a multiple of 64, so that all passes show the same region.
+      scale: scale of this pass, relative to `input_size`.
+      min_scale: smallest scale of the test. The rounding to multiples of 64 happens at this scale,
+        so that all scales show the same region.
 
     Returns:
       (H, W) of the input; center [2] in image pixels and scale [2] in units of 200 pixels, float32.
@@ -117,30 +117,37 @@ def bottomup_size(
 def bottomup_fit(
     image_size: tuple[int, int], output_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Center [2] and scale [2] of the crop that shows a whole image, centerd, at one fixed size.
+    """Computes the crop that fits a whole image, centered, into one fixed size.
 
-    For networks of one input size, exported ones among them: the image is as large as it can be
-    inside `output_size` (H, W) at its own aspect; the rest is border.
+    For networks with one input size, such as exported ones. The image is as large as possible
+    inside `output_size` at its own aspect ratio; the rest is border.
+
+    Args:
+      image_size: (H, W) of the image, pixels.
+      output_size: (H, W) of the crop, pixels.
+
+    Returns:
+      center [2] in image pixels and scale [2] in units of 200 pixels, float32.
     """
     height, width = image_size
     zoom = min(output_size[0] / height, output_size[1] / width)
     region = np.array([output_size[1] / zoom, output_size[0] / zoom])
-    # The very middle, as training has it; `bottomup_size` rounds as HigherHRNet does.
+    # The exact center, as in training; `bottomup_size` rounds as HigherHRNet does.
     middle = np.array([width / 2, height / 2], np.float32)
     return middle, (region / PIXEL_STD).astype(np.float32)
 
 
 def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int]) -> np.ndarray:
-    """Matrix [2, 3] (float64) that takes image points to the crop.
+    """Returns the matrix [2, 3] (float64) that maps image points to the crop.
 
     With k = W / (200 * scale[0]) and the rotation t,
     p' = k [[cos t, sin t], [-sin t, cos t]] (p - center) + (W / 2, H / 2).
 
     Args:
-      center: (x, y) in image pixels; lands on (W / 2, H / 2).
+      center: (x, y) in image pixels; mapped to (W / 2, H / 2).
       scale: (x, y) in units of 200 pixels; only x is used.
-      rotation: degrees, in the sense of HRNet's augmentation (positive turns the crop's content
-        from the y axis to the x axis).
+      rotation: degrees, with the sign of HRNet's augmentation (a positive angle rotates the crop's
+        content from the y axis to the x axis).
       output_size: (H, W) of the crop.
     """
     center = np.asarray(center, np.float64)
@@ -154,7 +161,7 @@ def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int
 
 
 def transform(points: Any, matrix: Any) -> Any:
-    """Points [..., 2] moved by a matrix [2, 3]; numpy in, numpy out; jax in, jax out.
+    """Transforms points [..., 2] with a matrix [2, 3]; numpy or jax, returns the same kind.
 
     >>> crop_from_image = affine((60, 120), (0.96, 1.28), rotation=0, output_size=(256, 192))
     >>> transform(np.array([[60.0, 120.0], [61.0, 122.0]]), crop_from_image).tolist()
@@ -164,10 +171,10 @@ def transform(points: Any, matrix: Any) -> Any:
 
 
 def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """The box (x, y, w, h) cut to the image, or None when nothing of it is left.
+    """Clips a box (x, y, w, h) to the image; returns None if nothing is left.
 
-    As the public code for COCO does it: x1 = max(0, x), y1 = max(0, y),
-    x2 = min(W - 1, x1 + max(0, w - 1)), y2 likewise; the clean box is (x1, y1, x2 - x1, y2 - y1).
+    As in the public code for COCO: x1 = max(0, x), y1 = max(0, y),
+    x2 = min(W - 1, x1 + max(0, w - 1)), y2 likewise; the result is (x1, y1, x2 - x1, y2 - y1).
 
     Args:
       box: (x, y, w, h) in pixels.
@@ -187,7 +194,7 @@ def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float
 
 
 def crop(image: np.ndarray, matrix: Any, output_size: tuple[int, int]) -> np.ndarray:
-    """The image [H, W, C] seen through `matrix` (image -> output), bilinear, zero outside.
+    """Warps an image [H, W, C] with `matrix` (image -> output), bilinear, zero outside.
 
     Output pixel (i, j) samples the image at the inverse of the integer point (i, j).
 
@@ -204,14 +211,14 @@ def crop(image: np.ndarray, matrix: Any, output_size: tuple[int, int]) -> np.nda
 
 
 def heatmap_to_image(points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int]) -> Any:
-    """Points of the heatmap's grid in image pixels: the inverse of the unrotated crop.
+    """Maps points from heatmap pixels to image pixels: the inverse of the unrotated crop.
 
     p = (q - (w / 2, h / 2)) * (200 * scale_x / w) + center. Works on numpy and jax arrays.
 
     Args:
-      points: [..., K, 2] (x, y) on the heatmap's grid.
-      center: [..., 2] of the crop, in image pixels.
-      scale: [..., 2] of the crop; only x is used.
+      points: [..., K, 2] (x, y) in heatmap pixels.
+      center: [..., 2], center of the crop in image pixels.
+      scale: [..., 2], size of the crop in units of 200 pixels; only x is used.
       heatmap_size: (h, w).
     """
     height, width = heatmap_size

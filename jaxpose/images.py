@@ -1,4 +1,4 @@
-"""Image files -> RGB arrays, the one decoder for all uses; and drawn images for measurements."""
+"""Decodes image files to RGB arrays, and draws sample images for measurements."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import numpy as np
 
 
 class ImageError(ValueError):
-    """An image that cannot be decoded; the message says why, without the file's name."""
+    """An image cannot be decoded; the message gives the reason, without the file name."""
 
 
 def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
-    """Bytes of an image file -> uint8 RGB [H, W, 3].
+    """Decodes an image file to uint8 RGB [H, W, 3].
 
-    Gray, CMYK, palette, 16-bit and transparent images become 8-bit RGB; the kind is read from
-    the content, never from the file's name. The EXIF orientation is ignored, because annotations
-    are in stored pixels; `upright` follows it. An image that stops early is refused, not filled
+    Gray, CMYK, palette, 16-bit and transparent images are converted to 8-bit RGB. The format is
+    read from the content, not from the file name. A truncated image is an error; it is not filled
     with gray.
 
+    Args:
+      data: content of the file.
+      upright: rotate the image as its EXIF orientation says. By default the orientation is ignored,
+        because annotations are in stored pixels.
+
     Raises:
-      ImageError: empty, truncated or not an image.
+      ImageError: the data is empty, truncated or not an image.
     """
     import cv2
 
@@ -32,19 +36,19 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(f"cannot be decoded ({error.err or error.func})") from None
     if image is None or image.size == 0:
-        raise ImageError("not an image, or a truncated one")
+        raise ImageError("not an image, or truncated")
     return image
 
 
 def draw_samples(size: tuple[int, int], count: int = 4, seed: int = 0) -> np.ndarray:
-    """Images for measurements and for the verification of files, the same for the same seed.
+    """Draws images for measurements and for the verification of files.
 
-    Structure matters: on plain noise a network's maps are nearly flat and prove little.
+    The images have structure, because the heatmaps of plain noise are nearly flat and test little.
 
     Args:
       size: (H, W) in pixels.
       count: number of images N.
-      seed: of the drawing.
+      seed: random seed.
 
     Returns:
       uint8 [N, H, W, 3]: gradients, discs, bars and noise.

@@ -1,12 +1,12 @@
-"""What jaxpose takes of JAX that JAX may change without notice; no other file does.
+"""Parts of JAX that may change without notice; no other file uses them.
 
-* Programs as data (`jax.make_jaxpr`, `jax.jit(...).trace(...).jaxpr`). What one consists of is in
-  JAX's documentation for those who write interpreters, as we do: export, summary and the initial
-  weights read a network's equations. It is not promised: up to 0.10 a program with its constants
-  was a `ClosedJaxpr` around a `Jaxpr`, in 0.12 one class is both. Parameters of single primitives
-  are read where they are translated, in `jaxpose.export.primitives`.
-* What several hosts do together, and forgetting the compilation cache's folder, which JAX looks up
-  once: `jax.experimental` alone has them.
+* The contents of jaxprs (from `jax.make_jaxpr` or `jax.jit(...).trace(...).jaxpr`), called programs
+  here. Export, summary and the initial weights read the equations of a network. JAX documents them
+  for writers of interpreters but does not guarantee them: up to 0.10, a program with its constants
+  was a `ClosedJaxpr` around a `Jaxpr`; in 0.12, one class is both. Parameters of single primitives
+  are read in `jaxpose.export.primitives`.
+* Communication between hosts, and resetting the compilation cache, whose folder JAX looks up only
+  once. Only `jax.experimental` has these.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,17 +37,17 @@ __all__ = [
 
 
 def body(program: Any) -> tuple[Any, Sequence[Any]]:
-    """The part of a program that has `constvars`, `invars`, `eqns`, `outvars`; its constants."""
+    """The part of a program with `constvars`, `invars`, `eqns` and `outvars`, and its constants."""
     return getattr(program, "jaxpr", program), getattr(program, "consts", ())
 
 
 def equations(program: Any) -> list[Any]:
-    """Each with `primitive`, `params`, `invars` and `outvars`."""
+    """The equations, each with `primitive`, `params`, `invars` and `outvars`."""
     return body(program)[0].eqns
 
 
 def inner_programs(equation: Any) -> Iterator[Any]:
-    """The programs among an equation's parameters: what it calls, repeats or chooses from."""
+    """The programs that an equation calls, repeats or chooses from."""
     for value in equation.params.values():
         for each in value if isinstance(value, (tuple, list)) else (value,):
             if hasattr(body(each)[0], "eqns"):
@@ -55,27 +55,27 @@ def inner_programs(equation: Any) -> Iterator[Any]:
 
 
 def scope(equation: Any) -> str:
-    """Names of the modules that an equation was traced in, "a/b", from the program outwards."""
+    """Path of the module in which an equation was traced, e.g. "a/b", relative to the program."""
     return str(equation.source_info.name_stack)
 
 
 def literal(atom: Any) -> bool:
-    """Whether an equation's input is a number written into it, its `val`, and not a variable."""
+    """Whether an input of an equation is a literal, with its value in `val`, and not a variable."""
     return hasattr(atom, "val")
 
 
 def apply(equation: Any, *values: Any) -> list[Any]:
-    """An equation's outputs for these inputs; what it jits is compiled once per inner program."""
-    if "call_jaxpr" in equation.params:  # has derivatives of its own, which `bind` would ask for
+    """The outputs of an equation; inner jitted programs are compiled once each."""
+    if "call_jaxpr" in equation.params:  # with custom derivatives, which `bind` would require
         return evaluate(equation.params["call_jaxpr"], *values)
     results = equation.primitive.bind(*values, **equation.params)
     return list(results) if equation.primitive.multiple_results else [results]
 
 
 def evaluate(program: Any, *inputs: Any) -> list[Any]:
-    """A program's outputs, one equation after the other; those without use are left out.
+    """The outputs of a program, evaluated equation by equation; unused equations are skipped.
 
-    Inputs that no output depends on may be anything. An array is let go after its last use.
+    Inputs that no output depends on may have any value. Arrays are released after their last use.
     """
     jaxpr, constants = body(program)
     needed = {atom for atom in jaxpr.outvars if not literal(atom)}

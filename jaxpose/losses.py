@@ -1,13 +1,13 @@
-"""Training losses on heatmaps [B, h, w, K] and tags; scalars out, float32 inside.
+"""Training losses on heatmaps [B, h, w, K] and tags. They compute in float32 and return scalars.
 
-The heatmap weighting loss is that of HWL-MobileNetV3 (Shiqi Li and Xiang Xiang, "Lightweight Human
-Pose Estimation Using Heatmap-Weighting Loss", equation 8). The equation prints an un-squared norm;
-the authors' released code, and this one, have the squared error.
+The heatmap weighting loss is from HWL-MobileNetV3 (Shiqi Li and Xiang Xiang, "Lightweight Human
+Pose Estimation Using Heatmap-Weighting Loss", equation 8). The equation is printed with a norm that
+is not squared; the authors' released code, and this one, use the squared error.
 
-The soft-boundary loss is the weighted heatmap loss of WLitePose (equations 2 to 4), whose weight is
-that of SWAHR (Luo et al., "Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation",
-CVPR 2021). The associative-embedding loss is that of Newell, Huang and Deng, "Associative
-Embedding", NIPS 2017, in the form of HigherHRNet's code.
+The soft-boundary loss is the weighted heatmap loss of WLitePose (equations 2 to 4), with the weight
+of SWAHR (Luo et al., "Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation", CVPR
+2021). The associative-embedding loss is from Newell, Huang and Deng, "Associative Embedding", NIPS
+2017, in the form of HigherHRNet's code.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def heatmap_weighting_loss(
     target_weight: ArrayLike | None = None,
     fn: str = "x",
 ) -> jax.Array:
-    """Mean of (F(g) + 1) (t p - t g)^2 over batch, pixels and joints.
+    """Computes the mean of (F(g) + 1) (t p - t g)^2 over batch, pixels and keypoints.
 
-    There is no factor 0.5, and joints of weight 0 stay in the mean's denominator, as in the
-    released code. `fn="none"` is the plain mean squared error.
+    There is no factor 0.5, and keypoints of weight 0 count in the denominator of the mean, as in
+    the released code. `fn="none"` gives the plain mean squared error.
 
     Args:
       pred: p, heatmaps [B, h, w, K].
@@ -52,7 +52,7 @@ def heatmap_weighting_loss(
       A float32 scalar.
 
     Raises:
-      ValueError: an unknown `fn`, or arrays whose shapes do not fit.
+      ValueError: an unknown `fn`, or the shapes of the arrays do not match.
     """
     if fn not in WEIGHT_FUNCTIONS:
         raise ValueError(f"unknown weight function {fn!r}; {choose_from(fn, WEIGHT_FUNCTIONS)}")
@@ -66,19 +66,19 @@ def heatmap_weighting_loss(
 
 
 def masked_mse(pred: ArrayLike, target: ArrayLike, mask: ArrayLike) -> jax.Array:
-    """Mean of mask * (pred - target)^2 over batch, pixels and channels.
+    """Computes the mean of mask * (pred - target)^2 over batch, pixels and channels.
 
     Args:
       pred: heatmaps [B, h, w, K].
       target: heatmaps [B, h, w, K].
-      mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; ignored pixels stay in
-        the mean's denominator.
+      mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; ignored pixels count in
+        the denominator of the mean.
 
     Returns:
       A float32 scalar.
 
     Raises:
-      ValueError: arrays whose shapes do not fit.
+      ValueError: the shapes of the arrays do not match.
     """
     pred, target = _pair(pred, target)
     mask = _shaped("mask", mask, pred.shape[:3]).astype(jnp.float32)
@@ -93,31 +93,31 @@ def soft_boundary_loss(
     *,
     detach_weight: bool = False,
 ) -> jax.Array:
-    """Mean of mask W (P - H)^2 with W = |P| (1 - H^tau) + |1 - P| H^tau.
+    """Computes the mean of mask W (P - H)^2 with W = |P| (1 - H^tau) + |1 - P| H^tau.
 
-    H^tau is 0 where the target is 0 and, for a small tau, close to 1 wherever it is not: pixels of
-    the (truncated) Gaussians are weighted by |1 - P|, all others by |P|. P is the raw output of the
-    network. The loss vanishes at P = H, and also at P = 1 where 0 < H: with the gradient flowing
-    through W, predictions above about (2 + H) / 3 are drawn up to 1. SWAHR's code lets it flow;
-    WLitePose does not say.
+    H^tau is 0 where the target is 0 and, for a small tau, close to 1 elsewhere. Pixels of the
+    (truncated) Gaussians therefore have the weight |1 - P|, all others |P|. P is the raw output of
+    the network. The loss is 0 at P = H, and for H > 0 also at P = 1: with a gradient through W,
+    predictions above about (2 + H) / 3 move towards 1. SWAHR's code propagates this gradient;
+    WLitePose does not specify it.
 
     Args:
       pred: P, heatmaps [B, h, w, K].
       target: H, heatmaps [B, h, w, K] of values 0..1; no gradient flows to it.
       mask: [B, h, w], 1 where the loss counts and 0 where it is ignored; None means 1 everywhere.
-        Ignored pixels stay in the mean's denominator.
-      tau: positive; where the boundary lies, H = 0.5^(1 / tau).
-      detach_weight: no gradient flows through W.
+        Ignored pixels count in the denominator of the mean.
+      tau: positive; sets the soft boundary, H = 0.5^(1 / tau).
+      detach_weight: whether to stop the gradient through W.
 
     Returns:
       A float32 scalar.
 
     Raises:
-      ValueError: arrays whose shapes do not fit.
+      ValueError: the shapes of the arrays do not match.
     """
     pred, target = _pair(pred, target)
     target = jax.lax.stop_gradient(target)
-    # Powers of 0 have no finite derivative, and the logarithm of 0 no value: 0 is left out of both.
+    # Zeros are excluded: their power has no finite derivative, their logarithm no finite value.
     power = jnp.where(target > 0, jnp.exp(tau * jnp.log(jnp.where(target > 0, target, 1))), 0)
     weight = jnp.abs(pred) * (1 - power) + jnp.abs(1 - pred) * power
     if detach_weight:
@@ -129,23 +129,24 @@ def soft_boundary_loss(
 
 
 def associative_embedding_loss(tags: ArrayLike, joints: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """(pull, push) of the tags at people's joints; means over the batch, unweighted.
+    """Computes pull and push losses of the tags at the keypoints, unweighted means over the batch.
 
-    With m_n the mean tag over the joints of person n, over the N people with any joint:
+    m_n is the mean tag over the valid keypoints of person n, and N the number of people with a
+    valid keypoint:
     pull = 1/N sum_n mean_k (t_nk - m_n)^2 and
-    push = 1/2 sum_{n != n'} exp(-(m_n - m_n')^2) / (N (N - 1)), 0 when N < 2. Both are 0, with zero
-    gradients, when nobody has a joint. Gradients flow through m in both.
+    push = 1/2 sum_{n != n'} exp(-(m_n - m_n')^2) / (N (N - 1)), which is 0 for N < 2. For N = 0
+    both are 0 with zero gradients. Gradients flow through m in both.
 
     Args:
-      tags: [B, h, w, K], one tag map a joint.
-      joints: int [B, P, K, 3] as (x, y, valid) on the maps' grid, as
-        `associative_embedding.encode` makes them. Joints outside the maps count as not valid.
+      tags: [B, h, w, K], one tag map per keypoint.
+      joints: int [B, P, K, 3] as (x, y, valid) in pixels of the maps, as returned by
+        `associative_embedding.encode`. Keypoints outside the maps count as not valid.
 
     Returns:
-      Two float32 scalars.
+      (pull, push), two float32 scalars.
 
     Raises:
-      ValueError: arrays whose shapes do not fit.
+      ValueError: the shapes of the arrays do not match.
     """
     tags, joints = jnp.asarray(tags, jnp.float32), jnp.asarray(joints)
     if tags.ndim != 4:
@@ -155,18 +156,18 @@ def associative_embedding_loss(tags: ArrayLike, joints: ArrayLike) -> tuple[jax.
         raise ValueError(f"joints have shape {joints.shape}, expected ({batch}, P, {channels}, 3)")
     x, y = joints[..., 0], joints[..., 1]
     valid = (joints[..., 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place = jnp.where(valid, y * width + x, 0)
+    positions = jnp.where(valid, y * width + x, 0)
     flat = tags.reshape(batch, height * width, channels)
-    # Unused places are set to 0 before any arithmetic, and denominators are kept from 0 before
-    # dividing: a NaN behind a later mask would still poison the gradient.
-    found = jnp.where(valid, jnp.take_along_axis(flat, place, axis=1), 0)  # [B, P, K]
+    # Invalid tags are set to 0 before any arithmetic, and denominators are clipped before dividing:
+    # a NaN behind a later mask would still reach the gradient.
+    person_tags = jnp.where(valid, jnp.take_along_axis(flat, positions, axis=1), 0)  # [B, P, K]
 
     joint_count = valid.sum(-1)
     present = joint_count > 0
-    count = present.sum(-1)  # people of each image, N
+    count = present.sum(-1)  # N, people per image
     divisor = jnp.maximum(joint_count, 1)
-    mean = found.sum(-1) / divisor
-    spread = jnp.where(valid, jnp.square(found - mean[..., None]), 0).sum(-1) / divisor
+    mean = person_tags.sum(-1) / divisor
+    spread = jnp.where(valid, jnp.square(person_tags - mean[..., None]), 0).sum(-1) / divisor
     pull = spread.sum(-1) / jnp.maximum(count, 1)
 
     others = present[:, :, None] & present[:, None, :] & ~np.eye(joints.shape[1], dtype=bool)
@@ -185,7 +186,7 @@ def _pair(pred: ArrayLike, target: ArrayLike) -> tuple[jax.Array, jax.Array]:
 
 
 def _shaped(name: str, array: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
-    # Checked, because a wrong shape may broadcast without a word.
+    # Checked because a wrong shape may broadcast silently.
     array = jnp.asarray(array)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")

@@ -1,6 +1,6 @@
-"""One mesh axis, `data`: parameters are on every device, the batch is split over them.
+"""The mesh with its one axis `data`: parameters are replicated, batches are split over the devices.
 
-The functions at the end bring what the devices of several hosts hold back to every host.
+`gather`, `gather_rows` and `local_rows` copy arrays of several hosts back to the hosts.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ EVERYWHERE = PartitionSpec()
 
 
 def make_mesh(devices: list | None = None) -> Mesh:
-    """A one-dimensional mesh over `devices` (all devices of all hosts by default)."""
+    """Returns a one-dimensional mesh over `devices`, by default all devices of all hosts."""
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
 
 
@@ -43,19 +43,23 @@ def replicate(tree, mesh: Mesh):
 
 
 def gather(tree: Any) -> Any:
-    """Arrays split over all hosts, or each host's own arrays -> whole numpy arrays, everywhere."""
+    """Gathers arrays that are split over the hosts to complete numpy arrays on every host.
+
+    Args:
+      tree: global arrays, or numpy arrays with each host's part.
+    """
     if jax.process_count() == 1:
         return jax.device_get(tree)
 
-    def whole(x):
-        words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX would cut 64 bits to 32
+    def complete(x):
+        words = x.view(np.uint32) if x.dtype.itemsize == 8 else x  # JAX truncates 64 bits to 32
         return np.asarray(jax_api.process_allgather(words, tiled=True)).view(x.dtype)
 
-    return jax.tree.map(whole, tree)
+    return jax.tree.map(complete, tree)
 
 
 def gather_rows(rows: np.ndarray) -> np.ndarray:
-    """Each host's rows [n, ...], their number differing -> those of all hosts, host by host."""
+    """Concatenates the rows [n, ...] of all hosts on every host; n may differ between hosts."""
     if jax.process_count() == 1:
         return rows
     counts = gather(np.array([len(rows)]))
@@ -67,7 +71,7 @@ def gather_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def local_rows(tree: Any) -> Any:
-    """Arrays split over the devices of all hosts -> numpy arrays of this host's rows, in order."""
+    """Returns this host's rows, in order, of arrays that are split over all devices."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
 

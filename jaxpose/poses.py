@@ -1,4 +1,4 @@
-"""The poses of the people in one image, as every predictor returns them."""
+"""The poses of the people in one image, the result of all predictors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Poses:
-    """N people in one image.
+    """The poses of N people in one image.
 
     Attributes:
       keypoints: [N, K, 2] (x, y) in image pixels; (0, 0) where a bottom-up network has no keypoint.
-      scores: [N, K], about 1 where the network is certain; 0 or less where there is no keypoint.
-      boxes: [N, 4] (x, y, w, h): the boxes given to a top-down network; the extent of each
-        person's keypoints for a bottom-up network.
-      person_scores: [N]. Top-down: the mean of the keypoint scores. Bottom-up: as the codec
-        defines it, before missing keypoints are filled in.
+      scores: [N, K]; about 1 if the network is certain, 0 or less if there is no keypoint.
+      boxes: [N, 4] (x, y, w, h) in pixels. Top-down: the given boxes. Bottom-up: the extent of each
+        person's keypoints.
+      person_scores: [N]. Top-down: the mean of the keypoint scores. Bottom-up: the score that the
+        codec defines, before missing keypoints are filled in.
     """
 
     keypoints: np.ndarray
@@ -30,21 +30,21 @@ class Poses:
 
     @property
     def present(self) -> np.ndarray:
-        """bool [N, K]: which keypoints the network located."""
+        """bool [N, K]: whether the network located the keypoint."""
         return np.asarray(self.scores > 0)
 
     def select(self, rows: np.ndarray) -> Poses:
-        """The people at some rows: indexes, or bool [N]."""
+        """Returns the people at some rows, given as indexes or bool [N]."""
         fields = dataclasses.fields(self)
         return Poses(**{field.name: getattr(self, field.name)[rows] for field in fields})
 
 
 def extent(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """The smallest boxes [N, 4] (x, y, w, h) around all keypoints that are present.
+    """Returns the smallest boxes [N, 4] (x, y, w, h) around the keypoints that are present.
 
     Args:
       keypoints: [N, K, 2] in pixels.
-      present: bool [N, K]; a person without any gets a box of zeros.
+      present: bool [N, K]; a person without keypoints gets a box of zeros.
     """
     low = np.where(present[..., None], keypoints, np.inf).min(axis=1)
     high = np.where(present[..., None], keypoints, -np.inf).max(axis=1)

@@ -1,11 +1,11 @@
-"""Exported files: what they say about themselves, and running them.
+"""Runs exported files and reads their metadata.
 
-A file holds the network and, as metadata, everything that leads from an image to keypoints: input
-size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX keeps it in
-`metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2) with
-the same JSON as an extra file.
+A file contains the network and, as metadata, all that is needed to get keypoints from an image:
+input size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX stores
+it in `metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2)
+with the same JSON as an extra file.
 
-JAX is not imported here: a file needs its own runtime alone.
+JAX is not imported here: a file needs only its own runtime.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ import numpy as np
 
 from jaxpose.config.tree import with_task
 
-EXTRA_FILE = "jaxpose.json"  # of a .pt2 archive
+EXTRA_FILE = "jaxpose.json"  # metadata in a .pt2 archive
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
-# The default Linux wheel of torch brings gigabytes of CUDA libraries; the CPU build is enough here.
+# The default Linux wheel of torch needs gigabytes of CUDA libraries; the CPU build is enough here.
 _INSTALLED_BY = {"torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu"}
 
 
 class FileError(ValueError):
-    """An exported file that cannot be read or run."""
+    """An exported file cannot be read or run."""
 
 
 def require(package: str) -> ModuleType:
-    """Imports an optional package; the error names the line that installs it."""
+    """Imports an optional package.
+
+    Raises:
+      ImportError: it is not installed; the message gives the command that installs it.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -44,13 +48,13 @@ def require(package: str) -> ModuleType:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file that is ready to run.
+    """An exported file that is ready to run.
 
     Attributes:
-      path: of the file.
-      metadata: what the exporter wrote into it.
-      run: images float32 [B, H, W, 3], normalized -> heatmaps [B, h, w, K] (numpy), or a tuple of
-        outputs for networks that have several.
+      path: path of the file.
+      metadata: metadata written by the exporter.
+      run: normalized images float32 [B, H, W, 3] -> heatmaps [B, h, w, K] (numpy), or a tuple of
+        outputs for networks with several.
     """
 
     path: Path
@@ -59,15 +63,15 @@ class ExportedFile:
 
 
 def open_file(path: str | os.PathLike, *, threads: int | None = None) -> ExportedFile:
-    """Opens an exported file, to run on the CPU.
+    """Opens an exported file to run on the CPU.
 
     Args:
       path: .onnx (run by ONNX Runtime) or .pt2 (run by PyTorch).
-      threads: of the runtime; None leaves its default.
+      threads: number of threads of the runtime; None for its default.
 
     Raises:
-      ValueError: the file is neither, is damaged, or was not written by jaxpose.
-      FileNotFoundError: there is no such file.
+      ValueError: the file is of another type, damaged, or not written by jaxpose.
+      FileNotFoundError: the file does not exist.
       ImportError: the runtime is not installed.
     """
     entries, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
@@ -78,12 +82,12 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """The metadata of an exported file; raises as `open_file` does."""
+    """Returns the metadata of an exported file; errors as for `open_file`."""
     return open_file(path).metadata
 
 
 def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
-    """The `run` of `open_file`, also for a file without metadata."""
+    """Returns the `run` of `open_file`; the file needs no metadata."""
     _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
     return _channels_last(run)
 
@@ -98,18 +102,23 @@ def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.n
 
 
 def kind(path: str | os.PathLike) -> str:
-    """The target that wrote the file, a key of `SUFFIXES`."""
+    """Returns the export target of a file, a key of `SUFFIXES`.
+
+    Raises:
+      ValueError: the suffix is unknown.
+      FileNotFoundError: the file does not exist.
+    """
     path = Path(path)
     for target, suffix in SUFFIXES.items():
         if path.suffix == suffix:
             if not path.is_file():
                 raise FileNotFoundError(f"{path}: no such file")
             return target
-    raise ValueError(f"{path}: not an exported file; known are {', '.join(SUFFIXES.values())}")
+    raise ValueError(f"{path}: not an exported file ({', '.join(SUFFIXES.values())})")
 
 
 def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
-    """Metadata, JSON by key, and a function of NCHW images."""
+    """Returns the metadata (key -> JSON) and a function of NCHW images."""
     session = onnx_session(path, threads)
     name = session.get_inputs()[0].name
     entries = session.get_modelmeta().custom_metadata_map
@@ -117,14 +126,15 @@ def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, 
 
 
 def onnx_session(path: str | os.PathLike, threads: int | None = None):
-    """An `onnxruntime.InferenceSession` on the CPU, its threads not spinning between calls.
+    """Returns an `onnxruntime.InferenceSession` on the CPU, without spinning threads.
 
-    Raises FileError when it cannot be read.
+    Raises:
+      FileError: the file cannot be read.
     """
     ort = require("onnxruntime")
     options = ort.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # fatal: other errors are raised
+    options.log_severity_level = 4  # fatal only; other errors are raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
@@ -134,21 +144,26 @@ def onnx_session(path: str | os.PathLike, threads: int | None = None):
 
 
 def load_torch(path: str | os.PathLike, extra: dict[str, str] | None = None):
-    """The `torch.export.ExportedProgram` of a .pt2 file; fills `extra`, texts by name.
+    """Loads the `torch.export.ExportedProgram` of a .pt2 file.
 
-    Raises FileError when it cannot be read.
+    Args:
+      path: the file.
+      extra: names of extra files to read; their text is stored in it.
+
+    Raises:
+      FileError: the file cannot be read.
     """
     torch = require("torch")
-    # torch logs a whole traceback of a file that was cut off: it lacks the last record of a zip, of
-    # 22 bytes. `zipfile.is_zipfile` would take that of the weights, which are a zip within.
+    # torch logs a traceback for a truncated file, so it is checked first: the last 22 bytes must be
+    # a zip end record. `zipfile.is_zipfile` would accept that of the weights, a zip in the zip.
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 22))
         record = file.read(4)
     if record != b"PK\x05\x06":
-        raise FileError(f"{path}: cannot be read: it is cut off, or no .pt2 file")
+        raise FileError(f"{path}: cannot be read: truncated, or not a .pt2 file")
     try:
         return torch.export.load(os.fspath(path), extra_files=extra)
-    except Exception as error:  # of torch, of zipfile, or of the archive's own json
+    except Exception as error:  # from torch, zipfile or json
         raise _unreadable(path, error) from error
 
 
@@ -158,7 +173,7 @@ def _unreadable(path: str | os.PathLike, error: Exception) -> FileError:
 
 
 def _open_torch(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
-    """Metadata, JSON by key, and a function of NCHW images."""
+    """Returns the metadata (key -> JSON) and a function of NCHW images."""
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)

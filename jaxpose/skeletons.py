@@ -1,8 +1,8 @@
-"""Joint sets: names, limbs, OKS sigmas, and what follows from the names.
+"""Skeletons: keypoint names, limbs, OKS sigmas, and properties derived from the names.
 
-A skeleton is the list of joint names in the order of the annotation file. Everything that depends
-on the meaning of a joint is derived from its name in this one place: which joints swap under a
-mirror, which belong to the upper and the lower body, which two span the torso.
+A skeleton lists the keypoint names in the order of the annotation file. All that depends on the
+meaning of a keypoint is derived from its name in this module: which keypoints swap in a mirrored
+image, which belong to the upper and the lower body, which two define the torso.
 
 The sigmas of COCO are those of its evaluation code (pycocotools, `Params.setKpParams`), the sigmas
 of CrowdPose those of the CrowdPose API.
@@ -20,15 +20,15 @@ import numpy as np
 
 from jaxpose.choices import choose_from
 
-# OKS sigma by joint name without its side. The first eight are COCO's; head and neck joints have
-# the value that CrowdPose gives to its head and neck, the pelvis that of a hip.
+# OKS sigma by keypoint name without its side. The first nine are COCO's; head and neck keypoints
+# have CrowdPose's value for head and neck, the pelvis that of a hip.
 _SIGMA_BY_PART = {
     "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072,
     "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089,
     "head": 0.079, "head_top": 0.079, "top_head": 0.079, "neck": 0.079, "upper_neck": 0.079,
     "thorax": 0.079, "pelvis": 0.107,
 }  # fmt: skip
-# A joint of any other name: the median of COCO's seventeen sigmas.
+# For keypoints with other names: the median of COCO's 17 sigmas.
 DEFAULT_SIGMA = 0.072
 
 _LOWER_PARTS = frozenset({
@@ -44,9 +44,10 @@ _SIDE_PATTERNS = (
 
 
 def split_side(name: str) -> tuple[str | None, str]:
-    """`left_knee` -> ("left", "knee"), `nose` -> (None, "nose"); the part is in lower case.
+    """Splits a name: `left_knee` -> ("left", "knee"), `nose` -> (None, "nose").
 
-    Sides are read from `left_knee`, `l_knee`, `leftKnee`, `LKnee`, `knee_left` and the like.
+    The side is recognized in `left_knee`, `l_knee`, `leftKnee`, `LKnee`, `knee_left` and similar
+    names; the part is in lower case.
 
     >>> split_side("LKnee")
     ('left', 'knee')
@@ -65,17 +66,18 @@ def _plain(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
-    """The joints of one dataset, in the order of its files.
+    """The keypoints of one dataset, in the order of its files.
 
     Args:
-      name: name of the joint set.
-      joints: joint names, unique; a sided joint has the other side too (`left_hip`, `right_hip`).
-      limbs: pairs of 0-based joint indexes, for drawing only.
-      sigmas: one OKS sigma per joint (relative to the root of the person's area).
+      name: name of the skeleton.
+      joints: keypoint names, unique; left and right keypoints come in pairs (`left_hip`,
+        `right_hip`).
+      limbs: pairs of 0-based keypoint indexes, for drawing only.
+      sigmas: one OKS sigma per keypoint (relative to the square root of the person's area).
 
     Raises:
-      ValueError: a repeated or one-sided joint name, a limb outside the joints, sigmas of another
-        number than the joints or not positive.
+      ValueError: a repeated name, a left or right keypoint without its counterpart, a limb with an
+        invalid index, or sigmas that are not positive or not one per keypoint.
     """
 
     name: str
@@ -89,17 +91,19 @@ class Skeleton:
         object.__setattr__(self, "sigmas", tuple(float(sigma) for sigma in self.sigmas))
         where = f"skeleton {self.name!r}"
         if not self.joints:
-            raise ValueError(f"{where} has no joints")
+            raise ValueError(f"{where} has no keypoints")
         repeated = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
         if repeated:
-            raise ValueError(f"{where} names a joint twice: {', '.join(repeated)}")
+            raise ValueError(f"{where} repeats a keypoint name: {', '.join(repeated)}")
         for limb in self.limbs:
             if not all(0 <= index < len(self.joints) for index in limb):
                 raise ValueError(
-                    f"{where}: limb {limb} is outside the joints 0..{len(self.joints) - 1}"
+                    f"{where}: limb {limb} is outside the keypoints 0..{len(self.joints) - 1}"
                 )
         if len(self.sigmas) != len(self.joints):
-            raise ValueError(f"{where} has {len(self.joints)} joints and {len(self.sigmas)} sigmas")
+            raise ValueError(
+                f"{where} has {len(self.joints)} keypoints but {len(self.sigmas)} sigmas"
+            )
         if not all(0 < sigma < float("inf") for sigma in self.sigmas):
             raise ValueError(f"{where}: sigmas must be positive numbers, got {self.sigmas}")
         _ = self.flip_pairs  # checks the names
@@ -110,38 +114,40 @@ class Skeleton:
 
     @functools.cached_property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of joints that swap when the image is mirrored, sorted, smaller index first.
+        """Pairs of keypoints that swap when the image is mirrored, sorted, smaller index first.
 
-        Derived from the names; a joint without its other half is refused, so that the pairs
-        always form an involution.
+        They are derived from the names.
+
+        Raises:
+          ValueError: a left or right keypoint has no counterpart or occurs twice.
         """
         sides: dict[str, dict[str, int]] = {}
         for index, joint in enumerate(self.joints):
             side, part = split_side(joint)
             if side is None:
                 continue
-            other = sides.setdefault(part, {})
-            if side in other:
+            indexes = sides.setdefault(part, {})
+            if side in indexes:
                 raise ValueError(
-                    f"skeleton {self.name!r}: {joint!r} and {self.joints[other[side]]!r} are both "
-                    f"the {side} {part}"
+                    f"skeleton {self.name!r}: {joint!r} and {self.joints[indexes[side]]!r} are "
+                    f"both the {side} {part}"
                 )
-            other[side] = index
+            indexes[side] = index
         pairs = []
-        for part, found in sides.items():
-            if len(found) != 2:
-                side, index = next(iter(found.items()))
+        for part, indexes in sides.items():
+            if len(indexes) != 2:
+                side, index = next(iter(indexes.items()))
                 missing = "right" if side == "left" else "left"
                 raise ValueError(
                     f"skeleton {self.name!r}: {self.joints[index]!r} has no {missing} {part}"
                 )
-            first, second = sorted(found.values())
+            first, second = sorted(indexes.values())
             pairs.append((first, second))
         return tuple(sorted(pairs))
 
     @functools.cached_property
     def flip_indices(self) -> np.ndarray:
-        """Permutation [K]: joint k of the mirrored person is joint flip_indices[k]."""
+        """Permutation [K]: keypoint k of the mirrored person is keypoint flip_indices[k]."""
         indices = np.arange(self.num_joints)
         for first, second in self.flip_pairs:
             indices[first], indices[second] = second, first
@@ -157,18 +163,18 @@ class Skeleton:
 
     @functools.cached_property
     def upper_body(self) -> tuple[int, ...]:
-        """Indexes of all joints that are not of the lower body."""
+        """Indexes of all keypoints that do not belong to the lower body."""
         return tuple(index for index in range(self.num_joints) if index not in self.lower_body)
 
     @functools.cached_property
     def torso(self) -> tuple[int, int] | None:
-        """Indexes of (left hip, right shoulder), or None when the skeleton lacks one of them."""
+        """Indexes of (left hip, right shoulder), or None if the skeleton lacks one of them."""
         index = {split_side(joint): number for number, joint in enumerate(self.joints)}
         hip, shoulder = index.get(("left", "hip")), index.get(("right", "shoulder"))
         return None if hip is None or shoulder is None else (hip, shoulder)
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that json can write; `from_dict` reads it."""
+        """Converts to a dict for JSON; `from_dict` is the inverse."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -178,7 +184,11 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Skeleton:
-        """The skeleton that `to_dict` wrote. Raises ValueError on a missing key."""
+        """Converts the result of `to_dict` back to a skeleton.
+
+        Raises:
+          ValueError: a key is missing.
+        """
         missing = [f.name for f in dataclasses.fields(cls) if f.name not in values]
         if missing:
             raise ValueError(f"skeleton lacks {', '.join(missing)}")
@@ -186,9 +196,9 @@ class Skeleton:
 
 
 def default_sigma(joint: str) -> float:
-    """OKS sigma of a joint whose file gives none.
+    """Returns the OKS sigma of a keypoint whose file has none.
 
-    COCO's value for a joint of that name (either side); 0.079 for head and neck joints, as in
+    COCO's value for a keypoint of that name (either side); 0.079 for head and neck keypoints, as in
     CrowdPose; 0.107 for the pelvis, as for a hip; otherwise `DEFAULT_SIGMA`, COCO's median.
     """
     return _SIGMA_BY_PART.get(split_side(joint)[1], DEFAULT_SIGMA)
@@ -227,7 +237,10 @@ _BUILT_IN = {skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE)}
 
 
 def get(name: str) -> Skeleton:
-    """The built-in skeleton `coco`, `mpii` or `crowdpose`. Raises ValueError on another name.
+    """Returns the built-in skeleton `coco`, `mpii` or `crowdpose`.
+
+    Raises:
+      ValueError: another name.
 
     >>> coco = get("coco")
     >>> coco.num_joints, coco.joints[:3], coco.flip_pairs[0]
@@ -239,29 +252,31 @@ def get(name: str) -> Skeleton:
 
 
 def category_with_joints(categories: Any) -> Mapping[str, Any] | None:
-    """The first of a COCO file's `categories` that has joints, which is that of its people.
+    """Returns the first of a COCO file's `categories` with keypoints, the category of its people.
 
-    None when there is none, or when `categories` is no list.
+    None if there is none, or if `categories` is not a list.
     """
-    found = categories if isinstance(categories, list) else []
-    return next((c for c in found if isinstance(c, dict) and c.get("keypoints")), None)
+    entries = categories if isinstance(categories, list) else []
+    return next((c for c in entries if isinstance(c, dict) and c.get("keypoints")), None)
 
 
 def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
-    """The skeleton of one entry of `categories` in a COCO-format annotation file.
+    """Returns the skeleton of one entry of `categories` in a COCO-format annotation file.
 
-    `keypoints` are the joint names; `skeleton` the limbs (1-based indexes, may be absent);
-    `sigmas` the OKS sigmas (not part of COCO's format, may be absent: then `default_sigma` of each
-    name). Files whose joint names are those of a built-in skeleton get its name and its limbs: the
-    official CrowdPose files carry COCO's limbs, which do not fit their fourteen joints.
+    Args:
+      category: an entry with `keypoints`, the names; `skeleton`, the limbs as 1-based indexes
+        (optional); and `sigmas`, the OKS sigmas (optional, not part of COCO's format; by default
+        `default_sigma` of each name). If the names are those of a built-in skeleton, its name and
+        limbs are used: the official CrowdPose files have COCO's limbs, which do not fit their 14
+        keypoints.
 
     Raises:
-      ValueError: no `keypoints`, or what `Skeleton` refuses.
+      ValueError: there are no `keypoints`, or the skeleton is invalid (see `Skeleton`).
     """
     name = str(category.get("name", "person"))
     joints = category.get("keypoints")
     if not isinstance(joints, list | tuple) or not joints:
-        raise ValueError(f"category {name!r} has no list of joint names under 'keypoints'")
+        raise ValueError(f"category {name!r} has no list of keypoint names under 'keypoints'")
     joints = tuple(str(joint) for joint in joints)
     sigmas = category.get("sigmas")
     if sigmas is None:
@@ -273,12 +288,12 @@ def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
         limbs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
     except (TypeError, ValueError):
         raise ValueError(
-            f"category {name!r}: 'skeleton' must be a list of pairs of joint numbers"
+            f"category {name!r}: 'skeleton' must be a list of pairs of keypoint numbers"
         ) from None
     for a, b in limbs:
         if not (0 <= a < len(joints) and 0 <= b < len(joints)):
             raise ValueError(
-                f"category {name!r}: limb [{a + 1}, {b + 1}] is outside the joints "
-                f"1..{len(joints)} (limbs in the file count from 1)"
+                f"category {name!r}: limb [{a + 1}, {b + 1}] is outside the keypoints "
+                f"1..{len(joints)} (limbs in the file are 1-based)"
             )
     return Skeleton(name=name, joints=joints, limbs=limbs, sigmas=tuple(sigmas))

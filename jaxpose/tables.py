@@ -1,4 +1,4 @@
-"""Tables as aligned text and as Markdown; the first row holds the names of the columns."""
+"""Tables as aligned text and as Markdown; the first row has the column names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+%?|nan|-|")
 
 
 def text(rows: Rows) -> str:
-    """Columns padded to a common width: numbers flush right, words flush left.
+    """A table with padded columns: numbers right-aligned, words left-aligned.
 
-    A column holds numbers when every cell below its name is a number, "-" or empty.
+    A column is numeric if every cell below its name is a number, "-" or empty.
     """
     columns = [_padded(column) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))

@@ -69,7 +69,7 @@ def test_the_networks_of_table_iii_are_the_first_and_last_row_of_table_vi(row):
 @pytest.mark.parametrize(
     "row", [row for _, row in ROWS if row.settings], ids=lambda row: f"{row.label} {row.settings}"
 )
-def test_a_row_has_all_that_it_names_and_another_network_or_loss(row):
+def test_a_row_changes_the_network_or_loss_as_it_states(row):
     config, model = run_line(row.recipe, row.settings)
     flat = flatten(config)
     flat |= {f"model_options.{key}": value for key, value in flat["model_options"].items()}
@@ -86,7 +86,7 @@ def test_rows_are_equal_where_the_paper_gives_one_score():
         config, model = run_line(row.recipe, row.settings)
         loss = config.loss.to_dict()
         scores[str(model), str("mse" if loss["name"] == "mse" else loss)].append(row.ap)
-    repeated = sorted(found for found in scores.values() if len(found) > 1)
+    repeated = sorted(rows for rows in scores.values() if len(rows) > 1)
     assert repeated == [[58.0] * 5, [58.7] * 4, [59.0] * 2]
 
 

@@ -349,9 +349,9 @@ def test_regions_are_crowds_and_people_without_joints(tmp_path):
 
 
 def test_compressed_run_lengths():
-    from pycocotools import mask as coco_mask
+    from pycocotools.mask import frPyObjects
 
-    code = coco_mask.frPyObjects(RUNS, 10, 20)
+    code = frPyObjects(RUNS, 10, 20)
     text = {"size": [10, 20], "counts": code["counts"].decode()}
     expected = annotations.regions.mask([RUNS], (10, 20))
     np.testing.assert_array_equal(annotations.regions.mask([text], (10, 20)), expected)

@@ -49,7 +49,7 @@ def tiny(register):
         register(name, Tiny, "topdown", (256, 192), replace=True)
 
 
-def test_turns_are_taken_and_counted():
+def test_calls_are_timed_in_turn():
     calls = []
     times = report.in_turns(
         [lambda: calls.append("a"), lambda: calls.append("b")], warmup=2, runs=3, seconds=0
@@ -138,11 +138,11 @@ def test_several_steps_give_the_losses_of_torch(tiny):
 
 
 def losses_of(workload, steps):
-    """Losses of the first steps, ours and torch's."""
-    ours = training.jax_step(workload, "auto", cached=False)
-    theirs = training.torch_step(workload)
-    calls = [contestant.call for contestant in (ours, theirs)]
-    first = [contestant.facts["first_loss"] for contestant in (ours, theirs)]
+    """Losses of the first steps in JAX and torch."""
+    jax_step = training.jax_step(workload, "auto", cached=False)
+    torch_step = training.torch_step(workload)
+    calls = [contestant.call for contestant in (jax_step, torch_step)]
+    first = [contestant.facts["first_loss"] for contestant in (jax_step, torch_step)]
     return [
         [loss, *(call() for _ in range(steps - 1))] for loss, call in zip(first, calls, strict=True)
     ]
@@ -205,16 +205,16 @@ def test_latency_of_a_bottomup_model(crowds, model, capsys):
 
 
 @pytest.mark.parametrize("people", [0, 1, 10, 30])
-def test_everybody_drawn_is_found(people):
+def test_all_synthetic_people_are_found(people):
     size = (192, 256)
     scene = scenes.draw(people, size, missing=0.1, seed=people)
     located = scenes.find(scene, Grouping(refine=False))
     assert len(located) == people
-    there = scene.joints[..., 2] > 0
+    present = scene.joints[..., 2] > 0
     for person in located:  # every joint stands where one person has it
-        seen = person[:, 2] > 0
+        detected = person[:, 2] > 0
         apart = np.linalg.norm(scene.joints[..., :2] - person[None, :, :2], axis=-1)
-        assert (np.where(there & seen, apart, 0).max(1).min() <= 3) and seen.any()
+        assert (np.where(present & detected, apart, 0).max(1).min() <= 3) and detected.any()
 
 
 def test_grouping_states_its_terms(crowds, tmp_path, capsys):
@@ -222,7 +222,13 @@ def test_grouping_states_its_terms(crowds, tmp_path, capsys):
     path = tmp_path / "grouping.json"
     assert benchmark.run(parsed(*words.split(), "--json", str(path))) == 0
     printed = capsys.readouterr().out
-    for term in ("flip test", "max_people=30", "10% of the joints", "taskset", "network + merge"):
+    for term in (
+        "flip test",
+        "max_people=30",
+        "10% of the keypoints",
+        "taskset",
+        "network + merge",
+    ):
         assert term in printed
     rows = json.loads(path.read_text())["rows"]
     steps = ["network", "merge", "peaks", "people", "peaks", "people"]
@@ -237,7 +243,7 @@ def test_networks_side_by_side(tiny, tmp_path, capsys):
     args = parsed(*words.split(), "--seconds", "0", "--json", str(path))
     assert benchmark.run(args) == 0
     printed = capsys.readouterr().out
-    for term in ("batch 2", "onnxruntime", "threads 1", "in turns", "peak RSS"):
+    for term in ("batch 2", "onnxruntime", "threads 1", "in turn", "peak RSS"):
         assert term in printed
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows] == ["hwl_mobilenetv3", "simplebaseline_resnet50"]
@@ -276,7 +282,7 @@ def test_networks_takes_no_run_folders(crowds, tmp_path, monkeypatch):
         ("train hwl_mobilenetv3 --batch 0", "at least 1"),
         ("grouping litepose_x", "litepose_xs"),
         ("grouping litepose_xs --people few", "few"),
-        ("grouping litepose_xs --missing 1", "0..1"),
+        ("grouping litepose_xs --missing 1", "at least 0 and below 1"),
     ],
 )
 def test_bad_arguments_are_one_line(words, message):

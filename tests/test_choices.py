@@ -20,6 +20,12 @@ def test_choose_from(value, said):
     assert choices.choose_from(value, iter(FIELDS)) == said
 
 
+def test_of_many_choices_the_nearest_is_enough():
+    many = [f"network_{n}" for n in range(30)]
+    assert choices.choose_from("netwrk_7", many) == "did you mean 'network_7'?"
+    assert choices.choose_from("?", many).startswith("choose from network_0, network_1, ")
+
+
 def test_did_you_mean():
     assert choices.did_you_mean("shrot", FIELDS, before="; ") == "; did you mean 'short'?"
     assert choices.did_you_mean("whole", FIELDS, before="; ") == ""

@@ -1,4 +1,4 @@
-"""Recipes: they load, are valid, say how they are run, and hold the numbers of the papers."""
+"""Recipes: they load, are valid, document their command, and have the numbers of the papers."""
 
 import ast
 import importlib
@@ -110,13 +110,13 @@ TRAINED = [name for name in models.list_models() if models.info(name).task in ta
 def test_every_model_has_a_recipe_of_every_published_case(model):
     """Also of the three usual sizes and datasets, where the model came with variants."""
     loaded = LOADED + [load(name, f"{variant},{LAST[name]}") for name, variant in LONGER]
-    found = {(c.data.format, tuple(c.input_size)) for c in loaded if c.model == model}
-    assert found, f"no recipe for {model}"
+    cases = {(c.data.format, tuple(c.input_size)) for c in loaded if c.model == model}
+    assert cases, f"no recipe for {model}"
     for row in models.info(model).published:
         case = (row.dataset.split()[0], row.input_size)
-        assert case in found, f"no recipe for {model} on {case}"
+        assert case in cases, f"no recipe for {model} on {case}"
     if models.info(model).task == "topdown" and not model.startswith(("hwl", "simple")):
-        assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} == found
+        assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} == cases
 
 
 @pytest.mark.parametrize("variant", variants("hwl"))

@@ -1,4 +1,4 @@
-"""`jaxpose data`: what it prints, its exit status, and that it draws."""
+"""`jaxpose data`: its output, its exit status and its sample sheet."""
 
 import argparse
 import json
@@ -15,12 +15,12 @@ JOINTS = ["left_hand", "right_hand", "head"]
 
 
 def write(folder, count=4, images="images", name="train.json"):
-    """`count` pictures of 60 x 50 with one person each."""
+    """`count` images of 60 x 50 with one person each."""
     (folder / images).mkdir(parents=True, exist_ok=True)
     infos, people = [], []
     for k in range(count):
-        picture = np.full((50, 60, 3), 5 * k, np.uint8)
-        cv2.imwrite(str(folder / images / f"{k}.png"), picture)
+        image = np.full((50, 60, 3), 5 * k, np.uint8)
+        cv2.imwrite(str(folder / images / f"{k}.png"), image)
         infos.append({"id": k, "file_name": f"{k}.png", "height": 50, "width": 60})
         people.append(
             {
@@ -47,10 +47,10 @@ def test_good_dataset(tmp_path, capsys):
     sheet = tmp_path / "out" / "sheet.png"
     assert check(tmp_path, "-o", str(sheet)) == 0
     text = capsys.readouterr().out
-    assert "4 pictures, 4 people to use; left out: nobody" in text
-    assert "skeleton 'thing': 3 joints, 2 limbs" in text
-    assert "pairs that a mirror swaps: left_hand-right_hand" in text
-    assert "joints without a side: head" in text
+    assert "4 images, 4 usable people; left out: nobody" in text
+    assert "skeleton 'thing': 3 keypoints, 2 limbs" in text
+    assert "left-right pairs: left_hand-right_hand" in text
+    assert "keypoints without a side: head" in text
     assert "4 of 4 decoded, 0 unusable, 0 of another size" in text
     assert "boxes.json" not in text
     drawn = cv2.imread(str(sheet))
@@ -97,7 +97,7 @@ def test_many_like_problems_are_shortened(tmp_path, capsys):
     assert capsys.readouterr().out.count("unknown image id") == 30
 
 
-def test_damaged_and_missing_pictures(tmp_path, capsys):
+def test_damaged_and_missing_images(tmp_path, capsys):
     write(tmp_path)
     (tmp_path / "images" / "0.png").write_bytes(b"nothing")
     (tmp_path / "images" / "1.png").unlink()
@@ -105,7 +105,7 @@ def test_damaged_and_missing_pictures(tmp_path, capsys):
     assert check(tmp_path, "-o", "") == 1
     text = capsys.readouterr().out
     assert "2 unusable, 1 of another size" in text
-    assert "0.png: not a picture" in text and "1.png: cannot be read (No such file" in text
+    assert "0.png: not an image" in text and "1.png: cannot be read (No such file" in text
     assert "2.png: is 50 x 60, annotated as 60 x 50" in text
 
 
@@ -116,12 +116,12 @@ def test_official_layout_and_several_files(tmp_path, capsys):
     (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(captions))
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
-    assert f"pictures in {tmp_path / 'train2017'}: 4 of 4" in text and "captions" not in text
-    assert f"pictures in {tmp_path / 'val2017'}: 2 of 2" in text
+    assert f"images in {tmp_path / 'train2017'}: 4 of 4" in text and "captions" not in text
+    assert f"images in {tmp_path / 'val2017'}: 2 of 2" in text
     assert (tmp_path / "s_person_keypoints_val2017.png").is_file()
 
 
-def test_whole_pictures(tmp_path, capsys):
+def test_whole_images(tmp_path, capsys):
     data = write(tmp_path, count=2)
     corner = [[0, 0, 9, 0, 9, 9, 0, 9]]
     data["annotations"].append(
@@ -133,10 +133,10 @@ def test_whole_pictures(tmp_path, capsys):
     (tmp_path / "train.json").write_text(json.dumps(data))
     assert check(tmp_path, "--whole", "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
-    assert "at most 1 people; 2 pictures with people, 1 regions to ignore" in text
+    assert "at most 1; 2 images with people, 1 ignored regions" in text
     drawn = cv2.imread(str(tmp_path / "s.png"))[..., ::-1].astype(int)
     red = (np.abs(drawn - (122, 2, 2)) < 9).all(-1)
-    assert 400 < red.sum() < 10000  # a corner of the second picture
+    assert 400 < red.sum() < 10000  # a corner of the second image
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     assert not (np.abs(cv2.imread(str(tmp_path / "s.png")) - (2, 2, 122)) < 9).all(-1).any()
 
@@ -150,7 +150,7 @@ def test_nothing_to_check(tmp_path, capsys):
     write(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="name theirs with --images"):
+    with pytest.raises(ValueError, match="give their folder with --images"):
         check(tmp_path)
 
 
@@ -183,8 +183,8 @@ def test_real_folders(real_data, capsys, tmp_path):
     for name in ("coco", "crowdpose", "mpii", "lspet"):
         assert check(real_data / name, "-o", str(tmp_path / f"{name}.png")) == 0
     text = capsys.readouterr().out
-    assert "12 people to use; left out: 2 without labeled keypoints" in text
-    assert "mpii format: 5 pictures, 5 people" in text
-    assert "at most 5 people; 4 pictures with people, 2 regions to ignore" in text
-    assert "crowdpose format: 2 pictures, 4 people" in text
-    assert "crowdIndex 0.33 to 0.39: 0 easy, 2 medium, 0 hard pictures" in text
+    assert "12 usable people; left out: 2 without labeled keypoints" in text
+    assert "mpii format: 5 images, 5 usable people" in text
+    assert "at most 5; 4 images with people, 2 ignored regions" in text
+    assert "crowdpose format: 2 images, 4 usable people" in text
+    assert "crowdIndex 0.33 to 0.39: 0 easy, 2 medium, 0 hard images" in text

@@ -1,4 +1,4 @@
-"""eval.py and the evaluation it shares with train.py."""
+"""eval.py, and the evaluation that it shares with train.py."""
 
 import dataclasses
 import importlib
@@ -35,14 +35,6 @@ def run(people, tmp_path_factory):
     return folder
 
 
-def source_of(folder, **changes):
-    """(settings, source) as the command line makes them from --workdir."""
-    found = runs.read_run(folder)
-    config = found.config.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    return config, command_line.Source(str(found.path), folder, run=found)
-
-
 def truth_batches(dataset, size=5, drop=()):
     """Batches whose keypoints are those of the annotations; rows in `drop` are not valid."""
     rows = list(range(len(dataset.people)))
@@ -63,7 +55,7 @@ def truth_batches(dataset, size=5, drop=()):
 
 
 def oracle(dataset, shift=0.0):
-    """A prediction that knows the answer, moved by `shift` pixels along x."""
+    """A predictor that returns the annotated keypoints, moved by `shift` pixels along x."""
     row_of = {int(i): row for row, i in enumerate(dataset.people.annotation_id)}
 
     def predict(batch):
@@ -77,32 +69,32 @@ def oracle(dataset, shift=0.0):
 # --- scores -------------------------------------------------------------------------------------
 
 
-def test_the_right_answer_scores_one(people):
+def test_ground_truth_scores_one(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
-    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    assert found.metrics["AP"] == found.score == 1.0
-    assert found.metrics["PCK@0.2"] == 100.0
-    assert len(found.results) == 12 and len(found.results[0]["keypoints"]) == 51
+    evaluation = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    assert evaluation.metrics["AP"] == evaluation.score == 1.0
+    assert evaluation.metrics["PCK@0.2"] == 100.0
+    assert len(evaluation.results) == 12 and len(evaluation.results[0]["keypoints"]) == 51
     far = topdown.evaluate(oracle(dataset, 500), truth_batches(dataset), dataset, config)
     assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
 
 
-def test_invalid_rows_count_for_nothing(people):
+def test_invalid_rows_do_not_count(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
     batches = truth_batches(dataset, drop=(3,))
-    found = topdown.evaluate(oracle(dataset), batches, dataset, config)
-    assert len(found.results) == 11
-    assert found.metrics["AR"] == pytest.approx(11 / 12)
+    evaluation = topdown.evaluate(oracle(dataset), batches, dataset, config)
+    assert len(evaluation.results) == 11
+    assert evaluation.metrics["AR"] == pytest.approx(11 / 12)
 
 
-def test_a_limited_list_is_scored_on_its_own_people(people):
+def test_a_limited_dataset_is_scored_on_its_own_people(people):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(5)))
     config = tiny_runs.config(people, **{"data.limit": 5})
-    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    assert found.metrics["AP"] == 1.0 and "data.limit=5" in found.notes[-1]
+    evaluation = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    assert evaluation.metrics["AP"] == 1.0 and "data.limit=5" in evaluation.notes[-1]
 
 
 @pytest.fixture
@@ -123,14 +115,14 @@ def mpii_people(tmp_path):
     return annotations.load_mpii(tmp_path / "mpii.json", image_dir=tmp_path / "images")
 
 
-def test_pckh_without_head_boxes_is_told_to_be_approximate(mpii_people):
+def test_pckh_without_head_boxes_is_reported_as_approximate(mpii_people):
     config = common.mpii()
     batches = list(truth_batches(mpii_people))
     # The head is 40 pixels long: correct up to 20.
     for shift, expected in ((19.9, 100.0), (20.1, 0.0)):
-        found = topdown.evaluate(oracle(mpii_people, shift), batches, mpii_people, config)
-        assert found.metrics["Mean"] == found.score == expected
-    assert "approximate" in found.notes[0] and "1 of 3 people" in found.notes[0]
+        evaluation = topdown.evaluate(oracle(mpii_people, shift), batches, mpii_people, config)
+        assert evaluation.metrics["Mean"] == evaluation.score == expected
+    assert "approximate" in evaluation.notes[0] and "1 of 3 people" in evaluation.notes[0]
 
 
 def test_pckh_with_the_official_head_boxes(mpii_people, tmp_path):
@@ -143,12 +135,12 @@ def test_pckh_with_the_official_head_boxes(mpii_people, tmp_path):
     })  # fmt: skip
     batches = list(truth_batches(mpii_people))
     for shift, expected in ((14.9, 100.0), (15.1, 0.0)):
-        found = topdown.evaluate(
+        evaluation = topdown.evaluate(
             oracle(mpii_people, shift), batches, mpii_people, common.mpii(),
             head_boxes=tmp_path / "gt.mat",
         )  # fmt: skip
-        assert found.metrics["Mean"] == expected
-    assert "approximate" not in found.notes[0]
+        assert evaluation.metrics["Mean"] == expected
+    assert "approximate" not in evaluation.notes[0]
     (tmp_path / "bad.mat").write_bytes(b"no matlab file")
     with pytest.raises(ValueError, match="cannot be read as mpii_gt_val.mat"):
         mpii.read_head_boxes(tmp_path / "bad.mat")
@@ -160,11 +152,11 @@ def test_pckh_needs_mpii_annotations(people):
         topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, common.mpii())
 
 
-def test_head_boxes_that_are_not_there_are_told_before_training(tmp_path):
+def test_missing_head_boxes_are_reported_before_training(tmp_path):
     config = common.mpii()
     config.data.root = str(tmp_path)
     with pytest.raises(
-        ValueError, match="no such file .*mpii_gt_val.mat; --config.data.head_boxes="
+        ValueError, match="no such file .*mpii_gt_val.mat; with --config.data.head_boxes="
     ):
         runtime.head_boxes(config)
     (tmp_path / "annotations").mkdir()
@@ -181,8 +173,8 @@ def report(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
-def test_it_repeats_the_score_of_the_training_run(run, tmp_path, capsys):
-    config, source = source_of(run)
+def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
+    config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path / "report", worst=3) == 0
     scored = [line for line in (run / "metrics.jsonl").read_text().splitlines() if "eval/" in line]
     in_training = {
@@ -201,36 +193,37 @@ def test_it_repeats_the_score_of_the_training_run(run, tmp_path, capsys):
     assert "worst_03.jpg" in (tmp_path / "report" / "index.html").read_text()
 
 
-def test_the_report_says_which_pictures_it_lacks(people, tmp_path, monkeypatch):
+def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     for number in range(0, 12, 2):
         name = f"images/{number}.png"
         (tmp_path / name).write_bytes((people / name).read_bytes())
-    (tmp_path / "images" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "images" / "1.png").write_bytes(b"no image")
     dataset = annotations.load_coco(people / "people.json", image_dir=tmp_path / "images")
     config = tiny_runs.config(people)
-    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    report = make_report(found, dataset, topdown, "coco", worst=4)
+    evaluation = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = make_report(evaluation, dataset, topdown, "coco", worst=4)
     names = [dataset.images[case.image_id].file_name for case in report.worst]
     assert names == ["0.png", "1.png", "2.png", "3.png"]
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<img") == 2
     assert (
-        "2 of the 4 worst are not drawn because their images cannot be read: 1.png, 3.png" in page
+        "2 of the 4 worst cases are not drawn because their images cannot be read: 1.png, 3.png"
+        in page
     )
     for path in (tmp_path / "images").iterdir():
         path.unlink()
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "<img" not in page and "4 of the 4 worst are not drawn" in page
+    assert "<img" not in page and "4 of the 4 worst cases are not drawn" in page
 
 
-def test_a_drawing_that_cannot_be_written_is_told(people, tmp_path, monkeypatch):
+def test_a_drawing_that_cannot_be_written_is_an_error(people, tmp_path, monkeypatch):
     dataset = annotations.load_coco(people / "people.json", image_dir=people / "images")
     config = tiny_runs.config(people)
-    found = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
-    report = make_report(found, dataset, topdown, "coco", worst=1)
+    evaluation = topdown.evaluate(oracle(dataset), truth_batches(dataset), dataset, config)
+    report = make_report(evaluation, dataset, topdown, "coco", worst=1)
     monkeypatch.setattr("cv2.imwrite", lambda path, image: False)
     with pytest.raises(ValueError, match="worst_01.jpg could not be written"):
         write_report(tmp_path, report, dataset, title="", record={})
@@ -242,17 +235,17 @@ def test_detected_boxes(run, people, tmp_path):
         for n in range(12)
     ]
     (people / "boxes.json").write_text(json.dumps(boxes))
-    config, source = source_of(run, **{"data.detections": "boxes.json"})
+    config, source = tiny_runs.source_of(run, **{"data.detections": "boxes.json"})
     assert eval_program.main(config, source, tmp_path, worst=3) == 0
     assert "PCK@0.2" not in report(tmp_path)["metrics"]
     assert "12 detected boxes" in report(tmp_path)["notes"][0]
 
 
-def test_weights_of_other_joints_are_refused(run, people, tmp_path):
+def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
     content = json.loads((people / "people.json").read_text())
     content["categories"][0]["keypoints"] = [f"joint{k}" for k in range(17)]
     (people / "other.json").write_text(json.dumps(content))
-    config, source = source_of(run, **{"data.val_annotations": "other.json"})
+    config, source = tiny_runs.source_of(run, **{"data.val_annotations": "other.json"})
     with pytest.raises(ValueError, match="joint16"):
         eval_program.main(config, source, tmp_path, worst=0)
 
@@ -266,12 +259,14 @@ def test_an_exported_file_gives_the_same_poses(run, tmp_path):
     file = tmp_path / "tiny.onnx"
     metadata = export.describe("hwl_mobilenetv3", topdown, config, skeleton, (64, 64))
     export.to_onnx(model, variables, (64, 64), file, metadata=metadata)
-    config, source = source_of(run)
+    config, source = tiny_runs.source_of(run)
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)
-    found = [json.loads((tmp_path / d / "results.json").read_text()) for d in ("jax", "onnx")]
-    ours, theirs = ({r["image_id"]: r["keypoints"] for r in results} for results in found)
+    files = [tmp_path / name / "results.json" for name in ("jax", "onnx")]
+    ours, theirs = (
+        {r["image_id"]: r["keypoints"] for r in json.loads(file.read_text())} for file in files
+    )
     difference = [np.subtract(ours[i], theirs[i]).reshape(-1, 3) for i in ours]
     # A tie of two pixels may fall to either side; nearly all joints are at one place.
     distance = np.linalg.norm(np.stack(difference)[..., :2], axis=-1)
@@ -294,40 +289,46 @@ def test_command_line(run, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"network: {run}/checkpoints/3" in done.stdout
     assert report(tmp_path)["config"]["eval"]["flip"] is False
-    for wrong, said in (
+    for wrong, message in (
         ([f"--workdir={run}", "--config.evl.flip=False"], "did you mean --config.eval.flip?"),
         ([f"--workdir={tmp_path}"], "is not a run folder"),
-        ([], "say what to evaluate"),
+        ([], "nothing to evaluate"),
         ([f"--workdir={run}", "--step=newest"], "choose from last, best"),
         ([f"--workdir={run}", f"--checkpoint={run}"], "give one of them"),
         (["--untrained", "--exported=a.onnx"], "give one of them"),
         (["--untrained"], "--config=RECIPE"),
-        (["--untrained", "--step=best"], "--untrained takes no --step"),
-        ([f"--workdir={imported}"], "names no data: give --config=RECIPE"),
+        (["--untrained", "--step=best"], "--untrained cannot be combined with --step"),
+        ([f"--workdir={imported}"], "no data settings: give --config=RECIPE"),
     ):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2
-        assert said in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+        assert message in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        ("--exported=a.onnx --workdir=run --step=best", "--exported takes no --step: --step=best"),
-        ("--untrained --step=3", "--untrained takes no --step: --step=3"),
-        ("--workdir=run --step=newest", "--step=newest.*choose from last, best or the number"),
+        (
+            "--exported=a.onnx --workdir=run --step=best",
+            "--exported cannot be combined with --step",
+        ),
+        ("--untrained --step=3", "--untrained cannot be combined with --step=3"),
+        (
+            "--workdir=run --step=newest",
+            "--step=newest.*last, best, or give the number",
+        ),
         ("--workdir=run --step=best", None),
         ("--checkpoint=run --step=5", None),
         ("--exported=a.onnx --workdir=run --step=last", None),
     ],
 )
-def test_a_step_belongs_to_a_run(words, message):
+def test_step_needs_a_run(arguments, message):
     values = flags.FlagValues()
     for name in ("workdir", "checkpoint", "exported"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     flags.DEFINE_string("step", "last", "", flag_values=values)
     flags.DEFINE_boolean("untrained", False, "", flag_values=values)
-    values(["eval.py", *words.split()])
+    values(["eval.py", *arguments.split()])
     if message is None:
         return command_line.check_sources(values)
     with pytest.raises(ValueError, match=message) as error:
@@ -335,13 +336,13 @@ def test_a_step_belongs_to_a_run(words, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_recipe_scores_the_network_of_the_run(monkeypatch):
+def test_a_recipe_keeps_the_network_of_the_run(monkeypatch):
     run, recipe = common.get_config(), common.get_config()
     run.model_options.attention = "none"
     recipe.model_options.update(deconv_init="kaiming", pretrained_layout=True)
 
     def keep(*arguments):
-        monkeypatch.setattr("sys.argv", ["eval.py", *arguments])  # config_flags looks there
+        monkeypatch.setattr("sys.argv", ["eval.py", *arguments])  # config_flags reads it
         values = flags.FlagValues()
         config_flags.DEFINE_config_dict(
             "config",
@@ -357,11 +358,11 @@ def test_a_recipe_scores_the_network_of_the_run(monkeypatch):
     assert keep() == ({"attention": "none"}, 3)
     given = "--config.model_options.deconv_init=released"
     assert keep(given) == ({"attention": "none", "deconv_init": "released"}, 2)
-    with pytest.raises(ValueError, match="of hwl_mobilenetv3, the settings are for lite_hrnet_18"):
+    with pytest.raises(ValueError, match="of hwl_mobilenetv3, but .* for lite_hrnet_18"):
         keep("--config.model=lite_hrnet_18")
 
 
-def test_a_file_is_no_run_folder(tmp_path):
+def test_a_file_is_not_a_run_folder(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="photo.jpg is not a run folder"):
         runs.read_run(tmp_path / "photo.jpg")

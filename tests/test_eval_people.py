@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import annotations, codecs, mesh, models, runs, skeletons, tasks
+from jaxpose import annotations, codecs, models, runs, skeletons, tasks
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import make_report
+from jaxpose.mesh import make_mesh
 from jaxpose.tasks import associative_embedding, whole_images
 from jaxpose.tasks.whole_images import ImageDecoder
 from tests import tiny_runs
@@ -21,7 +22,7 @@ eval_program = importlib.import_module("eval")
 
 
 def batch_of(size, scales=(1.0,), valid=(True, True)):
-    """Two views of the same people; the picture is twice as large as the view and off centre."""
+    """Two views of the same people; the image is twice as large as the view and off center."""
     people = two_people(size)
     made = {
         "image" if s == 1 else f"image@{s:g}": np.stack(
@@ -47,38 +48,38 @@ def by_height(people):
 
 
 @pytest.mark.parametrize("flip, scales", [(False, (1.0,)), (True, (0.5, 1.0))])
-def test_people_are_found_where_they_are(flip, scales):
+def test_people_are_located(flip, scales):
     decoder = decoder_of(flip, scales)
-    one_device = mesh.make_mesh(jax.devices()[:1])
-    predict = whole_images.model_predictor(Seer(), DOTS, one_device, decoder)
+    mesh = make_mesh(jax.devices()[:1])
+    predict = whole_images.model_predictor(Seer(), DOTS, mesh, decoder)
     variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     sizes = ((64, 128),) if flip else ((64, 128), (128, 64))
     for size in sizes * 2:
         batch, expected = batch_of(size, scales, valid=(True, False))
-        found, nobody = predict(variables, batch)
-        assert [len(part) for part in nobody] == [0, 0, 0]
-        # A pixel of the view is two of the picture, and a peak lies between pixels.
-        np.testing.assert_allclose(by_height(found), expected, atol=3.0)
-        assert found[1].shape == (2, 3) and (found[1] > 0.3).all()
-        np.testing.assert_allclose(found[2], found[1].mean(1), rtol=1e-5)
-    assert predict.program._cache_size() == len(sizes)  # one program a size
+        poses, padding = predict(variables, batch)
+        assert [len(part) for part in padding] == [0, 0, 0]
+        # A pixel of the view is two of the image, and a peak lies between pixels.
+        np.testing.assert_allclose(by_height(poses), expected, atol=3.0)
+        assert poses[1].shape == (2, 3) and (poses[1] > 0.3).all()
+        np.testing.assert_allclose(poses[2], poses[1].mean(1), rtol=1e-5)
+    assert predict.program._cache_size() == len(sizes)  # one program per size
     if flip:
-        see = jax.jit(lambda images: Seer().apply(variables, images))
-        outside = whole_images.file_predictor(see, DOTS, decoder)
-        for ours, theirs in zip(found, outside(batch)[0], strict=True):
+        apply = jax.jit(lambda images: Seer().apply(variables, images))
+        from_file = whole_images.file_predictor(apply, DOTS, decoder)
+        for ours, theirs in zip(poses, from_file(batch)[0], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_nobody_is_looked_for_beside_the_picture(flip):
+def test_people_outside_the_image_are_ignored(flip):
     batch, _ = batch_of((64, 128))
-    batch["center"][1] = 8, 4  # a small picture: the people are painted in its border
+    batch["center"][1] = 8, 4  # a small image: the people are painted in its border
     variables = Seer().init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
-    see = jax.jit(lambda images: Seer().apply(variables, images))
+    apply = jax.jit(lambda images: Seer().apply(variables, images))
     for inside, numbers in ((False, [2, 2]), (True, [2, 0])):
         decoder = decoder_of(flip, inside=inside)
-        found = whole_images.file_predictor(see, DOTS, decoder)(batch)
-        assert [len(people[0]) for people in found] == numbers
+        predictions = whole_images.file_predictor(apply, DOTS, decoder)(batch)
+        assert [len(people[0]) for people in predictions] == numbers
 
 
 def test_options_come_from_the_settings():
@@ -96,7 +97,7 @@ def test_options_come_from_the_settings():
 
 @pytest.fixture(scope="module")
 def crowds(tmp_path_factory):
-    """6 pictures of two people each."""
+    """6 images of two people each."""
     return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "crowds", people=12, each=2)
 
 
@@ -105,9 +106,9 @@ def dataset(crowds):
     return annotations.load_coco(crowds / "people.json", image_dir=crowds / "images")
 
 
-def batches(dataset, pictures=6, size=4):
+def batches(dataset, images=6, size=4):
     """Batches of image ids alone, the last one padded."""
-    ids = list(dataset.images)[:pictures]
+    ids = list(dataset.images)[:images]
     for first in range(0, len(ids), size):
         part = ids[first : first + size]
         valid = np.arange(size) < len(part)
@@ -115,7 +116,7 @@ def batches(dataset, pictures=6, size=4):
 
 
 def oracle(dataset, shift=0.0, blind=()):
-    """A prediction that knows the answer, moved along x; it finds nobody in `blind` pictures."""
+    """A predictor that returns the annotated people, moved along x, no one in `blind` images."""
 
     def predict(batch):
         people = []
@@ -128,48 +129,54 @@ def oracle(dataset, shift=0.0, blind=()):
     return predict
 
 
-def test_the_right_answer_scores_one(crowds, dataset):
+def test_ground_truth_scores_one(crowds, dataset):
     config = tiny_runs.crowd_config(crowds)
-    found = associative_embedding.evaluate(oracle(dataset), batches(dataset), dataset, config)
-    assert found.metrics["AP"] == found.score == 1.0 and found.metrics["PCK@0.2"] == 100.0
-    assert len(found.results) == 12 and set(found.results[0]) == {
+    evaluation = associative_embedding.evaluate(oracle(dataset), batches(dataset), dataset, config)
+    assert (
+        evaluation.metrics["AP"] == evaluation.score == 1.0
+        and evaluation.metrics["PCK@0.2"] == 100.0
+    )
+    assert len(evaluation.results) == 12 and set(evaluation.results[0]) == {
         "image_id", "category_id", "keypoints", "score"
     }  # fmt: skip
     far = associative_embedding.evaluate(oracle(dataset, 500), batches(dataset), dataset, config)
     assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
 
 
-def test_people_who_were_not_found_are_missed(crowds, dataset):
+def test_undetected_people_are_missed(crowds, dataset):
     config = tiny_runs.crowd_config(crowds)
     blind = oracle(dataset, blind=(1, 4))
-    found = associative_embedding.evaluate(blind, batches(dataset), dataset, config)
-    assert found.metrics["AR"] == pytest.approx(8 / 12)
-    assert found.metrics["PCK@0.2"] == pytest.approx(100 * 8 / 12)
-    assert "4 of 12 are in images without a prediction" in found.notes[-1]
-    cases = associative_embedding.worst_cases(found, 3)
+    evaluation = associative_embedding.evaluate(blind, batches(dataset), dataset, config)
+    assert evaluation.metrics["AR"] == pytest.approx(8 / 12)
+    assert evaluation.metrics["PCK@0.2"] == pytest.approx(100 * 8 / 12)
+    assert "4 of 12 are in images without a prediction" in evaluation.notes[-1]
+    cases = associative_embedding.worst_cases(evaluation, 3)
     assert {case.image_id for case in cases[:2]} == {1, 4}
     assert "mean OKS 0.000 of 2 people; 0 predicted" in cases[0].caption
     assert len(cases[2].annotated) == len(cases[2].predicted) == 2
     doubtful = dataclasses.replace(
-        found.predictions, person_score=np.where(found.predictions.image_id == 0, 0.05, 1.0)
+        evaluation.predictions,
+        person_score=np.where(evaluation.predictions.image_id == 0, 0.05, 1.0),
     )
     case = next(
         case
         for case in associative_embedding.worst_cases(
-            dataclasses.replace(found, predictions=doubtful), 6
+            dataclasses.replace(evaluation, predictions=doubtful), 6
         )
         if case.image_id == 0
     )
     assert "2 predicted, 0 of them drawn" in case.caption and case.predicted == []
     nobody = oracle(dataset, blind=range(6))
-    found = associative_embedding.evaluate(nobody, batches(dataset), dataset, config)
-    assert found.metrics["AP"] == 0 and found.results == []
+    evaluation = associative_embedding.evaluate(nobody, batches(dataset), dataset, config)
+    assert evaluation.metrics["AP"] == 0 and evaluation.results == []
 
 
-def test_a_limited_list_is_scored_on_its_own_pictures(crowds, dataset):
+def test_a_limited_dataset_is_scored_on_its_own_images(crowds, dataset):
     config = tiny_runs.crowd_config(crowds, **{"data.limit": 3})
-    found = associative_embedding.evaluate(oracle(dataset), batches(dataset, 3), dataset, config)
-    assert found.metrics["AP"] == 1.0 and "data.limit=3" in found.notes[1]
+    evaluation = associative_embedding.evaluate(
+        oracle(dataset), batches(dataset, 3), dataset, config
+    )
+    assert evaluation.metrics["AP"] == 1.0 and "data.limit=3" in evaluation.notes[1]
 
 
 def test_the_metric_of_crowdpose(crowds, dataset):
@@ -183,12 +190,12 @@ def test_the_metric_of_crowdpose(crowds, dataset):
     (crowds / "crowdpose.json").write_text(json.dumps(content))
     dataset = annotations.load_crowdpose(crowds / "crowdpose.json", image_dir=crowds / "images")
     config = tiny_runs.crowd_config(crowds, **{"eval.metric": "crowdpose"})
-    found = associative_embedding.evaluate(
+    evaluation = associative_embedding.evaluate(
         oracle(dataset, blind=(5,)), batches(dataset), dataset, config
     )
-    assert found.metrics["AP_easy"] == found.metrics["AP_medium"] == 1.0
-    assert found.metrics["AP_hard"] < 1 and found.score == found.metrics["AP"]
-    table = make_report(found, dataset, associative_embedding, "crowdpose", worst=1).scores
+    assert evaluation.metrics["AP_easy"] == evaluation.metrics["AP_medium"] == 1.0
+    assert evaluation.metrics["AP_hard"] < 1 and evaluation.score == evaluation.metrics["AP"]
+    table = make_report(evaluation, dataset, associative_embedding, "crowdpose", worst=1).scores
     assert "AP_easy" in table[0]
 
 
@@ -198,7 +205,7 @@ def test_the_metric_of_crowdpose(crowds, dataset):
 @pytest.fixture(scope="module")
 def run(crowds, tmp_path_factory):
     """A run folder with the random weights of a tiny network."""
-    # No threshold: what it finds is noise, but it finds something.
+    # Without a threshold it detects people in noise.
     config = tiny_runs.crowd_config(crowds, **{"eval.detection_threshold": 0.0})
     model = tasks.create_model(config, 17)
     variables = models.initial_variables(model, (64, 64))
@@ -207,20 +214,12 @@ def run(crowds, tmp_path_factory):
     return folder
 
 
-def source_of(folder, **changes):
-    """(settings, source) as the command line makes them from --workdir."""
-    found = runs.read_run(folder)
-    config = found.config.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    return config, command_line.Source(str(found.path), folder, run=found)
-
-
 def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
 def test_the_report(run, tmp_path):
-    config, source = source_of(run)
+    config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path, worst=2) == 0
     notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
     assert "people predicted in 6 images" in notes[0]
@@ -235,7 +234,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     pytest.importorskip("onnxruntime")
     from jaxpose import export
 
-    config, source = source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
+    config, source = tiny_runs.source_of(run, **{"eval.sizing": "fixed", "input_size": (64, 128)})
     eval_program.main(config, source, tmp_path / "jax", worst=0)
     file = tmp_path / "tiny.onnx"
     _, model, variables, skeleton = runs.load_run(run)
@@ -243,13 +242,13 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
         "litepose_xs", associative_embedding, config, skeleton, (64, 128), num_outputs=2
     )
     export.to_onnx(model, variables, (64, 128), file, metadata=metadata)
-    config, _ = source_of(run)  # the file's own size is taken
+    config, _ = tiny_runs.source_of(run)  # the file's own size is taken
     exported = command_line.Source(str(file), tmp_path, exported=str(file))
     eval_program.main(config, exported, tmp_path / "onnx", worst=0)
     ours, theirs = results(tmp_path / "jax"), results(tmp_path / "onnx")
     assert len(ours) == len(theirs) > 0
-    # What is found is noise, in which rounding may decide about a person or two.
-    scores, others = (np.array([r["score"] for r in found]) for found in (ours, theirs))
+    # The people are noise; rounding may change one or two of them.
+    scores, others = (np.array([r["score"] for r in people]) for people in (ours, theirs))
     apart = np.abs(scores[:, None] - others).min(axis=1)
     assert np.mean(apart <= 1e-3 * scores) > 0.95
     config.eval.scales = (0.5, 1.0)

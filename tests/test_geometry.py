@@ -133,8 +133,8 @@ def test_crop_agrees_with_the_matrix():
     matrix = geometry.affine((35, 45), (0.25, 1 / 3), 25, (64, 48))
     out = geometry.crop(image, matrix, (64, 48))[..., 0]
     rows, columns = np.mgrid[:64, :48]
-    found = np.array([(columns * out).sum(), (rows * out).sum()]) / out.sum()
-    np.testing.assert_allclose(found, geometry.transform([30.0, 40.0], matrix), atol=0.01)
+    center = np.array([(columns * out).sum(), (rows * out).sum()]) / out.sum()
+    np.testing.assert_allclose(center, geometry.transform([30.0, 40.0], matrix), atol=0.01)
 
 
 def test_normalize():
@@ -156,8 +156,8 @@ def test_normalize():
     ],
 )
 def test_bottomup_size_examples(image, size):
-    found, center, scale = geometry.bottomup_size(image, 512)
-    assert found == size and all(isinstance(side, int) for side in found)
+    actual, center, scale = geometry.bottomup_size(image, 512)
+    assert actual == size and all(isinstance(side, int) for side in actual)
     height, width = image
     np.testing.assert_array_equal(center, [int(width / 2 + 0.5), int(height / 2 + 0.5)])
     assert center.dtype == scale.dtype == np.float32
@@ -170,7 +170,7 @@ def test_bottomup_size_examples(image, size):
 
 def test_bottomup_size_of_several_scales():
     sizes = {s: geometry.bottomup_size((480, 640), 512, s, 0.5) for s in (0.5, 1.0, 2.0)}
-    assert {s: found[0] for s, found in sizes.items()} == {
+    assert {s: size[0] for s, size in sizes.items()} == {
         0.5: (256, 384),
         1.0: (512, 768),
         2.0: (1024, 1536),
@@ -188,7 +188,7 @@ def test_bottomup_size_of_several_scales():
 
 @pytest.mark.parametrize("image", [(480, 640), (640, 480), (333, 1000), (50, 50)])
 @pytest.mark.parametrize("size", [(256, 256), (448, 640)])
-def test_bottomup_fit_shows_all_of_the_picture(image, size):
+def test_bottomup_fit_shows_the_whole_image(image, size):
     center, scale = geometry.bottomup_fit(image, size)
     matrix = geometry.affine(center, scale, 0, size)
     (left, top), (right, bottom) = geometry.transform([[0, 0], image[::-1]], matrix)

@@ -1,4 +1,4 @@
-"""Every kind of picture file that people have: decoded to RGB, or refused with a reason."""
+"""All common kinds of image files are decoded to RGB, or refused with a reason."""
 
 import struct
 
@@ -19,7 +19,7 @@ def encode(image, kind=".png", options=()):
 
 def cmyk_jpeg(components):
     """A JPEG of 8x8 pixels with four flat components (0..255), written bit by bit: each block is
-    one DC difference of a one-entry-a-size Huffman table, then end-of-block."""
+    one DC difference of a Huffman table with one entry per size, then end-of-block."""
     quantization = b"\xff\xdb" + struct.pack(">HB", 67, 0) + b"\x01" * 64
     frame = b"\xff\xc0" + struct.pack(">HBHHB", 8 + 12, 8, 8, 8, 4)
     frame += b"".join(bytes([k + 1, 0x11, 0]) for k in range(4))
@@ -49,7 +49,7 @@ def test_colors_are_rgb():
     assert r > 190 and g < 10 and b < 10
 
 
-def test_grey_and_sixteen_bit():
+def test_gray_and_sixteen_bit():
     np.testing.assert_array_equal(images.decode(encode(RAMP[..., 0])), RAMP)
     np.testing.assert_array_equal(images.decode(encode(RAMP.astype(np.uint16) * 257)), RAMP)
 
@@ -88,6 +88,6 @@ def test_truncated(kind, cut):
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"{}" * 500, b"\x00" * 100])
-def test_not_a_picture(data):
+def test_not_an_image(data):
     with pytest.raises(images.ImageError):
         images.decode(data)

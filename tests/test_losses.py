@@ -1,4 +1,4 @@
-"""Losses against formulas written out here, stored facts and gradients."""
+"""Losses against formulas written out here, stored values and gradients."""
 
 import json
 
@@ -25,7 +25,7 @@ FACTORS = {
 
 
 def _uniform(seed, shape):
-    """Reproducible numbers in [0, 1) that the stored value was made from."""
+    """Reproducible numbers in [0, 1), the inputs of the stored value."""
     wave = 43758.5453 * np.sin(2 * np.pi * seed / 1000 + 12.9898 * np.arange(1, np.prod(shape) + 1))
     return (wave - np.floor(wave)).reshape(shape)
 
@@ -56,7 +56,7 @@ def test_written_out(fn):
     np.testing.assert_allclose(loss(pred, target, fn=fn), unweighted, rtol=1e-5)
 
 
-def test_worked_by_hand():
+def test_by_hand():
     """Two pixels, one joint: peak missed by 0.5, background by 0.2."""
     pred = np.array([0.5, 0.2]).reshape(1, 1, 2, 1)
     target = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
@@ -116,7 +116,7 @@ def test_masked_mse():
 
 
 def _soft_boundary_numpy(p, h, tau, detach):
-    """Value and derivative in float64, from the formula; d|x| / dx at 0 is 1, as JAX has it."""
+    """Value and derivative in float64, from the formula; d|x| / dx at 0 is 1, as in JAX."""
     power = h**tau if h > 0 else 0.0
     weight = abs(p) * (1 - power) + abs(1 - p) * power
     slope = (1 if p >= 0 else -1) * (1 - power) - (1 if p <= 1 else -1) * power
@@ -148,12 +148,12 @@ def _soft_boundary(p, h, tau, detach):
 )
 def test_soft_boundary_table(pred, target, value, gradient, detached):
     for detach, expected in ((False, gradient), (True, detached)):
-        found = _soft_boundary(pred, target, 0.01, detach)
-        np.testing.assert_allclose(found, (value, expected), atol=6e-5)
+        actual = _soft_boundary(pred, target, 0.01, detach)
+        np.testing.assert_allclose(actual, (value, expected), atol=6e-5)
 
 
 def test_soft_boundary_second_basin():
-    """With H = 0.6, the gradient at P = 0.9 leads away from the target unless detached."""
+    """With H = 0.6, the gradient at P = 0.9 points away from the target unless detached."""
     assert _soft_boundary(0.9, 0.6, 0.01, False)[1] == pytest.approx(-0.027, abs=5e-4)
     assert _soft_boundary(0.9, 0.6, 0.01, True)[1] == pytest.approx(0.062, abs=5e-4)
     ridge = (2 + 0.6) / 3
@@ -164,7 +164,7 @@ def test_soft_boundary_second_basin():
 @pytest.mark.parametrize("tau", [1, 0.1, 0.01, 0.001])
 @pytest.mark.parametrize("detach", [False, True])
 def test_soft_boundary_written_out(tau, detach):
-    """Values and gradients on a grid that holds 0, 1 and the smallest value of a cut Gaussian."""
+    """Values and gradients on a grid with 0, 1 and the smallest value of a truncated Gaussian."""
     preds = np.array([-0.5, 0, 1e-6, 0.1, 0.3, 0.6, 0.9, 1, 1.2, 3])
     targets = np.array([0, 4.8e-6, 1e-3, 0.01, 0.1, 0.5, 0.6, 0.99, 1])
     p, h = (grid.reshape(1, 10, 9, 1) for grid in np.meshgrid(preds, targets, indexing="ij"))
@@ -184,7 +184,7 @@ def test_soft_boundary_written_out(tau, detach):
 
 
 def test_soft_boundary_powers():
-    """H^tau, read off at P = 0 where the loss is H^tau H^2; and the threshold where it is 1/2."""
+    """H^tau, from P = 0 where the loss is H^tau H^2; and the threshold where it is 1/2."""
     powers = {1: 1.0, 0.5: 0.993, 0.1: 0.977, 0.01: 0.955, 1e-3: 0.933, 4.8e-6: 0.885}
     for target, power in powers.items():
         value, _ = _soft_boundary(0.0, target, 0.01, False)
@@ -195,7 +195,7 @@ def test_soft_boundary_powers():
 
 
 @pytest.mark.parametrize("tau", [1, 0.1, 0.01, 0.001])
-def test_soft_boundary_is_finite_everywhere_and_leaves_the_target_alone(tau):
+def test_soft_boundary_is_finite_everywhere_without_a_gradient_of_the_target(tau):
     target = np.zeros((1, 5, 4, 2), np.float32)
     target[0, 2, 1, 0] = 1
     target[0, 2, 2, 0] = 1e-38
@@ -214,8 +214,8 @@ def test_soft_boundary_mask_and_dtype():
         for a, b in zip(pred.ravel(), target.ravel(), strict=True)
     ]
     expected = np.mean(mask[..., None] * np.reshape(each, SHAPE))
-    found = soft_boundary_loss(pred, target, mask)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    actual = soft_boundary_loss(pred, target, mask)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
     gradient = np.asarray(jax.grad(soft_boundary_loss)(pred.astype(np.float32), target, mask))
     assert not gradient[mask == 0].any()
     low = soft_boundary_loss(jnp.full((1, 8, 8, 2), 0.5, jnp.bfloat16), jnp.ones((1, 8, 8, 2)))
@@ -244,7 +244,7 @@ def _embedding_numpy(tags, joints):
 
 
 def _people(random, size, people, joints, slots=30, share=0.7):
-    """joints [slots, K, 3] of `people` people in slots that are not the first ones."""
+    """joints [slots, K, 3] of `people` people in slots other than the first."""
     result = np.zeros((slots, joints, 3), np.int32)
     for slot in random.choice(slots, people, replace=False):
         valid = random.random(joints) < share
@@ -278,7 +278,7 @@ def test_associative_embedding_twin_and_finite_differences(rng):
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_associative_embedding_of_no_one_one_and_thirty_people(count):
+def test_associative_embedding_of_zero_one_and_thirty_people(count):
     random = np.random.default_rng(count)
     people = _people(random, (9, 12), count, 4, share=1.0)[None]
     tags = random.standard_normal((1, 9, 12, 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Prediction on images: boxes from files, what is written, and the command as a whole."""
+"""Prediction on images: boxes from files, output files, and the whole command."""
 
 import dataclasses
 import json
@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import annotations, cli, export, geometry, skeletons
-from jaxpose import predict as prediction
+from jaxpose import annotations, cli, export, geometry, predict, skeletons
 from jaxpose.export.source import from_run
 from jaxpose.poses import extent
 from jaxpose.predict import PoseEstimator, Poses, command
-from jaxpose.predict import boxes as person_boxes
+from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.tasks.whole_images import sized_view
 from tests import seeing
@@ -37,18 +36,18 @@ def test_boxes_of_a_dataset_belong_to_the_file_names(tmp_path):
             {"image_id": 7, "bbox": [5, 6, 7, 8], "iscrowd": 1},
         ],
     }
-    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
+    boxes = Boxes(write_json(tmp_path / "boxes.json", content))
     np.testing.assert_array_equal(boxes.of(tmp_path / "a.jpg"), [[1, 2, 3, 4]])
     assert boxes.of(tmp_path / "b.jpg").shape == (0, 4)
 
 
-def test_detections_are_found_by_the_number_in_the_name_and_cut_at_the_score(tmp_path):
+def test_detections_are_matched_by_the_number_in_the_name_and_filtered_by_score(tmp_path):
     content = [
         {"image_id": 785, "bbox": [1, 2, 3, 4], "score": 0.9},
         {"image_id": 785, "bbox": [5, 6, 7, 8], "score": 0.1},
         {"file_name": "b.png", "bbox": [9, 9, 9, 9], "score": 0.5},
     ]
-    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
+    boxes = Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
     np.testing.assert_array_equal(boxes.of(tmp_path / "000000000785.jpg"), [[1, 2, 3, 4]])
     np.testing.assert_array_equal(boxes.of(tmp_path / "b.png"), [[9, 9, 9, 9]])
 
@@ -75,14 +74,20 @@ def dataset(image):
         ([{"image_id": 1}], "detection number 0: lacks 'bbox'"),
         ([record(BOX, score="high")], "detection number 0: score must be a finite number"),
         ([{"bbox": BOX}], "detection number 0: names no image"),
-        ([record(BOX, image_id=[1])], "detection number 0: image_id must be an integer or a name"),
-        ([record(BOX, file_name=5)], "detection number 0: file_name must be a name, not 5"),
+        (
+            [record(BOX, image_id=[1])],
+            "image_id must be an integer or a string",
+        ),
+        ([record(BOX, file_name=5)], "detection number 0: file_name must be a string, not 5"),
         ([record(BOX), 3], "detection number 1: must be an object"),
         ({"annotations": [record(None, id=8)]}, "annotation 8: bbox must be"),
         (dataset({"file_name": "a.jpg"}), "image number 0: lacks 'id'"),
         (dataset({"id": 7}), "image 7: lacks 'file_name'"),
-        (dataset({"id": 7, "file_name": None}), "image 7: file_name must be a name, not None"),
-        (dataset({"id": [7], "file_name": "a.jpg"}), "id must be an integer or a name, not"),
+        (
+            dataset({"id": 7, "file_name": None}),
+            "image 7: file_name must be a non-empty string",
+        ),
+        (dataset({"id": [7], "file_name": "a.jpg"}), "id must be an integer or a string, not"),
         (dataset("a.jpg"), "image number 0: must be an object"),
         ({"images": 1, "annotations": []}, "file: must be a list of boxes, or an object"),
         ({"images": [], "annotations": {}}, "file: must be a list of boxes, or an object"),
@@ -93,20 +98,20 @@ def dataset(image):
 )
 def test_unusable_box_records_are_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=rf"boxes\.json: .*{message}"):
-        person_boxes.Boxes(write_json(tmp_path / "boxes.json", content))
+        Boxes(write_json(tmp_path / "boxes.json", content))
 
 
-def test_empty_boxes_that_are_left_out_anyway_do_not_matter(tmp_path):
+def test_ignored_boxes_may_be_empty(tmp_path):
     empty = [0, 0, 0, 0]
     content = [record(empty, iscrowd=1), record(empty, score=0.1), record(BOX, score=0.3)]
-    boxes = person_boxes.Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
+    boxes = Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
     np.testing.assert_array_equal(boxes.of(tmp_path / "1.jpg"), [BOX])
 
 
 def test_a_box_file_that_is_not_json_is_named(tmp_path):
     (tmp_path / "boxes.json").write_text("{")
     with pytest.raises(ValueError, match=r"boxes\.json: cannot be read as JSON"):
-        person_boxes.Boxes(tmp_path / "boxes.json")
+        Boxes(tmp_path / "boxes.json")
 
 
 # --- images and results --------------------------------------------------------------------------
@@ -141,7 +146,7 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(tmp_path):
+def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path):
     paths = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
     assert list(command.output_names(paths).values()) == ["a.jpg", "a_2.jpg"]
 
@@ -151,15 +156,15 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """(top-down, bottom-up) run folders of networks that see coloured dots."""
+    """(top-down, bottom-up) run folders of networks that detect colored dots."""
     return seeing.write_runs(tmp_path_factory.mktemp("runs"))
 
 
 def photograph(path, turned=False):
     """A JPEG of 90x60 random blocks, with an EXIF orientation of 90 degrees if `turned`."""
     blocks = np.random.default_rng(3).integers(0, 255, (6, 9, 3), np.uint8)
-    picture = cv2.resize(blocks, (90, 60), interpolation=cv2.INTER_CUBIC)
-    data = cv2.imencode(".jpg", picture)[1].tobytes()
+    image = cv2.resize(blocks, (90, 60), interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(".jpg", image)[1].tobytes()
     if turned:
         tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", 6, 0))
         tiff = b"II*\x00" + struct.pack("<IH", 8, 1) + tag + bytes(4)
@@ -188,7 +193,7 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
     text = capsys.readouterr().out
     assert f"skipped {folder / 'c.jpg'}: " in text and f"skipped {folder / 'd.jpg'}: " in text
     assert "No such file" in text and "3 people, 2 images skipped" in text
-    assert cv2.imread(str(output / "b.jpg")).shape == (90, 60, 3)  # upright, as people see it
+    assert cv2.imread(str(output / "b.jpg")).shape == (90, 60, 3)  # upright
 
     assert cli.main([*arguments, "--no-flip"]) == 0  # the whole image is one person
     again = json.loads((output / "predictions.json").read_text())
@@ -199,9 +204,9 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([], "none of its boxes (of score 0.3 or more: 0) is for b.jpg; "),
-        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "score 0.3 or more: 0)"),
-        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "score 0.3 or more: 3)"),
+        ([], "none of its 0 boxes with a score of at least 0.3 is for b.jpg; "),
+        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "none of its 0 boxes"),
+        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "none of its 3 boxes"),
     ],
 )
 def test_boxes_of_other_images_are_refused(runs, tmp_path, capsys, boxes, message):
@@ -218,17 +223,17 @@ def test_boxes_of_other_images_are_refused(runs, tmp_path, capsys, boxes, messag
 def test_steps_of_a_run(runs, tmp_path, capsys, verb):
     run, out = str(runs[0]), ["-o", str(tmp_path / "out")]
     photograph(tmp_path / "a.jpg")
-    picture = [str(tmp_path / "a.jpg")] * (verb == "predict")
+    image = [str(tmp_path / "a.jpg")] * (verb == "predict")
     if verb == "export":
         pytest.importorskip("onnxruntime")
-    assert cli.main([verb, run, *picture, *out, "--step", "last"]) == 0
+    assert cli.main([verb, run, *image, *out, "--step", "last"]) == 0
     checkpoint = f"{run}/checkpoints/0"
     for where, step, message in (
-        (run, "lst", "--step=lst: did you mean 'last'? choose from last, best or the number of a"),
+        (run, "lst", "--step=lst: did you mean 'last'? choose from last, best, or give the number"),
         (run, "7", "no checkpoint of step 7; it has [0]"),
         (checkpoint, "best", "checkpoints/0 is one checkpoint: for step best, give its run folder"),
     ):
-        assert cli.main([verb, where, *picture, *out, "--step", step]) == 2
+        assert cli.main([verb, where, *image, *out, "--step", step]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
 
@@ -236,12 +241,12 @@ def test_steps_of_a_run(runs, tmp_path, capsys, verb):
 def test_an_output_folder_that_is_a_file_is_one_line(runs, tmp_path, capsys):
     photograph(tmp_path / "a.jpg")
     output = tmp_path / "out"
-    output.write_text("mine")
+    output.write_text("text")
     assert cli.main(["predict", str(runs[0]), str(tmp_path / "a.jpg"), "-o", str(output)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("jaxpose predict: ") and error.count("\n") == 1
     assert "File exists" in error and str(output) in error
-    assert output.read_text() == "mine"
+    assert output.read_text() == "text"
 
 
 def test_images_and_boxes_of_another_kind_are_refused(runs):
@@ -270,7 +275,7 @@ PEOPLE = seeing.two_people(SIZE)
 
 
 def write_image(path, dim=1.0):
-    """The two people as a PNG; the lower one's colours are dimmed."""
+    """The two people as a PNG; the lower one's colors are dimmed."""
     image = seeing.draw_image(PEOPLE, SIZE)
     image[SIZE[0] // 2 :] = image[SIZE[0] // 2 :] * dim
     cv2.imwrite(str(path), image[..., ::-1])
@@ -278,7 +283,7 @@ def write_image(path, dim=1.0):
 
 
 @pytest.mark.parametrize("sizing", ["short_side", "fixed", "file"])
-def test_people_are_found(runs, tmp_path, sizing):
+def test_people_are_detected(runs, tmp_path, sizing):
     image = write_image(tmp_path / "a.png", dim=0.8)
     source, options = runs[1], {"sizing": sizing}
     if sizing == "file":
@@ -307,7 +312,7 @@ def test_sizes_are_bounded(runs):
     rng = np.random.default_rng(0)
     sizes = {view(estimator, tuple(rng.integers(1, 3000, 2).tolist()))[0] for _ in range(3000)}
     assert len(sizes) == 2 * (3 * 64 - 64) // 64 + 1 and max(map(max, sizes)) == 3 * 64
-    size, center, scale = view(estimator, (50, 1000))  # the whole panorama is seen
+    size, center, scale = view(estimator, (50, 1000))  # the whole panorama is in view
     corners = geometry.transform(
         np.array([[0, 0], [999, 49]]), geometry.affine(center, scale, 0, size)
     )
@@ -321,8 +326,8 @@ def test_boxes_around_people():
     boxes = extent(keypoints, scores > 0)
     np.testing.assert_array_equal(boxes, [[10, 20, 20, 40], [5, 5, 4, 4]])
     poses = Poses(keypoints, scores, boxes, scores.mean(1))
-    np.testing.assert_array_equal(person_boxes.around(poses), [[7.5, 15, 25, 50]])
-    assert person_boxes.around(poses.select(np.array([1]))).shape == (0, 4)
+    np.testing.assert_array_equal(around(poses), [[7.5, 15, 25, 50]])
+    assert around(poses.select(np.array([1]))).shape == (0, 4)
 
 
 def predictions(folder):
@@ -380,11 +385,11 @@ def test_conflicting_sources_of_boxes_are_refused_in_one_line(runs, tmp_path, ca
 
 def test_the_former_name_of_the_estimator_is_deprecated():
     with pytest.warns(DeprecationWarning, match="jaxpose.predict.Pose is now jaxpose.PoseEstimato"):
-        assert prediction.Pose is PoseEstimator is jaxpose.PoseEstimator
+        assert predict.Pose is PoseEstimator is jaxpose.PoseEstimator
     with pytest.warns(DeprecationWarning):
         from jaxpose.predict import Pose
     assert Pose is PoseEstimator
-    assert not hasattr(prediction, "Posse")
+    assert not hasattr(predict, "Posse")
 
 
 def assert_equal(poses, expected):

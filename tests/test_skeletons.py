@@ -1,4 +1,4 @@
-"""Joint sets against the published lists, and what the names imply."""
+"""Skeletons against the published lists, and the properties derived from their names."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_sides_are_read_from_common_spellings(left, right):
     assert skeleton.lower_body == (1, 2)
 
 
-def test_names_that_only_begin_like_a_side_have_none():
+def test_names_that_only_start_like_a_side():
     assert _make("neck", "root", "lip", "rump").flip_pairs == ()
 
 
@@ -76,19 +76,19 @@ def test_names_that_only_begin_like_a_side_have_none():
     [
         (("nose", "left_eye"), "'left_eye' has no right eye"),
         (("left_eye", "right_eye", "l_eye"), "both the left eye"),
-        (("nose", "nose"), "twice: nose"),
-        ((), "no joints"),
+        (("nose", "nose"), "repeats a keypoint name: nose"),
+        ((), "no keypoints"),
     ],
 )
-def test_bad_joint_names_are_refused(joints, message):
+def test_bad_keypoint_names_are_refused(joints, message):
     with pytest.raises(ValueError, match=message):
         _make(*joints)
 
 
 def test_bad_limbs_and_sigmas_are_refused():
-    with pytest.raises(ValueError, match=r"limb \(0, 2\) is outside the joints 0..1"):
+    with pytest.raises(ValueError, match=r"limb \(0, 2\) is outside the keypoints 0..1"):
         _make("nose", "neck", limbs=[(0, 2)])
-    with pytest.raises(ValueError, match="2 joints and 1 sigmas"):
+    with pytest.raises(ValueError, match="2 keypoints but 1 sigmas"):
         _make("nose", "neck", sigmas=[0.1])
     with pytest.raises(ValueError, match="positive"):
         _make("nose", "neck", sigmas=[0.1, 0.0])
@@ -101,7 +101,7 @@ def test_round_trip_through_json():
         Skeleton.from_dict({"name": "x", "joints": ["a"], "limbs": []})
 
 
-def test_get_names_the_nearest():
+def test_get_suggests_the_nearest():
     assert skeletons.get("coco") is COCO
     with pytest.raises(ValueError, match="did you mean 'crowdpose'"):
         skeletons.get("crowd_pose")
@@ -112,14 +112,14 @@ def _category(skeleton: Skeleton, /, **extra) -> dict:
     return {"name": "person", "keypoints": list(skeleton.joints), "skeleton": limbs, **extra}
 
 
-def test_category_of_coco_and_crowdpose_give_the_built_in():
+def test_categories_of_coco_and_crowdpose_give_the_built_in_skeletons():
     assert skeletons.from_coco_category(_category(COCO)) == COCO
-    # The official CrowdPose files carry COCO's limbs, up to joint 17 of 14.
+    # The official CrowdPose files have COCO's limbs, up to joint 17 of 14.
     official = _category(CROWDPOSE, skeleton=[[16, 14], [14, 12], [17, 15]])
     assert skeletons.from_coco_category(official) == CROWDPOSE
 
 
-def test_category_with_a_skeleton_of_its_own():
+def test_category_with_its_own_skeleton():
     category = {
         "name": "climber",
         "keypoints": ["head_top", "left_hip", "right_hip", "left_hand", "right_hand"],
@@ -134,10 +134,10 @@ def test_category_with_a_skeleton_of_its_own():
     assert given.sigmas == (0.1,) * 5
 
 
-def test_category_without_joint_names_is_refused():
-    with pytest.raises(ValueError, match="'person' has no list of joint names"):
+def test_category_without_keypoint_names_is_refused():
+    with pytest.raises(ValueError, match="'person' has no list of keypoint names"):
         skeletons.from_coco_category({"name": "person"})
     with pytest.raises(ValueError, match="list of pairs"):
         skeletons.from_coco_category({"keypoints": ["nose"], "skeleton": [1, 2]})
-    with pytest.raises(ValueError, match=r"limb \[0, 1\] is outside the joints 1..2 .*from 1"):
+    with pytest.raises(ValueError, match=r"limb \[0, 1\] is outside the keypoints 1..2 .*1-based"):
         skeletons.from_coco_category({"keypoints": ["nose", "neck"], "skeleton": [[0, 1]]})

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import common
-from jaxpose import skeletons
+from jaxpose import runs, skeletons
 from jaxpose.config import flatten
+from jaxpose.evaluation import command_line
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -92,6 +93,14 @@ def flags(config) -> list[str]:
         for key, value in flatten(config).items()
         if key != "model_options" and value != before[key]
     ]
+
+
+def source_of(folder, **changes):
+    """(settings, source) as the command line makes them from --workdir."""
+    run = runs.read_run(folder)
+    config = run.config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config, command_line.Source(str(run.path), folder, run=run)
 
 
 def _stem(network: nn.Module, x, train: bool):

@@ -27,6 +27,15 @@ LARGE = {
 }
 
 
+# Quick enough for `make test-fast`.
+SMALL = {"hwl_mobilenetv3", "simplebaseline_mobilenetv2"}
+
+
 def every(names: Iterable[str]) -> list[Any]:
-    """Parameters for `pytest.mark.parametrize`: all names, the large ones for `--zoo` alone."""
-    return [pytest.param(name, marks=pytest.mark.zoo) if name in LARGE else name for name in names]
+    """Parameters for `pytest.mark.parametrize`: all names, those that are not `SMALL` marked slow,
+    and the large ones for `--zoo` alone."""
+    return [name if name in SMALL else pytest.param(name, marks=_marks(name)) for name in names]
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow, pytest.mark.zoo] if name in LARGE else [pytest.mark.slow]

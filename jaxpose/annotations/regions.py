@@ -41,7 +41,7 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
     Raises:
       ValueError: a segmentation is malformed or belongs to an image of another size.
     """
-    from pycocotools import mask as coco_mask
+    from pycocotools.mask import decode, frPyObjects
 
     height, width = image_size
     result = np.ones((height, width), np.uint8)
@@ -51,12 +51,12 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
             raise ValueError(rule)
         if isinstance(segmentation, dict):
             if isinstance(segmentation["counts"], list):
-                codes = [coco_mask.frPyObjects(segmentation, height, width)]
+                codes = [frPyObjects(segmentation, height, width)]
             else:
                 codes = [segmentation]
         else:
-            codes = coco_mask.frPyObjects(segmentation, height, width)
-        result[coco_mask.decode(codes).any(axis=2)] = 0
+            codes = frPyObjects(segmentation, height, width)
+        result[decode(codes).any(axis=2)] = 0
     return result
 
 

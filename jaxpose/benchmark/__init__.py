@@ -1,7 +1,7 @@
-"""`jaxpose benchmark`: latency of networks and files, of finding people, and of training steps.
+"""`jaxpose benchmark`: times of networks, exported files, grouping and training steps.
 
-Every figure is printed with its terms (runtime, threads, shapes, what is left out), and contestants
-are measured in turns within one process, so that a busy machine slows all of them alike.
+Results are printed with their conditions: runtime, threads, shapes, and what is not included. All
+candidates are measured in turn in one process, so that a busy machine slows all of them equally.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import argparse
 from jaxpose.benchmark import grouping, latency, networks, training
 
 _VERBS = {
-    "latency": (latency, "time of one forward pass: ONNX Runtime, PyTorch, JAX"),
-    "grouping": (grouping, "bottom-up: time of the network, and from its maps to people"),
-    "train": (training, "examples/s of the training step, time to the first one, memory"),
-    "networks": (networks, "several networks in one table: counts, latency, training step"),
+    "latency": (latency, "time one forward pass with ONNX Runtime, PyTorch and JAX"),
+    "grouping": (grouping, "time a bottom-up network and the grouping of its outputs into people"),
+    "train": (
+        training,
+        "measure the training step: examples per second, time to the first step, memory",
+    ),
+    "networks": (networks, "compare several networks: size, latency, training step"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb: one sub-verb for each kind of measurement."""
+    """Arguments of `jaxpose benchmark`, one subcommand per measurement."""
     verbs = parser.add_subparsers(dest="benchmark", required=True, metavar="WHAT")
     for name, (module, text) in _VERBS.items():
         module.add_arguments(verbs.add_parser(name, help=text, description=text))

@@ -1,9 +1,9 @@
-"""`jaxpose benchmark grouping`: a bottom-up network, and from its maps to people, step by step.
+"""`jaxpose benchmark grouping`: a bottom-up network and the grouping of its outputs, step by step.
 
-How long people take depends on how many there are, not on the weights: the maps are drawn. The
-steps are those of evaluation: `network` (with its mirror image unless --no-flip), `merge` (both
-outputs and both passes, at the size of the input), `peaks` (the highest of every joint) and
-`people` (matching by tags, and filling in what is missing).
+The time for grouping depends on the number of people, not on the weights, so outputs are synthetic.
+The steps are those of evaluation: `network` (with the mirror image unless --no-flip), `merge` (all
+outputs at the size of the input), `peaks` (the highest peaks of every keypoint) and `people`
+(matching by tags, and filling in missing keypoints).
 """
 
 from __future__ import annotations
@@ -27,47 +27,50 @@ COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".spl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the sub-verb."""
+    """Arguments of `jaxpose benchmark grouping`."""
     parser.add_argument(
         "model",
         nargs="?",
         default="litepose_s",
         metavar="MODEL|RUN",
-        help="a bottom-up model or run folder (default litepose_s)",
+        help="bottom-up model or run folder (default: litepose_s)",
     )
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of the model")
-    parser.add_argument("--task", help="of a network that states none, e.g. associative_embedding")
+    parser.add_argument("--size", metavar="HxW", help="input size (default: that of the model)")
     parser.add_argument(
-        "--people", default="1,5,10,30", help="people in the pictures (default 1,5,10,30)"
+        "--task",
+        metavar="NAME",
+        help="task of a network that states none, e.g. associative_embedding",
     )
     parser.add_argument(
-        "--missing", type=float, default=0.1, help="share of joints that are not there (0.1)"
+        "--people", default="1,5,10,30", help="numbers of people per image (default: 1,5,10,30)"
     )
-    parser.add_argument("--no-flip", action="store_true", help="without the mirror image")
-    parser.add_argument("--no-network", action="store_true", help="leave out the network")
-    parser.add_argument("--warmup", type=int, default=3, help="calls before timing (default 3)")
-    parser.add_argument("--runs", type=int, default=20, help="timed calls at least (default 20)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="timed at least (default 0.5)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--missing", type=float, default=0.1, help="fraction of missing keypoints (default: 0.1)"
+    )
+    parser.add_argument("--no-flip", action="store_true", help="do not run the mirror image")
+    parser.add_argument("--no-network", action="store_true", help="do not time the network")
+    report.add_timing_arguments(parser, runs=20, seconds=0.5, warmup=3)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures all steps in turns and prints one row each, and the terms."""
+    """Measures all steps in turn and prints one row each, and the conditions."""
     size = parse_size(args.size) if args.size else None
     try:
         counts = [int(n) for n in args.people.split(",")]
     except ValueError:
-        raise ValueError(f"--people {args.people!r}: numbers such as 1,5,10,30") from None
+        raise ValueError(f"--people {args.people!r} must be numbers such as 1,5,10,30") from None
     if min(counts) < 0 or args.runs < 1 or not 0 <= args.missing < 1:
-        raise ValueError("--people must not be negative, --runs at least 1, --missing in 0..1")
+        raise ValueError(
+            "--people must not be negative, --runs at least 1, --missing at least 0 and below 1"
+        )
     if Path(args.model).is_dir():
         source = from_run(args.model, size)
     else:
         source = untrained(args.model, size, task_name=args.task)
     if source.task is not tasks.get("associative_embedding"):
         raise ValueError(
-            f"{args.model} has no tags ({source.task.TITLE}): this times the steps of grouping by "
-            "tags"
+            f"{args.model} has no tags ({source.task.TITLE}); only networks with associative "
+            "embedding can be timed here"
         )
     flip = not args.no_flip
     load = report.load()
@@ -87,21 +90,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_terms(source: Source, missing: float, flip: bool) -> dict[str, str | float]:
-    """What the figures rest on; call it after measuring."""
+    """The conditions of the measurement; call this after measuring."""
     height, width = source.input_size
     return {
-        "model": f"{source.name}, {height}x{width}, {source.skeleton.num_joints} joints, float32",
+        "model": f"{source.name}, {height}x{width}, {source.skeleton.num_joints} keypoints, "
+        "float32",
         "options": str(source.decoder.grouping),
-        "people": f"drawn maps, {missing:.0%} of the joints missing; `found` is what came out",
+        "people": f"synthetic outputs, {missing:.0%} of the keypoints missing; `found` is the "
+        "number of people found",
         "host": f"{report.host_cpu()}; JAX {jax.__version__} on {jax.devices()[0].device_kind}",
-        "times": "ms of wall clock for one picture, all steps in turns in one process, after "
-        "compiling",
-        "network, merge": f"{'both passes of the flip test' if flip else 'one pass'}; they do not "
-        "depend on the people",
-        "a picture takes": "network + merge + peaks + people",
-        "not included": "reading the picture, bringing it to size, and copies between device and "
-        "host",
-        "JAX threads": "XLA uses all cores given to the process; restrict it with taskset",
+        "times": "wall-clock ms per image after compilation, all in turn in one process",
+        "network, merge": f"{'both passes of the flip test' if flip else 'one pass'}; independent "
+        "of the number of people",
+        "total per image": "network + merge + peaks + people",
+        "not included": "reading and resizing the image, copies between device and host",
+        "JAX threads": "XLA uses all cores of the process; restrict them with taskset",
         "peak RSS MB": round(report.peak_rss_mb(), 1),
     }
 
@@ -117,7 +120,7 @@ def measure(
     runs: int = 20,
     seconds: float = 0.5,
 ) -> list[dict]:
-    """One row of facts and statistics for each step: peaks and people for each count of people."""
+    """One row per step; `peaks` and `people` have one row per number of people."""
     options, device = source.decoder.grouping, jax.devices()[0].platform
     rows, calls = [], []
 
@@ -135,13 +138,13 @@ def measure(
         maps = scenes.merge(scene)
         if number == 0:
             add("merge", device, partial(_until_ready, scenes.merge, scene))
-        found = scenes.peaks(maps, options)
-        found_on_host, maps_on_host = jax.device_get((found, maps))
-        group = partial(scenes.people, found_on_host, maps_on_host, options)
+        candidates = scenes.peaks(maps, options)
+        candidates_on_host, maps_on_host = jax.device_get((candidates, maps))
+        group = partial(scenes.people, candidates_on_host, maps_on_host, options)
         facts = {"people": count, "found": len(group())}
         add("peaks", device, partial(_until_ready, scenes.peaks, maps, options), **facts)
         add("people", "host", group, **facts)
-    report.progress("timing all in turns")
+    report.progress("timing all steps in turn")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
     return [
         row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)
@@ -154,7 +157,7 @@ def _until_ready(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _network(source: Source, flip: bool) -> Callable[[], object]:
-    """One call of the compiled network on a drawn picture, and on its mirror image."""
+    """One call of the compiled network on a synthetic image and, with `flip`, its mirror image."""
     image = images.draw_samples(source.input_size, 1)
     inputs = np.concatenate([image, image[:, :, ::-1]]) if flip else image
     inputs = jax.device_put(np.asarray(geometry.normalize(inputs), np.float32))

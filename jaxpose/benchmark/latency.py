@@ -1,9 +1,9 @@
-"""`jaxpose benchmark latency`: one forward pass on this machine's CPU, with all its terms.
+"""`jaxpose benchmark latency`: one forward pass on this machine's CPU.
 
-A run folder or the name of a model is measured three ways: JAX (compiled), ONNX Runtime on the
-exported file, and the exported torch module (eager, channels_last). A .onnx or .pt2 file is
-measured by its own runtime. A flip test, the crop and the decoding are not in the figures; for
-those of a bottom-up network see `jaxpose benchmark grouping`.
+A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
+as the exported torch module (eager, channels_last). A .onnx or .pt2 file is measured with its own
+runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
+network, see `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLUMNS = (
 
 @dataclass
 class Contestant:
-    """Something to time. `start` makes it ready and returns the call that is timed."""
+    """Something to time; `start` loads it and returns the call to time."""
 
     facts: dict
     size: tuple[int, int]
@@ -41,46 +41,50 @@ class Contestant:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the sub-verb."""
+    """Arguments of `jaxpose benchmark latency`."""
     parser.add_argument(
-        "what", nargs="+", metavar="FILE|RUN|MODEL", help=".onnx, .pt2, run folder or model name"
+        "what",
+        nargs="+",
+        metavar="FILE|RUN|MODEL",
+        help=".onnx or .pt2 file, run folder or model name",
     )
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="numbers of threads, for ONNX Runtime and torch (default 1,4; capped at the cores)",
+        help="threads of ONNX Runtime and torch, at most the number of cores (default: 1,4)",
     )
-    parser.add_argument("--size", metavar="HxW", help="input size of run folders and models")
-    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
-    parser.add_argument("--batch", type=int, default=1, help="images in a call (default 1)")
-    parser.add_argument("--warmup", type=int, default=10, help="calls before timing (default 10)")
-    parser.add_argument("--runs", type=int, default=50, help="timed calls at least (default 50)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="timed at least (default 1)")
+    parser.add_argument(
+        "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
+    )
+    parser.add_argument(
+        "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
     parser.add_argument(
         "--include-prepost",
         action="store_true",
-        help="time the crop with normalisation and the decoding too, in rows of their own",
+        help="also time cropping with normalization, and decoding, in separate rows",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures everything in turns and prints one row each, and the terms."""
+    """Measures everything in turn and prints one row each, and the conditions."""
     size = parse_size(args.size) if args.size else None
     try:
-        wanted = sorted({min(int(t), report.cores()) for t in args.threads.split(",")})
+        threads = sorted({min(int(t), report.cores()) for t in args.threads.split(",")})
     except ValueError:
-        raise ValueError(f"--threads {args.threads!r}: numbers such as 1,4") from None
-    if min(wanted) < 1 or args.batch < 1 or args.runs < 1:
+        raise ValueError(f"--threads {args.threads!r} must be numbers such as 1,4") from None
+    if min(threads) < 1 or args.batch < 1 or args.runs < 1:
         raise ValueError("--threads, --batch and --runs must be at least 1")
     load = report.load()
     with tempfile.TemporaryDirectory() as folder:
         contestants: list[Contestant] = []
         around: list[Contestant] = []
         for i, what in enumerate(args.what):
-            place = Path(folder) / str(i)
-            place.mkdir()
-            task, timed = contestants_of(what, wanted, size, args.batch, place, args.task)
+            subfolder = Path(folder) / str(i)
+            subfolder.mkdir()
+            task, timed = contestants_of(what, threads, size, args.batch, subfolder, args.task)
             contestants += timed
             if args.include_prepost and not around:
                 around = _around(task, timed[0].size)
@@ -93,22 +97,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_terms() -> dict[str, str | float]:
-    """What the figures rest on; call it after measuring."""
+    """The conditions of the measurement; call this after measuring."""
     return {
         "host": report.host_cpu(),
-        "times": "ms of wall clock for one call, all contestants in turns in one process",
-        "init": "loading the file or, for JAX, tracing and compiling; then `first` is one call",
-        "not included": "crop and normalisation, decoding, a second pass for the flip test",
-        "JAX threads": "XLA uses all cores given to the process; restrict it with taskset",
-        "runtimes": "stock builds, no tuning; ONNX Runtime and torch on the CPU, torch eager",
+        "times": "wall-clock ms per call, all candidates in turn in one process",
+        "init": "loading the file or, for JAX, tracing and compilation; `first` is the first call",
+        "not included": "cropping, normalization, decoding, the second pass of a flip test",
+        "JAX threads": "XLA uses all cores of the process; restrict them with taskset",
+        "runtimes": "stock builds without tuning; ONNX Runtime and torch on the CPU, torch eager",
         "peak RSS MB": round(report.peak_rss_mb(), 1),
-        "peak RSS": "of the one process that holds all contestants",
-        "device": "a result of this machine; it says nothing about a phone",
+        "peak RSS": "of the one process that holds all candidates",
+        "device": "this machine; latency on a phone differs",
     }
 
 
 def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: float) -> list[dict]:
-    """One row of facts and statistics for each contestant."""
+    """One row of facts and statistics per contestant."""
     calls, rows = [], []
     for contestant in contestants:
         report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
@@ -118,7 +122,7 @@ def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: f
         calls.append(call)
         first = report.milliseconds(call)
         rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
-    report.progress("timing all in turns")
+    report.progress("timing all in turn")
     times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
     return [
         row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)
@@ -133,9 +137,18 @@ def contestants_of(
     folder: Path,
     task_name: str | None = None,
 ) -> tuple[tasks.Task, list[Contestant]]:
-    """The task of one argument of the command line, and everything that is timed for it.
+    """The task of one argument of the command line, and everything to time for it.
 
-    `task_name` is for a network that states no task.
+    Args:
+      what: file, run folder or model.
+      threads: numbers of threads of ONNX Runtime and torch.
+      size: (H, W) of run folders and models; None for their own.
+      batch: images per call.
+      folder: for exported files.
+      task_name: task of a network that states none.
+
+    Raises:
+      ValueError: neither a file, a run folder nor a model.
     """
     path = Path(what)
     if path.suffix in SUFFIXES.values():
@@ -147,7 +160,9 @@ def contestants_of(
     elif what in models.list_models() or not path.exists():
         source = untrained(what, size, task_name=task_name)
     else:
-        raise ValueError(f"{what}: neither a model, a run folder nor a {'/'.join(SUFFIXES)} file")
+        raise ValueError(
+            f"{what}: not a model, a run folder or a {' or '.join(SUFFIXES.values())} file"
+        )
     path = folder / "model.onnx"
     metadata = source.metadata()
     export.to_onnx(source.model, source.variables, source.input_size, path, metadata=metadata)
@@ -195,7 +210,7 @@ def _jax(source: Source, batch: int) -> Contestant:
 
 
 def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
-    """An exported file in its own runtime, once for each number of threads."""
+    """An exported file in its own runtime, once per number of threads."""
     inputs = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
     if path.suffix == SUFFIXES["onnx"]:
         ort = require("onnxruntime")
@@ -220,7 +235,7 @@ def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Co
     try:
         torch = require("torch")
     except ImportError as error:
-        print(f"without torch: {error}")
+        print(f"torch is left out: {error}")
         return
 
     def build():
@@ -250,19 +265,16 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
 
 
 def _around(task: tasks.Task, size: tuple[int, int]) -> list[Contestant]:
-    """What comes before and after a network of this task and input size.
-
-    Before: the crop of a person or of the whole image, with normalization. After: decoding.
-    """
-    photograph = images.draw_samples((480, 640), 1)[0]
+    """Cropping with normalization, and decoding, for networks of this task and input size."""
+    image = images.draw_samples((480, 640), 1)[0]
 
     def crop():
-        center, scale = task.view(photograph.shape[:2], size)
+        center, scale = task.view(image.shape[:2], size)
         matrix = geometry.affine(center, scale, 0.0, size)
-        return geometry.normalize(geometry.crop(photograph, matrix, size))
+        return geometry.normalize(geometry.crop(image, matrix, size))
 
-    amount, decode = task.sample_decoding(size)
-    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": amount}
+    description, decode = task.sample_decoding(size)
+    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": description}
     before = {"model": f"{task.EXAMPLE} + normalize", "runtime": "numpy, OpenCV"} | rest
     after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
     return [Contestant(before, size, lambda: crop), Contestant(after, size, lambda: decode)]

@@ -1,9 +1,9 @@
-"""`jaxpose benchmark networks`: several networks side by side, in one run.
+"""`jaxpose benchmark networks`: a comparison of several networks in one run.
 
-What a network costs before anything is trained: its exact parameters and multiply-adds, the nodes
-of its ONNX file (what a phone's runtime has to start one after the other), the latency of that file
-in ONNX Runtime, and the time of a training step with that of the first one, compilation included.
-All steps and all files take their turns within one process.
+For each network: exact parameters and multiply-adds, the nodes of its ONNX file (which a runtime
+executes one after the other), the latency of this file in ONNX Runtime, and the times of a training
+step and of the first step, compilation included. All files, then all steps, are timed in turn in
+one process.
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the sub-verb."""
+    """Arguments of `jaxpose benchmark networks`."""
     parser.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
         help="names from `jaxpose models`, or package.module:ClassName",
     )
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of each model")
-    parser.add_argument("--task", help="of networks that state none, e.g. topdown")
-    parser.add_argument("--batch", type=int, default=4, help="examples in a step (default 4)")
-    parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime (default 1)")
-    parser.add_argument("--runs", type=int, default=5, help="timed calls at least (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="timed at least (default 2)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--size", metavar="HxW", help="input size (default: that of each model)")
+    parser.add_argument(
+        "--task", metavar="NAME", help="task of networks that state none, e.g. topdown"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=4, help="examples per training step (default: 4)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of ONNX Runtime (default: 1)"
+    )
+    report.add_timing_arguments(parser, runs=5, seconds=2.0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures all networks in turns and prints one row each, and the terms."""
+    """Measures all networks in turn and prints one row each, and the conditions."""
     if min(args.batch, args.threads, args.runs) < 1:
         raise ValueError("--batch, --threads and --runs must be at least 1")
     size = parse_size(args.size) if args.size else None
@@ -63,19 +67,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_terms(batch: int, threads: int) -> dict[str, str | float]:
-    """What the figures rest on; call it after measuring."""
+    """The conditions of the measurement; call this after measuring."""
     ort = require("onnxruntime")
     return {
         "host": f"{report.host_cpu()}; JAX {jax.__version__} on {jax.devices()[0].device_kind}",
-        "params, macs": "millions and 1e9, exact counts of one image; see `jaxpose summary`",
-        "nodes": "operators of the ONNX file, batch norms folded",
-        "onnx": f"median ms of one image, onnxruntime {ort.__version__}, threads {threads}, "
+        "params, macs": "in millions and 1e9, exact counts for one image; see `jaxpose summary`",
+        "nodes": "nodes of the ONNX file, batch norms folded",
+        "onnx": f"median ms per image, onnxruntime {ort.__version__}, threads {threads}, "
         "float32, no flip test",
-        "train step": f"median ms of train.py's step, batch {batch}, Adam, float32, all cores",
-        "first step": "seconds: model, weights, tracing, compiling and one step, empty compilation "
-        "cache; imports not included",
-        "times": "wall clock; all files, then all steps, in turns in one process",
-        "not included": "reading pictures, decoding joints",
+        "train step": f"median ms of the training step, batch {batch}, Adam, float32, all cores",
+        "first step": "seconds for model, weights, tracing, compilation and one step, empty "
+        "compilation cache; imports not included",
+        "times": "wall clock; all files, then all steps, in turn in one process",
+        "not included": "reading images, decoding keypoints",
         "peak RSS MB": round(report.peak_rss_mb(), 1),
     }
 
@@ -90,10 +94,10 @@ def measure(
     runs: int = 5,
     seconds: float = 2.0,
 ) -> list[dict]:
-    """One row for each network: counts, nodes, and medians.
+    """One row per network: counts, nodes and median times.
 
     Raises:
-      ValueError: no name of a model, before anything is measured; the nearest one is told.
+      ValueError: unknown model, before anything is measured; the message has the nearest name.
     """
     workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
@@ -110,11 +114,11 @@ def measure(
             row["onnx_ms"] = timed["median_ms"]
     steps = []
     for row, workload in zip(rows, workloads, strict=True):
-        report.progress(f"compiling the step of {workload.name}")
+        report.progress(f"compiling the training step of {workload.name}")
         step = training.jax_step(workload, ops.get_implementation(), cached=False)
         row["first_step_s"] = step.facts["first_step_s"]
         steps.append(step.call)
-    report.progress("timing steps in turns")
+    report.progress("timing all steps in turn")
     times = report.in_turns(steps, warmup=1, runs=runs, seconds=seconds)
     for row, t in zip(rows, times, strict=True):
         row["train_step_ms"] = report.statistics(t)["median_ms"]

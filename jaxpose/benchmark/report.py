@@ -1,7 +1,8 @@
-"""What the measurements share: timings in turns, statistics, the host, tables."""
+"""Shared by all benchmarks: timing in turn, statistics, description of the host, tables."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from jaxpose import tables
 
 
 def host_cpu() -> str:
-    """The processor's name, with the number of cores this process may use."""
+    """Name of the processor, and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -29,47 +30,67 @@ def host_cpu() -> str:
 
 
 def cores() -> int:
-    """Cores this process may use (what `taskset` left it)."""
+    """Number of cores that this process may use, as restricted by `taskset`."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def load() -> str:
-    """Load average of the last minute, with a warning when others use the cores."""
+    """Load average of the last minute, with a warning if other processes use the cores."""
     if not hasattr(os, "getloadavg"):
         return "unknown"
     average = os.getloadavg()[0]
     busy = average > cores() / 2
-    warning = "; the machine is busy, which hurts runtimes with several threads most"
+    warning = "; the machine is busy, which slows down multi-threaded runtimes most"
     return f"{average:.1f} on {cores()} cores{warning if busy else ''}"
 
 
 def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, MB."""
+    """Peak resident memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 
 def progress(text: str) -> None:
-    """What is being done now, on stderr: compiling a step can take a minute."""
+    """Prints progress to stderr; compiling a step can take a minute."""
     print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
+    """Wall-clock time of one call, in ms."""
     start = time.perf_counter()
     call()
     return (time.perf_counter() - start) * 1e3
 
 
+def add_timing_arguments(
+    parser: argparse.ArgumentParser, *, runs: int, seconds: float, warmup: int | None = None
+) -> None:
+    """Arguments of everything that is timed by `in_turns`, with their defaults."""
+    if warmup is not None:
+        text = f"untimed calls first (default: {warmup})"
+        parser.add_argument("--warmup", type=int, default=warmup, help=text)
+    text = f"minimum number of timed calls (default: {runs})"
+    parser.add_argument("--runs", type=int, default=runs, help=text)
+    text = f"minimum total time per row, in seconds (default: {seconds:g})"
+    parser.add_argument("--seconds", type=float, default=seconds, help=text)
+    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+
+
 def in_turns(
     calls: Sequence[Callable[[], object]], *, warmup: int, runs: int, seconds: float
 ) -> list[list[float]]:
-    """Times every call again and again, one after the other, in ms.
+    """Times all calls in rounds, one after the other.
 
-    Each is called `warmup` times untimed, then in rounds; one that has `runs` timings which sum up
-    to `seconds` takes no further part.
+    Args:
+      calls: functions to time.
+      warmup: number of untimed calls of each function first.
+      runs: minimum number of timed calls of each function.
+      seconds: minimum sum of the timings of each function.
+
+    Returns:
+      Timings of each function, in ms.
     """
     for call in calls:
         for _ in range(warmup):
@@ -84,7 +105,7 @@ def in_turns(
 
 
 def statistics(times: Sequence[float]) -> dict[str, float]:
-    """min, mean, median, p90, p99 and std in ms, under the names used in tables and JSON."""
+    """min, mean, median, p90, p99 and std in ms, by the names in tables and JSON."""
     t = np.asarray(times)
     return {
         "min_ms": float(t.min()),
@@ -99,7 +120,7 @@ def statistics(times: Sequence[float]) -> dict[str, float]:
 def publish(
     rows: Sequence[dict], columns: Sequence[str], terms: dict, file: str | None, *, notes: str = ""
 ) -> None:
-    """Prints a table, notes below it and what the figures rest on; `file` gets them as JSON."""
+    """Prints a table, notes and the conditions; writes rows and conditions to `file` as JSON."""
     print(tables.text(cells(rows, columns)))
     if notes:
         print(notes)
@@ -109,7 +130,7 @@ def publish(
 
 
 def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:
-    """Rows of dicts as rows of text below the names of the columns; missing values are "-"."""
+    """A header and rows of text from dicts; missing values are "-"."""
 
     def text(value) -> str:
         if value is None:

@@ -1,4 +1,4 @@
-"""The exported network trained by PyTorch: eager, channels_last, Adam, the same objective."""
+"""Training of the exported network in PyTorch: eager, channels_last, Adam, same objective."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxpose.tasks.torch_losses import nchw
 
 
 def make_step(workload: Workload) -> Callable[[], float]:
-    """One training step, which returns its loss; images and targets are made beforehand."""
+    """A function that runs one training step and returns its loss; its batch is prepared first."""
     torch = require("torch")
     variables = models.initial_variables(workload.model, workload.size)
     module = export.to_torch(workload.model, variables, workload.size, fold_bn=False).train()

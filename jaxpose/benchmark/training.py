@@ -1,12 +1,12 @@
-"""`jaxpose benchmark train`: the real training step, alone or beside its rivals.
+"""`jaxpose benchmark train`: the training step of train.py, alone or compared with others.
 
-`--vs lax` adds the same step with XLA's own convolutions instead of the fast forms; `--vs torch`
-adds the exported network (batch norms kept) trained by PyTorch: eager, channels_last, Adam, the
-same loss on the same targets. All take their steps in turns within one process.
+`--vs lax` adds the same step with XLA's native convolutions instead of the fast implementation.
+`--vs torch` adds the exported network (batch norms kept) trained by PyTorch: eager, channels_last,
+Adam, the same loss and targets. All steps are timed in turn in one process.
 
-A model's name takes the loss that its task shares (weighted heatmaps; the mean squared error of
-both outputs with the terms of the tags; squared errors of heatmaps and fields), a run folder that
-of the run.
+A run folder is timed with the loss of the run. A model is timed with the default loss of its task:
+weighted heatmaps for topdown, the mean squared error of both outputs with the tag losses for
+associative_embedding, squared errors of heatmaps and fields for part_affinity.
 """
 
 from __future__ import annotations
@@ -38,36 +38,40 @@ COLUMNS = (
 
 @dataclass
 class Contestant:
-    """A training step to time; `call` takes one step and returns its loss."""
+    """A training step to time; `call` runs one step and returns its loss."""
 
     facts: dict
     call: Callable[[], float]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the sub-verb."""
+    """Arguments of `jaxpose benchmark train`."""
     parser.add_argument(
         "model",
         metavar="MODEL|RUN",
         help="a name from `jaxpose models`, package.module:ClassName, or a run folder",
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size; default that of the model or of the run"
-    )
-    parser.add_argument("--task", help="of a network that states none, e.g. topdown")
-    parser.add_argument(
-        "--batch", type=int, default=8, help="people (bottom-up: pictures) in a step (default 8)"
+        "--size", metavar="HxW", help="input size (default: that of the model or run)"
     )
     parser.add_argument(
-        "--vs", action="append", default=[], choices=RIVALS, help="also measure; may be repeated"
+        "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
     )
-    parser.add_argument("--runs", type=int, default=10, help="timed steps at least (default 10)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="timed at least (default 5)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--batch", type=int, default=8, help="people (bottom-up: images) per step (default: 8)"
+    )
+    parser.add_argument(
+        "--vs",
+        action="append",
+        default=[],
+        choices=RIVALS,
+        help="also measure XLA's native convolutions (lax) or PyTorch (torch); may be repeated",
+    )
+    report.add_timing_arguments(parser, runs=10, seconds=5.0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints one row for each step, the ratios, and the terms."""
+    """Measures and prints one row per step, the ratios, and the conditions."""
     if args.batch < 1 or args.runs < 1:
         raise ValueError("--batch and --runs must be at least 1")
     size = parse_size(args.size) if args.size else None
@@ -84,24 +88,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_terms(workload: Workload) -> dict[str, str | float]:
-    """What the figures rest on; call it after measuring."""
-    batch, *_, joints, _ = workload.batch["keypoints"].shape
+    """The conditions of the measurement; call this after measuring."""
+    batch, *_, keypoints, _ = workload.batch["keypoints"].shape
     height, width = workload.size
     dtype = jax.numpy.dtype(getattr(workload.model, "dtype", "float32")).name
     return {
-        "model": f"{workload.name}, {height}x{width}, {joints} keypoints, batch {batch}, {dtype}, "
-        "Adam",
+        "model": f"{workload.name}, {height}x{width}, {keypoints} keypoints, batch {batch}, "
+        f"{dtype}, Adam",
         "loss": workload.loss,
         "host": f"{report.host_cpu()}; JAX on {jax.devices()[0].device_kind}",
-        "times": "ms of wall clock for one step, all in turns in one process",
-        "first step": "model, weights, tracing, compiling and one step, with an empty compilation "
-        "cache and with a filled one; imports not included",
-        "jax": "the step of train.py: uint8 images normalised and targets drawn inside it",
-        "torch": "the exported network, eager, channels_last; normalised images and targets given",
-        "not included": "reading and decoding of pictures",
-        "program MB": "XLA's arguments and temporaries of the step",
+        "times": "wall-clock ms per step, all in turn in one process",
+        "first step": "model, weights, tracing, compilation and one step, with an empty and with a "
+        "filled compilation cache; imports not included",
+        "jax": "the step of train.py, including normalization of uint8 images and targets",
+        "torch": "the exported network, eager, channels_last, without normalization and targets",
+        "not included": "reading and decoding image files",
+        "program MB": "arguments and temporaries of the step in XLA",
         "peak RSS MB": round(report.peak_rss_mb(), 1),
-        "peak RSS": "of the one process that holds all contestants",
+        "peak RSS": "of the one process that holds all candidates",
     }
 
 
@@ -112,18 +116,18 @@ def measure(
     runs: int = 10,
     seconds: float = 5.0,
 ) -> list[dict]:
-    """One row for the training step, then one for each rival of `vs`; `ratio` is to the first."""
+    """One row for the training step and one per rival in `vs`; `ratio` is relative to the first."""
     batch_size, (height, width) = len(workload.batch["image"]), workload.size
     report.progress(f"compiling the step of {workload.name}, {height}x{width}, batch {batch_size}")
     contestants = [jax_step(workload, ops.get_implementation())]
     if "lax" in vs:
-        report.progress("compiling it with XLA's own convolutions")
+        report.progress("compiling it with XLA's native convolutions")
         contestants.append(jax_step(workload, "lax", cached=False))
     if "torch" in vs:
-        report.progress("building its torch twin")
+        report.progress("building the torch module")
         contestants.append(torch_step(workload))
     calls = [contestant.call for contestant in contestants]
-    report.progress("timing steps in turns")
+    report.progress("timing all steps in turn")
     times = report.in_turns(calls, warmup=1, runs=runs, seconds=seconds)
     rows = [
         contestant.facts | {"runs": len(t)} | report.statistics(t)
@@ -136,13 +140,16 @@ def measure(
 
 
 def jax_step(workload: Workload, implementation: str, *, cached: bool = True) -> Contestant:
-    """The step of train.py on one device, its operators in the given implementation.
+    """The step of train.py on one device.
 
-    `cached` compiles a second time, to see what the compilation cache saves.
+    Args:
+      workload: what to train.
+      implementation: of the named operators.
+      cached: whether to compile a second time, with a filled compilation cache.
     """
 
     def first_step():
-        """(seconds, step, state, batch, loss) from nothing to the end of the first step."""
+        """Compiles and runs the first step: (seconds, step, state, batch, loss)."""
         start = time.perf_counter()
         step, state, data = _compile(workload, implementation)
         state, metrics = step(state, data)
@@ -192,17 +199,17 @@ def _compile(workload: Workload, implementation: str):
 
 
 class _cache:
-    """While entered, compiled programs are kept in `folder` and nowhere else."""
+    """A context in which compiled programs are cached in `folder` only."""
 
     def __init__(self, folder: str):
-        self._wanted = {
+        self._values = {
             "jax_compilation_cache_dir": folder,
             "jax_persistent_cache_min_compile_time_secs": 0,
         }
 
     def __enter__(self) -> None:
-        self._before = {key: getattr(jax.config, key) for key in self._wanted}
-        self._set(self._wanted)
+        self._before = {key: getattr(jax.config, key) for key in self._values}
+        self._set(self._values)
 
     def __exit__(self, *_) -> None:
         self._set(self._before)
@@ -215,7 +222,7 @@ class _cache:
 
 
 def torch_step(workload: Workload) -> Contestant:
-    """The exported network's own training step: eager, channels_last, Adam, the same loss."""
+    """The training step of the exported network: eager, channels_last, Adam, same loss."""
     torch = require("torch")
     from jaxpose.benchmark import torch_training
 

@@ -1,4 +1,4 @@
-"""What a training step is timed on: a network, its objective, and a batch of drawn images."""
+"""What the training benchmarks run: a network, its objective and a batch of synthetic images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Workload:
     """A network to train.
 
     Attributes:
-      name: of the model.
+      name: name of the model.
       model: the network.
       task: of the network.
       size: (H, W) of its input.
       config: settings of the step: loss, sigma, optimizer, schedule.
-      batch: one training batch, as the input pipeline's schema describes it.
+      batch: one training batch; see input_pipeline/batch.py.
     """
 
     name: str
@@ -42,12 +42,16 @@ class Workload:
 def make_workload(
     what: str, size: tuple[int, int] | None, batch_size: int, task_name: str | None = None
 ) -> Workload:
-    """The workload of a model's name, or of a run folder with its own options, keypoints and loss.
+    """The workload of a model, or of a run folder with its own options, keypoints and loss.
 
-    `task_name` is for a network that states no task.
+    Args:
+      what: name of a model, or a run folder.
+      size: (H, W) of the input; None for that of the model or run.
+      batch_size: examples per step.
+      task_name: task of a network that states none.
 
     Raises:
-      ValueError: neither; the message gives the nearest name.
+      ValueError: neither a model nor a run folder; the message has the nearest name.
     """
     if not Path(what).is_dir():
         return model_workload(what, size, batch_size, task_name)
@@ -58,7 +62,7 @@ def make_workload(
     settings.sigma = config.sigma
     if "loss" in config:  # an imported run has none
         settings.loss = config.loss
-    config.batch_norm = "device"  # the same on the one device that is measured
+    config.batch_norm = "device"  # on one device, the same as "global"
     model = tasks.create_model(config, skeleton.num_joints)
     batch = task.sample_batch(size, batch_size, skeleton.num_joints)
     return Workload(config.model, model, task, size, settings, batch)
@@ -70,7 +74,7 @@ def model_workload(
     """The workload of an untrained network with COCO's keypoints.
 
     Raises:
-      ValueError: no such model; the message gives the nearest name.
+      ValueError: unknown model; the message has the nearest name.
     """
     task = tasks.get(models.task_name(name, task_name), f"{name}: task")
     size = size or models.default_size(name)

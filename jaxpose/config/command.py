@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe",
         metavar="RECIPE",
         nargs="?",
-        help="a recipe, FILE.py or FILE.py:VARIANT, whose values are shown (default: the defaults)",
+        help="show the values of this recipe, FILE.py or FILE.py:VARIANT, not the defaults",
     )
     parser.add_argument(
         "--task", metavar="NAME", help="show only the settings of this task, e.g. topdown"

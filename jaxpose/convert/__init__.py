@@ -1,4 +1,4 @@
-"""Weights from public PyTorch checkpoints, and back."""
+"""Conversion of public PyTorch checkpoints to Flax variables, and back."""
 
 from jaxpose.convert.state_dict import from_torch, to_torch_state_dict
 

@@ -1,15 +1,15 @@
-"""How a parameter's path in our tree becomes a key of a public PyTorch state_dict.
+"""Conversion of parameter paths to keys of public PyTorch state_dicts.
 
-Module names follow the public checkpoints, so most keys are the path with dots, and a number after
-an underscore becomes a level of its own: backbone/layer2_0/conv_1 -> backbone.layer2.0.conv.1. Each
-family lists only what it names more readably than its checkpoint does.
+Module names follow the public checkpoints, so most keys are the path with dots instead of slashes
+and underscores before numbers: backbone/layer2_0/conv_1 -> backbone.layer2.0.conv.1. Each family
+lists only the modules that have more readable names here.
 """
 
 from __future__ import annotations
 
 import re
 
-# PyTorch numbers the layers of a Sequential; ReLUs take a number too.
+# PyTorch numbers the layers of a Sequential, including ReLUs.
 _LIGHT_HEAD = {
     f"^head/deconv{i + 1}/{layer}": f"head/deconv_layers_{6 * i + offset}"
     for i in range(3)
@@ -34,7 +34,7 @@ _LITEPOSE = {
     "/bn$": "/1",
 }
 
-# Layers that the released code numbers in a Sequential.
+# Layers in a Sequential of the released code.
 _LITE_HRNET = {
     r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/conv$": r"/\1/0",
     r"/((?:transition\d|fuse_layers_\d)_[\d_]+)/depthwise_conv/bn$": r"/\1/1",
@@ -57,7 +57,7 @@ _EFFICIENT = {
     # A layer with an activation is a Sequential that begins with a padding.
     "^backbone/features_0/conv$": "features_0_1",
     "^backbone/features_0/bn$": "features_0_2",
-    # The first block has no expansion, so its layers come one place sooner than the others'.
+    # The first block has no expansion, so the numbers of its layers are lower by one.
     "^backbone/features_1/depthwise/": "features_1/conv_0/",
     "^backbone/features_1/se/": "features_1/conv_1/se/",
     "^backbone/features_1/project/conv$": "features_1/conv_2",
@@ -73,8 +73,8 @@ _EFFICIENT = {
     "/se/conv2/conv$": "/se_3",
     **_HRNET,
 }
-# There is no public code, so these keys are ours: EfficientHRNet's, with the backbone's layers
-# under the names of Table I (`backbone.l1.c11.0.weight`).
+# There is no public code. The keys are those of EfficientHRNet, with the layers of the backbone
+# named as in Table I (`backbone.l1.c11.0.weight`).
 _LIGHTWEIGHT = {"^head/": "", "/(conv|deconv)$": "/0", "/bn$": "/1"}
 _OPENPOSE = {
     r"^(model_\d+)/depthwise/conv$": r"\1_0",
@@ -87,7 +87,7 @@ _OPENPOSE = {
     "/bn$": "/1",
 }
 
-# Model -> {pattern in our path: what replaces it}, applied in order.
+# Model -> {pattern in the path: replacement}, applied in order.
 RENAMES = {
     "litepose_xs": _LITEPOSE,
     "litepose_s": _LITEPOSE,
@@ -109,7 +109,7 @@ RENAMES = {
     "wider_naive_lite_hrnet_18": _LITE_HRNET,
     "dite_hrnet_18": _DITE_HRNET,
     "dite_hrnet_30": _DITE_HRNET,
-    # No checkpoint is public; these are named in the style of Lite-HRNet's.
+    # There is no public checkpoint; the keys follow Lite-HRNet's.
     "lite_csw_hrnet_18": _LITE_HRNET,
     "lite_csw_hrnet_30": _LITE_HRNET,
     "efficient_hrnet_h0": _EFFICIENT,
@@ -125,25 +125,26 @@ RENAMES = {
     "vipnas_mobilenetv3": _PLAIN_HEAD,
 }
 
-# Put before every key where a network was saved inside a wrapper, of several devices or of half
+# Prefixes of all keys if a network was saved inside a wrapper for several devices or half
 # precision.
 WRAPPERS = ("module.", "1.")
 
-# What public files put before a key of ours. mmpose 0.x calls the head `keypoint_head`, 1.x `head`.
+# Prefixes in public files -> prefixes here. The head is `keypoint_head` in mmpose 0.x, `head` in
+# 1.x.
 _MMPOSE = {"keypoint_head.": "head."}
-# The authors' code has neither prefix, mmpose's has both.
+# The authors' code has no prefixes; mmpose's has both.
 _NO_PREFIXES = {"backbone.": "", "keypoint_head.": "", "head.": ""}
 PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames is _HRNET}
 
-# Keys of a public checkpoint that the model does not need, as its authors say: Lightweight OpenPose
-# was trained with three refinement stages, of which the later ones are dropped afterwards.
+# Keys of a public checkpoint that the model does not need. Lightweight OpenPose was trained with
+# three refinement stages; its authors drop the later ones.
 LEFT_OUT = {"lightweight_openpose": r"refinement_stages\.[1-9]\."}
 
-# Switches of a model that its public weights need.
+# Options of a model that its public weights need.
 OPTIONS = {"lightweight_openpose": {"public_input": True}}
 
-# Keys whose first dimension is the number of keypoints, plus so many other channels; a checkpoint
-# has one of them.
+# Keys of the last layer -> number of output channels that are not keypoints. A checkpoint has one
+# of these keys.
 FINAL_LAYERS = {
     "head.final_layer.weight": 0,
     "final_layer.weight": 0,
@@ -154,18 +155,18 @@ FINAL_LAYERS = {
 
 
 def torch_module(name: str, path: tuple[str, ...]) -> str:
-    """Dotted name of the PyTorch module at `path` of model `name`'s parameter tree."""
+    """Dotted name of the PyTorch module for `path` in the parameter tree of model `name`."""
     joined = "/".join(path)
-    for ours, theirs in RENAMES[name].items():
-        joined = re.sub(ours, theirs, joined)
+    for pattern, replacement in RENAMES[name].items():
+        joined = re.sub(pattern, replacement, joined)
     return re.sub(r"_(\d+)", r".\1", joined.replace("/", "."))
 
 
 def canonical(name: str, key: str) -> str:
-    """A public key of model `name` with its prefix as this library writes it."""
+    """A public key of model `name` with the prefix of this library."""
     for wrapper in WRAPPERS:
         key = key.removeprefix(wrapper)
-    for theirs, ours in PREFIXES.get(name, _MMPOSE).items():
-        if key.startswith(theirs):
-            return ours + key[len(theirs) :]
+    for prefix, replacement in PREFIXES.get(name, _MMPOSE).items():
+        if key.startswith(prefix):
+            return replacement + key[len(prefix) :]
     return key

@@ -1,9 +1,9 @@
-"""One generic conversion between a PyTorch state_dict and Flax variables.
+"""Conversion between PyTorch state_dicts and Flax variables, for all models.
 
 Kernels: convolution [out,in/g,kh,kw] <-> [kh,kw,in/g,out]; transposed convolution [in,out,kh,kw]
-<-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]; a bank of kernels has
-one axis before these; the 1-D kernel of a convolution along channels [1,1,k] <-> [k]. The rest is
-copied.
+<-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]. A bank of kernels has
+one more axis in front. The kernel of a 1-D convolution over channels is [1,1,k] <-> [k]. All other
+arrays are copied.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ def from_torch(
     Args:
       name: one of `jaxpose.list_models()`.
       state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
-        a head `head.` or `keypoint_head.`; a leading `module.` is dropped. HRNet and HigherHRNet
-        come as in their authors' code or as in mmpose, under `backbone.` and a head's prefix.
-      num_keypoints: joints of the checkpoint.
+        the prefix of the head is `head.` or `keypoint_head.`, and a leading `module.` is dropped.
+        HRNet and HigherHRNet may have the keys of their authors' code or of mmpose, with the
+        prefixes `backbone.` and that of the head.
+      num_keypoints: number of keypoints of the checkpoint.
       **overrides: as for `jaxpose.create_model`.
 
     Returns:
-      {"params": ..., "batch_stats": ...} of float32 numpy arrays, as `model.init` has them.
+      {"params": ..., "batch_stats": ...} of float32 numpy arrays, like those of `model.init`.
 
     Raises:
-      ValueError: a key is missing, unexpected or twice there, or a shape differs (the message names
-        the key and the nearest one), or no public checkpoint of this model exists.
+      ValueError: a key is missing, unexpected or duplicated, or a shape differs (the message names
+        the key and the nearest one), or the model has no public checkpoint.
     """
     model = models.create_model(name, num_keypoints, **overrides)
     check_convertible(name)
@@ -56,22 +57,22 @@ def from_torch(
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     leaves, tree = jax.tree_util.tree_flatten_with_path(template)
-    wanted = [_torch_key(name, path) for path, _ in leaves]
+    expected = [_torch_key(name, path) for path, _ in leaves]
 
     given = {}
     for key, value in state_dict.items():
         short = names.canonical(name, key)
         if short in given:
-            raise ValueError(f"{name}: the checkpoint holds {short!r} under two prefixes")
+            raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
         given[short] = value
-    _check_keys(name, wanted, given)
+    _check_keys(name, expected, given)
     arrays = []
-    for key, (path, leaf) in zip(wanted, leaves, strict=True):
+    for key, (path, leaf) in zip(expected, leaves, strict=True):
         value = np.asarray(given[key])
         shape = _torch_shape(path[-1].key, leaf.shape)
         if value.shape != shape:
             raise ValueError(
-                f"{name}: {key!r} has shape {list(value.shape)}, the model with num_keypoints="
+                f"{name}: {key!r} has shape {list(value.shape)}, but the model with num_keypoints="
                 f"{num_keypoints} needs {list(shape)}"
             )
         arrays.append(_from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
@@ -79,11 +80,18 @@ def from_torch(
 
 
 def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The way back: key -> array in PyTorch's layout, as `load_state_dict(strict=True)` takes it.
+    """A PyTorch state_dict for `load_state_dict(strict=True)`: key -> array in PyTorch's layout.
 
-    The head is called `head.`; every batch norm gets its `num_batches_tracked` (0).
+    The prefix of the head is `head.`; every batch norm has `num_batches_tracked` (0).
+
+    Args:
+      name: one of `jaxpose.list_models()`.
+      variables: {"params": ..., "batch_stats": ...}.
+
+    Raises:
+      ValueError: unknown model, or a model without a public checkpoint.
     """
-    models.info(name)  # an unknown name is refused with the nearest one
+    models.info(name)  # raises for an unknown name
     check_convertible(name)
     result = {}
     collections = {key: variables[key] for key in ("params", "batch_stats")}
@@ -101,28 +109,28 @@ def _torch_key(name: str, path: tuple) -> str:
 
 
 def check_convertible(name: str) -> None:
-    """Raises ValueError unless keys of a PyTorch checkpoint are known for this model."""
+    """Raises ValueError if the model has no public PyTorch checkpoint."""
     if name not in names.RENAMES:
-        raise ValueError(f"{name}: there is no public PyTorch checkpoint whose keys it could have")
+        raise ValueError(f"{name}: this model has no public PyTorch checkpoint")
 
 
 def _tracked(key: str) -> str:
     return key.removesuffix("running_var") + "num_batches_tracked"
 
 
-def _check_keys(name: str, wanted: Iterable[str], given: Mapping[str, Any]) -> None:
-    accepted = {*wanted, *(_tracked(key) for key in wanted if key.endswith("running_var"))}
-    left_out = re.compile(names.LEFT_OUT.get(name, "$."))  # by default nothing
-    missing = [key for key in wanted if key not in given]
+def _check_keys(name: str, expected: Iterable[str], given: Mapping[str, Any]) -> None:
+    accepted = {*expected, *(_tracked(key) for key in expected if key.endswith("running_var"))}
+    left_out = re.compile(names.LEFT_OUT.get(name, "$."))  # matches nothing by default
+    missing = [key for key in expected if key not in given]
     extra = [key for key in given if key not in accepted and not left_out.match(key)]
     problems = []
     for kind, keys, others in (("missing", missing, extra), ("unexpected", extra, missing)):
         if keys:
-            near = nearest(keys[0], others or wanted, cutoff=0)
+            near = nearest(keys[0], others or expected, cutoff=0)
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             problems.append(f"{kind} {keys[0]!r}{more} (nearest {near!r})")
     if problems:
-        raise ValueError(f"{name}: the checkpoint does not fit: {'; '.join(problems)}")
+        raise ValueError(f"{name}: the checkpoint does not fit the model: {'; '.join(problems)}")
 
 
 def _torch_shape(leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""What eval.py adds to the scores of a task: its command line, the tables and the report folder."""
+"""The parts of eval.py besides the task's evaluation: command line, tables and report folder."""

@@ -1,4 +1,4 @@
-"""The command line of eval.py: what it scores, and with which settings."""
+"""The command line of eval.py: what to evaluate, and with which settings."""
 
 import dataclasses
 import pathlib
@@ -17,68 +17,76 @@ from jaxpose.config.flags import (
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
-    """`parse_flags`, of the settings of --config=FILE or else of the run's folder."""
+    """Parses the flags; settings come from --config=FILE or else from the run folder."""
     values, config = flags.FLAGS, None
     try:
         values(argv, known_only=True)
         check_sources(values)
         if any(arg.startswith(("--config=", "-config=")) for arg in argv):
-            define_config_file("Recipe, in place of the run's own settings.")
+            define_config_file("Recipe, instead of the run's settings.")
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
             config = runs.read_info(folder).config
             if "data" not in config:
                 raise ValueError(
-                    f"{folder} was imported and names no data: give --config=RECIPE, one of "
-                    f"{config.model}"
+                    f"{folder} has imported weights and no data settings: give --config=RECIPE "
+                    f"for {config.model}"
                 )
             define_config_dict(config, "Settings of the run; --config.key=value changes them.")
         else:
-            what = "--exported=FILE needs" if values.exported else "--untrained needs a network and"
-            raise ValueError(f"{what} data: --workdir=DIR of a run, or --config=RECIPE")
+            flag = "--exported=FILE needs" if values.exported else "--untrained needs a network and"
+            raise ValueError(f"{flag} data: give --workdir=DIR of a run, or --config=RECIPE")
     except MISTAKES as error:
         refuse(argv, error, config)
     return parse_flags(argv, config)
 
 
 def check_sources(values: flags.FlagValues) -> None:
-    """Raises ValueError unless the flags of eval.py name one thing to score.
+    """Checks that the flags of eval.py name exactly one network to evaluate.
 
-    A --step must be one of a run; `runs.read_run` refuses another than that of one checkpoint.
+    `runs.read_run` checks --step against the step of --checkpoint.
+
+    Raises:
+      ValueError: no network, two networks, or --step without a run.
     """
     if not (values.workdir or values.checkpoint or values.exported or values.untrained):
-        raise ValueError("say what to evaluate: --workdir=DIR, --checkpoint=DIR or --exported=FILE")
+        raise ValueError(
+            "nothing to evaluate: give --workdir=DIR, --checkpoint=DIR or --exported=FILE"
+        )
     for one, other in (("workdir", "checkpoint"), ("untrained", "exported")):
         if values[one].value and values[other].value:
-            raise ValueError(f"--{one} and --{other} name two things to evaluate: give one of them")
+            raise ValueError(f"--{one} and --{other} cannot be combined: give one of them")
     if runs.parse_step(values.step) is not None:
         for name in ("untrained", "exported"):
             if values[name].value:
                 raise ValueError(
-                    f"--{name} takes no --step: --step={values.step} names a checkpoint of a run"
+                    f"--{name} cannot be combined with --step={values.step}, which selects a "
+                    "checkpoint of a run"
                 )
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
-    """Gives the recipe that a run is scored with the run's own network; returns what to say of it.
+    """Sets the model options of a recipe to those of the run; returns a log line per change.
 
-    A recipe says where the data are and how to score. The switches of the network are the run's,
-    except those that --config.model_options.KEY=VALUE names.
+    A recipe describes the data and the evaluation. The options of the network are those of the run,
+    except where --config.model_options.KEY=VALUE is given.
 
     Raises:
       ValueError: the recipe is for another model.
     """
-    config, told = values.config, config_flags.get_override_values(values["config"])
+    config, overrides = values.config, config_flags.get_override_values(values["config"])
     if config.model != run.model:
-        raise ValueError(f"the run is of {run.model}, the settings are for {config.model}")
+        raise ValueError(f"the run is of {run.model}, but the settings are for {config.model}")
     lines = []
     for key in sorted({*config.model_options, *run.model_options}):
-        ours, theirs = config.model_options.get(key), run.model_options.get(key)
-        if ours != theirs and f"model_options.{key}" not in told:
-            lines.append(f"model_options.{key}={theirs} as in the run, not {ours} of the recipe")
+        in_recipe, in_run = config.model_options.get(key), run.model_options.get(key)
+        if in_recipe != in_run and f"model_options.{key}" not in overrides:
+            lines.append(
+                f"model_options.{key}={in_run} from the run, not {in_recipe} of the recipe"
+            )
             with config.unlocked():
                 if key in run.model_options:
-                    config.model_options[key] = theirs
+                    config.model_options[key] = in_run
                 else:
                     del config.model_options[key]
     return lines
@@ -86,9 +94,13 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What eval.py scores: the weights of a run, an exported file, or (neither) random weights.
+    """What eval.py evaluates: the weights of a run, an exported file, or random weights.
 
-    `folder` is where the report goes unless told otherwise.
+    Attributes:
+      name: text for messages.
+      folder: default folder of the report.
+      run: the run, or None.
+      exported: path of the exported file, or None; without `run` and `exported`, random weights.
     """
 
     name: str
@@ -98,10 +110,10 @@ class Source:
 
 
 def find_source(values: flags.FlagValues) -> Source:
-    """What the flags workdir, checkpoint, exported, step and untrained of eval.py name.
+    """Returns what the flags workdir, checkpoint, exported, step and untrained select.
 
     Raises:
-      ValueError: no such run, checkpoint or file, or a --step that is none.
+      ValueError: no such run, checkpoint or file, or an invalid --step.
     """
     named = values.workdir or values.checkpoint
     folder = runs.run_folder(named) if named else pathlib.Path()

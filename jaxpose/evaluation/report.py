@@ -1,4 +1,4 @@
-"""The report folder: scores, results, and where the network does worst."""
+"""The report folder: metrics, results, and the cases with the lowest similarity."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Table = list[list[str]]  # first row: column names
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What eval.py prints and writes.
+    """The content of the report.
 
     Attributes:
-      evaluation: the scores.
-      scores: their table.
-      keypoints: the table by keypoint; empty where the scores are by keypoint already.
-      worst: the cases of least similarity.
+      evaluation: metrics and results.
+      scores: table of the metrics.
+      keypoints: table per keypoint; empty if the metrics are per keypoint.
+      worst: the cases with the lowest similarity.
     """
 
     evaluation: Evaluation
@@ -36,7 +36,7 @@ class Report:
     worst: list[Case]
 
     def as_text(self) -> str:
-        """Notes and tables, for the terminal."""
+        """Returns notes and tables as text for the terminal."""
         text = "\n".join([*self.evaluation.notes, tables.text(self.scores)])
         return f"{text}\n\n{tables.text(self.keypoints)}" if self.keypoints else text
 
@@ -44,19 +44,19 @@ class Report:
 def make_report(
     evaluation: Evaluation, dataset: Dataset, task: Task, metric: str, worst: int
 ) -> Report:
-    """Tables and the `worst` people (bottom-up: images) of an evaluation.
+    """Makes the tables of an evaluation and selects the worst people (bottom-up: images).
 
     Args:
       evaluation: from `task.evaluate`.
       dataset: the annotations.
-      task: of the network.
+      task: task of the network.
       metric: `config.eval.metric`.
-      worst: number of cases.
+      worst: number of worst cases.
     """
     values = evaluation.metrics
     if metric == "mpii":
         shown = {name: f"{value:.2f}" for name, value in values.items()}
-    else:  # as the papers print them: AP and AR x100
+    else:  # AP and AR times 100, as in the papers
         shown = {k: f"{v if '@' in k else 100 * v:.2f}" for k, v in values.items()}
         shown |= {k: "-" for k, v in values.items() if v == -1}
     scores = [list(shown), list(shown.values())]
@@ -99,10 +99,10 @@ def write_report(
     """Writes metrics.json, results.json, index.html and drawings of the worst cases.
 
     Args:
-      folder: made when it is missing.
-      report: what is written.
+      folder: folder of the report; created if missing.
+      report: the content.
       dataset: the annotations, for the images.
-      title: of the page.
+      title: title of the page.
       record: further entries of metrics.json.
 
     Raises:
@@ -110,7 +110,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = report.evaluation
-    # JSON has no NaN: a score without a labeled keypoint is null.
+    # JSON has no NaN: a metric without labeled keypoints is null.
     finite = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
     content = {"title": title, "metrics": finite, "notes": evaluation.notes, **record}
     write_atomic(folder / "metrics.json", json.dumps(content, indent=2) + "\n")
@@ -140,8 +140,8 @@ def _page(title: str, report: Report, drawings: list[tuple[str, str]], unread: l
         for name, text in drawings
     )
     missing = (
-        f"<p>{len(unread)} of the {len(report.worst)} worst are not drawn because their images "
-        f"cannot be read: {html.escape(', '.join(unread))}</p>"
+        f"<p>{len(unread)} of the {len(report.worst)} worst cases are not drawn because their "
+        f"images cannot be read: {html.escape(', '.join(unread))}</p>"
     )
     worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + figures
     worst += missing if unread else ""

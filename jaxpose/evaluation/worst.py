@@ -1,4 +1,4 @@
-"""Drawings of the cases on which a network does worst: annotation left, prediction right."""
+"""Drawings of the cases with the lowest similarity: annotation left, prediction right."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jaxpose import draw, images
 from jaxpose.annotations import Dataset
 from jaxpose.tasks.scoring import Case
 
-HEIGHT = 320  # of a drawing, pixels
+HEIGHT = 320  # height of a drawing, pixels
 
 
 def draw_cases(
     folder: pathlib.Path, cases: list[Case], dataset: Dataset
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Draws the cases into `folder`, in place of those of an earlier report.
+    """Draws the cases into `folder` and removes the drawings of an earlier report.
 
     Returns:
-      (file name, caption) of each drawing; the names of the images that cannot be read.
+      (file name, caption) of each drawing, and the names of the images that cannot be read.
 
     Raises:
       ValueError: a drawing cannot be written.
@@ -34,7 +34,7 @@ def draw_cases(
         try:
             image = images.decode(path.read_bytes())
         except (OSError, images.ImageError):
-            unread.append(path.name)  # it was in memory or in the prepared copy only, or is damaged
+            unread.append(path.name)  # damaged, or only in the prepared copy
             continue
         sides = []
         for poses, threshold in ((case.annotated, 0.5), (case.predicted, 0.1)):

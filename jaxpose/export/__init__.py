@@ -1,10 +1,10 @@
-"""Models as files for other runtimes: ONNX and PyTorch, through one walker over the jaxpr.
+"""Export of models to ONNX and PyTorch, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
     heatmaps = export.run_file("hwl.onnx")(images)
 
-A file holds the network alone, with all of its outputs, and as metadata what leads from an image to
+A file holds the network with all of its outputs. Its metadata describe how to get from an image to
 poses (`jaxpose.tasks`).
 """
 
@@ -43,7 +43,10 @@ __all__ = [
 def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
-    """The network as the small graph both builders read."""
+    """The network as the graph that both builders read.
+
+    `fold_bn` merges batch norms into convolutions.
+    """
     height, width = input_size
     return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
 
@@ -58,13 +61,20 @@ def to_onnx(
 ) -> None:
     """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
-    Several outputs are [batch,C,h,w] each, under the names of `metadata["outputs"]`. The image is
-    normalized as `metadata` says. Needs the `onnx` package only. The file is not compared with the
-    model here: see `verify`, or `write_verified` for both at once.
+    Several outputs are [batch,C,h,w] each, with the names in `metadata["outputs"]`. The image must
+    be normalized with the mean and standard deviation in `metadata`. Only the `onnx` package is
+    needed. The file is not compared with the model here; see `verify`, or `write_verified` for
+    both.
+
+    Args:
+      model, variables: the network.
+      input_size: (H, W).
+      path: of the file.
+      metadata: JSON values, from `describe`.
 
     Raises:
-      ExportError: the model uses what the exporter does not know; names the primitive or operator
-        and the module it stands in. Or `metadata` names another number of outputs.
+      ExportError: the model uses a primitive or operator that is not supported (the message names
+        it and its module), or `metadata` names a different number of outputs.
     """
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
@@ -74,8 +84,8 @@ def to_onnx(
         names = [output["name"] for output in metadata["outputs"]]
         if len(names) != len(network.outputs):
             raise ExportError(
-                f"the network has {len(network.outputs)} outputs, the metadata name {len(names)}: "
-                f"{', '.join(names)}"
+                f"the network has {len(network.outputs)} outputs, but the metadata name "
+                f"{len(names)}: {', '.join(names)}"
             )
         tensors = [tensor for _, tensor in network.outputs]
         network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))

@@ -1,4 +1,4 @@
-"""`jaxpose export`: a run folder as ONNX and PyTorch files, verified before they get a name."""
+"""`jaxpose export`: writes a run folder as verified ONNX and PyTorch files."""
 
 from __future__ import annotations
 
@@ -20,29 +20,33 @@ PRECISIONS = ("fp32",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Arguments of `jaxpose export`."""
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="run folder or one checkpoint in it; with --init random, a model name or "
+        help="run folder or one of its checkpoints; with --init random, a model name or "
         "package.module:ClassName",
     )
     parser.add_argument(
         "--to",
         default="onnx",
         metavar="TARGET[,TARGET]",
-        help=f"any of {', '.join(TARGETS)} (default onnx)",
+        help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
     )
-    parser.add_argument("--precision", default="fp32", help="fp32 (the only one so far)")
-    parser.add_argument("--size", metavar="HxW", help="input size; default that of the run")
     parser.add_argument(
-        "--task", help="with --init random, of a network that states none, e.g. topdown"
+        "--precision", default="fp32", help="precision of the weights; only fp32 is supported"
     )
-    parser.add_argument("--step", help="last (the default), best or a step of the run")
+    parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
+    parser.add_argument(
+        "--task",
+        metavar="NAME",
+        help="with --init random, task of a network that states none, e.g. topdown",
+    )
+    parser.add_argument("--step", help="last, best or a step number (default: last)")
     parser.add_argument(
         "--init",
         choices=("random",),
-        help="random weights instead of a checkpoint, to measure latency",
+        help="use random weights instead of a checkpoint, to measure latency",
     )
     parser.add_argument(
         "--images",
@@ -50,88 +54,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         default=(),
-        help="photographs to verify on, in addition to drawn images; for a top-down network, of "
-        "one person each",
+        help="images to verify on, besides synthetic ones; for a top-down network, with one person "
+        "each",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="default: RUN/export, or the current folder with --init random",
+        help="output folder (default: RUN/export, or the current folder with --init random)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes one verified file for each target and prints how well it agrees."""
-    targets = [_known("target", target, TARGETS) for target in args.to.split(",")]
-    _known("precision", args.precision, PRECISIONS)
+    """Writes one verified file per target and prints its differences from the model."""
+    targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
+    _check_choice("precision", args.precision, PRECISIONS)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
     else:
-        from jaxpose import runs  # orbax: a second that --help need not wait for
+        from jaxpose import runs  # imports orbax, which takes a second that --help does not need
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = Path(args.output) if args.output else folder
-    crops = _crops(args.images, source)
+    inputs = _verification_images(args.images, source)
     for target in targets:
-        path, agreement = export_file(source, target, folder, crops)
+        path, agreement = export_file(source, target, folder, inputs)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
     return 0
 
 
 def export_file(
-    source: Source, target: str, folder: Path, crops: np.ndarray | None = None
+    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
 ) -> tuple[Path, Agreement]:
-    """Writes `folder/<model>_<H>x<W>.<suffix>` and verifies it on uint8 `crops`.
+    """Writes and verifies one file.
 
-    Of a model `package.module:ClassName` the file name has the class alone.
+    Args:
+      source: the network.
+      target: "onnx" or "torch".
+      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
+        file name has the class only.
+      inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
 
-    Raises MismatchError, leaving no file, when it does not agree with the model.
+    Returns:
+      Path of the file, and its differences from the model.
+
+    Raises:
+      MismatchError: the file does not agree with the model; no file is left behind.
     """
     size = source.input_size
     model = source.name.rpartition(":")[2]
     path = folder / f"{model}_{size[0]}x{size[1]}{SUFFIXES[target]}"
 
-    def write(where: Path) -> None:
+    def write(file: Path) -> None:
         if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, where, metadata=source.metadata())
+            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
         else:
             module = export.to_torch(source.model, source.variables, size)
-            export.save_torch(module, size, where, metadata=source.metadata())
+            export.save_torch(module, size, file, metadata=source.metadata())
 
-    def check(where: Path) -> Agreement:
+    def check(file: Path) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
-            where,
+            file,
             size,
             source.task,
             source.decoder,
             skeleton=source.skeleton,
-            images=crops,
+            images=inputs,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _crops(files: Iterable[str], source: Source) -> np.ndarray | None:
-    """Each image as the network sees it in evaluation, and drawn ones."""
-    crops, size = [], source.input_size
+def _verification_images(files: Iterable[str], source: Source) -> np.ndarray | None:
+    """The image files, cropped as in evaluation, and synthetic images; None without files."""
+    inputs, size = [], source.input_size
     for name in files:
         try:
             image = images.decode(Path(name).read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
         center, scale = source.task.view(image.shape[:2], size)
-        crops.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
-    if not crops:
+        inputs.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
+    if not inputs:
         return None
-    return np.concatenate([np.stack(crops), images.draw_samples(size)])
+    return np.concatenate([np.stack(inputs), images.draw_samples(size)])
 
 
-def _known(what: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, known)}")
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")
     return value

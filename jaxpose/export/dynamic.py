@@ -1,8 +1,8 @@
-"""Operators whose weights come from the image, in terms of the other nodes of the export graph.
+"""Operators whose weights depend on the image, written with other nodes of the export graph.
 
-Neither ONNX nor PyTorch has a convolution with a kernel for every image. But a convolution is
-linear in its kernel, so the K kernels of a bank become one convolution with K times the channels,
-and the image's weights mix its results.
+Neither ONNX nor PyTorch has a convolution with one kernel per image. A convolution is linear in its
+kernel, so the K kernels of a bank become one convolution with K times the channels, and its results
+are mixed by the weights of the image.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Emit = Callable[..., Tensor]
 def dynamic_conv(
     emit: Emit, args: Sequence[Tensor | Const], shape: tuple[int, ...], module: str, attrs: dict
 ) -> Tensor:
-    """`jaxpose.ops.dynamic_conv`: args x, attention, bank; `shape` is the result's, NCHW."""
+    """`jaxpose.ops.dynamic_conv`: args are x, attention, bank; `shape` is the result's, NCHW."""
     x, attention, bank = args
     if isinstance(attention, Const) or isinstance(bank, Tensor):
         raise ExportError(
             f"cannot export operator 'dynamic_conv' in module {module!r}: its kernels must be "
-            "constants and their weights computed from the image"
+            "constants and their mixing weights computed from the image"
         )
     kernels, height, width, inputs, features = bank.array.shape
     kernel = bank.array.transpose(4, 0, 3, 1, 2).reshape(-1, inputs, height, width)
     batch, _, h, w = shape
-    apart = emit(
+    separate = emit(
         "conv",
         [x, Const(np.ascontiguousarray(kernel, np.float32), bank.path)],
         (batch, features * kernels, h, w),
@@ -38,9 +38,9 @@ def dynamic_conv(
         dilation=(1, 1),
         **attrs,
     )
-    apart = emit("reshape", [apart], (batch, features, kernels, h * w), module)
+    separate = emit("reshape", [separate], (batch, features, kernels, h * w), module)
     weights = emit("reshape", [attention], (batch, 1, kernels, 1), module)
-    mixed = emit("binary", [apart, weights], apart.shape, module, kind="mul")
+    mixed = emit("binary", [separate, weights], separate.shape, module, kind="mul")
     total = (batch, features, 1, h * w)
     mixed = emit("reduce", [mixed], total, module, kind="sum", axes=(2,))
     return emit("reshape", [mixed], shape, module)
@@ -49,7 +49,7 @@ def dynamic_conv(
 def spatial_softmax(
     emit: Emit, args: Sequence[Tensor | Const], shape: tuple[int, ...], module: str, attrs: dict
 ) -> Tensor:
-    """`jaxpose.ops.spatial_softmax`: exp(x - max) over its sum."""
+    """`jaxpose.ops.spatial_softmax`: exp(x - max) divided by its sum."""
     (x,) = args
     one = (*shape[:2], 1, 1)
     peak = emit("reduce", [x], one, module, kind="max", axes=(2, 3))

@@ -1,9 +1,9 @@
-"""The small graph between a model's jaxpr and the files written from it.
+"""The graph between the jaxpr of a model and the exported files.
 
-A graph is a list of nodes in the order in which they run. A node reads tensors and constants and
-writes tensors. Rank-4 tensors and constants are NCHW; convolution kernels are OIHW and transposed
-ones IOHW, as ONNX and PyTorch have them. The first axis of every tensor is the batch; the number
-in its shape is only the size that was traced, and builders leave it open.
+A graph is a list of nodes in execution order. A node reads tensors and constants and writes
+tensors. Rank-4 tensors and constants are NCHW. Convolution kernels are OIHW and transposed ones
+IOHW, as in ONNX and PyTorch. The first axis of every tensor is the batch. Its traced size is in the
+shape, but builders make it dynamic.
 
 Operators and their attributes (sizes are (height, width)):
 
@@ -33,12 +33,12 @@ import numpy as np
 
 
 class ExportError(NotImplementedError, ValueError):
-    """The model, or the wanted target, is outside what the exporter can write."""
+    """The model uses something that cannot be exported."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value computed from the image. `shape` is in the target's layout (rank 4: NCHW)."""
+    """A value that depends on the image. `shape` is in the target's layout (rank 4: NCHW)."""
 
     name: str
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Const:
-    """A value known at export time; `path` is the Flax leaf it came from, () if it has none."""
+    """A value known at export time; `path` is that of its Flax variable, or ()."""
 
     array: np.ndarray
     path: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Const:
 
 @dataclass
 class Node:
-    """One operation; `module` is the path of the Flax module it stands in."""
+    """One operation; `module` is the path of its Flax module."""
 
     op: str
     inputs: tuple[Tensor | Const, ...]
@@ -83,7 +83,7 @@ def _users(graph: Graph) -> Counter:
 
 
 def drop_unused(graph: Graph) -> Graph:
-    """The graph without nodes whose results nobody reads."""
+    """The graph without nodes whose results are not used."""
     needed = {tensor.name for _, tensor in graph.outputs}
     kept = []
     for node in reversed(graph.nodes):
@@ -94,13 +94,13 @@ def drop_unused(graph: Graph) -> Graph:
 
 
 def share_constants(graph: Graph) -> Graph:
-    """Equal constants from the same Flax leaf become one object: a shared module stays shared."""
-    seen: dict[tuple, list[Const]] = {}
+    """Merges equal constants from the same Flax variable, so that shared modules stay shared."""
+    by_path: dict[tuple, list[Const]] = {}
 
     def shared(value: Tensor | Const) -> Tensor | Const:
         if isinstance(value, Tensor) or not value.path:
             return value
-        others = seen.setdefault((value.path, value.shape), [])
+        others = by_path.setdefault((value.path, value.shape), [])
         for other in others:
             if np.array_equal(other.array, value.array):
                 return other
@@ -112,14 +112,14 @@ def share_constants(graph: Graph) -> Graph:
 
 
 def _weights(node: Node) -> list[Const]:
-    """The inputs but the first of a convolution or batch norm, which `named` makes constants."""
+    """The inputs of a convolution or batch norm after the first, which are constants."""
     weights = [value for value in node.inputs[1:] if isinstance(value, Const)]
     assert len(weights) == len(node.inputs) - 1, node
     return weights
 
 
 def _per_channel(const: Const, channels: int) -> np.ndarray | None:
-    """The constant as [channels], or None when it varies over positions."""
+    """The constant as [channels], or None if it varies over positions."""
     shape = const.shape
     if shape == () or shape == (1, channels, 1, 1):
         return np.broadcast_to(const.array.reshape(-1), (channels,))
@@ -127,7 +127,7 @@ def _per_channel(const: Const, channels: int) -> np.ndarray | None:
 
 
 def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
-    """Inputs of `conv` with the constant added by `node` as its bias; None if it does not fit."""
+    """Inputs of `conv` with the constant that `node` adds as its bias; None if impossible."""
     const = node.inputs[1]
     if node.op != "binary" or node.attrs["kind"] != "add" or not isinstance(const, Const):
         return None
@@ -136,16 +136,16 @@ def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
     if added is None:
         return None
     x, (kernel, *bias) = conv.inputs[0], _weights(conv)
-    own = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
-    if not fold_bn and (bias or not own):
-        return None  # a parameter of another module stays one: the module is to be trained
+    same_module = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
+    if not fold_bn and (bias or not same_module):
+        return None  # for training, the parameters of other modules stay separate
     total = added + (bias[0].array if bias else 0)
     path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
     return x, kernel, Const(np.asarray(total, np.float32), path)
 
 
 def _fold_norm(conv: Node, node: Node) -> tuple | None:
-    """Inputs of `conv` with the batch norm `node` multiplied into its kernel and bias."""
+    """Inputs of `conv` with the batch norm `node` folded into its kernel and bias."""
     if node.op != "batch_norm":
         return None
     scale, shift, mean, variance = (c.array.astype(np.float64) for c in _weights(node))
@@ -169,11 +169,11 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
 
 
 def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
-    """Inputs of two convolutions with the batch norm `node` of their sum multiplied into both."""
+    """Inputs of two convolutions with the batch norm `node` of their sum folded into both."""
     x, (scale, shift, mean, variance) = node.inputs[0], _weights(node)
-    nothing = Const(np.zeros_like(mean.array))
+    zero = Const(np.zeros_like(mean.array))
     whole = (x, scale, shift, mean, variance)
-    factor = (x, scale, nothing, nothing, variance)
+    factor = (x, scale, zero, zero, variance)
     folded = (
         _fold_norm(conv, replace(node, inputs=inputs))
         for conv, inputs in zip(convs, (whole, factor), strict=True)
@@ -182,11 +182,11 @@ def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
 
 
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
-    """Moves bias additions and, unless `fold_bn` is False, batch norms into the convolution before.
+    """Merges bias additions and, with `fold_bn`, batch norms into preceding convolutions.
 
-    Or into the two convolutions before, when their sum is normalised. Only where a result has no
-    other reader. With `fold_bn=False` a bias is moved only into the convolution of the same Flax
-    module, so that every parameter stays one.
+    A batch norm of the sum of two convolutions is merged into both. Results with other readers are
+    left alone. With `fold_bn=False`, a bias is merged only into a convolution of the same Flax
+    module, so that parameters stay separate.
     """
     users = _users(graph)
     producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it

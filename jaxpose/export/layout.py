@@ -1,10 +1,10 @@
-"""Axis orders: NHWC in a jaxpr, NCHW in the target, for rank 4; other ranks stay as they are."""
+"""Axis orders: rank-4 values are NHWC in a jaxpr and NCHW in the target; others are unchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-BATCH = 2  # traced batch size; not 1, so that batch axes and broadcast axes look different
+BATCH = 2  # traced batch size; not 1, to distinguish batch axes from broadcast axes
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)  # permutations of NHWC and of NCHW axes
 
 

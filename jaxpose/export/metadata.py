@@ -1,4 +1,4 @@
-"""What an exported file says about itself."""
+"""The metadata of an exported file."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def describe(
     *,
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """The metadata of a file: everything that leads from an image to poses. JSON values only.
+    """Metadata that describe how to get from an image to poses; JSON values only.
 
     Args:
-      model_name: of the network.
-      task: adds what only its files have (`Task.metadata`).
+      model_name: name of the model.
+      task: of the network; adds metadata of its own (`Task.metadata`).
       config: settings of the run, or the task's defaults.
       skeleton: of the poses.
-      input_size: (H, W) of the file's input.
-      num_outputs: of the network.
+      input_size: (H, W) of the input.
+      num_outputs: number of outputs of the network.
       precision: of the weights.
     """
     common = {

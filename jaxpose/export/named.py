@@ -1,8 +1,8 @@
-"""Named operators of `jaxpose.ops` as nodes of the export graph: layouts of kernels, attributes.
+"""Named operators of `jaxpose.ops` as nodes of the export graph: kernel layouts and attributes.
 
-Kernels go from HWIO to OIHW. A transposed convolution is held by the library as the convolution
-over the dilated input (HWIO); the targets want the kernel of the convolution whose gradient it is:
-flipped in both spatial axes, input channels first.
+Kernels are converted from HWIO to OIHW. This library stores a transposed convolution as a
+convolution over the dilated input (HWIO). The targets need the kernel of the convolution whose
+gradient it is: flipped along both spatial axes, input channels first.
 """
 
 from __future__ import annotations
@@ -38,14 +38,17 @@ def convert(
     shape: Sequence[int],
     module: str,
 ) -> Tensor:
-    """Emits the node for one named operator.
+    """Emits the node of one named operator.
 
     Args:
-      emit: `(op, inputs, shape, module, **attrs) -> Tensor`, shapes in the target's order.
+      emit: `(op, inputs, shape, module, **attrs) -> Tensor`, with shapes in the target's order.
       named: operator name and static arguments, as `jaxpose.ops.parse` returns them.
       args: the operator's arguments; the first is a tensor.
-      shape: the result's jaxpr shape.
+      shape: of the result in the jaxpr.
       module: path of the Flax module.
+
+    Raises:
+      ExportError: the operator cannot be exported.
     """
     op, statics = named
     attrs = {
@@ -68,7 +71,7 @@ def convert(
     if len(shape) != 4:
         raise ExportError(
             f"cannot export operator {op!r} in module {module!r} on values of rank "
-            f"{len(shape)}: only [B,H,W,C]"
+            f"{len(shape)}: only [B,H,W,C] is supported"
         )
     if op in _SIMPLE:
         return emit(op, [x], target, module, **attrs)
@@ -106,7 +109,7 @@ def convert(
         )
     raise ExportError(
         f"cannot export operator {op!r} in module {module!r}: it is not part of "
-        "inference, or jaxpose.export.named does not know it"
+        "inference, or jaxpose.export.named does not support it"
     )
 
 

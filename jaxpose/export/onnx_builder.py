@@ -1,7 +1,7 @@
-"""The export graph as an ONNX model, written with the `onnx` package alone (no torch).
+"""The export graph as an ONNX model, written with the `onnx` package (no torch).
 
-Opset 18, IR version 8: what ONNX Runtime 1.14 and later, and most converters, read. Layout NCHW,
-float32, the batch dimension symbolic. Initializers carry the Flax paths as names.
+Opset 18 and IR version 8, which ONNX Runtime 1.14 and later and most converters read. The layout is
+NCHW, values are float32, and the batch dimension is symbolic. Initializers are named by Flax paths.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ _RESIZE = {
 
 
 def build(graph: Graph, metadata: dict):
-    """An `onnx.ModelProto` of the graph; `metadata` is stored as JSON values in metadata_props.
+    """The graph as an `onnx.ModelProto`, with `metadata` as JSON values in metadata_props.
 
-    Raises ExportError when an operation has no ONNX form, or when the checker refuses the model.
+    Raises:
+      ExportError: an operation has no ONNX equivalent, or the ONNX checker rejects the model.
     """
     import onnx
     from onnx import helper
@@ -59,7 +60,7 @@ def build(graph: Graph, metadata: dict):
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *tensor.shape[1:]])
         for name, tensor in [("image", graph.input), *graph.outputs]
     ]
-    # The outputs carry their public names: rename the tensors where they are written and read.
+    # Rename the input and output tensors to their public names.
     public = {graph.input.name: "image"} | {tensor.name: name for name, tensor in graph.outputs}
     for proto in writer.nodes:
         for names in (proto.input, proto.output):
@@ -78,19 +79,21 @@ def build(graph: Graph, metadata: dict):
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ExportError(f"the ONNX checker refuses the model: {error}") from error
+        raise ExportError(f"the ONNX checker rejects the model: {error}") from error
     return model
 
 
 class _Writer:
-    """Collects node protos and initializers. A constant used twice is stored once."""
+    """Collects node protos and initializers; stores shared constants once."""
 
     def __init__(self):
         self.nodes: list = []
         self.initializers: list = []
         self._stored: dict[int, str] = {}
         self._taken: set[str] = set()
-        self._alive: list[np.ndarray] = []  # keeps ids of temporary arrays unique
+        self._alive: list[
+            np.ndarray
+        ] = []  # keeps temporary arrays, so that their ids are not reused
 
     def constant(self, array: np.ndarray, name: str) -> str:
         from onnx import numpy_helper
@@ -129,27 +132,10 @@ class _Writer:
     # One method per graph operation: (node, input names, output names, attributes).
 
     def _conv(self, node, x, y, a):
-        self.add(
-            "Conv",
-            x,
-            y,
-            kernel_shape=node.inputs[1].shape[2:],
-            strides=a["stride"],
-            pads=a["padding"] * 2,
-            dilations=a["dilation"],
-            group=a["groups"],
-        )
+        self.add("Conv", x, y, dilations=a["dilation"], **_window(node, a))
 
     def _conv_transpose(self, node, x, y, a):
-        self.add(
-            "ConvTranspose",
-            x,
-            y,
-            kernel_shape=node.inputs[1].shape[2:],
-            strides=a["stride"],
-            pads=a["padding"] * 2,
-            group=a["groups"],
-        )
+        self.add("ConvTranspose", x, y, **_window(node, a))
 
     def _batch_norm(self, node, x, y, a):
         self.add("BatchNormalization", x, y, epsilon=a["eps"])
@@ -179,7 +165,7 @@ class _Writer:
             self.add("Mul", [*x, f"{out}/shifted"], [f"{out}/doubled"])
             self.add("Mul", [f"{out}/doubled", half], y)
         else:
-            raise ExportError(f"{node.module}: activation {kind!r} has no ONNX form here")
+            raise ExportError(f"{node.module}: activation {kind!r} cannot be exported to ONNX")
 
     def _channel_shuffle(self, node, x, y, a):
         _, c, h, w = node.outputs[0].shape
@@ -212,7 +198,7 @@ class _Writer:
             window = [n // bins for n, bins in zip(size, a["size"], strict=True)]
             self.add("AveragePool", x, y, kernel_shape=window, strides=window)
             return
-        # ONNX has no adaptive pool; with fixed sizes it is one matrix for each direction.
+        # ONNX has no adaptive pooling; with fixed sizes, it is one matrix product per axis.
         rows, columns = (average_bins(n, bins) for n, bins in zip(size, a["size"], strict=True))
         right = self.constant(np.ascontiguousarray(columns.T), f"{out}/columns")
         self.add("MatMul", [*x, right], [f"{out}/narrow"])
@@ -285,3 +271,13 @@ class _Writer:
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])
+
+
+def _window(node: Node, attributes: dict) -> dict:
+    """Attributes of a convolution, ordinary or transposed."""
+    return {
+        "kernel_shape": node.inputs[1].shape[2:],
+        "strides": attributes["stride"],
+        "pads": attributes["padding"] * 2,
+        "group": attributes["groups"],
+    }

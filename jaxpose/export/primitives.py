@@ -1,7 +1,7 @@
-"""Primitives of a jaxpr that are more than elementwise, as nodes of the export graph.
+"""Primitives of a jaxpr that are not elementwise, as nodes of the export graph.
 
-Every handler takes (walker, eqn, args, module): `args` are tensors in the target's layout with
-their broadcasts carried out, or constants in the jaxpr's; it returns one tensor or a list.
+A handler takes (walker, eqn, args, module). `args` are tensors in the target's layout, fully
+broadcast, or constants in the layout of the jaxpr. It returns one tensor or a list.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def _logistic(walker, eqn, args, module):
 
 def _concatenate(walker, eqn, args, module):
     if any(isinstance(a, Const) for a in args):
-        raise ExportError(f"{module}: concatenation of a tensor and a constant")
+        raise ExportError(f"{module}: concatenation of a tensor and a constant cannot be exported")
     shape = eqn.outvars[0].aval.shape
     axis = target_axis(eqn.params["dimension"], len(shape))
     if axis == 0:
-        raise ExportError(f"{module}: concatenation along the batch")
+        raise ExportError(f"{module}: concatenation along the batch axis cannot be exported")
     return walker.emit("concat", args, to_target(shape), module, axis=axis)
 
 
@@ -50,7 +50,7 @@ def _slice(walker, eqn, args, module):
     steps = eqn.params["strides"] or (1,) * len(starts)
     shape = eqn.outvars[0].aval.shape
     if shape[0] != BATCH:
-        raise ExportError(f"{module}: a slice takes part of the batch")
+        raise ExportError(f"{module}: a slice of the batch axis cannot be exported")
     return walker.emit(
         "slice",
         args,
@@ -73,7 +73,9 @@ def _pad(walker, eqn, args, module):
         or any(between)
         or before[0] + after[0]
     ):
-        raise ExportError(f"{module}: only a border of zeros can be exported, not around the batch")
+        raise ExportError(
+            f"{module}: only padding with zeros, not of the batch axis, can be exported"
+        )
     return walker.emit(
         "pad",
         [x],
@@ -87,13 +89,13 @@ def _pad(walker, eqn, args, module):
 def _reshape(walker, eqn, args, module):
     shape = eqn.outvars[0].aval.shape
     if not shape or shape[0] != BATCH:
-        raise ExportError(f"{module}: a reshape to {tuple(shape)} mixes the batch axis with others")
+        raise ExportError(f"{module}: a reshape to {tuple(shape)} changes the batch axis")
     return walker.relayout(args[0], range(len(args[0].shape)), shape, module)
 
 
 def _transpose(walker, eqn, args, module):
     if eqn.params["permutation"][0] != 0:
-        raise ExportError(f"{module}: a transpose moves the batch axis")
+        raise ExportError(f"{module}: a transpose of the batch axis cannot be exported")
     return walker.relayout(args[0], eqn.params["permutation"], eqn.outvars[0].aval.shape, module)
 
 
@@ -101,7 +103,7 @@ def _reduce(walker, eqn, args, module):
     rank = len(args[0].shape)
     axes = tuple(sorted(target_axis(a, rank) for a in eqn.params["axes"]))
     if 0 in axes:
-        raise ExportError(f"{module}: {eqn.primitive.name} over the batch")
+        raise ExportError(f"{module}: {eqn.primitive.name} over the batch axis cannot be exported")
     shape = [1 if i in axes else n for i, n in enumerate(args[0].shape)]
     kept = walker.emit(
         "reduce",
@@ -128,7 +130,7 @@ def _dot_general(walker, eqn, args, module):
     ):
         raise ExportError(
             f"cannot export primitive 'dot_general' in module {module!r}: only "
-            "[B,H,W,C] times a constant [C,D] matrix is known"
+            "[B,H,W,C] times a constant [C,D] matrix is supported"
         )
     matrix = w.array if contract[1][0] == 0 else w.array.T
     kernel = Const(matrix.T[:, :, None, None].astype(np.float32), w.path)
@@ -159,7 +161,7 @@ def _conv_general_dilated(walker, eqn, args, module):
         raise ExportError(
             f"cannot export primitive 'conv_general_dilated' in module "
             f"{module!r}: only a plain NHWC convolution with a constant kernel "
-            "and symmetric padding is known"
+            "and symmetric padding is supported"
         )
     kernel = Const(args[1].array.astype(np.float32).transpose(3, 2, 0, 1), args[1].path)
     return walker.emit(

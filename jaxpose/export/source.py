@@ -1,4 +1,4 @@
-"""Where the network that is exported or timed comes from: a run folder, or a name of the zoo."""
+"""The network to export or benchmark: from a run folder, or untrained by name."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from jaxpose.skeletons import Skeleton
 
 @dataclass(frozen=True)
 class Source:
-    """A network with its weights and what is needed to use it.
+    """A network with its weights, skeleton and settings.
 
     Attributes:
-      name: of the model.
+      name: name of the model.
       model, variables: the network.
       skeleton: of the poses.
       input_size: (H, W).
@@ -45,7 +45,7 @@ class Source:
         return self.task.decoder_from_config(self.config)
 
     def metadata(self) -> dict[str, Any]:
-        """What a file of this network records; see `jaxpose.export.describe`."""
+        """The metadata of a file of this network; see `jaxpose.export.describe`."""
         image = jax.ShapeDtypeStruct((1, *self.input_size, 3), jnp.float32)
         outputs = jax.eval_shape(
             lambda v, x: self.model.apply(v, x, train=False), self.variables, image
@@ -81,13 +81,13 @@ def untrained(
     *,
     task_name: str | None = None,
 ) -> Source:
-    """A network with random weights and COCO's keypoints, to measure time alone.
+    """A network with random weights and COCO's keypoints, for benchmarks.
 
     Args:
       name: as `models.create_model` takes it.
-      input_size: (H, W); default that of the model.
-      seed: of the weights.
-      task_name: for a network that states no task.
+      input_size: (H, W); None for that of the model.
+      seed: random seed of the weights.
+      task_name: task of a network that states none.
     """
     task = tasks.get(models.task_name(name, task_name), f"{name}: task")
     size = input_size or models.default_size(name)

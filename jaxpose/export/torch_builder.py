@@ -1,8 +1,8 @@
 """The export graph as a `torch.fx.GraphModule` of ordinary `torch.nn` modules.
 
-Keys of the state_dict follow the Flax paths: `backbone/layer1/conv/kernel` is
-`backbone.layer1.conv.weight`. Nothing of this package or of JAX is referred to by the result. With
-batch norms kept (`fold_bn=False` in `jaxpose.export.to_torch`) the module trains like any other.
+Keys of the state_dict follow the Flax paths: `backbone/layer1/conv/kernel` becomes
+`backbone.layer1.conv.weight`. The result depends neither on this package nor on JAX. With batch
+norms kept (`fold_bn=False` in `jaxpose.export.to_torch`), the module can be trained.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build(graph: Graph):
 
 
 class _Builder:
-    """Fills a module tree and an fx graph from the nodes."""
+    """Builds a module tree and an fx graph from the nodes."""
 
     def __init__(self, graph: Graph):
         import torch
@@ -50,12 +50,12 @@ class _Builder:
     # -- the module tree ---------------------------------------------------------------------
 
     def _place(self, path: tuple[str, ...], value, key: tuple) -> str:
-        """Puts a module or a parameter into the tree; the same `key` is placed once."""
+        """Adds a module or a parameter to the tree, once per `key`, and returns its path."""
         if key in self._placed:
             return self._placed[key]
-        # Names that mean something else to torch (half, type, ...) get an underscore.
-        taken = self.torch.nn.Module
-        path = tuple(f"{name}_" if hasattr(taken, name) else name for name in path)
+        # Names of attributes of torch modules (half, type, ...) get an underscore.
+        reserved = self.torch.nn.Module
+        path = tuple(f"{name}_" if hasattr(reserved, name) else name for name in path)
         owner = self.root
         for name in path[:-1]:
             if name not in owner._modules:
@@ -75,7 +75,7 @@ class _Builder:
         return self._placed[key]
 
     def _module(self, node: Node, module, x):
-        """Calls `module`, placed at the path of the node's first constant, with its weights set."""
+        """Sets the weights of `module`, adds it at the path of the first constant, and calls it."""
         consts = [c for c in node.inputs if isinstance(c, Const)]
         path = consts[0].path[1:-1] or ("", *node.outputs[0].name.split("."))[1:]
         names = ("weight", "bias", "running_mean", "running_var")
@@ -175,7 +175,7 @@ class _Builder:
         if kind == "hard_sigmoid_v1":
             half = self._call(self.torch.mul, self._call(self.torch.add, x, 1.0), 0.5)
             return self._call(self.torch.clamp, half, 0.0, 1.0)
-        raise ExportError(f"{node.module}: activation {kind!r} has no torch form here")
+        raise ExportError(f"{node.module}: activation {kind!r} cannot be exported to torch")
 
     def _channel_shuffle(self, node, x, a):
         _, c, h, w = node.outputs[0].shape
@@ -240,7 +240,7 @@ class _Builder:
             "max": self.torch.maximum,
             "min": self.torch.minimum,
         }
-        if isinstance(left, float):  # only sub and div keep a number on the left
+        if isinstance(left, float):  # only sub and div can have a number on the left
             if kind == "sub":
                 return self._call(self.torch.rsub, right, left)
             return self._call(self.torch.mul, self._call(self.torch.reciprocal, right), left)
@@ -272,7 +272,7 @@ class _Builder:
         return self._call(operator.getitem, x, index)
 
     def _pad(self, node, x, a):
-        # The last axis first.
+        # torch expects the last axis first.
         border = [n for both in zip(a["before"], a["after"], strict=True) for n in both[::-1]]
         return self._call(self.F.pad, x, tuple(border[:1:-1]))
 

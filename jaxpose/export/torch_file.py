@@ -1,8 +1,8 @@
 """Writing a torch module as a .pt2 file.
 
-A .pt2 file is a `torch.export` archive: it loads with torch alone, keeps the batch size open, and
-is what ExecuTorch and the other torch converters start from. (TorchScript is deprecated, and a
-pickled module is code: it would need the same library versions to load, and trust to run.)
+A .pt2 file is a `torch.export` archive. It loads with torch alone, has a dynamic batch size, and is
+the input of ExecuTorch and other converters. TorchScript is deprecated, and a pickled module is
+code that needs the same library versions and must be trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def save_torch(
 ) -> None:
     """Writes a `torch.fx.GraphModule` made by `to_torch` as a .pt2 file."""
     torch = require("torch")
-    # Traced with a batch of 2: torch.export would fix a batch of 1.
+    # A batch of 2, because torch.export makes a batch of 1 static.
     example = (torch.zeros(2, 3, *input_size),)
     dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)

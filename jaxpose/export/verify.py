@@ -1,8 +1,8 @@
-"""Does an exported file give the same poses as the model? From uint8 pixels to keypoints.
+"""Verification that an exported file gives the same poses as the model.
 
-Tensor-to-tensor agreement alone would miss a file that is fed otherwise than the model; here both
-sides get the same uint8 images, each goes its whole way (normalization, network, decoding), and
-both the outputs and the keypoints are compared.
+Comparing tensors alone would miss a file whose input is prepared differently. Here both sides get
+the same uint8 images and run normalization, network and decoding. Outputs and keypoints are
+compared.
 """
 
 from __future__ import annotations
@@ -38,25 +38,26 @@ def verify(
     """Compares the file at `path` with the model on the same uint8 images.
 
     Args:
-      model, variables: the source of the file.
+      model, variables: the exported network.
       path: the exported file (.onnx or .pt2).
       input_size: (H, W).
       task: of the model.
       decoder: how the outputs become poses, from `task.decoder_from_config`.
       skeleton: of the poses.
-      images: uint8 RGB [N, H, W, 3], as the network sees them; None takes drawn ones.
+      images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
 
     Raises:
-      MismatchError: outputs further apart than 1e-4 of the model's largest value, a keypoint
-        further than 0.05 input pixels, or another number of people (other than by a tie); the
-        message says by how much.
+      MismatchError: outputs differ by more than 1e-4 of the model's largest value, a keypoint by
+        more than 0.05 input pixels, or the number of people differs; ties are left out. The message
+        has the differences.
+      ValueError: images of another type or size.
     """
     if images is None:
         images = draw_samples(input_size)
     if images.dtype != np.uint8 or images.shape[1:] != (*input_size, 3):
         raise ValueError(
-            f"verification images must be uint8 [N,{input_size[0]},{input_size[1]},3],"
-            f" got {images.dtype} {images.shape}"
+            f"verification images must be uint8 [N, {input_size[0]}, {input_size[1]}, 3], got "
+            f"{images.dtype} {list(images.shape)}"
         )
     if hasattr(model, "dtype"):
         model = model.clone(dtype=jnp.float32)
@@ -75,9 +76,9 @@ def verify(
 def write_verified(
     write: Callable[[Path], None], check: Callable[[Path], Agreement], path: str | os.PathLike
 ) -> Agreement:
-    """Writes a file beside its final name, checks it, and only then gives it that name.
+    """Writes a file under a temporary name, checks it, and renames it to `path`.
 
-    Whatever goes wrong, nothing new stands under the final name and the unfinished file is gone.
+    If anything fails, `path` is left as it was and the temporary file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""From a Flax model to the graph of `jaxpose.export.graph`, by walking the model's jaxpr.
+"""From a Flax model to the graph of `jaxpose.export.graph`, by walking the jaxpr of the model.
 
 The model is traced once with abstract arrays. Every value is either a constant (a parameter, a
-batch statistic or something computed from those alone, with the Flax path it came from) or a
-tensor that depends on the image. Named operators (`jaxpose.ops`) are recognised by the name of
-their `jit` and never looked into; other calls are inlined. Broadcasts stay lazy: a tensor or
-constant may be smaller than its jaxpr shape along axes of length 1, since both targets broadcast.
+batch statistic or a value computed from these, with its Flax path) or a tensor that depends on the
+image. Named operators (`jaxpose.ops`) are recognized by the name of their `jit` and kept whole;
+other calls are inlined. Broadcasts are lazy: along broadcast axes, a tensor or constant may have
+length 1 where its shape in the jaxpr is larger, because both targets broadcast.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ Value = Tensor | Const
 
 
 def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Graph:
-    """The inference graph of `model` at images of `input_size` (H, W), unfolded, in float32.
+    """The inference graph of `model` for images of `input_size` (H, W), in float32, not folded.
 
-    Raises ExportError naming the primitive and the module it stands in when the model uses
-    something the exporter does not know.
+    Raises:
+      ExportError: the model uses a primitive or operator that is not supported; the message names
+        it and its module.
     """
     if hasattr(model, "dtype"):
         model = model.clone(dtype=jnp.float32)
@@ -73,14 +74,14 @@ def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Gra
 
     image = jax.ShapeDtypeStruct((BATCH, *input_size, 3), jnp.float32)
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
-    program, wanted = jax.make_jaxpr(apply, return_shape=True)(shapes, image)
+    program, output_shapes = jax.make_jaxpr(apply, return_shape=True)(shapes, image)
 
     walker = _Walker(type(model).__name__)
     source = Tensor("image", (BATCH, 3, *input_size))
     args: list[Value] = [Const(a, p) for a, p in zip(arrays, paths, strict=True)] + [source]
     results = walker.walk(program, args, "")
     outputs = []
-    for i, (output, value) in enumerate(zip(jax.tree.leaves(wanted), results, strict=True)):
+    for i, (output, value) in enumerate(zip(jax.tree.leaves(output_shapes), results, strict=True)):
         if isinstance(value, Const):
             raise ExportError(f"output {i} of the model does not depend on the image")
         name = "heatmaps" if i == 0 else f"heatmaps_{i}"
@@ -89,7 +90,7 @@ def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Gra
 
 
 class _Walker:
-    """Holds the nodes made so far; `walk` evaluates a jaxpr over constants and tensors."""
+    """Collects nodes; `walk` evaluates a jaxpr over constants and tensors."""
 
     def __init__(self, model_name: str):
         self.nodes: list[Node] = []
@@ -114,19 +115,19 @@ class _Walker:
         return self.emit_many(op, inputs, [shape], module, **attrs)[0]
 
     def full(self, x: Tensor, shape: Sequence[int], module: str) -> Tensor:
-        """`x` with its lazy broadcast carried out, if it has one. `shape` is a jaxpr shape."""
+        """`x` broadcast to `shape`, its shape in the jaxpr."""
         target = to_target(shape)
         return x if x.shape == target else self.emit("expand", [x], target, module)
 
     def reshape(self, x: Tensor, shape: tuple[int, ...], module: str) -> Tensor:
-        """Reshape in the target's own order, merged with a reshape directly before."""
+        """Reshape in the target's axis order, merged with a directly preceding reshape."""
         before = self._producer.get(x.name)
         if before is not None and before.op == "reshape" and isinstance(before.inputs[0], Tensor):
             x = before.inputs[0]
         return x if x.shape == shape else self.emit("reshape", [x], shape, module)
 
     def transpose(self, x: Tensor, perm: Sequence[int], module: str) -> Tensor:
-        """Transpose in the target's order; a reshape when only axes of length 1 move."""
+        """Transpose in the target's axis order; a reshape if only axes of length 1 move."""
         shape = tuple(x.shape[p] for p in perm)
         moving = [p for p in perm if x.shape[p] != 1]
         if moving == sorted(moving):
@@ -198,7 +199,7 @@ class _Walker:
             raise ExportError(
                 f"cannot export primitive {name!r} in module "
                 f"{module or self._model_name!r}: write the model with jaxpose.ops, "
-                "or teach jaxpose.export.primitives this one"
+                "or add the primitive to jaxpose.export.primitives"
             )
         full = [
             self.full(a, s, module) if isinstance(a, Tensor) else a
@@ -208,15 +209,15 @@ class _Walker:
         return results if isinstance(results, list) else [results]
 
     def _broadcast(self, eqn, x: Value, module: str) -> Value:
-        shape, where = eqn.params["shape"], eqn.params["broadcast_dimensions"]
-        have = x.shape if isinstance(x, Const) else from_target(x.shape)
+        shape, axes = eqn.params["shape"], eqn.params["broadcast_dimensions"]
+        sizes = x.shape if isinstance(x, Const) else from_target(x.shape)
         small = [1] * len(shape)
-        for i, axis in enumerate(where):
-            small[axis] = have[i]
+        for i, axis in enumerate(axes):
+            small[axis] = sizes[i]
         if isinstance(x, Const):
             return Const(x.array.reshape(small), x.path)
-        if where[:1] != (0,):
-            raise ExportError(f"{module}: a broadcast moves the batch axis")
+        if axes[:1] != (0,):
+            raise ExportError(f"{module}: a broadcast of the batch axis cannot be exported")
         return self.relayout(x, range(len(x.shape)), small, module)
 
     def _elementwise(self, eqn, name: str, args: list[Value], module: str) -> Tensor:
@@ -241,9 +242,9 @@ class _Walker:
 
 
 def _evaluate(eqn, args: list[Const]) -> list[Value]:
-    """The equation carried out now; the result keeps the path of its first argument that has one.
+    """Evaluates an equation on constants; results take the path of the first argument with one.
 
-    Constants broadcast lazily, so elementwise functions work on the small arrays.
+    Constants broadcast lazily, so elementwise functions run on the small arrays.
     """
     path = next((a.path for a in args if a.path), ())
     name = eqn.primitive.name

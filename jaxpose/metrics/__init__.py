@@ -1,4 +1,4 @@
-"""Scores: COCO and CrowdPose AP/AR by OKS, MPII PCKh, PCK of the torso."""
+"""Metrics: AP and AR by OKS for COCO and CrowdPose, PCKh for MPII, PCK relative to the torso."""
 
 from jaxpose.metrics.coco import coco_keypoints, per_keypoint
 from jaxpose.metrics.crowdpose import crowdpose

@@ -1,4 +1,4 @@
-"""COCO keypoint evaluation by pycocotools: AP and AR, and the same matching joint by joint."""
+"""COCO keypoint evaluation with pycocotools: AP and AR, and the accuracy per keypoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxpose.metrics.oks import keypoint_similarity
 
 # In the order of COCOeval.stats for keypoints.
 COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-# Area of a person relative to its box where a file gives no area (as CrowdPose defines it).
+# Area of a person relative to the box if a file has no area (CrowdPose's definition).
 BOX_AREA = 0.53
 
 
@@ -25,26 +25,26 @@ def coco_keypoints(
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """AP and AR by OKS, computed by pycocotools.
+    """Computes AP and AR by OKS with pycocotools.
 
-    Every image of the annotation file takes part, also those without results; an empty list scores
-    0. Annotations that lack what COCO has are completed: `area` is 0.53 of the box, `iscrowd` 0,
-    `num_keypoints` counted.
+    All images of the annotation file count, including those without results; an empty list scores
+    0. Missing fields of annotations are filled in: `area` is 0.53 of the box, `iscrowd` is 0,
+    `num_keypoints` is counted.
 
     Args:
-      annotation_file: JSON in COCO keypoint format. Its first category with joint names is scored.
-      results: [{image_id, category_id, keypoints (3K floats), score}], not changed.
-      sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; else, with 17 joints,
-        COCO's, as in pycocotools; else those that belong to the joint names
-        (`skeletons.default_sigma`).
+      annotation_file: JSON in COCO keypoint format. Its first category with keypoint names is
+        evaluated.
+      results: [{image_id, category_id, keypoints (3K floats), score}]; not modified.
+      sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; without them, COCO's for 17
+        keypoints, as in pycocotools, and otherwise `skeletons.default_sigma` of the names.
 
     Returns:
-      AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL as fractions; -1, as in pycocotools, where the file
-      has nobody of that size.
+      AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL as fractions; -1, as in pycocotools, if the file has
+      no person of that size.
 
     Raises:
-      ValueError: results of unknown images, of another category or another number of joints,
-        annotations that do not fit their category.
+      ValueError: results for unknown images, for another category or with another number of
+        keypoints, or annotations that do not fit their category.
     """
     _, evaluation = _evaluate(annotation_file, results, sigmas)
     with quiet():
@@ -58,11 +58,10 @@ def per_keypoint(
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """How well each joint is placed on the people that were found.
+    """Computes the accuracy of each keypoint on the people that were detected.
 
-    Every ground-truth person is matched to the result that COCO's greedy matching gives it at OKS
-    0.50. Each labeled joint of a matched person then has its own term of the OKS, its
-    `keypoint_similarity`.
+    COCO's greedy matching at OKS 0.50 matches ground-truth people to results. Each labeled keypoint
+    of a matched person then has its own term of the OKS, its `keypoint_similarity`.
 
     Args:
       annotation_file: as for `coco_keypoints`.
@@ -70,9 +69,9 @@ def per_keypoint(
       sigmas: as for `coco_keypoints`.
 
     Returns:
-      joint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at
-      least 0.5, "count": labeled joints of matched people, "missed": labeled joints of people
-      without a match}; similarity and correct are NaN where count is 0.
+      keypoint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at
+      least 0.5, "count": number of labeled keypoints of matched people, "missed": number of labeled
+      keypoints of people without a match}; similarity and correct are NaN if count is 0.
 
     Raises:
       ValueError: as for `coco_keypoints`.
@@ -94,9 +93,9 @@ def per_keypoint(
             if not match:
                 missed += labeled
                 continue
-            found = np.asarray(evaluation.cocoDt.anns[int(match)]["keypoints"], np.float64)
+            predicted = np.asarray(evaluation.cocoDt.anns[int(match)]["keypoints"], np.float64)
             terms = keypoint_similarity(
-                found.reshape(-1, 3)[:, :2],
+                predicted.reshape(-1, 3)[:, :2],
                 truth[:, :2],
                 person["area"],
                 evaluation.params.kpt_oks_sigmas,
@@ -121,20 +120,20 @@ def _evaluate(
     sigmas: Sequence[float] | None,
     thresholds: Sequence[float] | None = None,
 ) -> tuple[list[str], Any]:
-    """Joint names and a COCOeval on which `evaluate` has run."""
+    """Returns the keypoint names and a COCOeval after `evaluate`."""
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, found = read(annotation_file, results)
+    names, truth, predictions = read(annotation_file, results)
     (category,) = truth.dataset["categories"]
     if sigmas is None:
         sigmas = category.get("sigmas")
     if sigmas is None and len(names) != skeletons.COCO.num_joints:
         sigmas = [skeletons.default_sigma(name) for name in names]
     if sigmas is not None and len(sigmas) != len(names):
-        raise ValueError(f"{annotation_file}: {len(names)} joints but {len(sigmas)} sigmas")
+        raise ValueError(f"{annotation_file}: {len(names)} keypoints but {len(sigmas)} sigmas")
     with quiet():
-        evaluation = COCOeval(truth, found, "keypoints")
-        if sigmas is not None:  # otherwise pycocotools' own, COCO's
+        evaluation = COCOeval(truth, predictions, "keypoints")
+        if sigmas is not None:  # the default of pycocotools is COCO's
             evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         if thresholds is not None:
             evaluation.params.iouThrs = np.asarray(thresholds)
@@ -148,11 +147,12 @@ def read(
     *,
     area_of_box: bool = False,
 ) -> tuple[list[str], Any, Any]:
-    """Joint names, and the ground truth and the results as pycocotools' `COCO`.
+    """Returns the keypoint names, and ground truth and results as `COCO` objects of pycocotools.
 
     Args:
-      annotation_file, results: as for `coco_keypoints`.
-      area_of_box: every person's area is `BOX_AREA` of the box, also where the file has an area.
+      annotation_file: as for `coco_keypoints`.
+      results: as for `coco_keypoints`.
+      area_of_box: set the area of every person to `BOX_AREA` of the box, whatever the file says.
     """
     from pycocotools.coco import COCO
 
@@ -169,20 +169,20 @@ def read(
     with quiet():
         truth.createIndex()
         if results:
-            found = truth.loadRes(results)
-        else:  # loadRes cannot take an empty list
-            found = COCO()
-            found.dataset = {**truth.dataset, "annotations": []}
-            found.createIndex()
-    return names, truth, found
+            predictions = truth.loadRes(results)
+        else:  # loadRes fails on an empty list
+            predictions = COCO()
+            predictions.dataset = {**truth.dataset, "annotations": []}
+            predictions.createIndex()
+    return names, truth, predictions
 
 
 def _people(
     dataset: Mapping[str, Any], file: str, area_of_box: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The scored category and its annotations, complete and numbered from 1.
+    """Returns the evaluated category and its completed annotations, renumbered from 1.
 
-    COCOeval marks "no match" by id 0, so a file whose ids start at 0 would lose a person.
+    COCOeval uses id 0 for "no match", so a file whose ids start at 0 would lose a person.
     """
     categories = dataset.get("categories") or []
     if not categories or "images" not in dataset or "annotations" not in dataset:
@@ -220,7 +220,11 @@ def _checked_results(
     category_id: int,
     joints: int,
 ) -> list[dict[str, Any]]:
-    """Copies of the four keys (loadRes writes into what it is given)."""
+    """Returns copies of the four keys, since loadRes modifies its argument.
+
+    Raises:
+      ValueError: a result lacks a key, or does not fit the annotation file.
+    """
     known = {image["id"] for image in images}
     checked = []
     for number, result in enumerate(results):
@@ -229,13 +233,13 @@ def _checked_results(
             raise ValueError(f"result {number} lacks {', '.join(missing)}")
         if result["image_id"] not in known:
             raise ValueError(
-                f"result {number} is for image {result['image_id']}, which the annotation file "
-                "does not have"
+                f"result {number} is for image {result['image_id']}, which is not in the "
+                "annotation file"
             )
         if len(result["keypoints"]) != 3 * joints:
             raise ValueError(
                 f"result {number} has {len(result['keypoints'])} keypoint values, expected "
-                f"{3 * joints} ({joints} joints)"
+                f"{3 * joints} ({joints} keypoints)"
             )
         checked.append(
             {
@@ -247,12 +251,12 @@ def _checked_results(
         )
     if checked and all(result["category_id"] != category_id for result in checked):
         raise ValueError(
-            f"results are of category {checked[0]['category_id']}, the annotation file's people "
-            f"of category {category_id}"
+            f"results are of category {checked[0]['category_id']}, but the people of the "
+            f"annotation file are of category {category_id}"
         )
     return checked
 
 
 def quiet() -> contextlib.AbstractContextManager[Any]:
-    """pycocotools prints its progress; callers print their own."""
+    """Suppresses the progress output of pycocotools."""
     return contextlib.redirect_stdout(io.StringIO())

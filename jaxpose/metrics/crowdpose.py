@@ -1,8 +1,8 @@
 """CrowdPose evaluation (Li et al., "CrowdPose: Efficient Crowded Scenes Pose Estimation and A New
-Benchmark", CVPR 2019): AP and AR by OKS, and AP by how crowded an image is.
+Benchmark", CVPR 2019): AP and AR by OKS, and AP by how crowded the images are.
 
-The matching is pycocotools' own; what the CrowdPose API changes in its copy of COCO's code is given
-to it from outside: areas, sigmas, one range of areas, and the images that take part.
+pycocotools does the matching. What the CrowdPose API changes in COCO's code is set by parameters:
+areas, sigmas, a single area range, and the images to evaluate.
 """
 
 from __future__ import annotations
@@ -16,62 +16,64 @@ import numpy as np
 from jaxpose import skeletons
 from jaxpose.metrics import coco
 
-# crowdIndex from which an image is medium and hard. They are those of the API, by which all
-# published scores are made; the paper's text has 0.1 and 0.8.
+# Lowest crowdIndex of medium and of hard images, from the API, which all published scores use. The
+# text of the paper has 0.1 and 0.8.
 MEDIUM, HARD = 0.2, 0.8
 
 
 def crowdpose(
     annotation_file: str | os.PathLike[str], results: Iterable[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """AP and AR by OKS as the CrowdPose API gives them.
+    """Computes AP and AR by OKS as the CrowdPose API does.
 
-    The area of a person is 0.53 of its box, whatever the file says; the sigmas are CrowdPose's.
-    Crowds (`iscrowd`) and people without labeled joints are ignored. Every image takes part,
-    also those without results. Annotations need no `area`, `segmentation` or `info`.
+    The area of a person is 0.53 of the box, whatever the file says; the sigmas are CrowdPose's.
+    Crowds (`iscrowd`) and people without labeled keypoints are ignored. All images count, including
+    those without results. Annotations need no `area`, `segmentation` or `info`.
 
     Args:
-      annotation_file: JSON in CrowdPose's form; its images have a `crowdIndex`.
-      results: [{image_id, category_id, keypoints (42 floats), score}], not changed.
+      annotation_file: JSON in CrowdPose format; its images have a `crowdIndex`.
+      results: [{image_id, category_id, keypoints (42 floats), score}]; not modified.
 
     Returns:
       AP AP50 AP75 AR AR50 AR75 AP_easy AP_medium AP_hard as fractions. The last three are the plain
-      mean of the precision over thresholds and recalls on the images of crowdIndex < 0.2,
-      0.2 <= crowdIndex < 0.8 and >= 0.8 (the API rounds it to four digits); -1 where there is
-      nobody to find.
+      mean of the precision over thresholds and recalls on the images with crowdIndex < 0.2,
+      0.2 <= crowdIndex < 0.8 and >= 0.8 (the API rounds it to four digits); -1 if these images have
+      no people.
 
     Raises:
-      ValueError: a file that is not CrowdPose's; results that do not fit it.
+      ValueError: the file is not in CrowdPose format, or the results do not fit it.
     """
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, found = coco.read(annotation_file, results, area_of_box=True)
+    names, truth, predictions = coco.read(annotation_file, results, area_of_box=True)
     if len(names) != skeletons.CROWDPOSE.num_joints:
         raise ValueError(
-            f"{annotation_file}: {len(names)} joints, CrowdPose has "
-            f"{skeletons.CROWDPOSE.num_joints}: score it with coco_keypoints"
+            f"{annotation_file}: {len(names)} keypoints, but CrowdPose has "
+            f"{skeletons.CROWDPOSE.num_joints}: use coco_keypoints"
         )
     crowding = {}
     for image in truth.dataset["images"]:
         if not isinstance(image.get("crowdIndex"), int | float):
             raise ValueError(
-                f"{annotation_file}: image {image['id']} has no number under 'crowdIndex': score "
-                "it with coco_keypoints"
+                f"{annotation_file}: image {image['id']} has no number under 'crowdIndex': use "
+                "coco_keypoints"
             )
         crowding[image["id"]] = image["crowdIndex"]
 
     def run(images: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Precision [thresholds, recalls] and recall [thresholds] on these images; -1 where there
-        is nobody to find."""
+        """Returns precision [thresholds, recalls] and recall [thresholds] on these images.
+
+        They are -1 if the images have no people.
+        """
         evaluation.params.imgIds = images
         with coco.quiet():
             evaluation.evaluate()
             evaluation.accumulate()
-        # One category, the area range "all", the 20 best results of an image.
+        # One category, area range "all", the 20 best results per image.
         return evaluation.eval["precision"][:, :, 0, 0, 0], evaluation.eval["recall"][:, 0, 0, 0]
 
     with coco.quiet():
-        evaluation = COCOeval(truth, found, "keypoints")
+        evaluation = COCOeval(truth, predictions, "keypoints")
     evaluation.params.kpt_oks_sigmas = np.array(skeletons.CROWDPOSE.sigmas)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
     precision, recall = run(list(crowding))
@@ -87,7 +89,7 @@ def crowdpose(
 
 
 def _by_threshold(name: str, values: np.ndarray, thresholds: np.ndarray) -> dict[str, float]:
-    """The mean over all OKS thresholds, and at 0.50 and 0.75, of what is not -1."""
+    """Returns the mean over all OKS thresholds, at 0.50 and at 0.75, without values of -1."""
 
     def mean(chosen: np.ndarray) -> float:
         chosen = chosen[chosen > -1]

@@ -1,5 +1,5 @@
 """MPII PCKh (Andriluka et al., "2D Human Pose Estimation: New Benchmark and State of the Art
-Analysis", CVPR 2014), as the public HRNet code scores the validation set."""
+Analysis", CVPR 2014), as the public HRNet code evaluates the validation set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from jaxpose.skeletons import MPII
 
-# The head size is this part of the head box's diagonal (the benchmark's own constant).
+# Head size as a fraction of the diagonal of the head box (the benchmark's constant).
 HEAD_SIZE = 0.6
 _COLUMNS = {
     "Head": (9,),
@@ -19,32 +19,34 @@ _COLUMNS = {
     "Knee": (1, 4),
     "Ankle": (0, 5),
 }
-# Pelvis and thorax are in no column and not in the mean; the upper neck (8) is in the mean only.
+# Pelvis and thorax are in no column and not in the mean; the upper neck (8) is only in the mean.
 _OUTSIDE_MEAN = (6, 7)
 
 
 def mpii_pckh(
     pred: ArrayLike, gt: ArrayLike, visible: ArrayLike, head_boxes: ArrayLike
 ) -> dict[str, float]:
-    """PCKh in percent: the columns of the MPII table, their mean, and the mean at 0.1.
+    """Computes PCKh in percent: the columns of the MPII table, their mean, and the mean at 0.1.
 
-    A joint is correct when its distance to the ground truth is at most 0.5 (for `Mean@0.1`: 0.1)
-    of the head size, 0.6 times the diagonal of the head box. `Mean` pools all joints but pelvis
-    and thorax by their number of labels.
+    A joint is correct if its distance to the ground truth is at most 0.5 (for `Mean@0.1`: 0.1) of
+    the head size, which is 0.6 times the diagonal of the head box. `Mean` is the mean over all
+    joints except pelvis and thorax, weighted by their number of labels.
+
+    All coordinates must be in the same pixel frame; nothing is added here. (MPII's own files are
+    1-based, everything inside jaxpose is 0-based.)
 
     Args:
       pred: [N, 16, 2] (x, y).
       gt: [N, 16, 2] (x, y).
       visible: [N, 16], nonzero where the ground truth is labeled.
-      head_boxes: [N, 2, 2] as (x1, y1), (x2, y2). All four in one pixel frame: nothing is added
-        here (MPII's own files are 1-based, everything inside jaxpose is 0-based).
+      head_boxes: [N, 2, 2] as (x1, y1), (x2, y2).
 
     Returns:
-      Head Shoulder Elbow Wrist Hip Knee Ankle Mean Mean@0.1 as floats; NaN for a column that has
-      no labeled joint.
+      Head Shoulder Elbow Wrist Hip Knee Ankle Mean Mean@0.1 as floats; NaN for a column without a
+      labeled joint.
 
     Raises:
-      ValueError: arrays whose shapes do not fit.
+      ValueError: the shapes of the arrays do not match.
     """
     rate, count = pckh_per_joint(pred, gt, visible, head_boxes)
     fine, _ = pckh_per_joint(pred, gt, visible, head_boxes, threshold=0.1)
@@ -68,7 +70,7 @@ def pckh_per_joint(
     head_boxes: ArrayLike,
     threshold: float = 0.5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PCKh of every joint.
+    """Computes PCKh per joint.
 
     Args:
       pred: as for `mpii_pckh`.
@@ -78,10 +80,10 @@ def pckh_per_joint(
       threshold: allowed distance in head sizes.
 
     Returns:
-      (percent [16], NaN where nothing is labeled; number of labels [16]), in MPII's joint order.
+      (percent [16], NaN for a joint without labels; number of labels [16]), in MPII's joint order.
 
     Raises:
-      ValueError: arrays whose shapes do not fit.
+      ValueError: the shapes of the arrays do not match.
     """
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
     visible = np.asarray(visible).astype(bool)
@@ -97,7 +99,7 @@ def pckh_per_joint(
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     size = HEAD_SIZE * np.linalg.norm(head_boxes[:, 1] - head_boxes[:, 0], axis=-1)
-    # A head box without extent leaves inf or NaN, which are never correct.
+    # An empty head box gives inf or NaN, which never count as correct.
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.linalg.norm(pred - gt, axis=-1) / size[:, None]
     count = visible.sum(axis=0)

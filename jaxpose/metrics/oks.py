@@ -1,6 +1,6 @@
-"""Object keypoint similarity, and from predictions to a COCO results list.
+"""Object keypoint similarity (OKS), and conversion of predictions to COCO results.
 
-Rescoring and suppression are those of the public HRNet and mmpose 0.x code.
+Rescoring and non-maximum suppression follow the public HRNet and mmpose 0.x code.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from jaxpose import geometry
 def keypoint_similarity(
     first: ArrayLike, second: ArrayLike, area: ArrayLike, sigmas: ArrayLike
 ) -> np.ndarray:
-    """Similarity of each keypoint: exp(-d^2 / (2 (2 sigma)^2 area)), d the distance of the two.
+    """Computes the similarity per keypoint: exp(-d^2 / (2 (2 sigma)^2 area)), d their distance.
 
     Args:
-      first, second: [..., K, 2] (x, y) in image pixels; leading axes broadcast.
-      area: [...] of the person, square pixels.
+      first: [..., K, 2] (x, y) in image pixels.
+      second: like `first`; leading axes broadcast.
+      area: [...], area of the person, square pixels.
       sigmas: [K] OKS sigmas of the skeleton.
 
     Returns:
@@ -39,14 +40,17 @@ def oks(
     sigmas: ArrayLike,
     labeled: ArrayLike | None = None,
 ) -> np.ndarray:
-    """Object keypoint similarity: the mean of `keypoint_similarity` over the keypoints.
+    """Computes the object keypoint similarity: the mean of `keypoint_similarity`.
 
     Args:
-      first, second, area, sigmas: as for `keypoint_similarity`.
-      labeled: bool [..., K], the keypoints to take the mean over; None takes all.
+      first: as for `keypoint_similarity`.
+      second: as for `keypoint_similarity`.
+      area: as for `keypoint_similarity`.
+      sigmas: as for `keypoint_similarity`.
+      labeled: bool [..., K], the keypoints to average over; None for all.
 
     Returns:
-      [...] float64 in 0..1; 0 where no keypoint is labeled.
+      [...] float64 in 0..1; 0 if no keypoint is labeled.
 
     >>> predicted, truth = [[100, 100], [200, 100]], [[103, 104], [200, 100]]
     >>> float(oks(predicted, truth, area=10_000, sigmas=[0.05, 0.05]).round(4))
@@ -66,15 +70,15 @@ def oks_nms(
     sigmas: ArrayLike,
     threshold: float = 0.9,
 ) -> list[int]:
-    """Which predictions of one image to keep.
+    """Selects the predictions of one image to keep (non-maximum suppression by OKS).
 
-    Greedy by score: a prediction is dropped when its OKS to a better one that is kept is above
-    `threshold`. The area of the OKS is the mean of the areas of the two.
+    Greedy by score: a prediction is dropped if its OKS with a kept prediction of higher score is
+    above `threshold`. The area in the OKS is the mean of the two areas.
 
     Args:
-      keypoints: [N, K, 2] (x, y); a third column is not looked at.
+      keypoints: [N, K, 2] (x, y); a third column is ignored.
       scores: [N]; equal scores keep their order.
-      areas: [N] square pixels, of the padded crops (200 scale_x * 200 scale_y).
+      areas: [N], areas of the padded crops (200 scale_x * 200 scale_y), square pixels.
       sigmas: [K] OKS sigmas.
       threshold: largest OKS that is not suppressed.
 
@@ -96,12 +100,12 @@ def oks_nms(
 def rescore(
     box_scores: ArrayLike, keypoint_scores: ArrayLike, threshold: float = 0.2
 ) -> np.ndarray:
-    """Scores of people: box score times the mean of the keypoint scores above `threshold`.
+    """Computes person scores: box score times the mean of the keypoint scores above `threshold`.
 
     Args:
       box_scores: [N].
       keypoint_scores: [N, K].
-      threshold: keypoints with this score or less do not count; without any the result is 0.
+      threshold: keypoints with this score or less are ignored; the result is 0 if none is left.
 
     Returns:
       [N] float64.
@@ -125,25 +129,26 @@ def assemble_results(
     rescore_threshold: float = 0.2,
     oks_nms_threshold: float = 0.9,
 ) -> list[dict[str, Any]]:
-    """Predictions of a whole data set as a COCO results list.
+    """Converts the predictions of a dataset to a COCO results list.
 
-    Per image: sort by box id, drop repeated ids, rescore, OKS-NMS. The order of the rows does not
-    matter when ids are given.
+    Per image: sort by box id, drop repeated ids, rescore, OKS-NMS. With ids, the order of the rows
+    does not matter.
 
     Args:
       image_id: [N] integers.
       keypoints: [N, K, 2] (x, y) in image pixels.
       scores: [N, K] keypoint scores.
-      box_score: [N] scores of the boxes (1 for ground-truth boxes).
-      scale: [N, 2] of the crops, in units of 200 pixels; their product is the area of the OKS-NMS.
+      box_score: [N] box scores (1 for ground-truth boxes).
+      scale: [N, 2], size of the crops in units of 200 pixels; the OKS-NMS uses their area.
       sigmas: [K] OKS sigmas.
-      annotation_id: [N] integers that name the boxes within their image; None keeps every row.
+      annotation_id: [N] integer ids of the boxes, unique per image; None keeps all rows.
       category_id: written into the results.
       rescore_threshold: see `rescore`.
-      oks_nms_threshold: see `oks_nms`; 1 or more switches the suppression off.
+      oks_nms_threshold: see `oks_nms`; 1 or more disables the suppression.
 
     Returns:
-      [{image_id, category_id, keypoints (3K floats: x, y, score), score}], by image id, best first.
+      [{image_id, category_id, keypoints (3K floats: x, y, score), score}], sorted by image id and
+      then by score, highest first.
     """
     image_id = np.asarray(image_id, np.int64)
     keypoints = np.asarray(keypoints, np.float64)

@@ -15,32 +15,32 @@ def pck_torso(
     skeleton: Skeleton,
     threshold: float = 0.2,
 ) -> dict[str, float]:
-    """Percentage of correct keypoints, in units of the torso.
+    """Computes the percentage of correct keypoints, relative to the torso.
 
-    A joint is correct when its distance to the ground truth is at most `threshold` times the
-    distance from the left hip to the right shoulder (the usual score on Leeds Sports Pose; Yang
-    and Ramanan, "Articulated Human Detection with Flexible Mixtures of Parts", PAMI 2013, for PCK).
-    Only people with both of these joints labeled count; hits and labeled joints are pooled over
-    them.
+    A keypoint is correct if its distance to the ground truth is at most `threshold` times the
+    distance from the left hip to the right shoulder (the usual metric on Leeds Sports Pose; PCK is
+    defined in Yang and Ramanan, "Articulated Human Detection with Flexible Mixtures of Parts", PAMI
+    2013). Only people with both of these keypoints labeled count; the percentages are over all
+    labeled keypoints of these people.
 
     Args:
       pred: [N, K, 2] (x, y).
       gt: [N, K, 2] (x, y), in the pixel frame of `pred`.
       visible: [N, K], nonzero where the ground truth is labeled.
-      skeleton: names the joints.
-      threshold: allowed distance in torso lengths.
+      skeleton: keypoint names.
+      threshold: largest distance of a correct keypoint, in torso lengths.
 
     Returns:
-      {"PCK@0.2": percent over all joints (the key names the threshold), joint name: percent, ...};
-      NaN where nothing is labeled.
+      {"PCK@0.2": percent over all keypoints (the key contains the threshold), keypoint name:
+      percent, ...}; NaN if nothing is labeled.
 
     Raises:
-      ValueError: a skeleton without left hip or right shoulder, or arrays of another shape.
+      ValueError: the skeleton has no left hip or right shoulder, or the shapes do not match.
     """
     if skeleton.torso is None:
         raise ValueError(
-            f"PCK of the torso needs a left hip and a right shoulder; skeleton {skeleton.name!r} "
-            f"has {', '.join(skeleton.joints)}"
+            "PCK relative to the torso needs a left hip and a right shoulder; skeleton "
+            f"{skeleton.name!r} has {', '.join(skeleton.joints)}"
         )
     pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
     visible = np.asarray(visible).astype(bool)

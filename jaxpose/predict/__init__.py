@@ -1,13 +1,13 @@
-"""Poses of the people in images: `PoseEstimator` in Python, or `jaxpose predict`.
+"""Estimates the poses of the people in images: `PoseEstimator` in Python, or `jaxpose predict`.
 
     from jaxpose import PoseEstimator
     estimator = PoseEstimator("runs/demo/run")     # a run folder, a .onnx or a .pt2 file
     poses = estimator(image)                       # uint8 RGB [H, W, 3]
     poses.keypoints, poses.scores                  # [N, K, 2] in pixels, [N, K]
 
-A bottom-up network finds the people itself. A top-down network needs their boxes,
-`estimator(image, boxes)` with boxes [N, 4] as (x, y, w, h); they can be those of a bottom-up
-network: `boxes.around(finder(image))`.
+A bottom-up network finds the people itself. A top-down network needs their boxes [N, 4] as
+(x, y, w, h): `estimator(image, boxes)`. The boxes can come from a bottom-up network:
+`jaxpose.predict.boxes.around(bottomup(image))`.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Person boxes: from a file, or around the people of a bottom-up network."""
+"""Person boxes from a file, or from the poses of a bottom-up network."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from jaxpose.annotations.records import is_int, is_number, label, missing_keys, numbers
 from jaxpose.poses import Poses, extent
 
-# On either side of the keypoints' extent, as a share of it. An annotated box of COCO is about that
-# much larger: it contains the hands, feet and head, not only their keypoints.
+# Margin on each side of the keypoints' extent, as a fraction of the extent. COCO's annotated boxes
+# are about that much larger, because they contain the whole hands, feet and head.
 MARGIN = 0.125
-FEWEST = 3  # keypoints that a person needs for a box: fewer do not show a person's size
+FEWEST = 3  # keypoints needed for a box; fewer do not show the size of a person
 
 
 def around(poses: Poses) -> np.ndarray:
-    """Boxes [n, 4] for a top-down network around the people of a bottom-up one.
+    """Returns boxes [n, 4] around the people of a bottom-up network, for a top-down network.
 
-    The extent of each person's keypoints with a margin, at least one pixel wide and high. People
-    with fewer than three keypoints get no box, so n may be less than N.
+    A box is the extent of a person's keypoints with a margin, at least one pixel wide and high.
+    People with fewer than three keypoints get no box, so n may be less than N.
     """
     enough = poses.present.sum(axis=1) >= FEWEST
     x, y, width, height = extent(poses.keypoints[enough], poses.present[enough]).T
@@ -31,18 +31,20 @@ def around(poses: Poses) -> np.ndarray:
 
 
 class Boxes:
-    """Person boxes by image, from JSON in any of COCO's forms.
+    """Person boxes by image, from a JSON file in COCO's dataset or results format.
 
-    A dataset ({"images": ..., "annotations": [{"image_id", "bbox"}]}) or a list of detections
-    ([{"bbox", "score", "file_name" or "image_id"}]). A record without a file name belongs to the
-    image whose name is its image_id, as in COCO: image 785 is 000000000785.jpg.
+    The file is a dataset ({"images": ..., "annotations": [{"image_id", "bbox"}]}) or a list of
+    detections ([{"bbox", "score", "file_name" or "image_id"}]). Without a file name, image_id is
+    the number in the name of the image, as in COCO: image 785 is 000000000785.jpg.
 
-    Boxes that are marked as a crowd or whose score is below `threshold` are left out.
+    Args:
+      path: the file.
+      threshold: lowest score; boxes with a lower score or marked as a crowd are left out.
 
     Raises:
-      ValueError: not JSON, none of these forms, or a record that names no image, has no box
-        (x, y, w, h) of four numbers, or has an empty one and is not left out. One line with the
-        file, the record and the rule.
+      ValueError: the file is not JSON or has another form, or a record names no image, has no box
+        (x, y, w, h) of four numbers, or has an empty box and is not left out. The message is one
+        line with the file, the record and the rule.
     """
 
     def __init__(self, path: str | pathlib.Path, threshold: float = 0.0):
@@ -81,29 +83,29 @@ class Boxes:
             self._by_name.setdefault(key.lstrip("0") or "0", []).append(box)
 
     def __len__(self) -> int:
-        """Boxes of all images together."""
+        """Number of boxes of all images."""
         return sum(map(len, self._by_name.values()))
 
     def of(self, image: pathlib.Path) -> np.ndarray:
-        """Boxes [N, 4] of an image file, N = 0 when there are none for it."""
+        """Returns the boxes [N, 4] of an image file; N = 0 if it has none."""
         boxes = self._by_name.get(image.stem.lstrip("0") or "0", [])
         return np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
 def _malformed_image(image: Any) -> str | None:
-    """What is wrong with the form of an image's record."""
+    """Returns what is wrong with the form of an image's record, or None."""
     rule = missing_keys(image, ("id", "file_name"))
     if rule:
         return rule
     if not _is_identity(image["id"]):
-        return f"id must be an integer or a name, not {image['id']!r}"
+        return f"id must be an integer or a string, not {image['id']!r}"
     if not isinstance(image["file_name"], str) or not image["file_name"]:
-        return f"file_name must be a name, not {image['file_name']!r}"
+        return f"file_name must be a non-empty string, not {image['file_name']!r}"
     return None
 
 
 def _malformed_box(record: Any) -> str | None:
-    """What is wrong with the form of a box's record; an empty box has the right form."""
+    """Returns what is wrong with the form of a box's record, or None; a box may be empty."""
     rule = missing_keys(record, ("bbox",))
     if rule:
         return rule
@@ -113,11 +115,11 @@ def _malformed_box(record: Any) -> str | None:
         return f"score must be a finite number, not {record['score']!r}"
     name, identity = record.get("file_name"), record.get("image_id")
     if name:
-        return None if isinstance(name, str) else f"file_name must be a name, not {name!r}"
+        return None if isinstance(name, str) else f"file_name must be a string, not {name!r}"
     if identity is None:
-        return "names no image (file_name, image_id)"
+        return "names no image: it needs file_name or image_id"
     if not _is_identity(identity):
-        return f"image_id must be an integer or a name, not {identity!r}"
+        return f"image_id must be an integer or a string, not {identity!r}"
     return None
 
 

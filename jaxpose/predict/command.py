@@ -1,8 +1,8 @@
-"""`jaxpose predict`: images with skeletons drawn on them, and predictions.json.
+"""`jaxpose predict`: draws poses on images and writes predictions.json.
 
 jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person per box
 jaxpose predict BOTTOMUP photos/                     everyone in every image
-jaxpose predict TOPDOWN photos/ --people BOTTOMUP    the second network gives the boxes
+jaxpose predict TOPDOWN photos/ --people BOTTOMUP    boxes from the bottom-up network
 """
 
 from __future__ import annotations
@@ -18,53 +18,53 @@ import numpy as np
 from jaxpose import draw, images
 from jaxpose.files import write_atomic
 from jaxpose.poses import Poses
-from jaxpose.predict import boxes as person_boxes
+from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
 from jaxpose.tasks import whole_images
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
-# What the command does with one image, its path and its pixels.
+# (path, image) -> poses.
 Predictor = Callable[[pathlib.Path, np.ndarray], Poses]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Adds the arguments of `jaxpose predict`."""
     parser.add_argument("checkpoint", help="run folder, or a file written by `jaxpose export`")
     parser.add_argument("input", nargs="+", help="images and folders of images")
     parser.add_argument("-o", "--output", default="predictions", help="folder for the results")
     parser.add_argument(
         "--boxes",
         metavar="JSON",
-        help="top-down: person boxes; without them the whole image is one person",
+        help="top-down: one person per box; without boxes, the whole image is one person",
     )
     parser.add_argument(
         "--box-score",
         type=float,
         default=0.3,
-        help="lowest score of a detected box (default %(default)s)",
+        help="lowest score of a box in --boxes (default %(default)s)",
     )
     parser.add_argument(
         "--people",
         metavar="BOTTOMUP",
-        help="top-down: take the boxes from this bottom-up network (run folder or exported file)",
+        help="top-down: get the boxes from this bottom-up network (run folder or exported file)",
     )
     parser.add_argument(
         "--person-score",
         type=float,
         default=draw.LEAST_PERSON_SCORE,
-        help="lowest score of a person of a bottom-up network (default %(default)s)",
+        help="bottom-up: lowest score of a person (default %(default)s)",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.2,
-        help="lowest score of a keypoint that is drawn (default %(default)s)",
+        help="lowest score of a drawn keypoint (default %(default)s)",
     )
-    parser.add_argument("--step", help="last (the default), best or a step of the run")
+    parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
-        "--no-flip", action="store_true", help="do not average with the mirror image"
+        "--no-flip", action="store_true", help="do not average with the mirrored image"
     )
     parser.add_argument(
         "--batch", type=int, default=8, help="top-down: people per call (default %(default)s)"
@@ -72,12 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--one-size",
         action="store_true",
-        help="bottom-up: fit every image into the input size, so that one program is compiled",
+        help="bottom-up: fit every image into the input size, to compile only once",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws every image and writes predictions.json; returns 1 when no image could be read."""
+    """Draws the poses and writes predictions.json; returns 1 if no image could be read."""
     import cv2
 
     paths = list(find_images(args.input))
@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
     records: list[tuple[pathlib.Path, tuple[int, int], Poses]] = []
     for path in paths:
         try:
-            # Unlike a dataset, whose annotations are in stored pixels, a photograph is meant to be
-            # seen upright: its EXIF orientation counts.
+            # A photograph is shown upright, by its EXIF orientation. (Annotations of datasets are
+            # in stored pixels.)
             image = images.decode(path.read_bytes(), upright=True)
         except (OSError, images.ImageError) as error:
             print(f"skipped {path}: {error}")
@@ -113,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
 def _predictor(
     args: argparse.Namespace, paths: Sequence[pathlib.Path]
 ) -> tuple[PoseEstimator, Predictor]:
-    """The network whose poses are drawn, and what is done with an image."""
+    """Returns the network whose poses are drawn, and the function that predicts an image."""
     if args.boxes and args.people:
-        raise ValueError("--boxes and --people both give the boxes: choose one of them")
+        raise ValueError("--boxes and --people cannot be combined: choose one of them")
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
     estimator = _estimator(args.checkpoint, args.step, batch_size=args.batch, **options)
     if not estimator.takes_boxes:
@@ -125,23 +125,23 @@ def _predictor(
                 f"{args.checkpoint} is a bottom-up network, which finds the people itself: omit "
                 f"--{given}"
             )
-        finder = _Finder(estimator, args.person_score)
-        return estimator, lambda path, image: finder(image)
+        detector = _PersonDetector(estimator, args.person_score)
+        return estimator, lambda path, image: detector(image)
     if args.people:
         people = _estimator(args.people, None, **options)
         if people.takes_boxes:
             raise ValueError(f"--people {args.people} is top-down: it must be a bottom-up network")
-        finder = _Finder(people, args.person_score)
-        return estimator, lambda path, image: estimator(image, person_boxes.around(finder(image)))
+        detector = _PersonDetector(people, args.person_score)
+        return estimator, lambda path, image: estimator(image, around(detector(image)))
     if not args.boxes:
         return estimator, lambda path, image: estimator(image)
-    boxes = person_boxes.Boxes(args.boxes, args.box_score)
+    boxes = Boxes(args.boxes, args.box_score)
     if not any(len(boxes.of(path)) for path in paths):
-        which = f"any of {len(paths)} images" if len(paths) > 1 else paths[0].name
+        images_text = f"any of {len(paths)} images" if len(paths) > 1 else paths[0].name
         raise ValueError(
-            f"{args.boxes}: none of its boxes (of score {args.box_score:g} or more: {len(boxes)}) "
-            f"is for {which}; a box belongs to the image whose name is its file_name (without "
-            "folder and suffix) or, where it has none, its image_id"
+            f"{args.boxes}: none of its {len(boxes)} boxes with a score of at least "
+            f"{args.box_score:g} is for {images_text}; file_name (without folder and suffix) or, "
+            "without it, image_id must be the name of the image"
         )
     return estimator, lambda path, image: estimator(image, boxes.of(path))
 
@@ -156,8 +156,8 @@ def _estimator(source: str, step: str | None, **options) -> PoseEstimator:
     return PoseEstimator(source, step=step, **options)
 
 
-class _Finder:
-    """A bottom-up network; leaves out people of low score, and announces each compilation."""
+class _PersonDetector:
+    """A bottom-up network that drops people with a low score and reports each compilation."""
 
     def __init__(self, estimator: PoseEstimator, lowest_score: float):
         self._estimator, self._lowest_score = estimator, lowest_score
@@ -174,10 +174,10 @@ class _Finder:
 
 
 def find_images(inputs: Sequence[str]) -> Iterator[pathlib.Path]:
-    """Image files named by `inputs`, and those in the folders named by them, sorted.
+    """Yields the image files in `inputs`, and the sorted image files of the folders in `inputs`.
 
     Raises:
-      ValueError: an input that does not exist, or a folder without images.
+      ValueError: an input does not exist, or a folder has no images.
     """
     for name in inputs:
         path = pathlib.Path(name)
@@ -193,14 +193,14 @@ def find_images(inputs: Sequence[str]) -> Iterator[pathlib.Path]:
 
 
 def output_names(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """A file name for each image; equal names from two folders are numbered, so none is lost."""
-    taken: set[str] = set()
+    """Returns the name of the output file per image; equal names are numbered, so none is lost."""
+    used: set[str] = set()
     names = {}
     for path in paths:
         name, number = f"{path.stem}.jpg", 1
-        while name in taken:
+        while name in used:
             number += 1
             name = f"{path.stem}_{number}.jpg"
-        taken.add(name)
+        used.add(name)
         names[path] = name
     return names

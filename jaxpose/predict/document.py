@@ -15,16 +15,17 @@ from jaxpose.skeletons import Skeleton
 def coco_document(
     records: Sequence[tuple[pathlib.Path, tuple[int, int], Poses]], skeleton: Skeleton
 ) -> dict[str, Any]:
-    """Predictions as a dataset which pycocotools and `jaxpose data` read.
+    """Converts predictions to a dataset that pycocotools and `jaxpose data` can read.
 
     Args:
-      records: (file, (H, W), Poses) of each image. An image's id is the number in its file's name
-        where every name is one (as in COCO), else it counts from 1.
+      records: (file, (H, W), Poses) of each image. If all file names are different numbers, as in
+        COCO, they are the ids of the images; otherwise ids count from 1.
+      skeleton: keypoints of the poses.
 
     Returns:
-      {"images", "categories", "annotations"}; an annotation's keypoints are (x, y, 2), or zeros
-      where a keypoint is missing; its `score` is the person's, and those of its keypoints are in
-      `keypoint_scores`.
+      {"images", "categories", "annotations"}; the keypoints of an annotation are (x, y, 2), or
+      zeros for a missing keypoint. `score` is the score of the person, `keypoint_scores` those of
+      its keypoints.
     """
     numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
     if -1 in numbers or len(set(numbers)) < len(numbers):
@@ -54,12 +55,12 @@ def coco_document(
 
 def _annotation(poses: Poses, person: int) -> dict[str, Any]:
     present, box = poses.present[person], poses.boxes[person].astype(float)
-    labeled = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
-    labeled[~present] = 0
+    keypoints = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
+    keypoints[~present] = 0
     return {
         "category_id": 1,
         "iscrowd": 0,
-        "keypoints": np.round(labeled, 3).ravel().tolist(),
+        "keypoints": np.round(keypoints, 3).ravel().tolist(),
         "num_keypoints": int(present.sum()),
         "keypoint_scores": np.round(poses.scores[person].astype(float), 5).tolist(),
         "score": round(float(poses.person_scores[person]), 6),

@@ -1,4 +1,4 @@
-"""A trained network that is called on images."""
+"""`PoseEstimator`: a trained network as a function of images."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from jaxpose.skeletons import Skeleton
 
 
 class PoseEstimator:
-    """A trained network that is called on images.
+    """A trained network as a function of images.
 
     Args:
       source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
-        needs its own runtime alone: JAX is not imported for it.
-      step: which checkpoint of a run folder: a number, "best", or None for the newest.
-      flip: average with the mirrored image, as the papers' test scores do; twice the time.
+        needs only its own runtime, not JAX.
+      step: checkpoint of a run folder: a number, "best", or None for the newest.
+      flip: average with the mirrored image, as in the papers' test results; doubles the time.
       batch_size: people per call of a top-down network; the last call is padded, so that the
         network is compiled once.
-      sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None takes the
-        run's own. "short_side" brings the short side of every image to that of the network's input
-        size, the long side follows in steps of 64 pixels, and the network is compiled once for each
-        size. An image longer than three times its short side is shrunk to that, so there are at
-        most 17 sizes at 256 pixels and 29 at 448. "fixed" fits every image into the input size and
-        compiles once; it is the only choice for files and for top-down networks.
+      sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None for the run's
+        setting. "short_side" resizes the short side of every image to that of the network's input
+        size and pads the long side to a multiple of 64 pixels; the network is compiled once per
+        size. An image longer than three times its short side is shrunk to fit that length, so there
+        are at most 17 sizes at 256 pixels and 29 at 448. "fixed" fits every image into the
+        input size and compiles once; it is the only choice for files and for top-down networks.
 
     Attributes:
-      skeleton: of the poses.
-      input_size: (H, W) of the network.
-      sizing: the choice that applies.
+      skeleton: keypoints of the poses.
+      input_size: (H, W) of the network, pixels.
+      sizing: the sizing in use.
 
     Raises:
-      ValueError: `source` is neither or cannot be read, or an option does not apply to it.
+      ValueError: `source` is of another kind or cannot be read, or an option does not apply to it.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PoseEstimator:
         self.source = pathlib.Path(source)
         if self.source.suffix in runtimes.SUFFIXES.values():
             if step is not None:
-                raise ValueError(f"{source} is one network: step chooses among those of a run")
+                raise ValueError(f"{source} is an exported file: step applies to run folders only")
             network = _load_file(self.source, flip)
         else:
             network = _load_run(self.source, step, flip)
@@ -70,24 +70,24 @@ class PoseEstimator:
 
     @property
     def takes_boxes(self) -> bool:
-        """Whether people are given by boxes (top-down); a bottom-up network finds them itself."""
+        """Whether the network needs person boxes (top-down)."""
         return self._task.EXAMPLE == "crop"
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> Poses:
-        """Poses of the people in an image.
+        """Estimates the poses of the people in an image.
 
         Args:
           image: uint8 [H, W, 3], RGB.
-          boxes: for a top-down network, [N, 4] (x, y, w, h) in pixels, one per person; None takes
-            the whole image as the box of one person. A bottom-up network takes none.
+          boxes: for a top-down network, [N, 4] (x, y, w, h) in pixels, one per person; None means
+            that the whole image is one person. Must be None for a bottom-up network.
 
         Returns:
-          Poses in the order of the boxes; for a bottom-up network, in the order of the person
-          scores, the highest first.
+          The poses in the order of the boxes; for a bottom-up network, sorted by person score,
+          highest first.
 
         Raises:
-          ValueError: another kind of array, boxes that are not finite or empty, or boxes for a
-            bottom-up network.
+          ValueError: an array of another dtype or shape, boxes that are empty or not finite, or
+            boxes for a bottom-up network.
         """
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
@@ -104,7 +104,7 @@ class PoseEstimator:
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """What a run folder or a file gives; `sizings` are the choices, the default first."""
+    """A network from a run folder or a file; `sizings` are the choices, the default first."""
 
     task: tasks.Task
     skeleton: Skeleton
@@ -116,13 +116,14 @@ class _Network:
 def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Network:
     import jax
 
-    from jaxpose import mesh, runs
+    from jaxpose import runs
+    from jaxpose.mesh import make_mesh, replicate
 
     config, model, variables, skeleton = runs.load_run(path, step=step)
     task = tasks.get(config.task)
-    one_device = mesh.make_mesh(jax.local_devices()[:1])
+    mesh = make_mesh(jax.local_devices()[:1])
     decoder = task.decoder_for_estimate(task.decoder_from_config(config), flip)
-    predict = task.model_predictor(model, skeleton, one_device, decoder)
+    predict = task.model_predictor(model, skeleton, mesh, decoder)
     sizings = task.SIZINGS
     if "sizing" in config.eval:
         sizings = tuple(sorted(sizings, key=lambda choice: choice != config.eval.sizing))
@@ -130,7 +131,7 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
         task,
         skeleton,
         tuple(config.input_size),
-        functools.partial(predict, mesh.replicate(variables, one_device)),
+        functools.partial(predict, replicate(variables, mesh)),
         sizings,
     )
 

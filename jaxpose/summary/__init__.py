@@ -1,7 +1,8 @@
-"""Parameters and multiply-adds of a model, whole or per stage, without running it.
+"""Parameters and multiply-adds of a model, in total or per stage, without running it.
 
-The model's jaxpr is traced with abstract values and read operator by operator, so a network of any
-size is counted in seconds and in no memory. See `jaxpose.summary.counting` for the conventions.
+The model is traced with abstract values and its jaxpr is read operator by operator, so a network of
+any size is counted in seconds without allocating its arrays. `jaxpose.summary.counting` documents
+the conventions.
 """
 
 from jaxpose.summary.command import add_arguments, run

@@ -1,4 +1,4 @@
-"""`jaxpose summary MODEL`: a table of stages, and the published numbers beside the total."""
+"""`jaxpose summary MODEL`: a table of stages, and the published numbers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a name listed by `jaxpose models`, or package.module:ClassName",
+        help="a name from `jaxpose models`, or package.module:ClassName",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the model)")
     parser.add_argument(
         "--keypoints",
         type=int,
         metavar="K",
-        help="joints of the network (default: COCO's 17, with part affinity fields 18, as the neck "
-        "is one of them)",
+        help="number of keypoints (default: COCO's 17; 18 with the neck for part affinity fields)",
     )
     parser.add_argument(
-        "--convention", default="true", metavar="|".join(CONVENTIONS), help="how to count (true)"
+        "--convention",
+        default="true",
+        metavar="|".join(CONVENTIONS),
+        help="counting convention (default: true)",
     )
 
 
@@ -64,7 +66,7 @@ def report(
 
 
 def _published(info: models.ModelInfo, result: Count) -> list[str]:
-    """One line per published row at this size and joint count, and a note where it cannot agree."""
+    """One line per published row with this input size and number of keypoints, with its note."""
     lines = []
     for row in info.published:
         if (row.input_size, row.num_keypoints) == (result.input_size, result.num_keypoints):

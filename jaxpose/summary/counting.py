@@ -1,27 +1,27 @@
-"""Counting parameters and multiply-adds on a model's jaxpr.
+"""Counts parameters and multiply-adds in the jaxpr of a model.
 
-What a paper prints depends on the tool that counted. The conventions (`CONVENTIONS`):
-  true: multiply-adds of convolutions (1-D ones over channels included), a transposed convolution
-    at its input positions; nothing else. Exact integers.
-  mmcv: what mmcv's counter prints as "FLOPs", and so the pose papers as "GFLOPs": the above, plus
-    one per output element of a bias, two per element of a batch norm, one per element of ReLU and
-    ReLU6, one per input element of a pooling. Other activations and additions are free.
-  ptflops: what the older counter that LitePose ships prints as "MACs": the true ones, but a
-    transposed convolution at its output positions (four times too many at stride 2), plus two per
-    element of a batch norm, one per element of any activation, one per input element of a pooling.
-    Biases, resizing and additions are free.
-  hrnet: what the summary in HRNet's code prints as "GFLOPs": the true ones, but a transposed
-    convolution at its output positions, in units of 2^30. It sees modules as they are called, so
-    the parameters of a module that runs twice (CBAM's shared layers) count twice, and those of a
-    block that is called a convolution in its code (EfficientNet's MBConv) once more with the block.
-  higher: the same in units of 1e9, as HigherHRNet's tables have it.
-  torchstat: what the counter in Lite-HRNet's code prints: convolutions with their biases, two per
-    element of a batch norm, one per element of ReLU and ReLU6, one per pixel (of all channels) of
-    a map that a fusion enlarges, (H+1)(W+1) per mean or maximum over an image; other convolutions
-    and activations are free, as is what the public code calls as a function, the other resizing
-    and pooling. Of the ReLUs that a module applies itself, as a residual block does, the last
-    alone counts. In units of 2^30.
-  torchstat1000: the same in units of 1000 * 2^20, as Lite CSW-HRNet's tables have it.
+The numbers in a paper depend on the tool that counted. The conventions (`CONVENTIONS`):
+  true: multiply-adds of convolutions, including 1-D convolutions over channels; transposed
+    convolutions at their input positions. Nothing else. Exact integers.
+  mmcv: "FLOPs" of mmcv's counter, which pose papers print as "GFLOPs": the above, plus one per
+    output element of a bias, two per element of a batch norm, one per element of ReLU and ReLU6,
+    one per input element of a pooling. Other activations and additions are free.
+  ptflops: "MACs" of the older counter in LitePose's code: as true, but transposed convolutions at
+    their output positions (four times too many at stride 2), plus two per element of a batch norm,
+    one per element of any activation, one per input element of a pooling. Biases, resizing and
+    additions are free.
+  hrnet: "GFLOPs" of the summary in HRNet's code: as true, but transposed convolutions at their
+    output positions, in units of 2^30. It counts modules per call, so the parameters of a module
+    that runs twice (CBAM's shared layers) count twice, and those of a block whose class is called a
+    convolution (EfficientNet's MBConv) count once more with the block.
+  higher: as hrnet, in units of 1e9, as in HigherHRNet's tables.
+  torchstat: the counter in Lite-HRNet's code: convolutions with their biases, two per element of a
+    batch norm, one per element of ReLU and ReLU6, one per pixel (of all channels) of a map that a
+    fusion enlarges, (H+1)(W+1) per mean or maximum over an image. Transposed and 1-D convolutions
+    and other activations are free, and so are functions in the public code: other resizing and
+    pooling. If a module applies ReLUs itself, as a residual block does, only the last one counts.
+    In units of 2^30.
+  torchstat1000: as torchstat, in units of 1000 * 2^20, as in Lite CSW-HRNet's tables.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from jaxpose import jax_api, models, ops
 
 
 class Convention(NamedTuple):
-    """Which fields of a `Count` a convention prints, and what it calls 1 G."""
+    """The fields of a `Count` that a convention prints, and its value of 1 G."""
 
     cost: str
     params: str = "params"
@@ -59,12 +59,14 @@ CONVENTIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One row: a module (several, when numbered alike) with its output shape (H, W, C)."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Exact integers for one image.
 
-    name: str
-    output: tuple[int, ...]
+    `macs` is the cost in the convention true; other costs are named by their convention.
+    `called_params` counts the parameters of a module once per call.
+    """
+
     params: int
     called_params: int
     macs: int
@@ -74,34 +76,31 @@ class Stage:
     torchstat: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """Exact integers for one image.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(Costs):
+    """One row: a module, or the modules of a numbered series, with its output shape (H, W, C)."""
 
-    `macs` is the true convention, the other costs have the name of theirs; `called_params` counts
-    the parameters of a module once a call.
-    """
+    name: str
+    output: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Count(Costs):
+    """A whole network."""
 
     name: str
     input_size: tuple[int, int]
     num_keypoints: int
-    params: int
-    called_params: int
-    macs: int
-    mmcv: int
-    ptflops: int
-    hrnet: int
-    torchstat: int
     stages: tuple[Stage, ...]
 
     def printed(self, convention: str) -> tuple[float, float]:
-        """(parameters in millions, cost in G) as a paper that counts by `convention` prints."""
+        """(parameters in millions, cost in G) as printed by papers with this convention."""
         cost, params, giga = CONVENTIONS[convention]
         return getattr(self, params) / 1e6, getattr(self, cost) / giga
 
 
 class Operator(NamedTuple):
-    """One named operator of the jaxpr, and the module that called it."""
+    """A named operator of the jaxpr, with the path of its module."""
 
     name: str
     statics: dict[str, Any]
@@ -121,8 +120,11 @@ def count(
     Args:
       model: a name as `jaxpose.create_model` takes it, or a built module.
       input_size: (H, W).
-      num_keypoints: joints; a built module has its own.
-      **overrides: as for `jaxpose.create_model`; with a name only.
+      num_keypoints: K; a built module has its own.
+      **overrides: as for `jaxpose.create_model`; only with a name.
+
+    Returns:
+      Exact counts at batch size 1.
 
     >>> result = count("hwl_mobilenetv3", input_size=(256, 192))
     >>> result.params, result.macs
@@ -130,11 +132,11 @@ def count(
     """
     if isinstance(model, nn.Module):
         if overrides:
-            raise ValueError("overrides go with a model's name; this model is already built")
+            raise ValueError("overrides need the name of a model, not a built module")
         num_keypoints = getattr(model, "num_keypoints", num_keypoints)
         return _count(model, input_size, num_keypoints, depth=2)
-    # The zoo asks for the same counts over and over, and a large network takes seconds to trace.
-    # Keyed by the constructor too: a name can be registered again.
+    # `jaxpose models` needs the same counts repeatedly, and tracing a large network takes seconds.
+    # The constructor is part of the key, because a name can be registered again.
     constructor = models.find(model).constructor
     options = repr(sorted(overrides.items()))
     key = (model, constructor, tuple(input_size), num_keypoints, options)
@@ -145,8 +147,8 @@ def count(
 
 
 _counted: dict[tuple, Count] = {}
-# The columns of `Stage` and `Count` that are summed.
-_NUMBERS = ("params", "called_params", "macs", "mmcv", "ptflops", "hrnet", "torchstat")
+# Parameters first; the others are summed over operators.
+_NUMBERS = tuple(field.name for field in dataclasses.fields(Costs))
 
 
 def stages(
@@ -156,9 +158,9 @@ def stages(
     depth: int = 2,
     **overrides: Any,
 ) -> tuple[Stage, ...]:
-    """The rows of `count` by module path cut to `depth` names, in order of execution.
+    """Counts by module path, cut to `depth` names, in order of execution.
 
-    Repeats that are numbered at the last name shown (`layer2_0`, `layer2_1`) form one row.
+    Modules that differ in the number at the end of the path (`layer2_0`, `layer2_1`) share one row.
     """
     if not isinstance(model, nn.Module):
         model = models.create_model(model, num_keypoints, **overrides)
@@ -195,9 +197,12 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
             torchstat,
         )
         rows[row_name][2:] = map(sum, zip(rows[row_name][2:], costs, strict=True))
-    # Parameters that no operator of the eval graph touches still belong in the table.
+    # Parameters that are unused outside training are still in the table.
     names = [*order, *(name for name in rows if name not in order)]
-    table = tuple(Stage(name, order.get(name, ()), *rows[name]) for name in names)
+    table = tuple(
+        Stage(name=name, output=order.get(name, ()), **dict(zip(_NUMBERS, rows[name], strict=True)))
+        for name in names
+    )
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
     height, width = input_size
     return Count(
@@ -210,7 +215,7 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
 
 
 def multiply_adds(operator: Operator) -> int:
-    """Multiply-adds of one operator, true convention."""
+    """Multiply-adds of one operator in the convention true."""
     match operator.name:
         case "conv" | "depthwise_conv" | "grouped_conv":
             return math.prod(operator.output) * math.prod(operator.shapes[1][:3])
@@ -232,7 +237,7 @@ _POOLING = {"max_pool", "avg_pool", "adaptive_avg_pool", "global_avg_pool", "glo
 
 
 def _mmcv_extra(operator: Operator, biased: bool) -> int:
-    """What mmcv's counter adds to the multiply-adds of one operator."""
+    """Cost that mmcv's counter adds to the multiply-adds of one operator."""
     if operator.name == "batch_norm":
         return 2 * math.prod(operator.output)
     if operator.name == "activation" and operator.statics["kind"] in ("relu", "relu6"):
@@ -243,14 +248,14 @@ def _mmcv_extra(operator: Operator, biased: bool) -> int:
 
 
 def _at_output(operator: Operator) -> int:
-    """Multiply-adds, a transposed convolution taken at its output positions."""
+    """Multiply-adds, with transposed convolutions at their output positions."""
     if operator.name in ("conv_transpose", "depthwise_conv_transpose"):
         return math.prod(operator.output) * math.prod(operator.shapes[1][:3])
     return multiply_adds(operator)
 
 
 def _ptflops(operator: Operator) -> int:
-    """What the older ptflops charges for one operator."""
+    """Cost of one operator in the older ptflops."""
     if operator.name == "batch_norm":
         return 2 * math.prod(operator.output)
     if operator.name == "activation":
@@ -261,14 +266,14 @@ def _ptflops(operator: Operator) -> int:
 
 
 def _torchstat(operator: Operator, biased: bool) -> int:
-    """What torchstat charges for one operator."""
+    """Cost of one operator in torchstat."""
     match operator.name:
         case "batch_norm":
             return 2 * math.prod(operator.output)
         case "activation":
             counted = operator.statics["kind"] in ("relu", "relu6")
             return math.prod(operator.output) if counted else 0
-        case "resize" if re.search(r"stage\d+_\d+$", "/".join(operator.path)):  # by a fusion
+        case "resize" if re.search(r"stage\d+_\d+$", "/".join(operator.path)):  # in a fusion
             return math.prod(operator.output[:3])
         case "global_avg_pool" | "global_max_pool":
             batch, height, width, channels = operator.shapes[0]
@@ -291,11 +296,11 @@ _SEEN_WHOLE = {"MBConv"}
 def _trace(
     model: nn.Module, input_size: tuple[int, int]
 ) -> tuple[Any, collections.Counter, dict[tuple[str, ...], tuple[int, ...]], list[Operator]]:
-    """Abstract variables; by module path how often HRNet's summary sees its parameters, and the
-    output shape (H, W, C); operators.
+    """Traces `model.init` with train=False at batch 1, which also runs the inference network.
 
-    All of them come from one trace, of `model.init` with train=False at batch 1: it runs the
-    inference network and makes the variables on the way.
+    Returns:
+      Abstract variables; by module path, how often HRNet's summary counts its parameters; by module
+      path, its output shape (H, W, C); all operators.
     """
     calls: collections.Counter[tuple[str, ...]] = collections.Counter()
     blocks: set[tuple[str, ...]] = set()
@@ -311,12 +316,12 @@ def _trace(
                 outputs[context.module.path] = tuple(result.shape[1:])
         return result
 
-    def initialise(key, images):
+    def initialize(key, images):
         with nn.intercept_methods(record):
             return model.init(key, images, train=False)
 
     images = jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32)
-    program, variables = jax.make_jaxpr(initialise, return_shape=True)(jax.random.key(0), images)
+    program, variables = jax.make_jaxpr(initialize, return_shape=True)(jax.random.key(0), images)
     for path in calls:
         calls[path] += sum(path[:n] in blocks for n in range(len(path)))
     return variables, calls, outputs, list(_walk(program))
@@ -340,10 +345,9 @@ def _walk(program: Any, outer: str = "") -> Iterator[Operator]:
 
 
 def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:
-    """A convolution or linear layer of Flax, which a network of the user's own may consist of.
+    """A convolution or linear layer of Flax as an operator, for networks of users; else None.
 
-    The shape of its weights is given as that of a named operator is: [h,w,Cin,features] or
-    [Cin,features].
+    The shape of its weights is that of named operators: [h,w,Cin,features] or [Cin,features].
     """
     if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
         return None

@@ -1,6 +1,6 @@
-"""`jaxpose models --markdown`: docs/zoo.md, every published number beside what is counted here.
+"""`jaxpose models --markdown`: docs/zoo.md, a comparison of published numbers with our counts.
 
-One table a paper. Nothing in the models is tuned to close a gap; a row that cannot agree says why.
+There is one table per paper. No model is tuned to match a number; rows that differ have a reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMMAND = "jaxpose models --markdown > docs/zoo.md"
 HEADER = (
     "model",
     "input",
-    "joints",
+    "keypoints",
     "parameters",
     "multiply-adds",
     "counted M / G",
@@ -26,40 +26,40 @@ HEADER = (
     "convention",
     "score",
     "source",
-    "≠ because",
+    "reason for the difference",
 )
 
 _TERMS = """\
 *Parameters* and *multiply-adds* are exact: all parameters, and the multiply-adds of convolutions
-for one image, as `jaxpose summary MODEL` lists them stage by stage. Papers count in other ways;
-*counted* is this library in the convention of the row's source, *published* what is printed there,
-both in millions of parameters and in G of what the source calls FLOPs or MACs. The last column has
-the reason where the two differ at the printed digits, or where what they agree on is not the truth;
-everywhere else they agree. *Score* is the source's, never ours: COCO AP on val2017 (or as said)
-with flip test, top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val.
+for one image; `jaxpose summary MODEL` lists them by stage. Papers use other conventions. *Counted*
+is the count of this library in the convention of the source, and *published* is the number in the
+source, both in millions of parameters and in G of what the source calls FLOPs or MACs. The last
+column gives a reason if the two differ at the printed digits, or if the convention counts
+parameters twice. *Score* is that of the source, not ours: COCO AP on val2017 (unless noted) with
+flip test, for top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val.
 
-* `true`: the multiply-adds alone.
-* `mmcv`: mmcv's counter; also biases, batch norm (2 an element), ReLU and pooling.
-* `ptflops`: LitePose's counter; transposed convolutions at their output (four times too many), and
-  batch norm, activations and pooling.
-* `hrnet`: the summary in HRNet's code, 1 G = 2^30; transposed convolutions at their output, the
-  parameters of a module as often as it is called (EL-HRNet's attention, EfficientNet's blocks).
-* `higher`: the same, 1 G = 1e9.
+* `true`: multiply-adds only.
+* `mmcv`: mmcv's counter; also biases, batch norm (2 per element), ReLU and pooling.
+* `ptflops`: LitePose's counter; transposed convolutions at their output positions (four times too
+  many), and batch norm, activations and pooling.
+* `hrnet`: the summary in HRNet's code, 1 G = 2^30; transposed convolutions at their output
+  positions; parameters once per call of their module (EL-HRNet's attention, EfficientNet's blocks).
+* `higher`: as `hrnet`, 1 G = 1e9.
 * `torchstat`: Lite-HRNet's counter, 1 G = 2^30; also biases, batch norm, ReLU, pooling and the
-  enlarging in a fusion.
-* `torchstat1000`: the same, 1 G = 1000 * 2^20."""
+  upsampling in a fusion.
+* `torchstat1000`: as `torchstat`, 1 G = 1000 * 2^20."""
 
 _WITHOUT_MODEL = """\
-Numbers of these papers' tables that belong to no network here:
+These networks are in the tables of the papers but not in this library:
 
 * HigherHRNet-W16 and -W24 at 512x512 (WLitePose, Table III: 7.2 M / 12.5 G and 14.9 M / 25.3 G).
-  No configuration of them is public, and no rule of widths, modules and blocks gives both rows.
-  Scaling the widths alone gives 7.48 M / 16.9 G and 16.31 M / 30.0 G in the convention of the
-  table's other rows, `ptflops`.
-* Lite-HRNet-30 and Dite-HRNet-30 as WLitePose compares with them (Tables IV and V: 1.8 M, 2.4 G at
+  Their configurations are not public, and no rule for widths, modules and blocks gives both rows.
+  Scaling only the widths gives 7.48 M / 16.9 G and 16.31 M / 30.0 G in `ptflops`, the convention of
+  the other rows of the table.
+* Lite-HRNet-30 and Dite-HRNet-30 in WLitePose's comparison (Tables IV and V: 1.8 M, 2.4 G at
   256x256 and 7.2 G at 448x448). They are called top-down there, but the networks above have 0.4 and
-  1.3 G for a person; what was put on them, and how people were found, is not said.
-* Large or older networks that the papers compare with and this library does not have: Hourglass and
+  1.3 G per person; the paper does not say which head they have or how people are detected.
+* Large or older networks that the papers compare with: Hourglass and
   HRNet-W32 with associative embedding, PifPaf, PersonLab and OpenPose (Lightweight HRNet, Table
   VIII); SimpleBaseline of ResNet-152 (Lite CSW-HRNet, Table 3); ScaleNAS, Stacked Hourglass and
   Hourglass with U-Net (EL-HRNet, Tables 2 and 4).
@@ -71,19 +71,19 @@ def document() -> str:
     papers: dict[str, list[ModelInfo]] = {}
     for name in models.list_models():
         info = models.info(name)
-        if info.paper:  # registered networks have none
+        if info.paper:  # registered networks have no paper
             papers.setdefault(info.paper, []).append(info)
-    lines = ["# The zoo: published numbers and counted ones", "", f"Made by `{COMMAND}`.", ""]
+    lines = ["# The zoo: published numbers and ours", "", f"Generated by `{COMMAND}`.", ""]
     lines += [_TERMS, ""]
     for paper, members in papers.items():
         title = f"{tasks.get(models.task_name(members[0].name)).TITLE}."
         rows = [HEADER, *(row for info in members for row in _rows(info))]
         lines += [f"## {paper}", "", title, "", tables.markdown(rows), ""]
-    return "\n".join([*lines, "## Printed, and without a model", "", _WITHOUT_MODEL])
+    return "\n".join([*lines, "## Published networks without a model here", "", _WITHOUT_MODEL])
 
 
 class Line(NamedTuple):
-    """A model at one size: a published row beside what is counted here, or that count alone."""
+    """A model at one size: our count and, if there is one, a published row."""
 
     info: ModelInfo
     ours: Count
@@ -91,14 +91,14 @@ class Line(NamedTuple):
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """Input size, joints, parameters and multiply-adds, as they are printed."""
+        """Input size, keypoints, parameters and multiply-adds, as printed."""
         height, width = self.ours.input_size
         exact = f"{self.ours.params:,}", f"{self.ours.macs:,}"
         return (f"{height}x{width}", f"{self.ours.num_keypoints}", *exact)
 
 
 def lines_of(info: ModelInfo) -> Iterator[Line]:
-    """A line for each published row; a model without one has a line at its own size."""
+    """One line per published row; without any, one line at the default input size."""
     for row in info.published:
         yield Line(info, count(info.name, row.input_size, row.num_keypoints), row)
     if not info.published:
@@ -106,7 +106,7 @@ def lines_of(info: ModelInfo) -> Iterator[Line]:
 
 
 def score_of(row: Row) -> str:
-    """What the source reports."""
+    """The score in the source, with dataset and metric."""
     return f"{row.dataset} {row.metric} {row.score}"
 
 
@@ -132,7 +132,7 @@ def _rows(info: ModelInfo) -> list[tuple[str, ...]]:
 
 
 def agrees(ours: Count, row: Row) -> bool:
-    """Whether a published row is what its convention counts, rounded to the digits printed."""
+    """Whether a published row equals our count in its convention, at the printed digits."""
     params, giga = ours.printed(row.convention)
     pairs = [(giga, _shown(row))]
     if row.params is not None:
@@ -141,7 +141,7 @@ def agrees(ours: Count, row: Row) -> bool:
 
 
 def _why(ours: Count, row: Row) -> str:
-    """The reason, where a row differs or counts parameters twice."""
+    """The reason, if a row differs or counts parameters twice."""
     reasons = [] if agrees(ours, row) else [row.note]
     twice = ours.printed(row.convention)[0] - ours.params / 1e6
     if twice:
@@ -150,7 +150,7 @@ def _why(ours: Count, row: Row) -> str:
 
 
 def _shown(row: Row) -> str:
-    """G as printed, with as many digits as the source has; two where it prints another unit."""
+    """G with as many digits as in the source; two if the source uses another unit."""
     return f"{row.gflops:.{_source_digits()[row.source]}f}"
 
 

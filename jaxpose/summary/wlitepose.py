@@ -1,8 +1,8 @@
-"""`jaxpose models --paper wlitepose`: the sizes that the WLitePose paper prints, beside ours.
+"""`jaxpose models --paper wlitepose`: the sizes printed in the WLitePose paper, and ours.
 
-The numbers printed are the paper's (Tables I to X), in its millions and 1e9; those computed are
-`jaxpose.summary.count`'s, with the multiply-adds of the convention "ptflops", which LitePose's own
-printed numbers follow. Nothing in the models is tuned to close the gaps.
+Printed numbers are those of Tables I to X, in millions and 1e9. Computed numbers are from
+`jaxpose.summary.count`, with multiply-adds in the convention "ptflops", which LitePose's own
+printed numbers follow. No model is tuned to match a number.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jaxpose.models.wlitepose_ablations import TABLES, Ablation
 from jaxpose.summary.counting import Count, count
 
 COMMAND = "jaxpose models --paper wlitepose > docs/wlitepose.md"
-NUM_KEYPOINTS = 14  # CrowdPose, where the paper's ablations are
+NUM_KEYPOINTS = 14  # of CrowdPose, the dataset of the ablations
 
 
 class Case(NamedTuple):
-    """One of our networks with its options, and what is printed for it (or None)."""
+    """A network with its options and its printed numbers (or None)."""
 
     label: str
     model: str
@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 
 def _network(label: str, model: str) -> Case:
-    """A network as Tables I to V print it."""
+    """A network with its numbers in Tables I to V."""
     published = models.info(model).published
     row = next(r for r in published if (r.dataset, r.source) == ("crowdpose", "WLitePose paper"))
     return Case(label, model, {}, row.params, row.gflops)
@@ -44,7 +44,7 @@ NETWORKS = (
 )
 ABLATIONS = tuple((table, row) for table, rows in TABLES.items() for row in rows)
 
-_READINGS = (
+_VARIANTS = (
     ("A: no pooling, k = 5, no batch norm in DFC", {"preset": "A"}),
     ("B: no pooling, k = 7", {"preset": "B"}),
     ("C: pooling, k = 5", {"preset": "C"}),
@@ -56,55 +56,59 @@ _READ: tuple[tuple[str, Ablation | Case], ...] = (
 )
 CLOSEST = tuple(
     Case(f"{label}; {name}", row.model, {**options, **row.options}, row.params, row.macs)
-    for label, options in _READINGS
+    for label, options in _VARIANTS
     for name, row in _READ
 )
 
 _TERMS = """\
-Parameters in millions; multiply-adds in 1e9 for one image with 14 joints, S at 448x448, XS at
-256x256. *Printed* is the paper; *computed* is this library in the convention that LitePose's
-printed numbers follow (`ptflops`: a transposed convolution charged at its output, two per element
-of a batch norm, one of an activation); *true* counts the multiply-adds of convolutions alone, as
-`jaxpose summary` does. LitePose's own rows agree to the digit."""
+Parameters are in millions; multiply-adds are in 1e9 for one image with 14 keypoints, S at 448x448,
+XS at 256x256. *Printed* numbers are from the paper. *Computed* numbers are from this library, in
+the convention of LitePose's printed numbers (`ptflops`: transposed convolutions at their output
+positions, two per element of a batch norm, one per element of an activation). *True* counts the
+multiply-adds of convolutions only, like `jaxpose summary`. LitePose's own rows agree in all
+digits."""
 
 _ABLATIONS = """\
-Each row is a recipe of `configs/` with a few settings changed on the command line of `train.py`,
-`--config.` before each. *AP* is the paper's, on the CrowdPose test set; none was trained here."""
+Each row is a recipe of `configs/` with some settings changed on the command line of `train.py`,
+each with the prefix `--config.`. *AP* is that of the paper, on the CrowdPose test set; no row was
+trained here."""
 
 _REASONS = """\
-The paper has no code, and the printed rows contradict the text, each other, or arithmetic:
+There is no public code, and the printed rows contradict the text, each other, or arithmetic:
 
-* **Stages do not add up.** Blocks are replaced independently, so what the four single stages of
-  Table VII add must sum to what "All" adds. With every rounding in their favour the single rows add
-  at least 0.87 M and 0.88 G to LitePose-S; the row "All" leaves room for 0.62 M and 0.57 G.
-* **Stage 1 gains too much.** It has six blocks of 16 channels; +0.12 M are 20 k more for each. The
-  whole block of LitePose has 8.2 k, the DFC branch adds 0.5 k, and a 7x7 depthwise convolution on
-  16 channels instead of 96 saves 3.9 k.
-* **Attention on pooled vectors costs nothing.** SE, CBAM and CA work on means; they add at most
-  0.02 G to the block without attention, but are printed 0.7 to 1.1 G above the row of Table X that
-  they start from, and CA 0.4 G above SE.
-* **Moving up saves more than printed.** The 7x7 convolution on the input's channels instead of six
-  times as many, with what follows from it, saves 0.94 G; between 0.33 and 0.43 G are printed.
-* **The light module is light.** +0.22 to +0.32 M are printed for it, and it has 8.4 k parameters: a
-  quarter of a million at 1/2 of the resolution would cost 12 G. It also takes the place of
-  LitePose's last fusion deconvolution and head, which cost more, so the total falls.
-* **32 channels in 3 groups** (section III-B) do not exist; 33 are used here.
-* **S and XS want different blocks.** Expansion 9, 10, 12 instead of 6 gives S 3.41, 3.74, 4.40 M
-  and XS 1.93, 2.11, 2.48 M; printed are 3.6 and 2.3.
+* **The stages do not add up.** Blocks are replaced independently, so the increases of the four
+  single stages in Table VII must sum to that of "All". Even with every rounding in their favor, the
+  single rows add at least 0.87 M and 0.88 G to LitePose-S, but the row "All" adds at most 0.62 M
+  and 0.57 G.
+* **Stage 1 grows too much.** It has six blocks of 16 channels, so +0.12 M is 20 k more per block.
+  The whole block of LitePose has 8.2 k, the DFC branch adds 0.5 k, and a 7x7 depthwise convolution
+  on 16 channels instead of 96 saves 3.9 k.
+* **Attention on pooled vectors costs almost nothing.** SE, CBAM and CA work on means and add at
+  most 0.02 G to the block without attention. The printed numbers are 0.7 to 1.1 G above their
+  baseline in Table X, and CA is 0.4 G above SE.
+* **Moving the convolution up saves more than printed.** The 7x7 convolution on the channels of the
+  input instead of six times as many saves 0.94 G, including all consequences; the printed saving is
+  between 0.33 and 0.43 G.
+* **The light module is light.** The printed increase is 0.22 to 0.32 M, but the module has 8.4 k
+  parameters; a quarter of a million at 1/2 of the resolution would cost 12 G. The module also
+  replaces LitePose's last fusion deconvolution and head, which cost more, so the total decreases.
+* **32 channels in 3 groups** (section III-B) are impossible; this library uses 33.
+* **S and XS need different blocks.** Expansion 9, 10, 12 instead of 6 gives S 3.41, 3.74, 4.40 M
+  and XS 1.93, 2.11, 2.48 M; the printed numbers are 3.6 and 2.3.
 
 The default, preset `literal`, contradicts nothing else in sections III-B and III-C and is smaller
-than LitePose. Presets A, B and C let attention weigh the expanded channels, against eq. (11), and
-leave the first block of a stage to LitePose; each comes near to a few printed numbers and misses
-the rest (last table). They are fits, not evidence of the authors' code."""
+than LitePose. In presets A, B and C, attention weights the expanded channels, contrary to eq. (11),
+and the first block of a stage is LitePose's. Each of them comes close to a few printed numbers and
+misses the rest (last table). They are fits, not evidence of the authors' code."""
 
 
 def report() -> str:
     """The document, as Markdown."""
     return "\n".join(
         [
-            "# WLitePose: the sizes printed and the sizes computed",
+            "# WLitePose: printed and computed sizes",
             "",
-            f"Made by `{COMMAND}`.",
+            f"Generated by `{COMMAND}`.",
             "",
             _TERMS,
             "",
@@ -118,13 +122,13 @@ def report() -> str:
             "",
             _ablation_table(),
             "",
-            "## Why they cannot agree",
+            "## Why the numbers cannot agree",
             "",
             _REASONS,
             "",
-            "## The closest readings found",
+            "## The closest variants",
             "",
-            _table("reading; row", CLOSEST),
+            _table("variant; row", CLOSEST),
         ]
     )
 
@@ -154,7 +158,7 @@ _SIZES = ("printed", "computed", "difference", "true")
 
 
 def _sizes(case: Case | Ablation) -> tuple[str, str, str, str]:
-    """Cells of a row: parameters and multiply-adds."""
+    """Cells of a row with parameters and multiply-adds."""
     ours = computed(case)
     pairs = [(case.params, ours.params / 1e6), (case.macs, ours.ptflops / 1e9)]
     return (

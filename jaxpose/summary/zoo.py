@@ -1,4 +1,4 @@
-"""`jaxpose models`: every model with this library's counts beside the published numbers."""
+"""`jaxpose models`: all models, with our counts and the published numbers."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ HEADER = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose models`."""
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--names", action="store_true", help="names only")
+    what.add_argument("--names", action="store_true", help="print only the names")
     what.add_argument(
         "--markdown",
         action="store_true",
-        help="one table a paper, with the reasons where numbers differ, as Markdown",
+        help="print Markdown, one table per paper, with reasons for differences",
     )
     what.add_argument(
         "--paper",
         choices=PAPERS,
-        help="every size that a paper prints beside ours, as Markdown",
+        help="print Markdown that compares all sizes in one paper with ours",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the zoo."""
+    """Prints the models."""
     if args.paper:
         print(PAPERS[args.paper]())
     elif args.markdown:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def zoo_table() -> str:
-    """One line per published row of every model, with our exact counts first."""
+    """One line per published row of every model, with our exact counts."""
     rows: list[tuple[str, ...]] = [HEADER]
     for name in models.list_models():
         for line in document.lines_of(models.info(name)):

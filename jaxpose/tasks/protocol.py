@@ -224,12 +224,7 @@ class Task(Protocol):
         ...
 
     def compare(
-        self,
-        expected: Any,
-        actual: Any,
-        input_size: Size,
-        decoder: Decoder,
-        skeleton: Skeleton,
+        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
     ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 

@@ -23,7 +23,7 @@ def test_the_defaults_are_valid(base):
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"model": "hwl_mobilenet3"}, "hwl_mobilenetv3"),
         ({"dtype": "bfloat"}, "did you mean 'bfloat16'"),
@@ -56,18 +56,18 @@ def test_the_defaults_are_valid(base):
         ({"data.detections": "a.json", **MPII}, "PCKh needs annotated boxes"),
     ],
 )
-def test_refused(changes, said):
+def test_refused(changes, message):
     with pytest.raises(ValueError) as error:
         tasks.validate(make(**changes), devices=8)
     text = str(error.value)
-    assert said in text and "\n" not in text
+    assert message in text and "\n" not in text
     key = next(iter(changes))
     if key != "model":
         assert f"config.{key}" in text
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"loss.name": "softboundary"}, "did you mean 'soft_boundary'"),
         ({"loss.tau": 0.0}, "greater than 0"),
@@ -91,15 +91,15 @@ def test_refused(changes, said):
         ({"task": "associative"}, "did you mean 'associative_embedding'"),
     ],
 )
-def test_refused_bottom_up(changes, said):
+def test_refused_bottom_up(changes, message):
     with pytest.raises(ValueError) as error:
         tasks.validate(make(common.bottomup, **changes), devices=8)
     text = str(error.value)
-    assert said in text and "config." in text and "\n" not in text
+    assert message in text and "config." in text and "\n" not in text
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"input_size": (362, 370)}, "multiples of 8; the nearest is (360, 368)"),
         ({"data.format": "crowdpose"}, "choose from coco, generated"),
@@ -110,10 +110,10 @@ def test_refused_bottom_up(changes, said):
         ({"task": "associative_embedding"}, "configs/lightweight_openpose.py"),
     ],
 )
-def test_refused_part_affinity(changes, said):
+def test_refused_part_affinity(changes, message):
     with pytest.raises(ValueError) as error:
         tasks.validate(make(common.part_affinity, **changes), devices=8)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     sizes = {"input_size": (368, 376), "eval.sizing": "fixed"}
     tasks.validate(make(common.part_affinity, **sizes), devices=8)
 
@@ -125,7 +125,7 @@ def test_a_bottom_up_model_needs_a_bottom_up_recipe():
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0), (2.0, 1.0), (1.0, 1.5)])
-def test_scales_that_networks_take(scales):
+def test_valid_scales(scales):
     tasks.validate(make(common.bottomup, **{"eval.scales": scales}), devices=1)
 
 
@@ -144,7 +144,7 @@ def test_training_batch_does_not_matter_for_evaluation():
     tasks.validate(make(batch_size=30), devices=8, training=False)
 
 
-def test_differences_name_what_matters():
+def test_differences_that_matter_are_named():
     old = make()
     new = make(**{"seed": 3, "optimizer.learning_rate": 1e-3, "keep": 9, "data.workers": 7})
     assert differences(old, new) == [

@@ -7,7 +7,7 @@ from jaxpose.config.flags import define_config_file, last_overrides, parse_flags
 
 
 @pytest.mark.parametrize(
-    "recipe,said",
+    "recipe,message",
     [
         (
             "configs/hwll.py:coco,256x192",
@@ -16,12 +16,12 @@ from jaxpose.config.flags import define_config_file, last_overrides, parse_flags
         ("nowhere/0.py", "nowhere/0.py: no such file"),
     ],
 )
-def test_a_recipe_that_is_not_there_is_one_line(recipe, said, repository, monkeypatch, capsys):
+def test_a_missing_recipe_is_one_line(recipe, message, repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     with pytest.raises(SystemExit) as stop:
         parse_flags(["/some/train.py", f"--config={recipe}", "--config.batch_size=2"])
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"train.py: --config={said}\n"
+    assert capsys.readouterr().err == f"train.py: --config={message}\n"
 
 
 def parse(*overrides):
@@ -62,7 +62,7 @@ def test_the_last_of_several_values_wins(repository, monkeypatch):
     assert config.model_options.sizes == (3,)
 
 
-def test_arguments_that_are_no_settings_stay():
+def test_other_arguments_are_kept():
     argv = ["x.py", "--config=a.py", "--workdir", "w", "--config.a.b=1", "--", "--config.a.b=2"]
     assert last_overrides(argv) == argv
     assert last_overrides(["x", "--config.a", "--config.b=1", "-noconfig.a"]) == [
@@ -73,16 +73,16 @@ def test_arguments_that_are_no_settings_stay():
 
 
 @pytest.mark.parametrize(
-    "argument,said",
+    "argument,message",
     [
         ("paradigm=topdown", "paradigm: renamed to --config.task"),
         ("batch_sise=2", "batch_sise: no such setting; did you mean --config.batch_size?"),
         ("learning_rate=2", "learning_rate: no such setting; did you mean --config.optimizer"),
     ],
 )
-def test_an_unknown_setting_is_one_line(argument, said, repository, monkeypatch, capsys):
+def test_an_unknown_setting_is_one_line(argument, message, repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     argv = ["train.py", "--config=configs/hwl.py", f"--config.{argument}"]
     with pytest.raises(SystemExit):
         refuse(argv, flags.Error("anything"))
-    assert capsys.readouterr().err.startswith(f"train.py: --config.{said}")
+    assert capsys.readouterr().err.startswith(f"train.py: --config.{message}")

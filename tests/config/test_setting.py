@@ -39,7 +39,7 @@ def test_bounds(bounds, constraint, good, bad):
             setting.check(value)
 
 
-def test_a_choice_is_answered_with_the_nearest():
+def test_an_invalid_choice_names_the_nearest():
     setting = Setting("optimizer.name", "adam", "Optimizer.", choices=("adam", "adamw"))
     assert setting.constraint == "adam, adamw" and setting.group == "optimizer"
     with pytest.raises(ConfigError, match=r"config.optimizer.name='adamm': did you mean 'adam'\?"):
@@ -47,11 +47,11 @@ def test_a_choice_is_answered_with_the_nearest():
 
 
 def test_later_settings_replace_earlier_ones_in_their_place():
-    mine = with_settings(PAIR, Setting("seed", 3, "Mine."), Setting("loss.beta", 1.0, "Beta."))
-    assert [setting.key for setting in mine] == ["seed", "loss.name", "loss.beta"]
-    assert defaults(mine) == {"seed": 3, "loss.name": "mse", "loss.beta": 1.0}
-    assert defaults(mine, "loss") == {"name": "mse", "beta": 1.0}
-    assert defaults(with_defaults(mine, {"seed": 4}), "")["seed"] == 4
+    merged = with_settings(PAIR, Setting("seed", 3, "Mine."), Setting("loss.beta", 1.0, "Beta."))
+    assert [setting.key for setting in merged] == ["seed", "loss.name", "loss.beta"]
+    assert defaults(merged) == {"seed": 3, "loss.name": "mse", "loss.beta": 1.0}
+    assert defaults(merged, "loss") == {"name": "mse", "beta": 1.0}
+    assert defaults(with_defaults(merged, {"seed": 4}), "")["seed"] == 4
 
 
 def test_groups_and_keys_are_left_out_by_name():

@@ -63,7 +63,7 @@ def test_wrappers_come_off(shapes):
     state = {f"module.1.{key}": np.zeros(shape) for key, shape in shapes[name].items()}
     convert.from_torch(name, state)
     state["conv1.weight"] = state["module.1.conv1.weight"]
-    with pytest.raises(ValueError, match="holds 'conv1.weight' under two prefixes"):
+    with pytest.raises(ValueError, match="has 'conv1.weight' under two prefixes"):
         convert.from_torch(name, state)
 
 
@@ -88,5 +88,7 @@ def test_a_wrong_width_is_named(shapes):
 
 
 def test_el_hrnet_has_no_public_checkpoint():
-    with pytest.raises(ValueError, match="el_hrnet_w32: there is no public PyTorch checkpoint"):
+    with pytest.raises(
+        ValueError, match="el_hrnet_w32: this model has no public PyTorch checkpoint"
+    ):
         convert.from_torch("el_hrnet_w32", {})

@@ -117,7 +117,9 @@ def test_litepose_keys_are_all_accounted_for(shapes):
 
 
 def test_a_model_without_public_checkpoint_says_so():
-    with pytest.raises(ValueError, match="wlitepose_xs: there is no public PyTorch checkpoint"):
+    with pytest.raises(
+        ValueError, match="wlitepose_xs: this model has no public PyTorch checkpoint"
+    ):
         convert.from_torch("wlitepose_xs", {})
     with pytest.raises(ValueError, match="no public PyTorch checkpoint"):
         convert.to_torch_state_dict("wlitepose_xs", {})
@@ -152,7 +154,7 @@ def changed(state, remove=(), **add):
         ),
     ],
 )
-def test_a_key_out_of_place_is_named(change, message, shapes):
+def test_an_unexpected_key_is_named(change, message, shapes):
     state = recipe.state_dict(shapes[NAMES[0]], 0.5)
     with pytest.raises(ValueError, match=message):
         convert.from_torch(NAMES[0], change(state))
@@ -230,7 +232,7 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
         (("lightweight_openpose", "--size", "368x372"), "multiples of 8; the nearest is 368x376"),
     ],
 )
-def test_what_cannot_be_imported_is_told_before_the_file_is_read(tmp_path, words, message):
+def test_arguments_are_checked_before_the_file_is_read(tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
         command.run(parse(*words, tmp_path / "no.pth", "-o", tmp_path / "run"))
 
@@ -243,7 +245,7 @@ def test_what_cannot_be_imported_is_told_before_the_file_is_read(tmp_path, words
         (None, "no such file"),
     ],
 )
-def test_a_file_that_is_no_checkpoint(tmp_path, content, message):
+def test_a_file_that_is_not_a_checkpoint(tmp_path, content, message):
     pytest.importorskip("torch")
     file = tmp_path / "weights.pth"
     if content is not None:
@@ -257,14 +259,14 @@ def test_a_pickle_with_code_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {}, "hook": argparse.Namespace()}, file)
-    with pytest.raises(ValueError, match="more than tensors"):
+    with pytest.raises(ValueError, match="objects other than tensors"):
         command.read_checkpoint(file)
 
 
 def test_skeleton_of_an_unusual_joint_count(tmp_path):
     with pytest.raises(ValueError, match="--skeleton"):
         command.choose_skeleton(None, 3)
-    with pytest.raises(ValueError, match="17 joints, the checkpoint 3"):
+    with pytest.raises(ValueError, match="17 keypoints, the checkpoint 3"):
         command.choose_skeleton("coco", 3)
     file = tmp_path / "train.json"
     file.write_text(json.dumps({"categories": [{"name": "p", "keypoints": ["a", "b", "c"]}]}))
@@ -278,11 +280,11 @@ def test_skeleton_of_a_file_is_that_of_the_first_category_with_joints(tmp_path):
     assert command.choose_skeleton(str(file), 3).joints == ("a", "b", "c")
     for categories in ([], [first], {"0": second}, None):
         file.write_text(json.dumps({"categories": categories}))
-        with pytest.raises(ValueError, match=r"train\.json: categories: none has joint names"):
+        with pytest.raises(ValueError, match=r"train\.json: no category has keypoint names"):
             command.choose_skeleton(str(file), 3)
     for content in ("{", "[]", "{}"):
         file.write_text(content)
-        with pytest.raises(ValueError, match=r"train\.json: no COCO categories can be read"):
+        with pytest.raises(ValueError, match=r"train\.json: cannot read COCO categories"):
             command.choose_skeleton(str(file), 3)
 
 

@@ -46,16 +46,16 @@ def network(name):
 )
 def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_path):
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
-    mine = network(name)
+    original = network(name)
     with ops.implementation("lax"):  # compiles sooner; what is exported is the same
-        path, result = command.export_file(mine, target, tmp_path)
+        path, result = command.export_file(original, target, tmp_path)
     assert result.holds and result.people > 0 and result.keypoints > 0
     outputs = export.run_file(path)(np.zeros((1, 64, 64, 3), np.float32))  # the batch is open
     assert [x.shape for x in outputs] == [(1, 16, 16, 34), (1, 32, 32, 17)]
     metadata = export.read_metadata(path)
-    assert metadata == mine.metadata() and metadata["task"] == "associative_embedding"
+    assert metadata == original.metadata() and metadata["task"] == "associative_embedding"
     grouping = Grouping(**metadata["grouping"])
-    assert grouping == mine.decoder.grouping
+    assert grouping == original.decoder.grouping
     assert (grouping.detection_threshold, grouping.tag_threshold) == (0.2, 0.7)
     assert [output["stride"] for output in metadata["outputs"]] == [4, 2]
     if target == "onnx":
@@ -122,9 +122,9 @@ def small(m, x):
 @pytest.mark.parametrize("wrong, message", [("low", "outputs differ by"), ("nan", "not finite")])
 def test_a_disagreeing_file_leaves_nothing(wrong, message, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    mine = source(Function(small), "small", SIZE)
+    original = source(Function(small), "small", SIZE)
     factor = {"low": 1.001, "nan": np.nan}[wrong]
-    params = dict(mine.variables["params"])
+    params = dict(original.variables["params"])
     params["low"] = params["low"] * np.float32(factor)
     to_onnx = export.to_onnx
     monkeypatch.setattr(
@@ -133,27 +133,33 @@ def test_a_disagreeing_file_leaves_nothing(wrong, message, tmp_path, monkeypatch
         lambda model, _, *rest, **kw: to_onnx(model, {"params": params}, *rest, **kw),
     )
     with pytest.raises(export.MismatchError, match=message):
-        command.export_file(mine, "onnx", tmp_path)
+        command.export_file(original, "onnx", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_are_named_as_the_metadata_say(tmp_path):
     pytest.importorskip("onnx")
-    mine = source(Function(lambda m, x: small(m, x)[1]), "small", SIZE)
-    with pytest.raises(export.ExportError, match="1 outputs, the metadata name 2: heatmaps_tags"):
+    original = source(Function(lambda m, x: small(m, x)[1]), "small", SIZE)
+    with pytest.raises(
+        export.ExportError, match="1 outputs, but the metadata name 2: heatmaps_tags"
+    ):
         export.to_onnx(
-            mine.model, mine.variables, SIZE, tmp_path / "m.onnx", metadata=mine.metadata()
+            original.model,
+            original.variables,
+            SIZE,
+            tmp_path / "m.onnx",
+            metadata=original.metadata(),
         )
 
 
-def test_images_are_seen_whole(tmp_path):
+def test_whole_images_are_used(tmp_path):
     cv2 = pytest.importorskip("cv2")
     file = tmp_path / "p.png"
     cv2.imwrite(str(file), np.full((50, 50, 3), 90, np.uint8))
-    mine = source(Function(small), "small", SIZE)
-    seen = command._crops([str(file)], mine)[0]
-    assert seen.shape == (*SIZE, 3)
-    assert (seen[2:-2, 18:-18] == 90).all() and (seen[:, :14] == 0).all()  # 64x64 in the middle
+    original = source(Function(small), "small", SIZE)
+    image = command._verification_images([str(file)], original)[0]
+    assert image.shape == (*SIZE, 3)
+    assert (image[2:-2, 18:-18] == 90).all() and (image[:, :14] == 0).all()  # 64x64 in the middle
 
 
 # --- people --------------------------------------------------------------------------------------
@@ -183,7 +189,7 @@ def test_equal_maps_agree():
     assert result.keypoint == 0 and result.ties == 0
 
 
-def test_a_keypoint_elsewhere_is_found_out():
+def test_a_moved_keypoint_is_detected():
     def move(low, high):
         for channel in (5, 17 + 5):
             low[0, :, 1:, channel] = low[0, :, :-1, channel].copy()
@@ -195,7 +201,7 @@ def test_a_keypoint_elsewhere_is_found_out():
     assert result.extra == 0
 
 
-def test_a_person_more_is_found_out():
+def test_an_additional_person_is_detected():
     def add(low, high):
         low[1, 2:4, 2:4, 0] = high[1, 4:8, 4:8, 0] = 0.9
         low[1, 2:4, 2:4, 17] = 50  # the tag of nobody else

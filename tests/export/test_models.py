@@ -24,7 +24,7 @@ SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE
 UNUSED = re.compile(
     r"stage0_.*/dcm/conv_mask_1|stage1_.*/dcm/conv_mask_2|stage2_.*/dcm/conv_mask_3"
 )
-# These normalise what no single convolution made: Dite-HRNet gated maps and sums of several
+# These normalize what no single convolution made: Dite-HRNet gated maps and sums of several
 # kernels, EL-HRNet two convolutions side by side.
 NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30", "el_hrnet_w32"}
 
@@ -86,9 +86,9 @@ def test_onnx_file_of_several_outputs(name, tmp_path):
     with ops.implementation("lax"):  # compiles sooner; what is exported is the same
         expected = run_jax(model, variables, x)
     got = run_onnx(model, variables, x, tmp_path / "m.onnx")
-    for mine, theirs in zip(got, expected, strict=True):
-        atol = 1e-4 * max(1, np.abs(theirs).max())
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=atol)
+    for actual, reference in zip(got, expected, strict=True):
+        atol = 1e-4 * max(1, np.abs(reference).max())
+        np.testing.assert_allclose(actual, reference, rtol=0, atol=atol)
 
 
 def test_hwl_is_a_short_list_of_nodes():
@@ -164,7 +164,7 @@ def test_sources():
 
 
 @pytest.mark.parametrize("text", ["256", "x", "256x", "256x192x3", "0x64", "-64x64"])
-def test_sizes_that_are_none(text):
+def test_invalid_sizes(text):
     with pytest.raises(ValueError, match="HxW"):
         parse_size(text)
 

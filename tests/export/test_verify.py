@@ -52,14 +52,14 @@ def test_an_agreeing_file_gets_its_name(target, tmp_path):
 
 def test_a_disagreeing_file_leaves_nothing(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    mine = source()
-    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.01), mine.variables)
+    original = source()
+    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.01), original.variables)
     to_onnx = export.to_onnx
     monkeypatch.setattr(
         export, "to_onnx", lambda model, _, *rest, **kw: to_onnx(model, wrong, *rest, **kw)
     )
     with pytest.raises(export.MismatchError, match=r"differ by at most \d"):
-        command.export_file(mine, "onnx", tmp_path)
+        command.export_file(original, "onnx", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,12 +94,14 @@ def test_ties_are_counted_not_compared():
 
 def test_nan_is_a_disagreement(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    mine = source()
-    broken = jax.tree.map(lambda a: np.full_like(a, np.nan), mine.variables)
+    original = source()
+    broken = jax.tree.map(lambda a: np.full_like(a, np.nan), original.variables)
     path = tmp_path / "m.onnx"
-    export.to_onnx(mine.model, broken, SIZE, path, metadata=mine.metadata())
+    export.to_onnx(original.model, broken, SIZE, path, metadata=original.metadata())
     with pytest.raises(export.MismatchError):
-        export.verify(mine.model, mine.variables, path, SIZE, mine.task, mine.decoder)
+        export.verify(
+            original.model, original.variables, path, SIZE, original.task, original.decoder
+        )
 
 
 def test_foreign_and_absent_files(tmp_path):
@@ -123,19 +125,19 @@ def test_foreign_and_absent_files(tmp_path):
 @pytest.mark.parametrize("kept", [0.5, 0.99])
 def test_truncated_files_are_one_line(tmp_path, kept):
     pytest.importorskip("onnx")
-    mine = source()
+    original = source()
     path = tmp_path / "m.onnx"
-    export.to_onnx(mine.model, mine.variables, SIZE, path, metadata=mine.metadata())
+    export.to_onnx(original.model, original.variables, SIZE, path, metadata=original.metadata())
     assert_unreadable(path, path.read_bytes(), kept, export.read_metadata, export.run_file)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
 def test_truncated_torch_files_are_one_line(tmp_path, kept, caplog):
     pytest.importorskip("torch")
-    mine = source()
+    original = source()
     path = tmp_path / "m.pt2"
-    module = export.to_torch(mine.model, mine.variables, SIZE)
-    export.save_torch(module, SIZE, path, metadata=mine.metadata())
+    module = export.to_torch(original.model, original.variables, SIZE)
+    export.save_torch(module, SIZE, path, metadata=original.metadata())
     assert_unreadable(path, path.read_bytes(), kept, export.read_metadata, export.run_file)
     logged = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert not logged  # torch would log the whole traceback
@@ -179,9 +181,9 @@ def test_images_are_cropped_like_people(tmp_path):
     cv2 = pytest.importorskip("cv2")
     file = tmp_path / "p.png"
     cv2.imwrite(str(file), np.full((50, 30, 3), 90, np.uint8))
-    shown = command._crops([str(file)], source())
-    assert shown.shape[1:] == (*SIZE, 3) and shown.dtype == np.uint8
-    assert (shown[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
+    crops = command._verification_images([str(file)], source())
+    assert crops.shape[1:] == (*SIZE, 3) and crops.dtype == np.uint8
+    assert (crops[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
     file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="p.png"):
-        command._crops([str(file)], source())
+        command._verification_images([str(file)], source())

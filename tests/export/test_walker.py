@@ -199,7 +199,7 @@ def test_a_result_with_two_readers_keeps_its_norm_apart():
 
 
 def summed(m, x):
-    """Two convolutions, one with a bias, whose sum is normalised."""
+    """Two convolutions, one with a bias, whose sum is normalized."""
     left = ops.conv_transpose(x, weight(m, "left", (4, 4, 3, 5)))
     right = ops.conv_transpose(x + 1, weight(m, "right", (4, 4, 3, 5))) + weight(m, "bias", (5,))
     return norm(m, left + right)
@@ -266,7 +266,7 @@ class Outer(nn.Module):
         (lambda m, x: jnp.argmax(x, -1)[..., None] * x, "argmax"),
     ],
 )
-def test_what_is_unknown_is_named_with_its_module(body, named):
+def test_unsupported_primitives_are_named_with_their_module(body, named):
     model = Outer(body)
     variables = initialized(model, SIZE)
     with pytest.raises(export.ExportError, match=named) as error:

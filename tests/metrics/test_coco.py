@@ -1,4 +1,4 @@
-"""COCO scores against pycocotools run straight, and small cases worked by hand."""
+"""COCO metrics against plain pycocotools, and small hand-computed cases."""
 
 import contextlib
 import copy
@@ -76,7 +76,7 @@ def _straight(path, results, sigmas=None):
     return dict(zip(KEYS, map(float, evaluation.stats), strict=True))
 
 
-def test_equals_pycocotools_run_straight(tmp_path, capsys):
+def test_equals_plain_pycocotools(tmp_path, capsys):
     dataset = _dataset()
     path, results = _write(tmp_path, dataset), _results(dataset)
     before = copy.deepcopy(results)
@@ -124,7 +124,7 @@ def test_no_results_score_zero(tmp_path):
 
 
 def test_annotation_with_id_zero_is_matched(tmp_path):
-    """pycocotools alone reads a match with annotation 0 as no match."""
+    """pycocotools takes a match with annotation 0 for no match."""
     dataset = _dataset(people=1, images=1)
     dataset["annotations"][0]["id"] = 0
     path = _write(tmp_path, dataset)
@@ -134,7 +134,7 @@ def test_annotation_with_id_zero_is_matched(tmp_path):
     assert metrics.per_keypoint(path, [result])["left_hip"]["missed"] == 0
 
 
-def test_other_joint_counts_and_sigmas(tmp_path):
+def test_other_numbers_of_keypoints_and_sigmas(tmp_path):
     dataset = _dataset(joints=5)
     results = _results(dataset)
     path = _write(tmp_path, dataset)
@@ -145,7 +145,7 @@ def test_other_joint_counts_and_sigmas(tmp_path):
     assert given["AP"] < default["AP"]
     dataset["categories"][0]["sigmas"] = [0.03] * 5
     assert metrics.coco_keypoints(_write(tmp_path, dataset), results) == given
-    with pytest.raises(ValueError, match="5 joints but 4 sigmas"):
+    with pytest.raises(ValueError, match="5 keypoints but 4 sigmas"):
         metrics.coco_keypoints(path, results, sigmas=[0.03] * 4)
 
 
@@ -193,10 +193,10 @@ def test_annotations_that_do_not_fit(tmp_path):
 
 
 def test_per_keypoint_by_hand(tmp_path):
-    """Two people; one is found with a displaced left wrist, the other missed."""
+    """Two people; one is detected with a displaced left wrist, the other is missed."""
     area = 10000.0
     points = np.stack([np.linspace(10, 100, 17), np.linspace(20, 180, 17), np.full(17, 2)], -1)
-    points[3] = 0  # the left ear is not labelled
+    points[3] = 0  # the left ear is not labeled
     far = points + [300, 0, 0]
     far[3] = 0
     dataset = _dataset(people=0, images=1)
@@ -205,10 +205,15 @@ def test_per_keypoint_by_hand(tmp_path):
          "iscrowd": 0, "num_keypoints": 16, "keypoints": p.ravel().tolist()}
         for i, p in enumerate((points, far))
     ]  # fmt: skip
-    found = points.copy()
-    found[9, 0] += 12
-    found[10, 1] -= 20
-    result = {"image_id": 1, "category_id": 1, "keypoints": found.ravel().tolist(), "score": 0.7}
+    predicted = points.copy()
+    predicted[9, 0] += 12
+    predicted[10, 1] -= 20
+    result = {
+        "image_id": 1,
+        "category_id": 1,
+        "keypoints": predicted.ravel().tolist(),
+        "score": 0.7,
+    }
     breakdown = metrics.per_keypoint(_write(tmp_path, dataset), [result])
     assert list(breakdown) == NAMES
     assert breakdown["nose"] == {"similarity": 1.0, "correct": 1.0, "count": 1, "missed": 1}
@@ -221,7 +226,7 @@ def test_per_keypoint_by_hand(tmp_path):
 
 
 def test_per_keypoint_agrees_with_oks(tmp_path):
-    """One person an image, all found: the mean of the joints' similarities is the mean OKS."""
+    """With one detected person per image, the mean similarity of the joints is the mean OKS."""
     dataset = _dataset(people=8, images=8, seed=2)
     for number, annotation in enumerate(dataset["annotations"]):
         annotation.update(image_id=number + 1, iscrowd=0, num_keypoints=17)
@@ -239,8 +244,8 @@ def test_per_keypoint_agrees_with_oks(tmp_path):
         )
         for r in results
     ])  # fmt: skip
-    found = np.mean([values["similarity"] for values in breakdown.values()])
-    assert found == pytest.approx(expected)
+    mean = np.mean([values["similarity"] for values in breakdown.values()])
+    assert mean == pytest.approx(expected)
 
 
 def test_real_annotations(real_data):

@@ -1,4 +1,4 @@
-"""CrowdPose scores of small files worked by hand, and against COCO's on the same numbers."""
+"""CrowdPose metrics on small hand-computed files, and against COCO's on the same data."""
 
 import copy
 import json
@@ -15,14 +15,14 @@ SIGMAS = [0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 
           0.079, 0.079]  # fmt: skip
 
 
-def person(number, image, x=0.0, labelled=JOINTS, **changes):
+def person(number, image, x=0.0, labeled=JOINTS, **changes):
     """A person in a box of 100 x 200 whose joints stand on a line."""
     points = np.stack([np.linspace(x + 5, x + 95, JOINTS), np.linspace(5, 195, JOINTS)], -1)
-    flags = (np.arange(JOINTS) < labelled) * 2
+    flags = (np.arange(JOINTS) < labeled) * 2
     values = np.concatenate([points * (flags > 0)[:, None], flags[:, None]], 1)
     record = {
         "id": number, "image_id": image, "category_id": 1, "bbox": [x, 0, 100, 200], "iscrowd": 0,
-        "keypoints": values.ravel().tolist(), "num_keypoints": labelled,
+        "keypoints": values.ravel().tolist(), "num_keypoints": labeled,
     }  # fmt: skip
     return record | changes
 
@@ -65,11 +65,11 @@ def test_perfect(tmp_path):
 
 
 def test_shifted_by_a_known_similarity(tmp_path):
-    """OKS is the mean of exp(-d^2 / (2 (2 sigma)^2 0.53 w h)), whatever `area` says."""
+    """OKS is the mean of exp(-d^2 / (2 (2 sigma)^2 0.53 w h)), whatever `area` is."""
     people = [person(1, 1, area=7.0)]
     path = write(tmp_path, people, {1: 0.0})
     area = 0.53 * 100 * 200
-    seen = []
+    counts = []
     for move in (3.0, 8.0, 12.0, 14.0, 20.0):
         oks = np.mean([math.exp(-(move**2) / (2 * (2 * s) ** 2 * area)) for s in SIGMAS])
         passed = np.mean([oks >= t for t in np.linspace(0.5, 0.95, 10)])
@@ -78,20 +78,20 @@ def test_shifted_by_a_known_similarity(tmp_path):
         assert [scores["AP50"], scores["AR75"]] == pytest.approx(
             [1.0 * (oks >= t) for t in (0.5, 0.75)]
         )
-        seen.append(passed)
-    assert seen == sorted(seen, reverse=True) and len(set(seen)) == 5
+        counts.append(passed)
+    assert counts == sorted(counts, reverse=True) and len(set(counts)) == 5
 
 
-def test_only_labelled_joints_count(tmp_path):
-    people = [person(1, 1, labelled=6)]
+def test_only_labeled_joints_count(tmp_path):
+    people = [person(1, 1, labeled=6)]
     path = write(tmp_path, people, {1: 0.0})
-    found = result(person(1, 1))
-    found["keypoints"][18:] = [5000.0] * 24  # the other eight are anywhere
-    assert metrics.crowdpose(path, [found])["AP"] == pytest.approx(1)
+    prediction = result(person(1, 1))
+    prediction["keypoints"][18:] = [5000.0] * 24  # the other eight are anywhere
+    assert metrics.crowdpose(path, [prediction])["AP"] == pytest.approx(1)
 
 
 def test_missed_people(tmp_path):
-    """One of two found: recall ends at one half, 51 of the 101 recall points have precision 1."""
+    """One of two is detected: recall ends at 0.5, so 51 of 101 recall points have precision 1."""
     people = [person(1, 1), person(2, 1, 300)]
     scores = metrics.crowdpose(write(tmp_path, people, {1: 0.5}), [result(people[0])])
     assert scores["AR"] == scores["AR50"] == 0.5
@@ -116,7 +116,7 @@ def test_false_positives_by_their_scores(tmp_path):
     assert twice["AP"] == pytest.approx(middle["AP"])
 
 
-def test_false_positive_on_a_picture_without_people(tmp_path):
+def test_false_positive_on_an_image_without_people(tmp_path):
     people = [person(1, 1)]
     path = write(tmp_path, people, {1: 0.1, 2: 0.1, 3: 0.9})
     alone = result(person(0, 2), score=2.0)
@@ -124,11 +124,11 @@ def test_false_positive_on_a_picture_without_people(tmp_path):
     assert scores["AP"] == scores["AP_easy"] == pytest.approx(0.5) and scores["AP_hard"] == -1
 
 
-def test_ignored_people_cost_nothing(tmp_path):
-    """Crowds and people without labelled joints are neither missed nor false positives."""
+def test_ignored_people_do_not_count(tmp_path):
+    """Crowds and people without labeled joints are neither missed nor false positives."""
     people = [
         person(1, 1),
-        person(2, 1, 300, labelled=0),
+        person(2, 1, 300, labeled=0),
         person(3, 1, 600, iscrowd=1),
     ]
     path = write(tmp_path, people, {1: 0.9})
@@ -142,7 +142,7 @@ def test_ignored_people_cost_nothing(tmp_path):
 
 
 def test_levels_by_crowd_index(tmp_path):
-    """0.2 is medium, 0.8 and everything above is hard; each level is scored by itself."""
+    """0.2 is medium, 0.8 and above is hard; each level is evaluated separately."""
     crowding = {1: 0.0, 2: 0.1999, 3: 0.2, 4: 0.7999, 5: 0.8, 6: 3.02}
     people = [person(k, k) for k in crowding]
     path = write(tmp_path, people, crowding)
@@ -155,7 +155,7 @@ def test_levels_by_crowd_index(tmp_path):
         assert scores["AR"] == pytest.approx(1 / 6)
 
 
-def test_twenty_best_results_of_a_picture(tmp_path):
+def test_twenty_best_results_of_an_image(tmp_path):
     people = [person(k, 1, 120 * k) for k in range(25)]
     scores = metrics.crowdpose(write(tmp_path, people, {1: 1.0}), [result(p) for p in people])
     assert scores["AR"] == pytest.approx(20 / 25)
@@ -167,7 +167,7 @@ def test_agrees_with_coco_where_they_are_the_same(tmp_path):
     people = []
     for number in range(40):
         w, h = random.uniform(40, 200, 2).round(1)
-        record = person(number, 1 + number % 8, labelled=14 * (number % 9 != 4))
+        record = person(number, 1 + number % 8, labeled=14 * (number % 9 != 4))
         record["bbox"] = [0.0, 0.0, w, h]
         people.append(record | {"area": 0.53 * w * h, "iscrowd": int(number % 11 == 5)})
     path = write(tmp_path, people, {k: k / 8 for k in range(1, 9)})
@@ -182,7 +182,7 @@ def test_agrees_with_coco_where_they_are_the_same(tmp_path):
     assert 0.05 < scores["AP"] < 0.95
 
 
-def test_files_that_are_not_crowdpose(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = write(tmp_path, [person(1, 1)], {1: None})
     with pytest.raises(ValueError, match="image 1 has no number under 'crowdIndex'"):
         metrics.crowdpose(path, [])
@@ -190,7 +190,7 @@ def test_files_that_are_not_crowdpose(tmp_path):
     data["categories"][0]["keypoints"] = list(skeletons.COCO.joints)
     data["annotations"][0]["keypoints"] = [0] * 51
     path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="17 joints, CrowdPose has 14"):
+    with pytest.raises(ValueError, match="17 keypoints, but CrowdPose has 14"):
         metrics.crowdpose(path, [])
 
 

@@ -1,4 +1,4 @@
-"""PCKh by hand and against a loop written from the benchmark's text."""
+"""PCKh against hand-computed values, and against a loop that follows the benchmark's text."""
 
 import math
 
@@ -67,13 +67,13 @@ def test_against_a_loop():
                        "Knee": (1, 4), "Ankle": (0, 5)}.items():  # fmt: skip
         assert scores[name] == pytest.approx(np.mean([rate(j, 0.5)[0] for j in pair]))
     for name, threshold in (("Mean", 0.5), ("Mean@0.1", 0.1)):
-        found = [rate(j, threshold) for j in range(16) if j not in (6, 7)]
-        expected = sum(r * c for r, c in found) / sum(c for _, c in found)
+        rates = [rate(j, threshold) for j in range(16) if j not in (6, 7)]
+        expected = sum(r * c for r, c in rates) / sum(c for _, c in rates)
         assert scores[name] == pytest.approx(expected)
     assert 0 < scores["Mean@0.1"] < scores["Mean"] < 95
 
 
-def test_nothing_labelled_and_head_without_extent():
+def test_nothing_labeled_and_empty_head_box():
     gt, visible, heads = _people()
     visible[:, [1, 4]] = 0
     scores = metrics.mpii_pckh(gt, gt, visible, heads)

@@ -22,14 +22,14 @@ def test_oks_example():
 
 
 def test_oks_of_labeled_keypoints():
-    """Keypoints without a label do not count, wherever they are; nobody's similarity is 0."""
+    """Unlabeled keypoints do not count, wherever they are; without labels the OKS is 0."""
     points = np.random.default_rng(0).uniform(0, 100, (2, 17, 2))
     labeled = np.arange(17) < 5
     moved = points + [6, 8]
     by_hand = np.mean([math.exp(-100 / (2 * (2 * s) ** 2 * 6000)) for s in COCO.sigmas[:5]])
     moved[:, 5:] = np.inf
-    found = oks(points, moved, [6000, 6000], COCO.sigmas, labeled)
-    np.testing.assert_allclose(found, by_hand)
+    similarity = oks(points, moved, [6000, 6000], COCO.sigmas, labeled)
+    np.testing.assert_allclose(similarity, by_hand)
     assert (oks(points, moved, [6000, 6000], COCO.sigmas, np.zeros(17)) == 0).all()
 
 
@@ -47,7 +47,7 @@ def test_oks_nms_suppresses_above_the_threshold_only():
 
 
 def test_oks_nms_is_greedy():
-    """b falls to a; c is near b only and stays, because b is gone."""
+    """a suppresses b; c is near b only and is kept, because b is dropped."""
     points = np.random.default_rng(1).uniform(0, 100, (17, 2))
     people = np.stack([points, points + [6, 0], points + [12, 0]])
     areas = np.full(3, 5000.0)

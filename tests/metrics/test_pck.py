@@ -1,4 +1,4 @@
-"""PCK of the torso, by hand."""
+"""PCK relative to the torso, against hand-computed values."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def test_threshold_names_the_key():
     assert metrics.pck_torso(gt + [4.9, 0], gt, visible, SKELETON, 0.1)["PCK@0.1"] == 100
 
 
-def test_nobody_with_a_torso():
+def test_no_person_with_a_torso():
     gt, visible = _people()
     visible[:, 0] = 0
     assert all(math.isnan(v) for v in metrics.pck_torso(gt, gt, visible, SKELETON).values())

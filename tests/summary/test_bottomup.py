@@ -79,8 +79,8 @@ WLITEPOSE = {
 def test_modules(family, table, size, side, column):
     rows = stages(f"{family}_{size}", side, 14)
     for pattern, expected in table.items():
-        found = [row for row in rows if fnmatch.fnmatch(row.name, pattern)]
-        numbers = (total(found, "params"), round(total(found, "macs") / 1e6, 1))
+        matching = [row for row in rows if fnmatch.fnmatch(row.name, pattern)]
+        numbers = (total(matching, "params"), round(total(matching, "macs") / 1e6, 1))
         assert numbers == expected[column : column + 2], pattern
     assert sum(row[column] for row in table.values()) == total(rows, "params")
 

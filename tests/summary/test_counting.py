@@ -50,7 +50,7 @@ def test_exact_counts(name, size, keypoints, options, params, macs, mmcv):
 
 @pytest.mark.parametrize("name", jaxpose.list_models())
 def test_published_rows_are_reproduced_to_the_printed_digit(name):
-    """A row that is not says why."""
+    """Every row that differs has a reason."""
     counts = {}
     for row in models.info(name).published:
         case = (row.input_size, row.num_keypoints)
@@ -164,7 +164,7 @@ def test_a_built_model_counts_like_its_name():
         summary.count(model, (64, 96), attention="se")
 
 
-def test_report_says_where_it_cannot_agree():
+def test_report_explains_differences():
     text = report("wlitepose_xs", None, 17, "ptflops")
     assert "FLOPs (ptflops)" in text and "backbone/stage_3" in text
     assert "published: 2.3M params, 1.50 G (ptflops), coco AP 41.1" in text
@@ -179,7 +179,7 @@ def test_report_shows_stages_total_and_published():
     assert "3.1M params, 0.58 G (mmcv), coco AP 65.8" in text
 
 
-def test_joints_are_by_default_those_of_the_zoo(capsys):
+def test_default_number_of_keypoints(capsys):
     parser = argparse.ArgumentParser()
     summary.add_arguments(parser)
     assert summary.run(parser.parse_args(["lightweight_openpose"])) == 0

@@ -139,9 +139,9 @@ def test_totals_and_parts_at_256x192(name):
     assert round(sum(row.macs for row in rows) / 1e6, 2) == macs
     assert round(sum(row.torchstat for row in rows) / 2**20, 2) == torchstat
     for part, (params, macs) in parts.items():
-        found = [row for row in rows if re.search(part, row.name)]
-        assert sum(row.params for row in found) == params, part
-        cost = sum(row.macs for row in found) / 1e6
+        matching = [row for row in rows if re.search(part, row.name)]
+        assert sum(row.params for row in matching) == params, part
+        cost = sum(row.macs for row in matching) / 1e6
         assert macs is None or cost == pytest.approx(macs, abs=0.011), part
 
 

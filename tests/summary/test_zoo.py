@@ -27,7 +27,7 @@ def test_document_and_table_are_what_the_commands_print(written):
 
 
 def test_document_has_every_model_row_and_convention(written):
-    """Cheap: what can be told without counting."""
+    """Fast, because nothing is counted."""
     rows = re.findall(r"^\| `(\w+)` \|", written, flags=re.MULTILINE)
     published = {name: models.info(name).published for name in models.list_models()}
     assert sorted(rows) == sorted(

@@ -28,9 +28,9 @@ class Memory(nn.Module):
             self.param(f"map{n}", nn.initializers.normal(0.3), (len(x), *shape))
             for n, shape in enumerate(self.shapes)
         ]
-        seen = self.variable("batch_stats", "seen", lambda: jnp.zeros(()))
+        calls = self.variable("batch_stats", "calls", lambda: jnp.zeros(()))
         if train:
-            seen.value = seen.value + 1
+            calls.value = calls.value + 1
         return maps[0] if len(maps) == 1 else tuple(maps)
 
 
@@ -44,7 +44,7 @@ class Dropping(nn.Module):
 
 
 def random_batch(people, seed=0):
-    """Two pictures of so many people; half of the joints are labelled, some lie outside."""
+    """Two images of so many people; half of the keypoints are labeled, some lie outside."""
     random = np.random.default_rng(seed)
     keypoints = np.zeros((2, max(P, people), K, 3), np.float32)
     keypoints[:, :people, :, :2] = random.uniform((-5, -5), (100, 70), (2, people, K, 2))
@@ -83,7 +83,7 @@ def test_bottom_up_loss_is_the_sum_of_its_parts(name):
     objective, params, stats = make(**{"loss.name": name, "loss.tau": 0.1} | weights)
     batch = random_batch(people=3)
     value, (stats, parts) = jax.jit(objective.loss)(params, stats, batch)
-    assert stats["seen"] == 1 and set(parts) == set(objective.terms)
+    assert stats["calls"] == 1 and set(parts) == set(objective.terms)
     np.testing.assert_allclose(
         value,
         parts["heat_quarter"] + parts["heat_half"] + 0.3 * parts["push"] + 0.7 * parts["pull"],
@@ -109,7 +109,7 @@ def test_bottom_up_loss_is_the_sum_of_its_parts(name):
     assert push > 0 and pull > 0
 
 
-def test_the_gradient_through_the_weight_can_be_left_out():
+def test_detach_weight_stops_the_gradient_through_the_weight():
     batch = random_batch(people=2)
     gradients = []
     for detached in (False, True):
@@ -127,16 +127,16 @@ def test_gradients_are_finite_for_any_number_of_people(people):
     assert bool((tags != 0).any()) == (people > 0)
 
 
-def test_an_example_that_is_not_valid_counts_for_nothing():
+def test_invalid_examples_add_nothing():
     objective, params, stats = make()
     batch = random_batch(people=3)
     _, (_, both) = jax.jit(objective.loss)(params, stats, batch)
     parts = []
     for row in (0, 1):
         valid = np.arange(2) == row
-        grads, (_, found) = gradient(objective)(params, stats, batch | {"valid": valid})
+        grads, (_, terms) = gradient(objective)(params, stats, batch | {"valid": valid})
         assert all(float(jnp.abs(g[1 - row]).max()) == 0 for g in jax.tree.leaves(grads))
-        parts.append(found)
+        parts.append(terms)
     for key in objective.terms:
         np.testing.assert_allclose(parts[0][key] + parts[1][key], both[key], rtol=1e-5)
 
@@ -150,11 +150,11 @@ def test_loss_of_part_affinity(people):
     batch["mask_quarter"][0, 5, 8] = 0  # a quarter of cell (2, 4)
     batch["valid"] = np.array([True, False])
     value = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
-    (found, (stats, parts)), grads = value(
+    (total, (stats, parts)), grads = value(
         params, stats, {key: batch[key] for key in objective.inputs}
     )
-    assert stats["seen"] == 1 and set(parts) == set(objective.terms) and np.isfinite(found)
-    np.testing.assert_allclose(found, parts["heatmaps"] + parts["fields"], rtol=1e-6)
+    assert stats["calls"] == 1 and set(parts) == set(objective.terms) and np.isfinite(total)
+    np.testing.assert_allclose(total, parts["heatmaps"] + parts["fields"], rtol=1e-6)
     for grad in jax.tree.leaves(grads):
         assert np.isfinite(grad).all() and not grad[1].any()
         np.testing.assert_array_equal(np.argwhere(~grad[0].any(-1)), [[2, 4]])

@@ -119,6 +119,7 @@ def small(m, x):
     return low, ops.conv(x, weight(m, "high", (1, 1, 8, 17)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong, message", [("low", "outputs differ by"), ("nan", "not finite")])
 def test_a_disagreeing_file_leaves_nothing(wrong, message, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")

@@ -125,6 +125,7 @@ def test_torch_keys_follow_the_flax_paths(name):
     assert got == expected
 
 
+@pytest.mark.slow
 def test_torch_file_needs_torch_alone(tmp_path):
     torch = pytest.importorskip("torch")
     name = "hwl_mobilenetv3"
@@ -139,6 +140,7 @@ def test_torch_file_needs_torch_alone(tmp_path):
     assert "jaxpose." not in torch.export.load(path).graph_module.code
 
 
+@pytest.mark.slow
 def test_the_torch_module_trains():
     torch = pytest.importorskip("torch")
     model, variables, x, _ = network("hwl_mobilenetv3")

@@ -158,6 +158,7 @@ def test_tensorflow_sees_no_accelerator():
     assert {d.device_type for d in tf.config.get_visible_devices()} == {"CPU"}
 
 
+@pytest.mark.slow
 def test_process_ends_cleanly_while_threads_work(config):
     """A TensorFlow thread that calls Python at exit would abort the process."""
     shutil.copy(pathlib.Path(__file__).with_name("conftest.py"), config.data.root)

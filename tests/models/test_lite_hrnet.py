@@ -193,6 +193,7 @@ def test_ablations_are_one_override(case):
     assert size_of("lite_csw_hrnet_18", **{option: value}) == ABLATIONS[case]
 
 
+@pytest.mark.slow
 def test_ablations_of_two_options():
     assert size_of("lite_csw_hrnet_18", gamma=1, b=2) == 892_481 + 288
     bare = {"weighting": "none", "instead": "none"}

@@ -48,6 +48,7 @@ def test_exact_counts(name, size, keypoints, options, params, macs, mmcv):
     assert sum(stage.macs for stage in result.stages) == macs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", jaxpose.list_models())
 def test_published_rows_are_reproduced_to_the_printed_digit(name):
     """Every row that differs has a reason."""

@@ -77,6 +77,7 @@ def gradient(objective):
     return jax.jit(jax.grad(objective.loss, has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mse", "soft_boundary"])
 def test_bottom_up_loss_is_the_sum_of_its_parts(name):
     weights = {"loss.push": 0.3, "loss.pull": 0.7}

@@ -21,7 +21,9 @@ SEED = int(os.environ.get("JAXPOSE_TEST_SEED", "0"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--zoo", action="store_true", help="also the large models (see tests/zoo.py)")
+    parser.addoption(
+        "--zoo", action="store_true", help="also the large models (see tests/helpers/zoo.py)"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxpose import cli, models, runs
-from tests import tiny_runs
+from tests.helpers import tiny_runs
 
 train = importlib.import_module("train")
 

@@ -18,7 +18,7 @@ from jaxpose import runs, skeletons
 from jaxpose.evaluation import command_line
 from jaxpose.runs.arrays import read_items
 from jaxpose.training import checkpoint, logs, runtime
-from tests import tiny_runs
+from tests.helpers import tiny_runs
 
 train = importlib.import_module("train")
 ITEMS = ("model", "ema", "train")
@@ -211,7 +211,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, ca
 def test_a_run_killed_three_times_writes_the_same_bytes(task, request, tmp_path):
     flags = tiny(task, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
     if task == "topdown":
-        flags += ["--config.model=tests.tiny_runs:TinyHeatmaps"]
+        flags += ["--config.model=tests.helpers.tiny_runs:TinyHeatmaps"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]

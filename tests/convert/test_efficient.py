@@ -11,7 +11,7 @@ import jaxpose
 from jaxpose import convert
 from jaxpose.codecs.part_affinity import Grouping
 from jaxpose.convert import command
-from tests.golden import recipe
+from tests.helpers import recipe
 
 
 @pytest.fixture(scope="module")

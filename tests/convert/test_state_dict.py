@@ -11,7 +11,7 @@ import pytest
 import jaxpose
 from jaxpose import convert
 from jaxpose.convert import command
-from tests.golden import recipe
+from tests.helpers import recipe
 
 NAMES = (
     "hwl_mobilenetv3",

@@ -13,7 +13,7 @@ from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import command
 from jaxpose.models import litepose, wlitepose
 from jaxpose.tasks.whole_images import ImageDecoder, agreement, compare, scenes
-from tests.export.networks import (
+from tests.helpers.networks import (
     Function,
     images,
     initialized,

@@ -6,8 +6,8 @@ import pytest
 import jaxpose
 from configs import common
 from jaxpose import cli, export, runs, skeletons
-from tests import seeing
-from tests.export.networks import images, initialized, run_jax
+from tests.helpers import seeing
+from tests.helpers.networks import images, initialized, run_jax
 
 
 @pytest.mark.slow

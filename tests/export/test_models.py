@@ -12,8 +12,8 @@ from jaxpose import export, models, ops, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
-from tests.export.networks import images, initialized, run_jax, run_onnx, run_torch
-from tests.zoo import every
+from tests.helpers.networks import images, initialized, run_jax, run_onnx, run_torch
+from tests.helpers.zoo import every
 
 SIZE = (64, 64)
 TOPDOWN = [name for name in jaxpose.list_models() if models.info(name).task == "topdown"]

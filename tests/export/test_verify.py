@@ -11,7 +11,7 @@ import pytest
 from jaxpose import export, ops, skeletons
 from jaxpose.export import command
 from jaxpose.tasks import crops, topdown
-from tests.export.networks import Function, source_of, weight
+from tests.helpers.networks import Function, source_of, weight
 
 SIZE = (64, 48)
 MAPS = (16, 12)

@@ -10,7 +10,7 @@ from jaxpose import export, ops
 from jaxpose.export.graph import fold
 from jaxpose.export.walker import trace
 from jaxpose.models.dite_hrnet import reinterpreted_pool
-from tests.export.networks import (
+from tests.helpers.networks import (
     ConvNorm,
     Function,
     images,

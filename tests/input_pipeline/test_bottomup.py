@@ -15,7 +15,7 @@ from input_pipeline.batch import (
     scale_key,
 )
 from jaxpose import geometry, metrics
-from tests.input_pipeline.reading import assert_equal, assert_fits, take
+from tests.helpers.reading import assert_equal, assert_fits, take
 
 IDS = [10 * k + 3 for k in range(7)]  # the eighth image has no people
 

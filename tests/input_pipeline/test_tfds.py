@@ -6,7 +6,7 @@ import pathlib
 import input_pipeline
 from input_pipeline import tfds_builders
 from input_pipeline.dataset import load_dataset
-from tests.input_pipeline.reading import assert_equal, take
+from tests.helpers.reading import assert_equal, take
 
 
 def test_same_batches_as_files_even_without_them(config):

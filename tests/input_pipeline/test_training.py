@@ -13,7 +13,7 @@ import input_pipeline
 from input_pipeline import order
 from input_pipeline.bad_files import BadFiles, BadFilesError
 from input_pipeline.batch import PADDING_ID, empty_batch, topdown_spec
-from tests.input_pipeline.reading import assert_equal, assert_fits, take
+from tests.helpers.reading import assert_equal, assert_fits, take
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 
 import jaxpose
 from jaxpose import convert
-from tests.golden import recipe
+from tests.helpers import recipe
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -15,7 +15,7 @@ from jaxpose.models.efficientnet import B0
 from jaxpose.models.lightweight_hrnet import LightweightHRNet
 from jaxpose.models.lightweight_openpose import LightweightOpenPose
 from jaxpose.models.vipnas import STAGES, ViPNAS
-from tests.golden import recipe
+from tests.helpers import recipe
 
 torch = pytest.importorskip("torch")
 dense = pytest.importorskip("tests.models.test_hrnet_against_torch")

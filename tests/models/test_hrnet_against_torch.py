@@ -14,7 +14,7 @@ from jaxpose.models import hrnet
 from jaxpose.models.el_hrnet import LABasicBlock
 from jaxpose.models.higher_hrnet import HigherHRNet
 from jaxpose.models.resnet import BasicBlock
-from tests.golden import recipe
+from tests.helpers import recipe
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -14,7 +14,7 @@ from jaxpose.models.dite_hrnet import DynamicLayer, reinterpreted_pool
 from jaxpose.models.hrnet_stages import fuse_sum
 from jaxpose.models.lite_csw_hrnet import ChannelSpatialWeights, SpatialMap, kernel_size
 from jaxpose.models.lite_hrnet import fuse_doubled
-from tests.golden import recipe
+from tests.helpers import recipe
 
 # Heatmaps of the released code in float64 at (row, column, keypoint) (0,0,0), (2,3,1), (32,24,8)
 # and (63,47,16), their standard deviation, and the tolerance in units of it. Lite CSW-HRNet has no

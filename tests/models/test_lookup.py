@@ -15,7 +15,7 @@ from jaxpose.config import ConfigError
 from jaxpose.export.source import untrained
 from jaxpose.layers import Conv
 from jaxpose.models import published, zoo
-from tests import tiny_runs
+from tests.helpers import tiny_runs
 
 HERE = "tests.models.test_lookup"
 

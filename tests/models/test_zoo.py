@@ -13,8 +13,8 @@ import pytest
 import jaxpose
 from jaxpose import models
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct, init
-from tests.golden import recipe
-from tests.zoo import every
+from tests.helpers import recipe
+from tests.helpers.zoo import every
 
 NAMES = jaxpose.list_models()
 TOPDOWN = [name for name in NAMES if models.info(name).task == "topdown"]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests import tiny_runs
+from tests.helpers import tiny_runs
 
 PROGRAM = """
 import sys

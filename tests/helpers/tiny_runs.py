@@ -19,7 +19,7 @@ from jaxpose.config import flatten
 from jaxpose.evaluation import command_line
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def write_people(folder: pathlib.Path, people: int = 12, each: int = 1) -> pathlib.Path:
@@ -58,13 +58,13 @@ def config(data: pathlib.Path, **changes):
 
 def crowd_config(data: pathlib.Path, **changes):
     """The same for `TinyPose`, with 12 images."""
-    changes = {"model": "tests.tiny_runs:TinyPose", "max_people": 3} | changes
+    changes = {"model": "tests.helpers.tiny_runs:TinyPose", "max_people": 3} | changes
     return _tiny(common.bottomup(), data, changes)
 
 
 def fields_config(data: pathlib.Path, **changes):
     """The same for `TinyFields`."""
-    changes = {"model": "tests.tiny_runs:TinyFields", "max_people": 3} | changes
+    changes = {"model": "tests.helpers.tiny_runs:TinyFields", "max_people": 3} | changes
     return _tiny(common.part_affinity(), data, changes)
 
 

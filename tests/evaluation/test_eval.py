@@ -16,7 +16,7 @@ from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import make_report, write_report
 from jaxpose.tasks import mpii, topdown
 from jaxpose.training import runtime
-from tests import tiny_runs
+from tests.helpers import tiny_runs
 
 eval_program = importlib.import_module("eval")
 

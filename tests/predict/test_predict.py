@@ -17,7 +17,7 @@ from jaxpose.predict import PoseEstimator, Poses, command
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.tasks.whole_images import sized_view
-from tests import seeing
+from tests.helpers import seeing
 
 
 def write_json(path, content):

@@ -15,8 +15,8 @@ from jaxpose.evaluation.report import make_report
 from jaxpose.mesh import make_mesh
 from jaxpose.tasks import associative_embedding, whole_images
 from jaxpose.tasks.whole_images import ImageDecoder
-from tests import tiny_runs
-from tests.seeing import DOTS, Seer, draw_image, two_people
+from tests.helpers import tiny_runs
+from tests.helpers.seeing import DOTS, Seer, draw_image, two_people
 
 eval_program = importlib.import_module("eval")
 

@@ -17,8 +17,8 @@ from jaxpose.export.source import from_run
 from jaxpose.predict import PoseEstimator
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.whole_images import ImageDecoder
-from tests import tiny_runs
 from tests.codecs.test_part_affinity import person
+from tests.helpers import tiny_runs
 
 train, eval_program = (importlib.import_module(name) for name in ("train", "eval"))
 SIZE = (256, 320)

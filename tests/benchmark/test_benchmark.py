@@ -16,8 +16,8 @@ from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.config import default_config
 from jaxpose.export import source
 from jaxpose.tasks.whole_images import scenes
-from tests import tiny_runs
-from tests.export.networks import initialized
+from tests.helpers import tiny_runs
+from tests.helpers.networks import initialized
 
 SIZE = (32, 32)
 

@@ -78,7 +78,7 @@ def write_runs(folder):
     """Run folders of a `Looker` of 32x128 pixels and of a `Seer` of short side 64."""
     folders = []
     for network, config in ((Looker, common.get_config()), (Seer, common.bottomup())):
-        config.model = f"tests.seeing:{network.__name__}"
+        config.model = f"tests.helpers.seeing:{network.__name__}"
         config.input_size = network.input_size
         images = np.zeros((1, *network.input_size, 3), np.float32)
         variables = network().init(jax.random.key(0), images)

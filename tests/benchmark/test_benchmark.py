@@ -110,7 +110,7 @@ def test_latency_of_files(tmp_path):
     contestants = [
         contestant
         for name in ("a.onnx", "a.pt2")
-        for contestant in latency.contestants_of(str(tmp_path / name), [1], None, 3, tmp_path)
+        for contestant in latency.contestants_of(str(tmp_path / name), [1], None, 3, tmp_path)[1]
     ]
     rows = latency.measure(contestants, warmup=0, runs=1, seconds=0)
     assert [row["model"] for row in rows] == ["a.onnx", "a.pt2"]

@@ -161,7 +161,7 @@ def test_a_built_model_counts_like_its_name():
     model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=16)
     built, named = summary.count(model, (64, 96)), summary.count("hwl_mobilenetv3", (64, 96), 16)
     assert (built.params, built.macs, built.num_keypoints) == (named.params, named.macs, 16)
-    with pytest.raises(ValueError, match="already built"):
+    with pytest.raises(ValueError, match="not a built module"):
         summary.count(model, (64, 96), attention="se")
 
 

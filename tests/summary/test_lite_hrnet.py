@@ -155,6 +155,6 @@ def test_printed_figures(name):
         result = count(name, row.input_size, row.num_keypoints)
         params, giga = result.printed(row.convention)
         assert row.params in (round(params, 1), int(params * 10) / 10)
-        assert row.params == round(params, 1) or "cut off" in row.note
+        assert row.params == round(params, 1) or "truncated" in row.note
         agrees = f"{giga:.2f}" == f"{row.gflops:.2f}"
-        assert agrees or "no way" in row.note or "1% less" in row.note
+        assert agrees or "no convention" in row.note or "1% less" in row.note

@@ -149,7 +149,7 @@ def test_undetected_people_are_missed(crowds, dataset):
     evaluation = associative_embedding.evaluate(blind, batches(dataset), dataset, config)
     assert evaluation.metrics["AR"] == pytest.approx(8 / 12)
     assert evaluation.metrics["PCK@0.2"] == pytest.approx(100 * 8 / 12)
-    assert "4 of 12 are in images without a prediction" in evaluation.notes[-1]
+    assert "4 of 12 people are in images without a prediction" in evaluation.notes[-1]
     cases = associative_embedding.worst_cases(evaluation, 3)
     assert {case.image_id for case in cases[:2]} == {1, 4}
     assert "mean OKS 0.000 of 2 people; 0 predicted" in cases[0].caption

@@ -116,6 +116,24 @@ def test_one_file_takes_what_jax_may_change(path):
     assert not found, f"{relative(path)}: {', '.join(found)} belongs in jaxpose/jax_api.py"
 
 
+TASK_NAMES = {"topdown", "associative_embedding", "part_affinity"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "train.py", ROOT / "eval.py", *source_files("jaxpose", "input_pipeline")],
+    ids=relative,
+)
+def test_only_tasks_know_their_names(path):
+    # The benchmark of grouping by tags is about one task.
+    if path.is_relative_to(ROOT / "jaxpose/tasks") or path.match("benchmark/grouping.py"):
+        return
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Compare):
+            values = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+            assert not values & TASK_NAMES, f"{relative(path)}:{node.lineno} asks for a task's name"
+
+
 def test_nothing_imports_the_programs():
     for path in source_files("jaxpose", "input_pipeline", "configs"):
         assert not {name.split(".")[0] for name in imports(path)} & {"train", "eval"}, path

@@ -84,6 +84,6 @@ def _sections(chosen: Mapping[str, Task]) -> list[tuple[str, list[Row]]]:
 
 def _rows(chosen: Mapping[str, Task]) -> list[Row]:
     return make_rows(
-        {name: task.SETTINGS for name, task in chosen.items()},
-        {name: task.INPUT_STEP for name, task in chosen.items()},
+        {name: chosen[name].SETTINGS for name in chosen},
+        {name: chosen[name].INPUT_STEP for name in chosen},
     )

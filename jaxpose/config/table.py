@@ -68,14 +68,14 @@ def make_rows(
             shared = tuple(vars(dataclasses.replace(setting, default=None)).values())
             same.setdefault(shared, {})[task] = setting
     rows = []
-    for by_task in same.values():
-        setting = next(iter(by_task.values()))
-        steps = {task: input_steps[task] for task in by_task}
-        values = _by_value({task: _text(item.default) for task, item in by_task.items()})
+    for declarations in same.values():
+        setting = next(iter(declarations.values()))
+        steps = {name: input_steps[name] for name in declarations}
+        values = _by_value({name: _text(item.default) for name, item in declarations.items()})
         if setting.key == "task":
             values = tuple((name, "") for name, _ in values)
         meaning = f"{setting.sentence} {_constraint(setting, steps)}".strip()
-        rows.append(Row(setting, tuple(by_task), values, meaning))
+        rows.append(Row(setting, tuple(declarations), values, meaning))
     groups = list(dict.fromkeys(["", *(row.group for row in rows)]))
     return sorted(rows, key=lambda row: groups.index(row.group))
 

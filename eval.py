@@ -148,7 +148,7 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Run folder of train.py.")
+    flags.DEFINE_string("workdir", None, "Run folder written by train.py.")
     flags.DEFINE_string("checkpoint", None, "One checkpoint, RUN/checkpoints/STEP.")
     flags.DEFINE_string("exported", None, "File written by `jaxpose export`, .onnx or .pt2.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
@@ -159,5 +159,5 @@ if __name__ == "__main__":
         "Number of people (bottom-up: images) with the lowest similarity to draw.",
         lower_bound=0,
     )
-    flags.DEFINE_boolean("untrained", False, "Evaluate random weights, as a chance level.")
+    flags.DEFINE_boolean("untrained", False, "Evaluate random weights, to see the chance level.")
     app.run(run, flags_parser=command_line.parse_eval_flags)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="dataset folder")
     parser.add_argument("--annotations", metavar="FILE", help="check only this annotation file")
     parser.add_argument(
-        "--images", metavar="DIR", help="its image folder (default: found by the file names)"
+        "--images", metavar="DIR", help="its image folder (default: located by the file names)"
     )
     parser.add_argument("--detections", metavar="FILE", help="also check these detected boxes")
     parser.add_argument(
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
         damaged, mismatched, checked = check_images(dataset, None if args.all else SAMPLED)
         print(
             f"  images in {image_folder}: {checked} of {len(dataset.images)} decoded, "
-            f"{len(damaged)} unusable, {len(mismatched)} of another size than annotated"
+            f"{len(damaged)} unusable, {len(mismatched)} whose size differs from the annotation"
         )
         if mismatched:
-            print("  images of another size are left out by bottom-up networks as unusable")
+            print("  bottom-up networks skip images with a differing size as unusable")
         _print_lines(damaged + mismatched, args.all)
         bad |= bool(damaged)
         if args.output:
@@ -222,8 +222,8 @@ def check_images(dataset: Dataset, limit: int | None) -> tuple[list[str], list[s
     """Decodes the images, or `limit` of them, spread evenly.
 
     Returns:
-      One line per unusable image, one line per image of another size than annotated, and the number
-      of images decoded.
+      One line per unusable image, one line per image whose size differs from the annotation, and
+      the number of images decoded.
     """
     infos = list(dataset.images.values())
     if limit is not None and len(infos) > limit:

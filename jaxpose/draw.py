@@ -18,7 +18,7 @@ LEAST_PERSON_SCORE = 0.1
 
 
 def side_color(names: Sequence[str]) -> tuple[int, int, int]:
-    """RGB color of a keypoint or limb by the names of its keypoints: left, right or middle."""
+    """RGB color of a keypoint or limb, by side; the names of its keypoints show the side."""
     sides = {name.split("_")[0] for name in names} & {"left", "right", "l", "r"}
     if sides <= {"left", "l"} and sides:
         return LEFT

@@ -51,7 +51,7 @@ def test_good_dataset(tmp_path, capsys):
     assert "skeleton 'thing': 3 keypoints, 2 limbs" in text
     assert "left-right pairs: left_hand-right_hand" in text
     assert "keypoints without a side: head" in text
-    assert "4 of 4 decoded, 0 unusable, 0 of another size" in text
+    assert "4 of 4 decoded, 0 unusable, 0 whose size differs" in text
     assert "boxes.json" not in text
     drawn = cv2.imread(str(sheet))
     assert drawn.shape[1] > 4 * 192 and drawn.std() > 10
@@ -104,7 +104,7 @@ def test_damaged_and_missing_images(tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "images" / "2.png"), np.zeros((60, 50, 3), np.uint8))
     assert check(tmp_path, "-o", "") == 1
     text = capsys.readouterr().out
-    assert "2 unusable, 1 of another size" in text
+    assert "2 unusable, 1 whose size differs" in text
     assert "0.png: not an image" in text and "1.png: cannot be read (No such file" in text
     assert "2.png: is 50 x 60, annotated as 60 x 50" in text
 

@@ -114,7 +114,7 @@ def test_the_commands(folder):
 @pytest.mark.slow
 def test_a_network_without_batch_norm_is_trained(tmp_path):
     data = tiny_runs.write_people(tmp_path / "data")
-    name = "tests.models.test_lookup:Bare"  # which states no task, either
+    name = "tests.models.test_lookup:Bare"  # which declares no task, either
     config = tiny_runs.config(data, model=name, epochs=1.0, ema_decay=0.5)
     assert train.main(config, str(tmp_path / "run")) == 0
     run = runs.read_run(tmp_path / "run")

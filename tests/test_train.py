@@ -335,7 +335,7 @@ def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, peop
     runs.write_info(folder, other, skeletons.COCO)
     with pytest.raises(ValueError) as error:
         train.main(other, str(folder))
-    assert "another model or number of keypoints" in str(error.value)
+    assert "different model or number of keypoints" in str(error.value)
     assert "absent here" in str(error.value)
 
 

@@ -99,7 +99,7 @@ class Crowds:
         _check(self)
         if len(self.people) != 2 or not 1 <= self.people[0] <= self.people[1] <= MOST_PEOPLE:
             raise ValueError(
-                f"people must be (fewest, most) with 1 <= fewest <= most <= {MOST_PEOPLE}, got "
+                f"people must be (minimum, maximum), 1 <= minimum <= maximum <= {MOST_PEOPLE}, got "
                 f"{self.people}"
             )
         if not 0 <= self.overlap <= 1:

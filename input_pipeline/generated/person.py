@@ -242,9 +242,9 @@ JOINT_PARTS = _joint_parts()
 
 
 def keypoints(canvas: drawing.Canvas, person: Person, number: int) -> np.ndarray:
-    """Returns the 17 COCO keypoints [17, 3] of a painted person: (x, y, flag).
+    """Returns the 17 COCO keypoints [17, 3] of a painted person: (x, y, visibility).
 
-    Flag 0: outside the image, or a part of the face that is turned away; 1: in the image but
+    Visibility 0: outside the image, or a part of the face that is turned away; 1: in the image but
     hidden; 2: visible.
     """
     height, width = canvas.owner.shape

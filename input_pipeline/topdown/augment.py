@@ -61,7 +61,7 @@ class Draws:
 
 
 def draw(seed: int, epoch: int, index: int) -> Draws:
-    """Draws the random numbers of the person `index` in `epoch`."""
+    """Draws the random numbers for person `index` in `epoch`."""
     u = order.uniforms(seed, epoch, index, 10).tolist()
     first, second = (math.sqrt(-2 * math.log(1 - u[k])) for k in (6, 8))
     turn = 2 * math.pi * u[7]

@@ -48,7 +48,7 @@ class ImageInfo:
     def size(self) -> tuple[int, int]:
         """(H, W). Raises ValueError where the annotation file has none, as MPII's."""
         if self.height is None or self.width is None:
-            raise ValueError(f"{self.file_name}: the annotation file has no size of this image")
+            raise ValueError(f"{self.file_name}: the annotation file gives no size for this image")
         return self.height, self.width
 
 

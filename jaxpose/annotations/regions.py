@@ -39,7 +39,7 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
       uint8 [H, W]: 0 inside any segmentation, 1 elsewhere.
 
     Raises:
-      ValueError: a segmentation is malformed or belongs to an image of another size.
+      ValueError: a segmentation is malformed or belongs to an image of a different size.
     """
     from pycocotools.mask import decode, frPyObjects
 

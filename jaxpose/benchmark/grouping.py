@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="NAME",
-        help="task of a network that states none, e.g. associative_embedding",
+        help="task of a network that does not declare one, e.g. associative_embedding",
     )
     parser.add_argument(
         "--people", default="1,5,10,30", help="numbers of people per image (default: 1,5,10,30)"
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--missing", type=float, default=0.1, help="fraction of missing keypoints (default: 0.1)"
     )
-    parser.add_argument("--no-flip", action="store_true", help="do not run the mirror image")
+    parser.add_argument("--no-flip", action="store_true", help="skip the flip test")
     parser.add_argument("--no-network", action="store_true", help="do not time the network")
     report.add_timing_arguments(parser, runs=20, seconds=0.5, warmup=3)
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
+        "--task", metavar="NAME", help="task of a network that does not declare one, e.g. topdown"
     )
     parser.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
     parser.add_argument(
@@ -145,7 +145,7 @@ def contestants_of(
       size: (H, W) of run folders and models; None for their own.
       batch: images per call.
       folder: for exported files.
-      task_name: task of a network that states none.
+      task_name: task of a network that does not declare one.
 
     Raises:
       ValueError: neither a file, a run folder nor a model.

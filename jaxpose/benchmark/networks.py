@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of each model)")
     parser.add_argument(
-        "--task", metavar="NAME", help="task of networks that state none, e.g. topdown"
+        "--task", metavar="NAME", help="task of networks that do not declare one, e.g. topdown"
     )
     parser.add_argument(
         "--batch", type=int, default=4, help="examples per training step (default: 4)"

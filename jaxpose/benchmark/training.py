@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input size (default: that of the model or run)"
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="task of a network that states none, e.g. topdown"
+        "--task", metavar="NAME", help="task of a network that does not declare one, e.g. topdown"
     )
     parser.add_argument(
         "--batch", type=int, default=8, help="people (bottom-up: images) per step (default: 8)"

@@ -48,7 +48,7 @@ def make_workload(
       what: name of a model, or a run folder.
       size: (H, W) of the input; None for that of the model or run.
       batch_size: examples per step.
-      task_name: task of a network that states none.
+      task_name: task of a network that does not declare one.
 
     Raises:
       ValueError: neither a model nor a run folder; the message has the nearest name.

@@ -70,7 +70,7 @@ _OPTIMIZATION = (
         "Weight decay of adamw; applies to kernels, not to biases or batch norm.",
         minimum=0,
     ),
-    Setting("optimizer.clip_norm", 0.0, "Largest global gradient norm; 0: off.", minimum=0),
+    Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(
         "schedule.name",
         "step",
@@ -162,11 +162,13 @@ _DATA = (
     Setting(
         "data.generated.num_train",
         3000,
-        "Format generated: training images to draw into data.root.",
+        "Generated data: number of training images to draw into data.root.",
         "images",
     ),
-    Setting("data.generated.num_val", 300, "Format generated: validation images.", "images"),
-    Setting("data.generated.seed", 0, "Format generated: random seed of the drawings."),
+    Setting(
+        "data.generated.num_val", 300, "Generated data: number of validation images.", "images"
+    ),
+    Setting("data.generated.seed", 0, "Generated data: random seed of the drawings."),
     Setting(
         "max_bad_fraction",
         0.001,
@@ -189,19 +191,21 @@ _EVALUATION = (
 )
 
 _RUN = (
-    Setting("log_every", 50, "Interval of log lines.", "steps", above=0),
+    Setting("log_every", 50, "Interval between log lines.", "steps", above=0),
     Setting(
         "checkpoint_every",
         0,
-        "Interval of checkpoints; 0: every epoch.",
+        "Interval between checkpoints; 0: every epoch.",
         "steps",
         minimum=0,
         fixed=False,
     ),
     Setting(
-        "eval_every", 10.0, "Interval of evaluations; 0: only at the end.", "epochs", minimum=0
+        "eval_every", 10.0, "Interval between evaluations; 0: only at the end.", "epochs", minimum=0
     ),
-    Setting("keep", 2, "Newest checkpoints kept, besides the best.", above=0, fixed=False),
+    Setting(
+        "keep", 2, "Number of newest checkpoints to keep, besides the best.", above=0, fixed=False
+    ),
     Setting(
         "compilation_cache",
         True,
@@ -209,7 +213,7 @@ _RUN = (
         fixed=False,
     ),
     Setting(
-        "deterministic", False, "Use GPU kernels that are slower but give the same bits every time."
+        "deterministic", False, "Use GPU kernels that are slower but reproduce results bit for bit."
     ),
     Setting(
         "distributed.initialize",

@@ -36,13 +36,13 @@ CROPS = with_settings(
     Setting(
         "augment.scale",
         0.5,
-        "Standard deviation of the scale factor around 1, clipped at plus and minus this.",
+        "Standard deviation of the scale factor, which is clipped at 1 plus or minus this.",
         minimum=0,
     ),
     Setting(
         "augment.rotation",
         40.0,
-        "Standard deviation of the rotation, clipped at twice this.",
+        "Standard deviation of the rotation, which is clipped at plus or minus twice this.",
         "degrees",
         minimum=0,
     ),
@@ -57,7 +57,7 @@ CROPS = with_settings(
     Setting(
         "eval.rescore_threshold",
         0.2,
-        "A person's score averages the keypoints that score higher than this.",
+        "Keypoints count toward a person's score if their score is higher than this.",
         minimum=0,
         maximum=1,
     ),
@@ -78,7 +78,7 @@ def check(config: ConfigDict) -> None:
     if (data.format == "mpii") != (metric == "mpii"):
         raise ConfigError(
             f"config.eval.metric={metric} does not fit config.data.format={data.format}: "
-            "MPII files, and only these, need --config.eval.metric=mpii"
+            "use --config.eval.metric=mpii with MPII files, and only with them"
         )
     if metric == "mpii" and data.detections:
         raise ConfigError(

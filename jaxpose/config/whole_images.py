@@ -38,7 +38,13 @@ WHOLE_IMAGES = with_settings(
         "Maximum side of the crop as a fraction of the side at scale 1.",
         above=0,
     ),
-    Setting("augment.rotation", 30.0, "Maximum rotation, drawn uniformly.", "degrees", minimum=0),
+    Setting(
+        "augment.rotation",
+        30.0,
+        "Maximum rotation, in either direction; uniformly distributed.",
+        "degrees",
+        minimum=0,
+    ),
     Setting(
         "augment.translate",
         40.0,
@@ -60,13 +66,13 @@ WHOLE_IMAGES = with_settings(
     Setting(
         "data.generated.people",
         (2, 6),
-        "Format generated: minimum and maximum number of people per image.",
+        "Generated data: minimum and maximum number of people per image.",
         "people",
     ),
     Setting(
         "data.generated.overlap",
         0.3,
-        "Format generated: from 0, people stand apart, to 1, people hide each other.",
+        "Generated data: overlap of people, from 0 (apart) to 1 (hiding each other).",
         minimum=0,
         maximum=1,
     ),

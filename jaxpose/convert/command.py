@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sigma",
         type=float,
-        help="sigma of the Gaussian targets in training, in heatmap pixels (default: 2; HRNet and "
-        "Lite-HRNet at 384x288 have 3)",
+        help="sigma of the Gaussian targets in training, in heatmap pixels (default: 2; for HRNet "
+        "and Lite-HRNet at 384x288, use 3)",
     )
     parser.add_argument(
         "--skeleton",
@@ -147,7 +147,9 @@ def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
         if extra is not None:
             return int(value.shape[0]) - extra
     expected = " or ".join(map(repr, names.FINAL_LAYERS))
-    raise ValueError(f"{name}: the checkpoint has no {expected}; is it of another model?")
+    raise ValueError(
+        f"{name}: the checkpoint has no {expected}; was it made with a different model?"
+    )
 
 
 def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleton:

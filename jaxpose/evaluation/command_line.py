@@ -76,7 +76,7 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
     """
     config, overrides = values.config, config_flags.get_override_values(values["config"])
     if config.model != run.model:
-        raise ValueError(f"the run is of {run.model}, but the settings are for {config.model}")
+        raise ValueError(f"the run's model is {run.model}, but the settings are for {config.model}")
     lines = []
     for key in sorted({*config.model_options, *run.model_options}):
         in_recipe, in_run = config.model_options.get(key), run.model_options.get(key)

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="NAME",
-        help="with --init random, task of a network that states none, e.g. topdown",
+        help="with --init random, task of a network that does not declare one, e.g. topdown",
     )
     parser.add_argument("--step", help="last, best or a step number (default: last)")
     parser.add_argument(

@@ -74,7 +74,7 @@ def _pad(walker, eqn, args, module):
         or before[0] + after[0]
     ):
         raise ExportError(
-            f"{module}: only padding with zeros, not of the batch axis, can be exported"
+            f"{module}: only zero padding of axes other than the batch axis can be exported"
         )
     return walker.emit(
         "pad",

@@ -87,7 +87,7 @@ def untrained(
       name: as `models.create_model` takes it.
       input_size: (H, W); None for that of the model.
       seed: random seed of the weights.
-      task_name: task of a network that states none.
+      task_name: task of a network that does not declare one.
     """
     task = tasks.get(models.task_name(name, task_name), f"{name}: task")
     size = input_size or models.default_size(name)

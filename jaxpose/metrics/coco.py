@@ -251,8 +251,8 @@ def _checked_results(
         )
     if checked and all(result["category_id"] != category_id for result in checked):
         raise ValueError(
-            f"results are of category {checked[0]['category_id']}, but the people of the "
-            f"annotation file are of category {category_id}"
+            f"results have category {checked[0]['category_id']}, but the people of the "
+            f"annotation file have category {category_id}"
         )
     return checked
 

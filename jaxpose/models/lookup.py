@@ -96,15 +96,15 @@ def info(name: str) -> ModelInfo:
 
 
 def task_name(name: str, given: str | None = None) -> str:
-    """The name of a model's task; `given` is for networks that state none.
+    """The name of a model's task; `given` is for networks that declare none.
 
     Raises:
-      ValueError: neither states a task, or they differ.
+      ValueError: neither declares a task, or they differ.
     """
     stated = info(name).task
     if stated is None:
         if given is None:
-            raise ValueError(f"{name} states no task: give --task, e.g. --task topdown")
+            raise ValueError(f"{name} declares no task: give --task, e.g. --task topdown")
         return given
     if given not in (None, stated):
         raise ValueError(f"{name} is {stated}, not {given}: leave out --task {given}")
@@ -112,10 +112,10 @@ def task_name(name: str, given: str | None = None) -> str:
 
 
 def default_size(name: str) -> tuple[int, int]:
-    """The input size (H, W) that a model states. Raises ValueError when it states none."""
+    """The input size (H, W) that a model declares. Raises ValueError if it declares none."""
     size = info(name).input_size
     if size is None:
-        raise ValueError(f"{name} states no input_size: give --size HxW, e.g. --size 256x192")
+        raise ValueError(f"{name} declares no input_size: give --size HxW, e.g. --size 256x192")
     return size
 
 

@@ -39,7 +39,7 @@ class Boxes:
 
     Args:
       path: the file.
-      threshold: lowest score; boxes with a lower score or marked as a crowd are left out.
+      threshold: minimum score; boxes with a lower score or marked as a crowd are left out.
 
     Raises:
       ValueError: the file is not JSON or has another form, or a record names no image, has no box

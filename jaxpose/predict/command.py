@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--box-score",
         type=float,
         default=0.3,
-        help="lowest score of a box in --boxes (default %(default)s)",
+        help="minimum score of a box in --boxes (default %(default)s)",
     )
     parser.add_argument(
         "--people",
@@ -54,17 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--person-score",
         type=float,
         default=draw.LEAST_PERSON_SCORE,
-        help="bottom-up: lowest score of a person (default %(default)s)",
+        help="bottom-up: minimum score of a person (default %(default)s)",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.2,
-        help="lowest score of a drawn keypoint (default %(default)s)",
+        help="minimum score of a keypoint to be drawn (default %(default)s)",
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
-        "--no-flip", action="store_true", help="do not average with the mirrored image"
+        "--no-flip",
+        action="store_true",
+        help="skip the flip test, the average with the mirror image",
     )
     parser.add_argument(
         "--batch", type=int, default=8, help="top-down: people per call (default %(default)s)"
@@ -141,7 +143,7 @@ def _predictor(
         raise ValueError(
             f"{args.boxes}: none of its {len(boxes)} boxes with a score of at least "
             f"{args.box_score:g} is for {images_text}; file_name (without folder and suffix) or, "
-            "without it, image_id must be the name of the image"
+            "if there is none, image_id must be the name of the image"
         )
     return estimator, lambda path, image: estimator(image, boxes.of(path))
 

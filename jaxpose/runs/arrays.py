@@ -141,7 +141,7 @@ def rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:
     if differences:
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise CheckpointError(
-            f"{where} is of another model or number of keypoints: "
+            f"{where} was made with a different model or number of keypoints: "
             f"{'; '.join(differences[:3])}{more}"
         )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[key] for key in expected])

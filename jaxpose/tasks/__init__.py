@@ -75,12 +75,12 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     from jaxpose import models
 
     task = get(config.task)
-    # A user's network may state no task; it then has that of the recipe.
+    # A user's network may declare no task; it then has that of the recipe.
     stated = get(models.info(config.model).task or config.task, f"{config.model}: task")
     if stated.NAME != config.task:
         raise ConfigError(
-            f"config.model={config.model!r} has the task {stated.NAME}, the recipe {config.task}: "
-            f"start from {stated.RECIPE} or another {stated.NAME} recipe"
+            f"config.model={config.model!r} has the task {stated.NAME}, but the recipe is for "
+            f"{config.task}: start from {stated.RECIPE} or another {stated.NAME} recipe"
         )
     check_config(
         config,

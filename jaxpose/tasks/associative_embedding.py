@@ -138,7 +138,7 @@ def decoder_from_config(config: ConfigDict) -> ImageDecoder:
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test; people are searched for inside the image only."""
+    """With the flip test; finds people inside the image only."""
     grouping = codecs.associative_embedding.Grouping(**metadata["grouping"])
     return ImageDecoder(codecs.associative_embedding, grouping, inside=True)
 

@@ -29,7 +29,7 @@ def pckh(
       head_boxes: mpii_gt_val.mat; None measures the head from upper neck to head top.
 
     Raises:
-      ValueError: annotations in another format than MPII's, or head boxes that cannot be read or
+      ValueError: annotations in a format other than MPII's, or head boxes that cannot be read or
         lack annotated people.
     """
     if dataset.format != "mpii":
@@ -41,7 +41,8 @@ def pckh(
         joints, labeled, boxes = read_head_boxes(head_boxes)
         if len(joints) <= rows.max():
             raise ValueError(
-                f"{head_boxes} has {len(joints)} people, but {dataset.path} has a row {rows.max()}"
+                f"{head_boxes} has {len(joints)} people, but {dataset.path} refers to row "
+                f"{rows.max()}"
             )
         # Pixels are 1-based in this file.
         joints, boxes, labeled = joints[rows] - 1, boxes[rows] - 1, labeled[rows]

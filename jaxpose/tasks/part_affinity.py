@@ -115,7 +115,7 @@ def decoder_from_config(config: ConfigDict) -> ImageDecoder:
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test; people are searched for inside the image only."""
+    """With the flip test; finds people inside the image only."""
     grouping = codecs.part_affinity.Grouping(**metadata["grouping"])
     return ImageDecoder(codecs.part_affinity, grouping, inside=True)
 

@@ -149,8 +149,8 @@ class Checkpoints:
                 continue
             if "train" not in read:
                 raise CheckpointError(
-                    f"{path} contains weights only, so training cannot resume; start a new run "
-                    f"folder with --config.init_from={self.folder.parent}"
+                    f"{path} contains weights only, so training cannot resume; start a run in "
+                    f"a new folder with --config.init_from={self.folder.parent}"
                 )
             expected = _items(like)
             parts = {
@@ -171,7 +171,7 @@ class Checkpoints:
             step, reason = damaged[0]
             raise CheckpointError(
                 f"no complete checkpoint in {self.folder} ({len(damaged)} damaged; {step}: "
-                f"{reason}); remove the folder to train from the start"
+                f"{reason}); remove the folder to start over"
             )
         return None, []
 

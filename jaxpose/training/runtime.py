@@ -92,7 +92,9 @@ def open_run(
         if (folder / "config.json").exists():
             _check_same_run(folder, config, skeleton, facts)
         elif checkpoint.steps_in(folder / checkpoint.FOLDER):
-            raise checkpoint.CheckpointError(f"{folder} has checkpoints but no config.json")
+            raise checkpoint.CheckpointError(
+                f"{folder} has checkpoints but no config.json; restore it or use another --workdir"
+            )
         if jax.process_index() == 0:
             runs.write_info(folder, config, skeleton, **facts)
     except OSError as error:
@@ -105,7 +107,7 @@ def _check_same_run(
     folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     if not checkpoint.steps_in(folder / checkpoint.FOLDER):
-        return  # stopped before its first checkpoint: starts anew
+        return  # stopped before its first checkpoint: starts over
     info = runs.read_info(folder)
     changes = differences(info.config, config, tasks.get(config.task).SETTINGS)
     if info.skeleton.joints != skeleton.joints:
@@ -117,7 +119,7 @@ def _check_same_run(
     ]
     if changes:
         raise ConfigError(
-            f"{folder} was started with other settings; use the same settings or another "
+            f"{folder} was started with different settings; use the same settings or another "
             f"--workdir: {'; '.join(changes)}"
         )
 

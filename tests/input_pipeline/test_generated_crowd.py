@@ -56,8 +56,8 @@ def test_is_reproducible_and_kept_apart_from_people(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"people": (3, 2)}, "fewest <= most"),
-        ({"people": (0, 2)}, "1 <= fewest"),
+        ({"people": (3, 2)}, "minimum <= maximum"),
+        ({"people": (0, 2)}, "1 <= minimum"),
         ({"people": (1, 2, 3)}, "people must be"),
         ({"overlap": 1.5}, "overlap must be between 0 and 1"),
         ({"min_side": 10}, "64 <= min_side"),

@@ -168,7 +168,7 @@ def test_missing_keys_are_completed(tmp_path):
     [
         ({"image_id": 999}, "result 0 is for image 999"),
         ({"keypoints": [1.0] * 42}, "result 0 has 42 keypoint values, expected 51"),
-        ({"category_id": 2}, "results are of category 2"),
+        ({"category_id": 2}, "results have category 2"),
         ({"score": None}, "result 0 lacks score"),
     ],
 )

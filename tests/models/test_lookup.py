@@ -21,7 +21,7 @@ HERE = "tests.models.test_lookup"
 
 
 class Bare(nn.Module):
-    """A top-down network without batch norm that takes no option and states nothing."""
+    """A top-down network without batch norm that takes no option and declares nothing."""
 
     num_keypoints: int
 
@@ -75,7 +75,9 @@ def test_a_registered_network_is_a_model_like_others(register):
     config = tiny_runs.config("data", model="custom")
     tasks.validate(config, devices=1)
     config.task = "associative_embedding"
-    with pytest.raises(ConfigError, match="'custom' has the task topdown, the recipe associative"):
+    with pytest.raises(
+        ConfigError, match="'custom' has the task topdown, but the recipe is for associative"
+    ):
         tasks.validate(config, devices=1)
 
 
@@ -208,11 +210,11 @@ def test_layers_of_flax_are_counted():
 
 def test_commands_ask_for_what_a_network_does_not_state(capsys):
     assert cli.main(["summary", f"{HERE}:Bare"]) == 2
-    assert "states no input_size: give --size" in capsys.readouterr().err
+    assert "declares no input_size: give --size" in capsys.readouterr().err
     assert cli.main(["summary", f"{HERE}:Bare", "--size", "64x64"]) == 0
     assert "64x64, 17 keypoints" in capsys.readouterr().out
     assert cli.main(["export", f"{HERE}:Bare", "--init", "random"]) == 2
-    assert "states no task: give --task" in capsys.readouterr().err
+    assert "declares no task: give --task" in capsys.readouterr().err
     arguments = ["benchmark", "train", f"{HERE}:Plain", "--task", "part_affinity"]
     assert cli.main(arguments) == 2
     assert "is topdown, not part_affinity" in capsys.readouterr().err
@@ -228,7 +230,9 @@ def test_a_network_that_states_no_task_takes_that_of_the_recipe():
     config = tiny_runs.fields_config("data", model=f"{HERE}:Bare")
     assert tasks.create_model(config, 17).num_keypoints == 18
     config = tiny_runs.crowd_config("data", model=f"{HERE}:Plain")
-    with pytest.raises(ConfigError, match="has the task topdown, the recipe associative_embedding"):
+    with pytest.raises(
+        ConfigError, match="has the task topdown, but the recipe is for associative_embedding"
+    ):
         tasks.validate(config, devices=1)
 
 

@@ -173,7 +173,7 @@ def test_another_number_of_keypoints_is_refused_with_the_shapes(tmp_path):
     with pytest.raises(checkpoint.CheckpointError) as error:
         restore(tmp_path, make_state(features=5))
     text = str(error.value)
-    assert "another model or number of keypoints" in text and "\n" not in text
+    assert "different model or number of keypoints" in text and "\n" not in text
     assert "params/final_layer/bias (3,) in the checkpoint, (5,) here" in text
 
 

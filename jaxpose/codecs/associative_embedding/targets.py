@@ -93,7 +93,7 @@ def ignore_mask(
       image_size: (H, W) of the image.
 
     Raises:
-      ValueError: a segmentation that is malformed or of another size than the image.
+      ValueError: a segmentation that is malformed or does not have the size of the image.
     """
     return regions.mask(regions.ignored(annotations), image_size)
 

@@ -42,7 +42,7 @@ def find(
       heatmaps [B, H, W, 18] and fields [B, H, W, 38] float32, by cubic interpolation.
 
     Raises:
-      ValueError: another skeleton than COCO's, or outputs that are not 19 heatmaps (18 keypoints
+      ValueError: a skeleton other than COCO's, or outputs that are not 19 heatmaps (18 keypoints
         and the background) and 38 fields.
     """
     del options
@@ -57,8 +57,8 @@ def find(
         channels = heatmaps.shape[-1], fields.shape[-1]
         if channels != (len(_FLIP) + 1, 2 * len(LIMBS)):
             raise ValueError(
-                f"{channels[0]} heatmaps and {channels[1]} fields, expected {len(_FLIP) + 1} and "
-                f"{2 * len(LIMBS)}: a network of num_keypoints={len(_FLIP)}, COCO's and the neck"
+                f"the network has {channels[0]} heatmaps and {channels[1]} fields, expected "
+                f"{len(_FLIP) + 1} and {2 * len(LIMBS)}: build it with num_keypoints={len(_FLIP)}"
             )
         heatmaps = heatmaps[..., : len(_FLIP)]
         if mirrored is not None:

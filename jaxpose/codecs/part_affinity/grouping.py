@@ -49,7 +49,7 @@ class Grouping:
 
     def __post_init__(self) -> None:
         if self.samples < 2:
-            raise ValueError(f"samples must be at least 2, a limb's ends, got {self.samples}")
+            raise ValueError(f"samples must be at least 2 (the ends of a limb), got {self.samples}")
 
 
 @dataclasses.dataclass

@@ -125,7 +125,7 @@ def _limbs(
     x = jnp.arange(size[1], dtype=jnp.float32)[None, :, None]
 
     def each(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """x and y of [B, L, 2], shaped to be compared with the cells."""
+        """Splits [B, L, 2] into x and y, shaped to broadcast against the cells."""
         return values[:, None, None, :, 0], values[:, None, None, :, 1]
 
     (ax, ay), (dx, dy), (x0, y0), (x1, y1) = map(each, (a, direction, low, high))
@@ -166,12 +166,12 @@ def loss(
         for prediction in predictions:
             prediction = jnp.asarray(prediction, jnp.float32)
             if prediction.shape != target.shape:
-                raise ValueError(f"{name}: {prediction.shape} predicted, target {target.shape}")
+                raise ValueError(f"{name} have shape {prediction.shape}, expected {target.shape}")
             difference = prediction - target
             if mask is not None:
                 weight = jnp.asarray(mask, jnp.float32)
                 if weight.shape != target.shape[:3]:
-                    raise ValueError(f"mask has shape {weight.shape}, not {target.shape[:3]}")
+                    raise ValueError(f"mask has shape {weight.shape}, expected {target.shape[:3]}")
                 difference = difference * weight[..., None]
             total += jnp.square(difference).sum()
         return total / (2 * target.shape[0])

@@ -76,7 +76,7 @@ def options_from(kind: type[Any], settings: Mapping[str, Any]) -> Any:
 
 
 def decoder_for_estimate(decoder: ImageDecoder, flip: bool) -> ImageDecoder:
-    """One scale; people are searched for inside the image only."""
+    """One scale; finds people inside the image only."""
     return dataclasses.replace(decoder, flip=flip, scales=(1.0,), inside=True)
 
 

@@ -358,7 +358,7 @@ def test_a_recipe_keeps_the_network_of_the_run(monkeypatch):
     assert keep() == ({"attention": "none"}, 3)
     given = "--config.model_options.deconv_init=released"
     assert keep(given) == ({"attention": "none", "deconv_init": "released"}, 2)
-    with pytest.raises(ValueError, match="of hwl_mobilenetv3, but .* for lite_hrnet_18"):
+    with pytest.raises(ValueError, match="model is hwl_mobilenetv3, but .* for lite_hrnet_18"):
         keep("--config.model=lite_hrnet_18")
 
 

@@ -66,6 +66,7 @@ def test_the_networks_of_table_iii_are_the_first_and_last_row_of_table_vi(row):
     assert (printed.params, printed.gflops, printed.score) == (row.params, row.macs, row.ap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row", [row for _, row in ROWS if row.settings], ids=lambda row: f"{row.label} {row.settings}"
 )
@@ -90,6 +91,7 @@ def test_rows_are_equal_where_the_paper_gives_one_score():
     assert repeated == [[58.0] * 5, [58.7] * 4, [59.0] * 2]
 
 
+@pytest.mark.slow
 def test_the_fits_are_other_networks():
     settings = [{"model_options.preset": preset} for preset in PRESETS]
     fits = [parameters(run_line(WHOLE.recipe, each)[1]) for each in settings]

@@ -102,6 +102,7 @@ def test_optional_packages_are_imported_where_they_are_used(path):
     assert not heads & OPTIONAL, f"{relative(path)} imports {heads & OPTIONAL} at import time"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [ROOT / "train.py", ROOT / "eval.py", *source_files("jaxpose", "input_pipeline", "tests")],

@@ -277,6 +277,7 @@ def test_associative_embedding_twin_and_finite_differences(rng):
             np.testing.assert_allclose(gradient[place], slope / (2 * step), atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_associative_embedding_of_zero_one_and_thirty_people(count):
     random = np.random.default_rng(count)
@@ -298,6 +299,7 @@ def test_associative_embedding_of_zero_one_and_thirty_people(count):
     np.testing.assert_allclose(same, (0, 0.5 if count > 1 else 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_associative_embedding_ignores_what_lies_outside_or_is_not_a_number():
     people = np.zeros((1, 3, 2, 3), np.int32)
     people[0, 0] = (1, 1, 1), (2, 1, 1)

@@ -106,6 +106,7 @@ def assert_same_run(first, second):
 # --- a whole run --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_writes_a_self_contained_folder(finished):
     config, folder, _ = finished
     assert [line["step"] for line in lines(folder)] == [2, 3, 4, 6, 6]
@@ -127,6 +128,7 @@ def test_a_run_writes_a_self_contained_folder(finished):
     assert np.asarray(variables["params"]["head"]["final_layer"]["kernel"]).tobytes() == kernel
 
 
+@pytest.mark.slow
 def test_a_bottom_up_run_logs_the_terms_of_its_loss(finished_crowds):
     config, folder, _ = finished_crowds
     logged = [line for line in lines(folder) if "loss" in line]
@@ -138,6 +140,7 @@ def test_a_bottom_up_run_logs_the_terms_of_its_loss(finished_crowds):
     assert runs.load_run(folder)[0].to_dict() == config.to_dict()
 
 
+@pytest.mark.slow
 def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
     config, folder, _ = finished_crowds
     source = command_line.Source("the run", folder, run=runs.read_run(folder))
@@ -161,6 +164,7 @@ def test_a_finished_run_does_nothing(finished):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(finished, people, tmp_path):
     assert train.main(tiny_runs.config(people, seed=1, ema_decay=0.5), str(tmp_path / "run")) == 0
     assert lines(tmp_path / "run")[0]["loss"] != lines(finished[1])[0]["loss"]
@@ -169,6 +173,7 @@ def test_another_seed_is_another_run(finished, people, tmp_path):
 # --- stopping and resuming ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_resuming_gives_the_same_run(either, tmp_path, monkeypatch):
     config, whole, _ = either
     folder = tmp_path / "run"
@@ -198,6 +203,7 @@ def test_other_settings_are_refused(finished, people):
     assert "keep" not in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(finished, people, tmp_path, capsys):
     _, folder, _ = finished
     config = tiny_runs.config(people, init_from=str(folder), ema_decay=0.5)
@@ -245,6 +251,7 @@ def test_a_run_killed_three_times_writes_the_same_bytes(task, request, tmp_path)
 # --- failing ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch):
     config, whole, _ = finished
     folder = tmp_path / "run"
@@ -283,6 +290,7 @@ def test_status_of_a_run_that_is_not_finite(monkeypatch, capsys):
     assert capsys.readouterr().err == "train.py: loss or gradient is not finite at step 4\n"
 
 
+@pytest.mark.slow
 def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypatch, capsys):
     config = tiny_runs.config(people, ema_decay=0.5)
     folder = tmp_path / "run"
@@ -325,6 +333,7 @@ def test_a_read_only_folder_is_reported_before_training(people, tmp_path):
         train.main(tiny_runs.config(people), str(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_model_are_refused_with_the_shapes(finished, people, tmp_path):
     """The settings are those of the run, but its checkpoints come from another run."""
     _, whole, _ = finished

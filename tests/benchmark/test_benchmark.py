@@ -97,6 +97,7 @@ def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
     assert result["terms"]["host"] == report.host_cpu()
 
 
+@pytest.mark.slow
 def test_latency_of_files(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("torch")
@@ -117,6 +118,7 @@ def test_latency_of_files(tmp_path):
     assert all(row["input"] == "3x3x32x32" and row["file_kb"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
     pytest.importorskip("torch")
     words = "train hwl_mobilenetv3 --size 32x32 --batch 2 --runs 1 --seconds 0 --vs torch --vs lax"
@@ -131,6 +133,7 @@ def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
     assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["program_mb"] > 0
 
 
+@pytest.mark.slow
 def test_several_steps_give_the_losses_of_torch(tiny):
     pytest.importorskip("torch")
     left, right = losses_of(make_workload("hwl_mobilenetv3", SIZE, 4), steps=5)
@@ -161,6 +164,7 @@ def crowds(register):
         register(name, network, network.task, network.input_size, replace=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "soft_boundary"])
 def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
     pytest.importorskip("torch")
@@ -186,6 +190,7 @@ def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
     assert make_workload(str(tmp_path / "run"), None, 2).loss.startswith("mse")
 
 
+@pytest.mark.slow
 def test_steps_with_fields_give_the_losses_of_torch(crowds):
     pytest.importorskip("torch")
     workload = make_workload("lightweight_openpose", SIZE, 3)
@@ -236,6 +241,7 @@ def test_grouping_states_its_terms(crowds, tmp_path, capsys):
     assert [(row["people"], row["found"]) for row in rows[2:]] == [(0, 0), (0, 0), (2, 2), (2, 2)]
 
 
+@pytest.mark.slow
 def test_networks_side_by_side(tiny, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     words = "networks hwl_mobilenetv3 simplebaseline_resnet50 --size 32x32 --batch 2 --runs 1"

@@ -37,6 +37,7 @@ def _encode_numpy(keypoints, size, sigma, max_people):
     return maps, slots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma, people, joints", [(2, 5, 17), (1, 12, 14), (3, 1, 4)])
 def test_encode_equals_numpy_on_random_people(sigma, people, joints):
     random = np.random.default_rng(sigma)

@@ -160,6 +160,7 @@ def _scene(random, size, keypoints, components, people, steps=(0, 0), noise=0.01
     return heat.astype(np.float32), tags.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCENES)
 def test_equals_the_reference_on_random_scenes(kind):
     recipe = dict(SCENES[kind])

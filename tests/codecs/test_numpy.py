@@ -218,6 +218,7 @@ def test_people_by_tags_are_the_same(skeleton, flip):
         associative_embedding.find(wrong, size, options, skeleton)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [True, False])
 def test_people_by_fields_are_the_same(flip):
     size, options = (256, 320), part_affinity.Grouping()

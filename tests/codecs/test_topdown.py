@@ -66,6 +66,7 @@ def test_encode_equals_numpy_on_random_people(sigma):
         np.testing.assert_allclose(maps, expected, atol=2e-7)
 
 
+@pytest.mark.slow
 def test_encode_borders_and_truncation_toward_zero():
     # sigma 2: radius 6, so the last centers that reach a 24 x 32 map are 29 / 37 and -7.
     cases = {

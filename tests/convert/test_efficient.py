@@ -81,6 +81,7 @@ def check(name, shapes, keypoints=17):
     return state, variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficient_hrnet_hm4", "vipnas_mobilenetv3"])
 def test_every_key_of_the_public_checkpoint_is_placed(name, shapes):
     check(name, shapes[name])

@@ -25,6 +25,7 @@ def mmpose(key):
     return f"{'keypoint_head' if head else 'backbone'}.{key}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,keys", [("hrnet_w32", 1_754), ("higher_hrnet_w32", 1_810)])
 def test_every_key_of_the_public_checkpoint_is_placed(name, keys, shapes):
     # Values do not matter here, and these networks are large: every array is one number repeated.

@@ -34,6 +34,7 @@ def abstract(name, **options):
     return jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip_keeps_every_key_and_bit(name, shapes):
     state = recipe.state_dict(shapes[name], 0.5)
@@ -45,6 +46,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
         np.testing.assert_array_equal(back[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 def test_both_names_of_the_head_without_counters(shapes):
     name = "lite_csw_hrnet_18"
     state = recipe.state_dict(shapes[name], 0.5)
@@ -58,6 +60,7 @@ def test_both_names_of_the_head_without_counters(shapes):
     assert jax.tree.structure(expected) == jax.tree.structure(abstract(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"shared": False}, {"weighting": "single"}, {"pooling": "avg"}],
@@ -74,6 +77,7 @@ def test_round_trip_of_the_ablations(options):
     jax.tree.map(np.testing.assert_array_equal, again, variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     [

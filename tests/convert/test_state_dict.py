@@ -40,6 +40,7 @@ def abstract(name, num_keypoints=17, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES + LITEPOSE)
 def test_round_trip_keeps_every_key_and_bit(name, shapes):
     state = recipe.state_dict(shapes[name], 0.5)
@@ -68,6 +69,7 @@ def test_round_trip_of_the_ablations(attention):
     jax.tree.map(np.testing.assert_array_equal, again, variables)
 
 
+@pytest.mark.slow
 def test_forward_equals_the_released_network(golden, shapes):
     case = json.loads((golden / "forward_hwl_mobilenetv3.json").read_text())
     # The reference was made under the older name of the head, which the weights depend on.
@@ -179,6 +181,7 @@ def parse(*words):
     return parser.parse_args([str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_import_verb_writes_a_run_folder(tmp_path, shapes):
     torch = pytest.importorskip("torch")
     name = NAMES[0]
@@ -203,6 +206,7 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
     )
 
 
+@pytest.mark.slow
 def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
     torch = pytest.importorskip("torch")
     state = recipe.state_dict(shapes["litepose_xs"], 0.5)

@@ -173,6 +173,7 @@ def report(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
     config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path / "report", worst=3) == 0
@@ -250,6 +251,7 @@ def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
         eval_program.main(config, source, tmp_path, worst=0)
 
 
+@pytest.mark.slow
 def test_an_exported_file_gives_the_same_poses(run, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

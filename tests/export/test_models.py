@@ -53,6 +53,7 @@ def metadata(name):
     return export.describe(name, task, config, skeletons.COCO, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", every(TOPDOWN))
 def test_onnx_file(name, tmp_path):
     onnx = pytest.importorskip("onnx")

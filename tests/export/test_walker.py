@@ -152,6 +152,7 @@ def network(case):
     return model, initialized(model, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_gives_what_jax_gives(case, tmp_path):
     pytest.importorskip("onnxruntime")

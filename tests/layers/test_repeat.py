@@ -51,6 +51,7 @@ class Net(nn.Module):
         return self.through(self, nested, [f"nested_{name}" for name in self.names], [x, -x], train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [(), ("block_1",), ("block_1", "block_2", "other")])
 def test_variables_outputs_statistics_and_gradients_are_those_of_the_loop(names):
     x = jax.random.normal(jax.random.key(1), (2, 5, 6, 3))

@@ -39,6 +39,7 @@ def billions(*values):
     return " ".join(f"{value:.4f}" for value in values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_of_the_network_and_of_its_parts(name):
     size, true, paper = SIZES[name]

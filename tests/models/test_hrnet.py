@@ -32,6 +32,7 @@ EXACT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,size,keypoints,options,params,macs,called", EXACT)
 def test_exact_counts(name, size, keypoints, options, params, macs, called):
     result = summary.count(name, size, keypoints, **options)
@@ -39,6 +40,7 @@ def test_exact_counts(name, size, keypoints, options, params, macs, called):
     assert sum(stage.macs for stage in result.stages) == macs
 
 
+@pytest.mark.slow
 def test_dense_groups_of_the_light_block():
     result = summary.count("el_hrnet_w32", groups=1)
     assert (round(result.params / 1e6, 3), round(result.macs / 1e9, 3)) == (11.110, 3.569)
@@ -55,6 +57,7 @@ def test_any_width_is_accepted():
     assert (result.params, round(result.macs / 1e9, 2)) == (7_476_298, 16.07)
 
 
+@pytest.mark.slow
 def test_the_parts_of_el_hrnet():
     rows = {}
     for stage in summary.stages("el_hrnet_w32", depth=2):

@@ -78,6 +78,7 @@ def test_released_initial_values_start_below_one():
     assert spread["kaiming"] == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_initial_values_of_the_head():
     block = LightHead(17, "own", "hard_sigmoid", "paper", jnp.float32, None)
     head = block.init(jax.random.key(0), jnp.zeros((1, 1, 1, 960)), train=False)["params"]

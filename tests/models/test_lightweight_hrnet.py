@@ -25,6 +25,7 @@ EXACT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,size,options,params,macs,higher", EXACT)
 def test_sizes(name, size, options, params, macs, higher):
     with_cem, without = (
@@ -153,6 +154,7 @@ def abstract(**options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -186,6 +186,7 @@ ABLATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ABLATIONS)
 def test_ablations_are_one_override(case):
     option, value = case.split("=")
@@ -234,6 +235,7 @@ def test_wrong_options_are_rejected(name, options, message):
         jaxpose.create_model(name, **options)
 
 
+@pytest.mark.slow
 def test_initial_values():
     """Lite-HRNet's rule, N(0, 0.001), is for 2-D convolutions; others have PyTorch's defaults."""
     x = np.zeros((1, 8, 8, 300), np.float32)

@@ -47,6 +47,7 @@ def modules_of(model):
     return modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name,kind", [*((name, "kaiming") for name in NETWORKS), ("hrnet", "paper")]
 )

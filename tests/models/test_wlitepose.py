@@ -83,6 +83,7 @@ def block(reading, stride=1, features=16, attention="dfc", act="gelu", activatio
 LITERAL, A, B, C = wlitepose.PRESETS.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reading,stride,features,extra",
     [
@@ -182,6 +183,7 @@ def test_without_the_changes_it_is_litepose():
     assert abstract(stages=(), light_deconv=False) == theirs
 
 
+@pytest.mark.slow
 def test_stages_and_first_blocks():
     backbone = abstract(stages=[2, 4], keep_first=True)["backbone"]
     ours = {name for name, block in backbone.items() if "expand" in block}

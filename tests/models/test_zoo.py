@@ -58,6 +58,7 @@ def test_shapes_types_and_collections(name):
     assert models.info(name).name == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOPDOWN)
 def test_topdown_models_have_256x192_as_input_size(name):
     size = models.info(name).input_size

@@ -81,6 +81,7 @@ def _value_and_gradients(op, x, w, statics, implementation):
     return (y, *grads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=_name)
 def test_equals_the_native_convolution(case):
     op, x, w, statics = _arguments(case)
@@ -93,6 +94,7 @@ def test_equals_the_native_convolution(case):
         np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5 * float(jnp.abs(e).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [CASES[i] for i in (0, 3, 7, 14, 18, 22)],
@@ -171,6 +173,7 @@ def test_orientation_agrees_with_pytorch(case):
     np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1).numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [1, 120, 400])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_strips_do_not_change_the_kernel_gradient(monkeypatch, cached, stride):

@@ -28,6 +28,7 @@ def mixture(x, attention, bank, **window):
     return sum(attention[..., k, None] * conv(x, w, **window) for k, w in enumerate(bank))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ops.IMPLEMENTATIONS)
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_mixture_of_convolutions_with_gradients(case, implementation):

@@ -40,6 +40,7 @@ def _loss(function):
     return loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ops.IMPLEMENTATIONS)
 def test_training_form_has_value_and_gradient_of_the_formula(implementation):
     args = _arguments()

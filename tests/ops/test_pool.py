@@ -49,6 +49,7 @@ def test_pools_have_the_same_value_and_gradient_in_both_forms(op, statics):
             np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op", "statics"), POOLS)
 def test_pools_agree_with_pytorch(op, statics):
     torch, image = _torch()

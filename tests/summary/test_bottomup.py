@@ -35,6 +35,7 @@ def total(rows, kind):
     return sum(getattr(row, kind) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,side,keypoints,params,macs,ptflops", EXACT)
 def test_exact_counts(name, side, keypoints, params, macs, ptflops):
     rows = stages(name, side, keypoints)

@@ -38,6 +38,7 @@ EXACT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,size,keypoints,options,params,macs,mmcv", EXACT)
 def test_exact_counts(name, size, keypoints, options, params, macs, mmcv):
     result = summary.count(name, size, keypoints, **options)

@@ -35,6 +35,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name,size,keypoints,options,params,macs,torchstat", COUNTS)
 def test_counts(name, size, keypoints, options, params, macs, torchstat):
     result = count(name, size, keypoints, **options)
@@ -131,6 +132,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_totals_and_parts_at_256x192(name):
     params, macs, torchstat, parts = PARTS[name]
@@ -148,6 +150,7 @@ def test_totals_and_parts_at_256x192(name):
 NAMES = [name for name in models.list_models() if re.match("(wider_)?(naive_)?(lite|dite)_", name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_printed_figures(name):
     """Every published row to its last digit; parameters that are cut off to the digit below."""

@@ -39,6 +39,7 @@ def test_document_has_every_model_row_and_convention(written):
     assert explained == set(summary.CONVENTIONS)
 
 
+@pytest.mark.slow
 def test_document_has_the_counts_of_the_papers_networks(written):
     for name, size, keypoints in (
         ("el_hrnet_w32", (256, 192), 17),

@@ -142,6 +142,7 @@ def test_invalid_examples_add_nothing():
         np.testing.assert_allclose(parts[0][key] + parts[1][key], both[key], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [0, 1, 30])
 def test_loss_of_part_affinity(people):
     maps = ((8, 12, 19), (8, 12, 38))
@@ -168,6 +169,7 @@ def test_loss_of_part_affinity(people):
         np.testing.assert_allclose(grads[f"map{index}"][0], error * counts, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_top_down_loss():
     objective, params, stats = make(common.get_config, ((16, 24, K),))
     batch = random_batch(people=1)

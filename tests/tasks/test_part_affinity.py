@@ -70,6 +70,7 @@ def test_people_are_found_where_they_are(flip, scales):
         whole_images.file_predictor(of_17_joints, skeletons.COCO, decoder)(batch)
 
 
+@pytest.mark.slow
 def test_what_a_file_says_is_compared():
     outputs = outputs_of(PEOPLE)
     decoder = ImageDecoder(part_affinity, Grouping())
@@ -89,6 +90,7 @@ def run(tmp_path_factory):
     return data, root / "run"
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_scored(run, tmp_path):
     _, folder = run
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -47,6 +47,7 @@ def by_height(people):
     return keypoints[np.argsort(keypoints[:, 0, 1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip, scales", [(False, (1.0,)), (True, (0.5, 1.0))])
 def test_people_are_located(flip, scales):
     decoder = decoder_of(flip, scales)

@@ -79,6 +79,7 @@ def test_one_checkpoint_has_one_step(tmp_path, hwl):
     assert runs.read_run(tmp_path / "run" / "checkpoints" / "0", step=0).path.name == "0"
 
 
+@pytest.mark.slow
 def test_best_and_damaged_when_loading(tmp_path, hwl, capsys):
     config, variables = hwl
     runs.write_info(tmp_path, config, skeletons.MPII)

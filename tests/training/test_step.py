@@ -141,6 +141,7 @@ def test_accumulation_updates_the_statistics_once_per_micro_batch():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_random_numbers_follow_from_seed_and_step(accumulate):
     def draws(state_and_step, steps, first=0):

@@ -67,7 +67,8 @@ def to_onnx(
     both.
 
     Args:
-      model, variables: the network.
+      model: the network.
+      variables: its weights and batch statistics.
       input_size: (H, W).
       path: of the file.
       metadata: JSON values, from `describe`.

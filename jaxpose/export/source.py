@@ -24,7 +24,8 @@ class Source:
 
     Attributes:
       name: name of the model.
-      model, variables: the network.
+      model: the network.
+      variables: its weights and batch statistics.
       skeleton: of the poses.
       input_size: (H, W).
       task: of the network.

@@ -38,7 +38,8 @@ def verify(
     """Compares the file at `path` with the model on the same uint8 images.
 
     Args:
-      model, variables: the exported network.
+      model: the exported network.
+      variables: its weights and batch statistics.
       path: the exported file (.onnx or .pt2).
       input_size: (H, W).
       task: of the model.

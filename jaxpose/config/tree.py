@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -64,6 +65,25 @@ def differences(
         for key in sorted({*before, *after})
         if key not in free and before.get(key) != after.get(key)
     ]
+
+
+def with_missing_settings(record: Mapping[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
+    """The settings of a run, with the default of each setting that did not exist when it started.
+
+    So the default of a new setting must be what the library did before.
+
+    Args:
+      record: nested settings as in config.json.
+      settings: of the task.
+    """
+    complete = copy.deepcopy(dict(record))
+    for key, default in copy.deepcopy(defaults(settings)).items():
+        *groups, name = key.split(".")
+        node = complete
+        for group in groups:
+            node = node.setdefault(group, {})
+        node.setdefault(name, default)
+    return complete
 
 
 def with_task(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 
-from jaxpose.config.tree import with_task
+from jaxpose import tasks
+from jaxpose.config.tree import with_missing_settings, with_task
 from jaxpose.files import write_atomic
 from jaxpose.runs.arrays import CheckpointError
 from jaxpose.skeletons import Skeleton
@@ -47,7 +48,7 @@ def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **fact
 
 
 def read_info(folder: pathlib.Path) -> RunInfo:
-    """Reads config.json.
+    """Reads config.json. Settings that did not exist when the run started have their defaults.
 
     Raises:
       CheckpointError: it is missing or malformed.
@@ -55,7 +56,9 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        config = ml_collections.ConfigDict(_tuples(with_task(record["config"])))
+        values = with_task(record["config"])
+        settings = tasks.get(values["task"]).SETTINGS
+        config = ml_collections.ConfigDict(_tuples(with_missing_settings(values, settings)))
         info = RunInfo(config, Skeleton.from_dict(record["skeleton"]), record.get("facts", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None

@@ -62,6 +62,15 @@ def test_invalid_run_folders_are_refused(tmp_path, hwl):
         runs.load_run(tmp_path / "run")
 
 
+def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, hwl):
+    config, variables = hwl
+    runs.write_run(tmp_path, config, skeletons.MPII, variables)
+    record = json.loads((tmp_path / "config.json").read_text())
+    del record["config"]["augment"], record["config"]["data"]["generated"]["seed"]
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    assert runs.read_info(tmp_path).config.to_dict() == config.to_dict()
+
+
 def test_steps_are_words_or_numbers():
     steps = [runs.parse_step(text) for text in (None, "last", "best", "20000", "0")]
     assert steps == [None, None, "best", 20000, 0]

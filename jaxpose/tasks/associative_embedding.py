@@ -11,7 +11,7 @@ import jaxpose.config.associative_embedding
 from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
-from jaxpose.tasks.objective import HALF, QUARTER, forward, map_size
+from jaxpose.tasks.objective import HALF, QUARTER, check_outputs, forward, map_size
 from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
 from jaxpose.tasks.whole_images import ImageDecoder
 
@@ -86,7 +86,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
         )
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        (quarter, half), batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]
         keypoints = batch["keypoints"] * valid[:, None, None, None]  # no labels in invalid examples
@@ -97,6 +97,13 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
             )
 
         (quarter_targets, places), (half_targets, _) = encode(QUARTER), encode(HALF)
+        check_outputs(
+            model,
+            outputs,
+            heatmaps_and_tags=(*quarter_targets.shape[:3], 2 * joints),
+            heatmaps=half_targets.shape,
+        )
+        quarter, half = outputs
         masks = {key: batch[key] * valid[:, None, None] for key in ("mask_quarter", "mask_half")}
         pull, push = losses.associative_embedding_loss(quarter[..., joints:], places)
         terms = {

@@ -40,6 +40,25 @@ def forward(
     return outputs, updated.get("batch_stats", {})
 
 
+def check_outputs(model: nn.Module, outputs: Tree, **expected: tuple[int, ...]) -> None:
+    """Compares the shapes of a network's outputs with those that its task learns from.
+
+    Args:
+      model: for the error message; a user's network may return anything.
+      outputs: an array, or a tuple of arrays.
+      **expected: content and shape of each output, e.g. heatmaps=(8, 64, 48, 17).
+
+    Raises:
+      ValueError: another number of outputs, or other shapes.
+    """
+    several = isinstance(outputs, tuple | list)
+    shapes = [getattr(output, "shape", None) for output in (outputs if several else [outputs])]
+    if shapes != list(expected.values()) or several != (len(expected) > 1):
+        needed = " and ".join(f"{name} {shape}" for name, shape in expected.items())
+        returned = " and ".join(map(str, shapes)) or "nothing"
+        raise ValueError(f"{type(model).__name__} returns {returned}, but the task needs {needed}")
+
+
 def map_size(size: Size, stride: int) -> Size:
     """(h, w) of heatmaps with `stride` input pixels per heatmap pixel."""
     return size[0] // stride, size[1] // stride

@@ -12,7 +12,7 @@ import jaxpose.config.topdown
 from jaxpose import codecs, geometry
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import crops, torch_losses
-from jaxpose.tasks.objective import QUARTER, forward, map_size
+from jaxpose.tasks.objective import QUARTER, check_outputs, forward, map_size
 from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
         targets, weights = codecs.topdown.encode_batch(
             batch["keypoints"], size, map_size(size, QUARTER), sigma
         )
+        check_outputs(model, heatmaps, heatmaps=targets.shape)
         value = losses.heatmap_weighting_loss(heatmaps, targets, weights, fn=weighting)
         return value, (batch_stats, {})
 

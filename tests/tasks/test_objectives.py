@@ -182,6 +182,24 @@ def test_top_down_loss():
     assert parts == {}
 
 
+@pytest.mark.parametrize(
+    "base, shapes, message",
+    [
+        (common.get_config, ((8, 12, K),), r"Memory returns \(2, 8, 12, 17\), but .*, 24, 17\)"),
+        (common.get_config, MAPS, r"returns .* and .*, but .* heatmaps \(2, 16, 24, 17\)"),
+        (common.bottomup, ((16, 24, K), MAPS[1]), r"heatmaps_and_tags \(2, 16, 24, 34\) and heat"),
+        (common.bottomup, MAPS[:1], r"returns \(2, 16, 24, 34\), but"),
+    ],
+)  # fmt: skip
+def test_outputs_of_another_shape_are_named(base, shapes, message):
+    objective, params, stats = make(base, shapes)
+    batch = random_batch(people=1)
+    if base is common.get_config:
+        batch["keypoints"] = batch["keypoints"][:, 0]
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(objective.loss, params, stats, batch)
+
+
 def test_stochastic_depth_follows_the_key():
     config = common.get_config()
     config.input_size = SIZE

@@ -13,7 +13,6 @@ from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import HALF, QUARTER, check_outputs, forward, map_size
 from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
-from jaxpose.tasks.whole_images import ImageDecoder
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -34,6 +33,12 @@ check_settings = functools.partial(
     jaxpose.config.associative_embedding.check, input_step=INPUT_STEP
 )
 describe_examples = whole_images.describe_examples
+decoder_from_config = functools.partial(
+    whole_images.decoder_from_config, codecs.associative_embedding
+)
+decoder_from_metadata = functools.partial(
+    whole_images.decoder_from_metadata, codecs.associative_embedding
+)
 decoder_for_estimate = whole_images.decoder_for_estimate
 model_predictor = whole_images.model_predictor
 file_predictor = whole_images.file_predictor
@@ -127,27 +132,6 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
 def describe_loss(config: ConfigDict) -> str:
     """The loss of the heatmaps, and the number of people per image in a benchmark."""
     return f"{config.loss.name} at 1/4 and 1/2, tags; {whole_images.PEOPLE} people per image"
-
-
-# ----------------------------------------------------------------------------------- prediction
-
-
-def decoder_from_config(config: ConfigDict) -> ImageDecoder:
-    """From `config.eval`, which has the keys of `codecs.associative_embedding.Grouping`."""
-    grouping = whole_images.options_from(codecs.associative_embedding.Grouping, config.eval)
-    return ImageDecoder(
-        codecs.associative_embedding,
-        grouping,
-        flip=config.eval.flip,
-        scales=tuple(config.eval.scales),
-        inside=config.eval.sizing == "fixed",
-    )
-
-
-def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test; finds people inside the image only."""
-    grouping = codecs.associative_embedding.Grouping(**metadata["grouping"])
-    return ImageDecoder(codecs.associative_embedding, grouping, inside=True)
 
 
 # ------------------------------------------------------------------------------- exported files

@@ -13,7 +13,6 @@ from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import QUARTER, forward, map_size
 from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
-from jaxpose.tasks.whole_images import ImageDecoder
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -32,6 +31,8 @@ BENCHMARK: Mapping[str, Any] = {}
 
 check_settings = functools.partial(jaxpose.config.part_affinity.check, input_step=INPUT_STEP)
 describe_examples = whole_images.describe_examples
+decoder_from_config = functools.partial(whole_images.decoder_from_config, codecs.part_affinity)
+decoder_from_metadata = functools.partial(whole_images.decoder_from_metadata, codecs.part_affinity)
 decoder_for_estimate = whole_images.decoder_for_estimate
 model_predictor = whole_images.model_predictor
 file_predictor = whole_images.file_predictor
@@ -98,26 +99,6 @@ def describe_loss(config: ConfigDict) -> str:
     """The loss, and the number of people per image in a benchmark."""
     del config
     return f"squared errors of heatmaps and fields; {whole_images.PEOPLE} people per image"
-
-
-# ----------------------------------------------------------------------------------- prediction
-
-
-def decoder_from_config(config: ConfigDict) -> ImageDecoder:
-    """From `config.eval`, which has the keys of `codecs.part_affinity.Grouping`."""
-    return ImageDecoder(
-        codecs.part_affinity,
-        whole_images.options_from(codecs.part_affinity.Grouping, config.eval),
-        flip=config.eval.flip,
-        scales=tuple(config.eval.scales),
-        inside=config.eval.sizing == "fixed",
-    )
-
-
-def decoder_from_metadata(metadata: Mapping[str, Any]) -> ImageDecoder:
-    """With the flip test; finds people inside the image only."""
-    grouping = codecs.part_affinity.Grouping(**metadata["grouping"])
-    return ImageDecoder(codecs.part_affinity, grouping, inside=True)
 
 
 # ------------------------------------------------------------------------------- exported files

@@ -22,6 +22,7 @@ from jaxpose.tasks.protocol import Batch, RunFile, Size
 if TYPE_CHECKING:
     import flax.linen as nn
     from jax.sharding import Mesh
+    from ml_collections import ConfigDict
 
 # The people of one image: keypoints [N, K, 2] in image pixels, keypoint scores [N, K], person
 # scores [N]. A missing keypoint is (0, 0) with score 0.
@@ -34,7 +35,13 @@ LONGEST = 3
 
 
 class Codec(Protocol):
-    """A module of `jaxpose.codecs` that groups the outputs of a network into people."""
+    """A module of `jaxpose.codecs` that groups the outputs of a network into people.
+
+    Attributes:
+      Grouping: dataclass of the options.
+    """
+
+    Grouping: type[Any]
 
     def find(self, passes: Any, size: Size, options: Any, skeleton: Skeleton) -> Any:
         """The peaks of a batch, for `group`; numpy for numpy arrays, jax under jit."""
@@ -73,6 +80,22 @@ class ImageDecoder:
 def options_from(kind: type[Any], settings: Mapping[str, Any]) -> Any:
     """The options of a codec, from the settings of the same names."""
     return kind(**{field.name: settings[field.name] for field in dataclasses.fields(kind)})
+
+
+def decoder_from_config(codec: Codec, config: ConfigDict) -> ImageDecoder:
+    """From `config.eval`, which has the keys of the codec's `Grouping`."""
+    return ImageDecoder(
+        codec,
+        options_from(codec.Grouping, config.eval),
+        flip=config.eval.flip,
+        scales=tuple(config.eval.scales),
+        inside=config.eval.sizing == "fixed",
+    )
+
+
+def decoder_from_metadata(codec: Codec, metadata: Mapping[str, Any]) -> ImageDecoder:
+    """With the flip test; finds people inside the image only."""
+    return ImageDecoder(codec, codec.Grouping(**metadata["grouping"]), inside=True)
 
 
 def decoder_for_estimate(decoder: ImageDecoder, flip: bool) -> ImageDecoder:

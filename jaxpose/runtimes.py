@@ -42,7 +42,7 @@ def require(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        line = _INSTALLED_BY.get(package, 'pip install "jaxpose[export]"')
+        line = _INSTALLED_BY.get(package, f"pip install {package}")
         raise ImportError(f"{package} is not installed: {line}") from error
 
 

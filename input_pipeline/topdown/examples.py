@@ -21,7 +21,7 @@ class TrainExamples:
         self.image_id = self.dataset.people.image_id
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
-        self._udp = config.codec == "udp"
+        self._udp = config.get("codec") == "udp"
         self._options = augment.Options.from_config(config.augment)
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
@@ -74,7 +74,7 @@ class EvalExamples:
             self.samples = self.samples.select(np.argsort(positions, kind="stable"))
         self.image_id = self.samples.image_id
         self._input_size = tuple(config.input_size)
-        self._udp = config.codec == "udp"
+        self._udp = config.get("codec") == "udp"
         self.groups = [np.arange(len(self.samples))]
         self._center, self._scale = self.samples.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)

@@ -132,7 +132,7 @@ def _unsteady(
     rng = np.random.default_rng(0)
     moved = np.zeros(points.shape[:2], bool)
     for _ in range(4):
-        signs = rng.choice(np.float32([-noise, noise]), maps.shape)
+        signs = noise * rng.choice((-1, 1), maps.shape).astype(np.float32)
         distance = np.linalg.norm(decode(maps + signs) - points, axis=-1)
         moved |= distance > KEYPOINT_TOLERANCE
     return moved

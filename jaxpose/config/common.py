@@ -34,8 +34,24 @@ _NETWORK = (
     Setting(
         "init_from",
         "",
-        "Run folder whose weights the training starts from; empty: random weights.",
+        "Weights that the training starts from: a run folder, a PyTorch file of a network or of a "
+        "backbone, or a name from `jaxpose weights`; empty: random weights.",
         fixed=False,
+    ),
+    Setting(
+        "init_share",
+        0.5,
+        "Share of the network's parameters that init_from must give; of its backbone's if it gives "
+        "no others.",
+        minimum=0,
+        maximum=1,
+        fixed=False,
+    ),
+    Setting(
+        "freeze",
+        (),
+        "Patterns of parameter paths, such as 'backbone/*': they are not trained, and their batch "
+        "norms use and keep the running statistics.",
     ),
 )
 
@@ -69,6 +85,12 @@ _OPTIMIZATION = (
         0.0,
         "Weight decay of adamw; applies to kernels, not to biases or batch norm.",
         minimum=0,
+    ),
+    Setting(
+        "optimizer.rate_scale",
+        (),
+        "Factors of the learning rate by parameter path, such as 'backbone/*=0.1'; the first "
+        "pattern that matches counts.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(

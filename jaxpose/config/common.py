@@ -34,15 +34,13 @@ _NETWORK = (
     Setting(
         "init_from",
         "",
-        "Weights that the training starts from: a run folder, a PyTorch file of a network or of a "
-        "backbone, or a name from `jaxpose weights`; empty: random weights.",
+        "Initial weights: a run folder, a .pth file or a name from `jaxpose weights`; empty: random.",
         fixed=False,
     ),
     Setting(
         "init_share",
         0.5,
-        "Share of the network's parameters that init_from must give; of its backbone's if it gives "
-        "no others.",
+        "Share of the parameters that init_from must give: of the network, or of its backbone alone.",
         minimum=0,
         maximum=1,
         fixed=False,
@@ -50,8 +48,7 @@ _NETWORK = (
     Setting(
         "freeze",
         (),
-        "Patterns of parameter paths, such as 'backbone/*': they are not trained, and their batch "
-        "norms use and keep the running statistics.",
+        "Parameters that are not trained, e.g. 'backbone/*'; their batch norms keep the statistics.",
     ),
 )
 
@@ -89,8 +86,7 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Factors of the learning rate by parameter path, such as 'backbone/*=0.1'; the first "
-        "pattern that matches counts.",
+        "Factors of the learning rate, e.g. 'backbone/*=0.1'; the first pattern that matches counts.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(

@@ -22,7 +22,9 @@ def patterns_of(key: str, value: object) -> tuple[str, ...]:
     """
     items = (value,) if isinstance(value, str) else value
     if not isinstance(items, tuple | list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"config.{key}={value!r} must be a tuple of strings, such as 'backbone/*'")
+        raise ConfigError(
+            f"config.{key}={value!r} must be a tuple of strings, such as 'backbone/*'"
+        )
     return tuple(item for item in items if item)
 
 

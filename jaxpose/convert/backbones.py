@@ -193,24 +193,19 @@ TABLES: dict[str, dict[str, Callable[[], Table]]] = {
     "hwl_mobilenetv3": _MOBILENET_V3,
     "simplebaseline_shufflenetv2": {"torchvision's ShuffleNetV2": torchvision_shufflenet_v2},
     "efficient_hrnet_h0": _EFFICIENTNET,
-    "efficient_hrnet_hm1": _EFFICIENTNET,
-    "efficient_hrnet_hm2": _EFFICIENTNET,
-    "efficient_hrnet_hm3": _EFFICIENTNET,
-    "efficient_hrnet_hm4": _EFFICIENTNET,
 }
 
 # Models without public checkpoints of their own, whose layers have the names of another one.
 LIKE = {"el_hrnet_w32": "hrnet_w32"}
 
-# What a file and the network may differ in beside the arrays. Naming -> remark for the log.
+# Where a file and the network may differ beside the arrays. Naming -> remark for the log.
 NOTES = {
-    "torchvision's MobileNetV3": "its batch norms have eps 0.001, as model_options.backbone="
-    "mobilenetv3_large_std of hwl_mobilenetv3; the default backbone differs in the first and last "
-    "blocks and in squeeze-and-excitation",
-    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std; weights named tf_* "
+    "torchvision's MobileNetV3": "model_options.backbone=mobilenetv3_large_std of hwl_mobilenetv3 "
+    "has all of its layers and its eps of batch norm",
+    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std, whereas tf_* weights "
     "were trained with 0.5 and 0.5",
-    "timm's EfficientNet": "padding is that of tf_* weights, eps of batch norm 1e-05 as in the "
-    "others (tf_*: 0.001); images are normalized with ImageNet's mean and std (*_ap: 0.5 and 0.5)",
-    "torchvision's EfficientNet": "its convolutions of stride 2 are padded on both sides, those of "
-    "the network as TensorFlow's",
+    "timm's EfficientNet": "images are normalized with ImageNet's mean and std (*_ap weights: 0.5 "
+    "and 0.5), padding is that of tf_* weights, eps of batch norm that of the others",
+    "torchvision's EfficientNet": "convolutions of stride 2 are padded on both sides there, and as "
+    "TensorFlow's here",
 }

@@ -100,15 +100,15 @@ def file_source(
             f"config.init_from={path}: none of its {len(keys)} arrays has a place in {model}; its "
             f"keys are {shown}"
         )
-    note = f"naming of {best}"
-    if remark := backbones.NOTES.get(best):
-        note += f"; {remark}"
+    note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))
     joints = _joints_of(state_dict, task, model)
     return Source(str(path), arrays, joints, tuple(unused), note)
 
 
 def namings(model: str, shapes: Mapping[str, Any]) -> dict[str, PathOf]:
     """The namings that a file for this network may have, by what they are called.
+
+    The first, "", is that of its public checkpoints.
 
     Args:
       model: name of the network.
@@ -119,14 +119,14 @@ def namings(model: str, shapes: Mapping[str, Any]) -> dict[str, PathOf]:
     modules = dict.fromkeys(_module(path) for path in shapes)
     if renames is None:  # a network without public checkpoints: dots instead of slashes
         own = {re.sub(r"_(\d+)", r".\1", m.replace("/", ".")): m for m in modules}
-        result: dict[str, PathOf] = {"the network itself": own.get}
+        result: dict[str, PathOf] = {"": own.get}
     else:
         own = {names.torch_module(public, tuple(m.split("/"))): m for m in modules}
 
         def canonical(module: str) -> str | None:
             return own.get(names.canonical(public, f"{module}.weight").removesuffix(".weight"))
 
-        result = {"the network itself, or of mmpretrain, timm or torchvision": canonical}
+        result = {"": canonical}
     for naming, table in backbones.TABLES.get(model, {}).items():
         result[naming] = table().get
     return result

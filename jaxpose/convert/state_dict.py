@@ -75,7 +75,7 @@ def from_torch(
                 f"{name}: {key!r} has shape {list(value.shape)}, but the model with num_keypoints="
                 f"{num_keypoints} needs {list(shape)}"
             )
-        arrays.append(_from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
+        arrays.append(from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
     return jax.tree_util.tree_unflatten(tree, arrays)
 
 
@@ -148,7 +148,14 @@ def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
     return value
 
 
-def _from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array in this library's layout.
+
+    Args:
+      leaf: the last part of its path: kernel, transposed_kernel, scale, bias, mean or var.
+      value: array in PyTorch's layout.
+      shape: of the network's array; only its length, and whether it is depthwise, are used.
+    """
     if leaf == "kernel" and len(shape) == 1:
         return value[0, 0]
     if leaf == "kernel":

@@ -92,9 +92,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
         )
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        outputs, batch_stats = forward(
-            model, params, batch_stats, batch["image"], key, freeze
-        )
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]
         keypoints = batch["keypoints"] * valid[:, None, None, None]  # no labels in invalid examples

@@ -72,11 +72,13 @@ def frozen_norms(batch_stats: Tree, patterns: Sequence[str]) -> dict[str, Any]:
     from flax import traverse_util
 
     modules = {path[:-1] for path in traverse_util.flatten_dict(batch_stats)}
-    return traverse_util.unflatten_dict({
-        (*module, "mean"): np.zeros((), np.float32)
-        for module in sorted(modules)
-        if freezes_norm("/".join(module), patterns)
-    })
+    return traverse_util.unflatten_dict(
+        {
+            (*module, "mean"): np.zeros((), np.float32)
+            for module in sorted(modules)
+            if freezes_norm("/".join(module), patterns)
+        }
+    )
 
 
 @contextmanager

@@ -79,9 +79,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     freeze = config.freeze
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        outputs, batch_stats = forward(
-            model, params, batch_stats, batch["image"], key, freeze
-        )
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         valid = batch["valid"]
         targets = codecs.part_affinity.encode_batch(
             codecs.part_affinity.from_coco(batch["keypoints"] * valid[:, None, None, None]),

@@ -70,9 +70,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        heatmaps, batch_stats = forward(
-            model, params, batch_stats, batch["image"], key, freeze
-        )
+        heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         targets, weights = codecs.topdown.encode_batch(
             batch["keypoints"], size, map_size(size, QUARTER), sigma
         )

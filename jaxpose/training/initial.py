@@ -159,9 +159,7 @@ def run_source(folder: str) -> Source:
     return Source(str(path), arrays, info.skeleton.joints)
 
 
-def shared_joints(
-    old: tuple[str, ...] | None, new: tuple[str, ...]
-) -> list[tuple[int, int]]:
+def shared_joints(old: tuple[str, ...] | None, new: tuple[str, ...]) -> list[tuple[int, int]]:
     """Indexes (old, new) of the keypoints with the same name, however it is written.
 
     >>> shared_joints(("nose", "left_hip"), ("LHip", "tail", "nose"))
@@ -278,9 +276,7 @@ def report(
     If everything that was taken lies in the backbone, the share is that of the backbone.
     """
     sizes = {
-        path: math.prod(leaf.shape)
-        for path, leaf in needed.items()
-        if path.startswith("params/")
+        path: math.prod(leaf.shape) for path, leaf in needed.items() if path.startswith("params/")
     }
     matched = {
         path: sizes[path] // needed[path].shape[channels[path].axis] * len(pairs)

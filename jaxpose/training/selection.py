@@ -102,9 +102,9 @@ def describe(params: Tree, batch_stats: Tree, config: ConfigDict) -> list[str]:
     check_patterns("optimizer.rate_scale", factors, list(parameters))
     total = sum(math.prod(x.shape) for x in parameters.values())
     rows = [["parameters", "pattern", "count", "share"]]
-    for pattern in (*freeze, *factors):
-        patterns = freeze if pattern in freeze else factors
-        effect = "frozen" if pattern in freeze else f"rate x {factors[pattern]:g}"
+    effects = [("frozen", pattern, freeze) for pattern in freeze]
+    effects += [(f"rate x {factor:g}", pattern, factors) for pattern, factor in factors.items()]
+    for effect, pattern, patterns in effects:
         count = sum(
             math.prod(x.shape)
             for path, x in parameters.items()

@@ -6,7 +6,6 @@ import argparse
 import ast
 import json
 import pathlib
-import pickle
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from jaxpose import models, skeletons, tasks
 from jaxpose.config import defaults
 from jaxpose.convert import names
+from jaxpose.convert.files import read_state_dict
 from jaxpose.convert.state_dict import check_convertible, from_torch
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="model option, e.g. hard_sigmoid=hard_sigmoid_v1; may be repeated",
     )
+    parser.add_argument(
+        "--ema", action="store_true", help="take the moving average that the file has beside"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     check_convertible(args.model)
     size = input_size(args.size, info)
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
-    state_dict = read_checkpoint(args.file)
+    state_dict = read_state_dict(args.file, ema=args.ema)
     num_keypoints = count_keypoints(args.model, state_dict)
     task = tasks.get(models.task_name(args.model))
     added = task.network_keypoints(0)  # keypoints of the network that no dataset has
@@ -104,42 +107,6 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
     return size
 
 
-def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The state_dict of a .pth file, at the top level or under 'state_dict', as numpy arrays.
-
-    Only tensors and plain containers are read; no code in the file is executed.
-
-    Raises:
-      ValueError: no such file, not a checkpoint, or other objects than tensors.
-      ImportError: torch is not installed.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise ImportError(
-            "reading a .pth file needs PyTorch: pip install torch "
-            "--index-url https://download.pytorch.org/whl/cpu"
-        ) from None
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path}: damaged, or contains objects other than tensors; if you trust the file, save "
-            "only its state_dict with PyTorch and import that"
-        ) from None
-    except (RuntimeError, EOFError, OSError):
-        raise ValueError(f"{path}: not a PyTorch checkpoint, or damaged") from None
-    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state_dict, dict) or not state_dict:
-        raise ValueError(f"{path}: contains no state_dict")
-    invalid = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
-    if invalid:
-        raise ValueError(f"{path}: {invalid[0]!r} is not a tensor, so this is not a state_dict")
-    return {key: value.detach().float().numpy() for key, value in state_dict.items()}
-
-
 def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
     """Number of keypoints of a checkpoint, from its last layer."""
     for key, value in state_dict.items():
@@ -147,8 +114,11 @@ def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
         if extra is not None:
             return int(value.shape[0]) - extra
     expected = " or ".join(map(repr, names.FINAL_LAYERS))
+    keys = list(state_dict)
+    shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
     raise ValueError(
-        f"{name}: the checkpoint has no {expected}; was it made with a different model?"
+        f"{name}: the checkpoint has no {expected}; was it made with a different model, or is it a "
+        f"backbone alone? Its {len(keys)} keys are {shown}"
     )
 
 

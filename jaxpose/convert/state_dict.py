@@ -39,8 +39,8 @@ def from_torch(
       name: one of `jaxpose.list_models()`.
       state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
         the prefix of the head is `head.` or `keypoint_head.`, and a leading `module.` is dropped.
-        HRNet and HigherHRNet may have the keys of their authors' code or of mmpose, with the
-        prefixes `backbone.` and that of the head.
+        The keys are those of mmpose, or of the authors of HRNet, HigherHRNet and SimpleBaseline,
+        which have no prefixes.
       num_keypoints: number of keypoints of the checkpoint.
       **overrides: as for `jaxpose.create_model`.
 
@@ -59,12 +59,7 @@ def from_torch(
     leaves, tree = jax.tree_util.tree_flatten_with_path(template)
     expected = [_torch_key(name, path) for path, _ in leaves]
 
-    given = {}
-    for key, value in state_dict.items():
-        short = names.canonical(name, key)
-        if short in given:
-            raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
-        given[short] = value
+    given = given_arrays(name, state_dict)
     _check_keys(name, expected, given)
     arrays = []
     for key, (path, leaf) in zip(expected, leaves, strict=True):
@@ -77,6 +72,21 @@ def from_torch(
             )
         arrays.append(from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
     return jax.tree_util.tree_unflatten(tree, arrays)
+
+
+def given_arrays(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a public checkpoint under the keys that `to_torch_state_dict` has.
+
+    Raises:
+      ValueError: the checkpoint has a key with two prefixes.
+    """
+    given = {}
+    for key, value in state_dict.items():
+        short = names.canonical(name, key)
+        if short in given:
+            raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
+        given[short] = value
+    return given
 
 
 def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Weights to start a training from (`config.init_from`), under the paths of the network.
 
-A file may hold a whole network, in the naming of its public checkpoints, or a backbone in that of
+The weights are those of a run folder, of a checkpoint in the public table or of a file. A file may hold a whole network, in the naming of its public checkpoints, or a backbone in that of
 torchvision, timm, mmpretrain or HRNet's classification code. Each naming that the network knows is
 tried; the one that gives the most parameters is taken.
 """
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import skeletons, tasks
+from jaxpose import skeletons, tasks, weights
 from jaxpose.choices import did_you_mean
 from jaxpose.config import ConfigError
 from jaxpose.convert import backbones, names
 from jaxpose.convert.files import read_state_dict
-from jaxpose.convert.state_dict import from_layout
+from jaxpose.convert.state_dict import from_layout, from_torch
 from jaxpose.training.initial import Source, run_source
 from jaxpose.training.selection import flat
 from jaxpose.training.state import TrainState
@@ -40,7 +40,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     """The weights that `config.init_from` names, or None if it is empty.
 
     Args:
-      init_from: a run folder, or a file of PyTorch or safetensors.
+      init_from: a run folder, a file of PyTorch or safetensors, or a name from `jaxpose weights`.
       task: `config.task`.
       model: `config.model`.
       state: the state to initialize; only its shapes are used.
@@ -57,18 +57,36 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     if path.is_file():
         template = {"params": state.params, "batch_stats": state.batch_stats}
         return file_source(path, read_state_dict(path), task, model, template)
-    raise ConfigError(f"config.init_from={init_from}: no such folder or file{_near(path)}")
+    table = weights.load_table()
+    if any(checkpoint.name.startswith(init_from) for checkpoint in table):
+        return checkpoint_source(weights.find(init_from, table))
+    known = [c.name for c in table if not c.refused] if "/" not in init_from else []
+    raise ConfigError(
+        f"config.init_from={init_from}: no run folder, no file and no name from `jaxpose weights`"
+        f"{_near(path, known)}"
+    )
 
 
-def _near(path: pathlib.Path) -> str:
+def _near(path: pathlib.Path, known: list[str]) -> str:
     """`; did you mean 'runs/coco'?`, from the names beside the deepest folder that exists."""
-    folder = next((p for p in path.parents if p.is_dir()), None)
-    if folder is None:
-        return ""
+    folder = next((parent for parent in path.parents if parent.is_dir()), pathlib.Path())
     part = path.relative_to(folder).parts[0]
-    beside = [p.name for p in folder.iterdir() if p.is_dir() or p.suffix in SUFFIXES]
-    hint = did_you_mean(part, beside, before="; ")
-    return hint if folder == pathlib.Path() or not hint else f"{hint[:-1]} in {folder}?"
+    beside = [str(folder / p.name) for p in folder.iterdir() if p.is_dir() or p.suffix in SUFFIXES]
+    return did_you_mean(folder / part, [*beside, *known], before="; ")
+
+
+def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
+    """The weights of a checkpoint in the public table, downloaded if they are not in the cache.
+
+    Raises:
+      ValueError: it cannot be downloaded, or does not fit the network that the table names.
+    """
+    name, file = checkpoint.model, weights.fetch(checkpoint)
+    options = names.OPTIONS.get(name, {}) | dict(checkpoint.options)
+    state_dict = read_state_dict(file)
+    variables = from_torch(name, state_dict, keypoints_of(state_dict, name) or 17, **options)
+    joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
+    return Source(str(file), flat(variables), joints, note=checkpoint.name)
 
 
 def file_source(
@@ -169,15 +187,21 @@ def _torch_ndim(path: str, shape: tuple[int, ...]) -> int:
     return 3 if kernel_over_channels else len(shape)
 
 
+def keypoints_of(state_dict: Mapping[str, np.ndarray], model: str) -> int | None:
+    """Keypoints in the last layer of a whole network; None if there is no such layer."""
+    for key, value in state_dict.items():
+        extra = names.FINAL_LAYERS.get(names.canonical(model, key))
+        if extra is not None:
+            return int(value.shape[0]) - extra
+    return None
+
+
 def _joints_of(
     state_dict: Mapping[str, np.ndarray], task: str, model: str
 ) -> tuple[str, ...] | None:
     """The keypoints of a file by their number, as `jaxpose import` has them; None if unknown."""
-    public = backbones.LIKE.get(model, model)
-    for key, value in state_dict.items():
-        extra = names.FINAL_LAYERS.get(names.canonical(public, key))
-        if extra is not None:
-            added = tasks.get(task).network_keypoints(0)
-            skeleton = _BY_COUNT.get(int(value.shape[0]) - extra - added)
-            return skeleton.joints if skeleton else None
-    return None
+    count = keypoints_of(state_dict, backbones.LIKE.get(model, model))
+    if count is None:
+        return None
+    skeleton = _BY_COUNT.get(count - tasks.get(task).network_keypoints(0))
+    return skeleton.joints if skeleton else None

@@ -116,7 +116,10 @@ def initial_state(
     template = {"params": shapes.params, "batch_stats": shapes.batch_stats}
     needed = flat(template)
     shared = shared_joints(source.joints, skeleton.joints)
-    differ = source.joints is not None and source.joints != skeleton.joints
+    differ = source.joints is not None and (
+        source.joints != skeleton.joints
+        or any(p in needed and a.shape != needed[p].shape for p, a in source.arrays.items())
+    )
     channels = keypoint_channels(config, skeleton.num_joints, template) if differ else {}
     matching = match(needed, source.arrays, channels, shared)
     log_line(f"weights from {source.name}{source.note and '; ' + source.note}")

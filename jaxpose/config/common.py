@@ -34,13 +34,13 @@ _NETWORK = (
     Setting(
         "init_from",
         "",
-        "Initial weights: a run folder, a .pth file or a name from `jaxpose weights`; empty: random.",
+        "Initial weights: a run folder, a file or a name from `jaxpose weights`; empty: random.",
         fixed=False,
     ),
     Setting(
         "init_share",
         0.5,
-        "Share of the parameters that init_from must give: of the network, or of its backbone alone.",
+        "Minimum share of the parameters (of a backbone alone: of the backbone's) from init_from.",
         minimum=0,
         maximum=1,
         fixed=False,
@@ -48,7 +48,7 @@ _NETWORK = (
     Setting(
         "freeze",
         (),
-        "Parameters that are not trained, e.g. 'backbone/*'; their batch norms keep the statistics.",
+        "Patterns of parameters that stay as they are, as do their batch norms: 'backbone/*'.",
     ),
 )
 
@@ -86,7 +86,7 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Factors of the learning rate, e.g. 'backbone/*=0.1'; the first pattern that matches counts.",
+        "Factors of the learning rate: 'backbone/*=0.1'. The first pattern that matches counts.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(

@@ -202,8 +202,8 @@ LIKE = {"el_hrnet_w32": "hrnet_w32"}
 NOTES = {
     "torchvision's MobileNetV3": "model_options.backbone=mobilenetv3_large_std of hwl_mobilenetv3 "
     "has all of its layers and its eps of batch norm",
-    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std, whereas tf_* weights "
-    "were trained with 0.5 and 0.5",
+    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std; tf_* weights were "
+    "trained with 0.5 and 0.5",
     "timm's EfficientNet": "images are normalized with ImageNet's mean and std (*_ap weights: 0.5 "
     "and 0.5), padding is that of tf_* weights, eps of batch norm that of the others",
     "torchvision's EfficientNet": "convolutions of stride 2 are padded on both sides there, and as "

@@ -1,8 +1,9 @@
 """Weights to start a training from (`config.init_from`), under the paths of the network.
 
-The weights are those of a run folder, of a checkpoint in the public table or of a file. A file may hold a whole network, in the naming of its public checkpoints, or a backbone in that of
-torchvision, timm, mmpretrain or HRNet's classification code. Each naming that the network knows is
-tried; the one that gives the most parameters is taken.
+They come from a run folder, a checkpoint of the public table or a file. A file may hold a whole
+network, with the keys of its public checkpoints, or a backbone with those of torchvision, timm,
+mmpretrain or HRNet's classification code. Each naming that the network knows is tried; the one that
+gives the most parameters is taken.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ class Source:
 class Channels:
     """Where an array depends on the number of keypoints K: a size of `blocks` * K + `others`.
 
-    The other channels come after the keypoints in an output (the background), before them in an
-    input (HigherHRNet's head reads features and then its predictions).
+    The other channels come after the keypoints in an output (the background). They come before them
+    in an input, also of a depthwise layer: HigherHRNet's and WLitePose's heads read features and
+    then their predictions.
     """
 
     axis: int
@@ -130,7 +131,7 @@ def initial_state(
         names = ", ".join(skeleton.joints[new] for _, new in shared) or "none"
         log_line(f"{len(shared)} of {skeleton.num_joints} keypoints have the same name: {names}")
     if share < config.init_share:
-        missing = matching.random[0].partition("/")[2] if matching.random else "none"
+        missing = next(p for p in matching.random if p.startswith("params/")).partition("/")[2]
         raise ConfigError(
             f"config.init_from={config.init_from} has {100 * share:.1f}% of the parameters of "
             f"{config.model}, less than config.init_share={config.init_share:g}; the first that it "
@@ -186,8 +187,8 @@ def keypoint_channels(
       template: variables of the network.
 
     Returns:
-      path -> its channels; None where more than one axis depends on K, or an axis whose order is
-      not known (an input of a user's network).
+      path -> its channels; None where more than one axis depends on K, or where the order is not
+      known (channels beside those of the keypoints in a user's network).
     """
     larger = tasks.create_model(config, num_keypoints + 1)
     image = jax.ShapeDtypeStruct((1, *config.input_size, 3), jnp.float32)
@@ -200,11 +201,14 @@ def keypoint_channels(
         if not axes:
             continue
         axis = axes[0]
-        output = axis == len(leaf.shape) - 1
         blocks = more[axis] - leaf.shape[axis]
-        known = len(axes) == 1 and (output or config.model in CONSTRUCTORS)
-        rest = leaf.shape[axis] - blocks * count
-        channels[path] = Channels(axis, blocks, rest, not output) if known else None
+        others = leaf.shape[axis] - blocks * count
+        output = axis == len(leaf.shape) - 1
+        depthwise = len(leaf.shape) == 4 and leaf.shape[2] == 1
+        known = len(axes) == 1 and ((output and not others) or config.model in CONSTRUCTORS)
+        channels[path] = (
+            Channels(axis, blocks, others, others_first=depthwise or not output) if known else None
+        )
     return channels
 
 

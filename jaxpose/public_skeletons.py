@@ -60,7 +60,7 @@ def _face() -> list[str]:
         *numbered("nose_bridge", range(1, 5)),
         *nostrils[:2], "nose_base", *nostrils[2:],
         *numbered("right_eye", range(1, 7)), *numbered("left_eye", (4, 3, 2, 1, 6, 5)),
-        *lips[0][:3], "upper_lip", *lips[0][3:], *outer[2:], "lower_lip", *outer[:2][::-1][::-1],
+        *lips[0][:3], "upper_lip", *lips[0][3:], *outer[2:], "lower_lip", *outer[:2],
         *lips[1][:2], "inner_upper_lip", *lips[1][4:],
         inner[1], "inner_lower_lip", inner[0],
     ]  # fmt: skip

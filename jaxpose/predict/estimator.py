@@ -24,7 +24,8 @@ class PoseEstimator:
       source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
         needs only its own runtime, not JAX.
       step: checkpoint of a run folder: a number, "best", or None for the newest.
-      flip: average with the mirrored image, as in the papers' test results; doubles the time.
+      flip: average with the mirrored image, as in the papers' test results; doubles the time. A run
+        with `config.eval.flip=False` is never flipped.
       batch_size: people per call of a top-down network; the last call is padded, so that the
         network is compiled once.
       sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None for the run's
@@ -67,6 +68,7 @@ class PoseEstimator:
             choices = choose_from(self.sizing, network.sizings)
             raise ValueError(f"{source}: sizing={sizing!r}: {choices}")
         self._task, self._predict, self._batch_size = network.task, network.predict, batch_size
+        self._decoder = network.decoder
 
     @property
     def takes_boxes(self) -> bool:
@@ -99,6 +101,7 @@ class PoseEstimator:
             input_size=self.input_size,
             sizing=self.sizing,
             batch_size=self._batch_size,
+            decoder=self._decoder,
         )
 
 
@@ -107,6 +110,7 @@ class _Network:
     """A network from a run folder or a file; `sizings` are the choices, the default first."""
 
     task: tasks.Task
+    decoder: tasks.Decoder
     skeleton: Skeleton
     input_size: tuple[int, int]
     predict: Callable[[tasks.Batch], Any]
@@ -122,6 +126,8 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
     config, model, variables, skeleton = runs.load_run(path, step=step)
     task = tasks.get(config.task)
     mesh = make_mesh(jax.local_devices()[:1])
+    # Keypoints without known left-right pairs cannot be flipped.
+    flip = flip and config.eval.flip
     decoder = task.decoder_for_estimate(task.decoder_from_config(config), flip)
     predict = task.model_predictor(model, skeleton, mesh, decoder)
     sizings = task.SIZINGS
@@ -129,6 +135,7 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
         sizings = tuple(sorted(sizings, key=lambda choice: choice != config.eval.sizing))
     return _Network(
         task,
+        decoder,
         skeleton,
         tuple(config.input_size),
         functools.partial(predict, replicate(variables, mesh)),
@@ -142,4 +149,5 @@ def _load_file(path: pathlib.Path, flip: bool) -> _Network:
     skeleton = Skeleton.from_dict(file.metadata["skeleton"])
     decoder = task.decoder_for_estimate(task.decoder_from_metadata(file.metadata), flip)
     predict = task.file_predictor(file.run, skeleton, decoder)
-    return _Network(task, skeleton, tuple(file.metadata["input_size"]), predict, ("fixed",))
+    size = tuple(file.metadata["input_size"])
+    return _Network(task, decoder, skeleton, size, predict, ("fixed",))

@@ -1,4 +1,4 @@
-"""docs/finetune.md: its commands, run as they are printed, with a small checkpoint and small sizes."""
+"""docs/finetune.md: its commands run as they are printed, with a small checkpoint and sizes."""
 
 import hashlib
 import json

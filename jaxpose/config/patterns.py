@@ -75,7 +75,7 @@ def check_patterns(key: str, patterns: Iterable[str], paths: Sequence[str]) -> N
 
 def _candidates(paths: Sequence[str]) -> list[str]:
     """The paths, and "MODULE/*" of every module in them."""
-    parents = {}
+    parents: dict[str, None] = {}
     for path in paths:
         parts = path.split("/")
         parents |= {"/".join(parts[:count]) + "/*": None for count in range(1, len(parts))}

@@ -4,7 +4,7 @@ Patterns are those of `jaxpose.config.patterns`. Trees are `params` or `batch_st
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -102,6 +102,7 @@ def describe(params: Tree, batch_stats: Tree, config: ConfigDict) -> list[str]:
     check_patterns("optimizer.rate_scale", factors, list(parameters))
     total = sum(math.prod(x.shape) for x in parameters.values())
     rows = [["parameters", "pattern", "count", "share"]]
+    effects: list[tuple[str, str, Iterable[str]]]
     effects = [("frozen", pattern, freeze) for pattern in freeze]
     effects += [(f"rate x {factor:g}", pattern, factors) for pattern, factor in factors.items()]
     for effect, pattern, patterns in effects:

@@ -98,10 +98,11 @@ def make_train_step(
         if ema_decay > 0:
             fresh = {"params": params, "batch_stats": stats}
             ema = jax.tree.map(lambda a, b: ema_decay * a + (1 - ema_decay) * b, ema, fresh)
+            before: Tree = state.ema
             ema = {
-                "params": keep_frozen(ema["params"], state.ema["params"], patterns),
+                "params": keep_frozen(ema["params"], before["params"], patterns),
                 "batch_stats": keep_frozen_norms(
-                    ema["batch_stats"], state.ema["batch_stats"], patterns
+                    ema["batch_stats"], before["batch_stats"], patterns
                 ),
             }
 

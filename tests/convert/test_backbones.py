@@ -1,6 +1,7 @@
 """Files of classification backbones: every array of the backbone is taken, equal to the bit.
 
-`golden/torch_keys_imagenet.json.gz` has the keys and shapes of torchvision's and timm's state_dicts.
+`golden/torch_keys_imagenet.json.gz` has the keys and shapes of the state_dicts of torchvision and
+timm.
 """
 
 import functools
@@ -15,13 +16,14 @@ import pytest
 
 from jaxpose import models
 from jaxpose.convert import backbones, sources
-from jaxpose.convert.state_dict import to_torch_state_dict
-from jaxpose.training import initial
+from jaxpose.training import matching
 from jaxpose.training.selection import flat
 
 KEYS = json.loads(
     gzip.decompress(
-        (pathlib.Path(__file__).parent.parent / "golden" / "torch_keys_imagenet.json.gz").read_bytes()
+        (
+            pathlib.Path(__file__).parent.parent / "golden" / "torch_keys_imagenet.json.gz"
+        ).read_bytes()
     )
 )
 LARGE = {"backbone": "mobilenetv3_large_std"}
@@ -69,7 +71,7 @@ def read(model, arrays, **options):
     task = models.task_name(model)
     source = sources.file_source(pathlib.Path("file.pth"), arrays, task, model, shapes)
     needed = flat(shapes)
-    return source, needed, initial.match(needed, source.arrays, {}, [])
+    return source, needed, matching.match(needed, source.arrays, {}, [])
 
 
 def in_torch_layout(path, array):
@@ -81,16 +83,16 @@ def in_torch_layout(path, array):
 @pytest.mark.parametrize("model,file,options", WHOLE)
 def test_every_array_of_the_backbone_is_taken(model, file, options):
     arrays = state_dict(file)
-    source, needed, matching = read(model, arrays, **options)
-    assert {p for p in matching.arrays} == {p for p in needed if p.split("/")[1] == "backbone"}
+    source, needed, matched = read(model, arrays, **options)
+    assert {p for p in matched.arrays} == {p for p in needed if p.split("/")[1] == "backbone"}
     # Each array of the file is at one place and no other.
     given = {value.tobytes(): key for key, value in arrays.items()}
-    used = [given[in_torch_layout(p, a).tobytes()] for p, a in matching.arrays.items()]
+    used = [given[in_torch_layout(p, a).tobytes()] for p, a in matched.arrays.items()]
     assert len(set(used)) == len(used)
     kinds = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean"}
-    for path, key in zip(matching.arrays, used, strict=True):
+    for path, key in zip(matched.arrays, used, strict=True):
         assert key.endswith(kinds.get(path.rpartition("/")[2], "running_var")), (path, key)
-    rows, share = initial.report(needed, matching, {}, source)
+    rows, share = matching.report(needed, matched, source.arrays, source.unused)
     assert share == 1 and rows[-1][0] == "of the backbone"
     unused = {key for key in source.unused if not key.startswith(CLASSIFIERS)}
     if "hrnet" in file:  # the last module also makes lower resolutions, final_layer classifies
@@ -101,10 +103,10 @@ def test_every_array_of_the_backbone_is_taken(model, file, options):
 @pytest.mark.slow
 @pytest.mark.parametrize("model,file,expected", PARTS)
 def test_parts_of_the_same_shape_are_taken(model, file, expected):
-    source, needed, matching = read(model, state_dict(file))
-    _, share = initial.report(needed, matching, {}, source)
+    source, needed, matched = read(model, state_dict(file))
+    _, share = matching.report(needed, matched, source.arrays, source.unused)
     assert round(share, 3) == expected
-    assert all(path.split("/")[1] == "backbone" for path in matching.arrays)
+    assert all(path.split("/")[1] == "backbone" for path in matched.arrays)
 
 
 def test_layers_go_where_they_belong():
@@ -177,37 +179,3 @@ def test_layers_go_where_they_belong():
     ):
         for module, path in expected.items():
             assert table[module] == f"backbone/{path}"
-
-
-@pytest.mark.parametrize("form", ["{}", "backbone.{}", "module.backbone.{}"])
-@pytest.mark.parametrize("model", ["simplebaseline_mobilenetv2", "hwl_mobilenetv3"])
-def test_files_of_mmpose_and_mmpretrain_with_and_without_prefixes(model, form):
-    shapes = template(model)
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(np.float32), shapes)
-    own = to_torch_state_dict(model, variables)
-    arrays = {form.format(k.removeprefix("backbone.")): v for k, v in own.items() if "backbone" in k}
-    _, needed, matching = read(model, arrays)
-    assert len(matching.arrays) == sum("/backbone/" in path for path in needed)
-    for path, array in matching.arrays.items():
-        np.testing.assert_array_equal(array, flat(variables)[path])
-
-
-def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
-    model = "simplebaseline_mobilenetv2"
-    shapes = template(model)
-    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
-    own = dict(to_torch_state_dict(model, variables))
-    for leaf in ("weight", "bias"):
-        key = f"head.final_layer.{leaf}"
-        own[key] = np.ones((17, *own[key].shape[1:]), np.float32)
-    source, _, _ = read(model, own)
-    assert source.joints is not None and source.joints[0] == "nose" and not source.unused
-    own["head.final_layer.weight"] = own["head.final_layer.weight"][:3]
-    assert read(model, own)[0].joints is None
-
-
-def test_a_file_of_something_else_is_refused_with_its_keys():
-    arrays = {"encoder.weight": np.ones((2, 2)), "encoder.bias": np.ones(2)}
-    with pytest.raises(ValueError, match="none of its 2 arrays has a place in hwl.*'encoder.bias'"):
-        read("hwl_mobilenetv3", arrays)

@@ -10,7 +10,7 @@ import pytest
 from jaxpose import models, runs, skeletons, tasks
 from jaxpose.config import ConfigError, default_config
 from jaxpose.convert.sources import read_source
-from jaxpose.training import initial, schedule, state
+from jaxpose.training import initial, matching, schedule, state
 from jaxpose.training.selection import flat
 
 OWN = skeletons.Skeleton(
@@ -152,7 +152,7 @@ def test_heatmaps_and_tags_are_matched_in_both_outputs():
 def test_only_the_heads_of_bottom_up_networks_depend_on_the_keypoints(model):
     config = settings(model)
     template = {**shapes_of(config, 5)}
-    channels = initial.keypoint_channels(config, 5, template)
+    channels = matching.keypoint_channels(config, 5, template)
     assert channels and all("head/" in path for path in channels)
     blocks = {c.blocks for c in channels.values()}
     assert None not in channels.values() and blocks == {1, 2}
@@ -164,12 +164,12 @@ def test_only_the_heads_of_bottom_up_networks_depend_on_the_keypoints(model):
 
 def test_channels_that_follow_the_keypoints_are_copied():
     """The background of part affinity fields: K + 1 heatmaps, where it is the last."""
-    channels = initial.Channels(axis=0, blocks=1, others=1, others_first=False)
+    channels = matching.Channels(axis=0, blocks=1, others=1, others_first=False)
     assert channels.count(18) == 17 and channels.count(1) is None
     pairs = channels.pairs([(0, 2), (16, 1)], 17, 5)
     assert pairs == [(0, 2), (16, 1), (17, 5)]
     old, new = np.arange(18.0), -np.ones(6)
-    copied = initial.copy_channels(new, old, channels, pairs)
+    copied = matching.copy_channels(new, old, channels, pairs)
     assert copied.tolist() == [-1, 16, 0, -1, -1, 17]
 
 
@@ -212,9 +212,9 @@ def test_too_small_a_share_is_refused_in_one_line():
 
 
 def test_names_are_compared_however_they_are_written():
-    pairs = initial.shared_joints(("LShoulder", "right-hip", "Neck"), ("left_shoulder", "neck"))
+    pairs = matching.shared_joints(("LShoulder", "right-hip", "Neck"), ("left_shoulder", "neck"))
     assert pairs == [(0, 0), (2, 1)]
-    assert initial.shared_joints(None, ("nose",)) == []
+    assert matching.shared_joints(None, ("nose",)) == []
 
 
 def test_a_run_folder_is_read_without_its_network(tmp_path):

@@ -24,8 +24,17 @@ from ml_collections import ConfigDict  # noqa: E402
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
 from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
+from jaxpose.convert.sources import read_source  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
-from jaxpose.training import checkpoint, logs, runtime, schedule, state  # noqa: E402
+from jaxpose.training import (  # noqa: E402
+    checkpoint,
+    initial,
+    logs,
+    runtime,
+    schedule,
+    selection,
+    state,
+)
 from jaxpose.training.step import make_train_step  # noqa: E402
 
 IMPORTED = time.perf_counter()
@@ -89,7 +98,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     learning_rate = schedule.make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
     )
-    optimizer = schedule.make_optimizer(config.optimizer, learning_rate)
+    optimizer = schedule.make_optimizer(config.optimizer, learning_rate, config.freeze)
     size = tuple(config.input_size)
     create = functools.partial(
         state.create_state, model, optimizer, size, config.ema_decay > 0, parts=objective.terms
@@ -97,6 +106,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     shapes = jax.eval_shape(create, config.seed)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     log_line(f"{config.model}: {parameters:,} parameters, input {size}")
+    for line in selection.describe(shapes.params, shapes.batch_stats, config):
+        log_line(line)
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}
@@ -110,7 +121,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         train_state = replicate(restored, mesh)
         log_line(f"resuming {folder} from step {int(restored.step)}")
     else:
-        train_state = replicate(runtime.initial_state(config, create, optimizer), mesh)
+        weights = read_source(config.init_from, config.task, config.model, shapes)
+        new = initial.initial_state(config, skeleton, create, optimizer, weights, log_line)
+        train_state = replicate(new, mesh)
     start = int(train_state.step)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
     cleanup.callback(log.close)
@@ -125,6 +138,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         ema_decay=config.ema_decay,
         log_every=config.log_every,
         seed=config.seed,
+        freeze=config.freeze,
     )
     predict = task.model_predictor(model, skeleton, mesh, task.decoder_from_config(config))
 

@@ -7,8 +7,8 @@ BACKBONE is resnet50, mobilenetv2, shufflenetv2 or (on COCO at 256x192 only) mob
 The networks of Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking (ECCV 2018)
 with the backbones and recipes of the public mmpose configurations: mean squared error, sigma 2
 (384x288: 3). They were trained from ImageNet weights with a batch of 512 (neither is known for
-mobilenetv3). This recipe starts from random weights, or from a RUN of the same network
-(--config.init_from=RUN), with a batch of 64, like the HWL paper's own network.
+mobilenetv3). This recipe starts from random weights, or from ImageNet weights with
+--config.init_from=FILE (docs/finetune.md), with a batch of 64, like the HWL paper's own network.
 
 Published scores, val; AP (AP50, AP75, AR) with detector boxes:
                     COCO 256x192                 384x288                  MPII 256x256

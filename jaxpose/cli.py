@@ -21,7 +21,11 @@ VERBS = {
         "predict poses in images; write drawings and COCO-format JSON",
     ),
     "export": ("jaxpose.export.command", "export a model to verified ONNX or PyTorch files"),
-    "import": ("jaxpose.convert.command", "convert a public PyTorch checkpoint to a run folder"),
+    "weights": ("jaxpose.weights.command", "list public checkpoints that `import` takes by name"),
+    "import": (
+        "jaxpose.convert.command",
+        "make a run folder of a public checkpoint, by name or from a PyTorch file",
+    ),
     "benchmark": ("jaxpose.benchmark", "measure latency and training speed"),
     "settings": (
         "jaxpose.config.command",

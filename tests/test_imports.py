@@ -13,14 +13,15 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # From bottom to top; a part imports from its own row and the rows below it, at module level or
 # inside functions.
 ROWS = (
-    "choices files geometry images interpolation jax_api memory mesh ops poses skeletons tables",
+    "choices files geometry images interpolation jax_api memory mesh ops poses public_skeletons "
+    "skeletons tables",
     "annotations config draw layers",
     "codecs",
     "losses metrics models runtimes",
     "tasks",
     "runs",
     "training",
-    "convert evaluation export summary",
+    "convert evaluation export summary weights",
     "benchmark cli datacheck demo predict __main__",
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxpose.config.patterns import factors_of, patterns_of
 from jaxpose.config.setting import ConfigError, Setting
 from jaxpose.config.tree import flatten
 from jaxpose.geometry import nearest_multiple, nearest_size
@@ -55,6 +56,8 @@ def check_config(
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
+    patterns_of("freeze", config.freeze)
+    factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
     _check_paths(config.data)
 
 

@@ -34,8 +34,21 @@ _NETWORK = (
     Setting(
         "init_from",
         "",
-        "Run folder whose weights the training starts from; empty: random weights.",
+        "Initial weights: a run folder, a file or a name from `jaxpose weights`; empty: random.",
         fixed=False,
+    ),
+    Setting(
+        "init_share",
+        0.5,
+        "Minimum share of the parameters (of a backbone alone: of the backbone's) from init_from.",
+        minimum=0,
+        maximum=1,
+        fixed=False,
+    ),
+    Setting(
+        "freeze",
+        (),
+        "Patterns of parameters that stay as they are, as do their batch norms: 'backbone/*'.",
     ),
 )
 
@@ -69,6 +82,11 @@ _OPTIMIZATION = (
         0.0,
         "Weight decay of adamw; applies to kernels, not to biases or batch norm.",
         minimum=0,
+    ),
+    Setting(
+        "optimizer.rate_scale",
+        (),
+        "Factors of the learning rate: 'backbone/*=0.1'. The first pattern that matches counts.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(

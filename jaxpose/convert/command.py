@@ -1,4 +1,9 @@
-"""`jaxpose import MODEL FILE.pth -o DIR`: converts a public PyTorch checkpoint to a run folder."""
+"""`jaxpose import`: public PyTorch checkpoints as run folders.
+
+jaxpose import NAME -o DIR              a checkpoint of `jaxpose weights`, downloaded
+jaxpose import NAME --file FILE -o DIR  the same, from a file that is already here
+jaxpose import MODEL FILE.pth -o DIR    any file of that network
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,44 @@ import argparse
 import ast
 import json
 import pathlib
-import pickle
 from typing import Any
 
 import numpy as np
 
-from jaxpose import models, skeletons, tasks
-from jaxpose.config import defaults
+from jaxpose import models, public_skeletons, skeletons, tasks, weights
+from jaxpose.choices import choose_from
 from jaxpose.convert import names
+from jaxpose.convert.files import read_state_dict
 from jaxpose.convert.state_dict import check_convertible, from_torch
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
+from jaxpose.weights import Checkpoint
+from jaxpose.weights.run_config import run_config
 
 _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
+# Options that a row of the table answers.
+_FOR_FILES = ("size", "sigma", "skeleton", "option")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose import`."""
-    parser.add_argument("model", metavar="MODEL", help="a name from `jaxpose models`")
-    parser.add_argument("file", metavar="FILE.pth", type=pathlib.Path, help="PyTorch checkpoint")
+    parser.add_argument(
+        "model",
+        metavar="NAME|MODEL",
+        help="a checkpoint from `jaxpose weights`, or a network from `jaxpose models`",
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE.pth",
+        nargs="?",
+        help="PyTorch or safetensors file with weights of MODEL",
+    )
+    parser.add_argument(
+        "--file", dest="fetched", metavar="FILE", help="file of NAME that is already here"
+    )
+    parser.add_argument(
+        "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -33,19 +57,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="run folder to write",
     )
-    parser.add_argument("--size", metavar="HxW", help="input size (default: that of the paper)")
     parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="take the copies that the file calls ema; the hooks of MMEngine and MMCV keep the "
+        "moving average under the normal names, which need no option",
+    )
+    group = parser.add_argument_group("for MODEL FILE.pth; NAME has them in its table")
+    group.add_argument("--size", metavar="HxW", help="input size (default: that of the paper)")
+    group.add_argument(
         "--sigma",
         type=float,
         help="sigma of the Gaussian targets in training, in heatmap pixels (default: 2; for HRNet "
         "and Lite-HRNet at 384x288, use 3)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--skeleton",
         metavar="NAME|FILE.json",
-        help="coco, mpii, crowdpose or a COCO annotation file (default: by number of keypoints)",
+        help="a dataset of `jaxpose weights`, e.g. coco, or a COCO annotation file (default: by "
+        "number of keypoints)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--option",
         metavar="KEY=VALUE",
         action="append",
@@ -56,41 +88,156 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Reads and converts the checkpoint and writes the run folder."""
-    # Check the arguments before importing orbax, which takes a second.
+    output = args.output.expanduser()
+    file = args.fetched or args.file
+    if args.fetched and args.file:
+        raise ValueError(f"two files, {args.file} and {args.fetched}: give one of them")
+    if args.model not in models.list_models():
+        return import_checkpoint(_find(args), file, output, args)
+    if args.table:
+        raise ValueError(f"--table is for names of checkpoints, but {args.model} is a network")
+    if file is None:
+        own = [c.name for c in weights.load_table() if c.model == args.model and not c.refused]
+        hint = f", or one of its checkpoints, e.g. {own[0]}" if own else ""
+        raise ValueError(f"{args.model} is a network: give a file with its weights{hint}")
+    return import_file(file, output, args)
+
+
+def _find(args: argparse.Namespace) -> Checkpoint:
+    try:
+        return weights.find(args.model, weights.load_table(args.table))
+    except ValueError:
+        if args.file:
+            models.info(args.model)  # raises, with the nearest network
+        raise
+
+
+def import_file(file: str, output: pathlib.Path, args: argparse.Namespace) -> int:
+    """Imports any file with weights of the network `args.model`."""
     info = models.info(args.model)
     check_convertible(args.model)
     size = input_size(args.size, info)
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
-    state_dict = read_checkpoint(args.file)
-    num_keypoints = count_keypoints(args.model, state_dict)
+    state_dict = read_state_dict(file, ema=args.ema)
     task = tasks.get(models.task_name(args.model))
     added = task.network_keypoints(0)  # keypoints of the network that no dataset has
+    num_keypoints = count_keypoints(args.model, state_dict)
     skeleton = choose_skeleton(args.skeleton, num_keypoints - added)
+    config = run_config(args.model, task, size, skeleton, options=options, sigma=args.sigma)
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
-    # Settings for using the weights; a .pth file does not say how they were trained. Evaluation has
-    # the defaults, which are those of the papers.
-    config = {
-        "task": info.task,
-        "model": args.model,
-        "model_options": options,
-        "input_size": size,
-        "dtype": "float32",
-        "ops": "auto",
-        "batch_norm": "device",
-        "sigma": args.sigma or defaults(task.SETTINGS)["sigma"],
-        "eval": defaults(task.SETTINGS, "eval") | {"metric": task.metric_of(skeleton)},
-    }
-    from jaxpose import runs
-
-    runs.write_run(args.output, config, skeleton, variables)
-    pixels = "x".join(map(str, size))
-    print(f"{args.output}: {args.model}, {num_keypoints} keypoints ({skeleton.name}), {pixels}")
-    print(f"to evaluate it: python eval.py --workdir={args.output} --config=RECIPE")
+    write(output, config, skeleton, variables)
     return 0
 
 
-def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
-    """(H, W) of "HxW", by default that of the paper.
+def import_checkpoint(
+    checkpoint: Checkpoint, file: str | None, output: pathlib.Path, args: argparse.Namespace
+) -> int:
+    """Imports a checkpoint of a table, from `file` or by download."""
+    given = next((option for option in _FOR_FILES if getattr(args, option)), None)
+    if given:
+        raise ValueError(f"--{given} is for MODEL FILE.pth: {checkpoint.name} has its own")
+    if checkpoint.refused:
+        raise ValueError(f"{checkpoint.name} cannot be imported: {checkpoint.refused}")
+    name = checkpoint.model
+    check_convertible(name)
+    task = tasks.get(models.task_name(name))
+    options = names.OPTIONS.get(name, {}) | dict(checkpoint.options)
+    size = "x".join(map(str, checkpoint.input_size))
+    input_size(size, models.info(name), f"{checkpoint.name}: input")
+
+    def settings(skeleton: skeletons.Skeleton):
+        # Without left-right pairs, the keypoints of a mirrored image cannot be exchanged.
+        known = {} if checkpoint.skeleton else {"eval.flip": False}
+        return run_config(
+            name,
+            task,
+            checkpoint.input_size,
+            skeleton,
+            options=options,
+            codec=checkpoint.codec,
+            sigma=checkpoint.sigma,
+            dataset=checkpoint.dataset,
+            settings=known | dict(checkpoint.settings),
+        )
+
+    # Everything that can be checked is, before a long download.
+    settings(checkpoint.skeleton or skeletons.COCO)
+    check_output(output)
+    if file is None:
+        path = weights.fetch(checkpoint)
+    else:
+        path = weights.verify(_existing(file), checkpoint)
+
+    state_dict = read_state_dict(path, ema=args.ema)
+    if checkpoint.keep_keypoints:
+        state_dict = keep_keypoints(name, state_dict, checkpoint.keep_keypoints)
+    num_keypoints = count_keypoints(name, state_dict)
+    added = task.network_keypoints(0)
+    skeleton = checkpoint.skeleton
+    if skeleton is None:
+        skeleton = public_skeletons.numbered(checkpoint.dataset, num_keypoints - added)
+        print(
+            f"the keypoints of {checkpoint.dataset} are not known here: they are numbered, without "
+            "left-right pairs, and used without the flip test"
+        )
+    elif skeleton.num_joints != num_keypoints - added:
+        raise ValueError(
+            f"{checkpoint.name}: the skeleton {skeleton.name} has {skeleton.num_joints} keypoints, "
+            f"the file {num_keypoints - added}"
+        )
+    task.check_skeleton(skeleton, checkpoint.name)
+    variables = from_torch(name, state_dict, num_keypoints, **options)
+    write(output, settings(skeleton), skeleton, variables)
+    if checkpoint.scores:
+        scores = ", ".join(f"{metric} {value:g}" for metric, value in checkpoint.scores.items())
+        note = f" ({checkpoint.note})" if checkpoint.note else ""
+        print(f"published: {scores}{note}")
+    return 0
+
+
+def _existing(file: str) -> pathlib.Path:
+    path = pathlib.Path(file).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return path
+
+
+def check_output(folder: pathlib.Path) -> None:
+    """Raises CheckpointError if the folder has checkpoints."""
+    from jaxpose.runs.arrays import FOLDER, CheckpointError, steps_in
+
+    if steps_in(folder / FOLDER):
+        raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
+
+
+def write(
+    output: pathlib.Path, config: Any, skeleton: skeletons.Skeleton, variables: dict[str, Any]
+) -> None:
+    """Writes the run folder and prints what it holds and how to evaluate it."""
+    from jaxpose import runs  # it imports orbax, which takes a second
+
+    runs.write_run(output, config, skeleton, variables)
+    pixels = "x".join(map(str, config.input_size))
+    keypoints = f"{skeleton.num_joints} keypoints ({skeleton.name})"
+    print(f"{output}: {config.model}, {keypoints}, {pixels}")
+    print(f"to use it: jaxpose predict {output} IMAGE... -o DIR")
+    print(f"to evaluate it: python eval.py --workdir={output} --config.data.root=DATASET")
+
+
+def keep_keypoints(
+    name: str, state_dict: dict[str, np.ndarray], count: int
+) -> dict[str, np.ndarray]:
+    """The weights with the first `count` keypoints of the last layer."""
+    kept = dict(state_dict)
+    for key, value in state_dict.items():
+        layer = names.canonical(name, key).rpartition(".")[0]
+        if f"{layer}.weight" in names.FINAL_LAYERS:
+            kept[key] = value[:count]
+    return kept
+
+
+def input_size(text: str | None, info: models.ModelInfo, where: str = "--size") -> tuple[int, int]:
+    """(H, W) of "HxW", by default that of the paper; `where` it was given, for the message.
 
     Raises:
       ValueError: a size that the network does not support.
@@ -100,44 +247,8 @@ def input_size(text: str | None, info: models.ModelInfo) -> tuple[int, int]:
     size, step = parse_size(text), tasks.get(models.task_name(info.name)).INPUT_STEP
     if any(side % step for side in size):
         near = "x".join(map(str, nearest_size(size, step)))
-        raise ValueError(f"--size {text} must be multiples of {step}; the nearest is {near}")
+        raise ValueError(f"{where} {text} must be multiples of {step}; the nearest is {near}")
     return size
-
-
-def read_checkpoint(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The state_dict of a .pth file, at the top level or under 'state_dict', as numpy arrays.
-
-    Only tensors and plain containers are read; no code in the file is executed.
-
-    Raises:
-      ValueError: no such file, not a checkpoint, or other objects than tensors.
-      ImportError: torch is not installed.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise ImportError(
-            "reading a .pth file needs PyTorch: pip install torch "
-            "--index-url https://download.pytorch.org/whl/cpu"
-        ) from None
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path}: damaged, or contains objects other than tensors; if you trust the file, save "
-            "only its state_dict with PyTorch and import that"
-        ) from None
-    except (RuntimeError, EOFError, OSError):
-        raise ValueError(f"{path}: not a PyTorch checkpoint, or damaged") from None
-    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state_dict, dict) or not state_dict:
-        raise ValueError(f"{path}: contains no state_dict")
-    invalid = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
-    if invalid:
-        raise ValueError(f"{path}: {invalid[0]!r} is not a tensor, so this is not a state_dict")
-    return {key: value.detach().float().numpy() for key, value in state_dict.items()}
 
 
 def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
@@ -147,8 +258,11 @@ def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
         if extra is not None:
             return int(value.shape[0]) - extra
     expected = " or ".join(map(repr, names.FINAL_LAYERS))
+    keys = list(state_dict)
+    shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
     raise ValueError(
-        f"{name}: the checkpoint has no {expected}; was it made with a different model?"
+        f"{name}: the checkpoint has no {expected}; was it made with a different model, or is it a "
+        f"backbone alone? Its {len(keys)} keys are {shown}"
     )
 
 
@@ -165,9 +279,11 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
     """
     if choice is None:
         if num_keypoints not in _BY_COUNT:
+            table = public_skeletons.BY_DATASET.items()
+            fitting = [name for name, known in table if known.num_joints == num_keypoints]
             raise ValueError(
-                f"no built-in skeleton has {num_keypoints} keypoints, like the checkpoint: give a "
-                "COCO annotation file with --skeleton"
+                f"the weights have {num_keypoints} keypoints: say of which dataset with "
+                f"--skeleton, {', '.join(fitting) or 'a COCO annotation file'}"
             )
         skeleton = _BY_COUNT[num_keypoints]
     elif choice.endswith(".json"):
@@ -180,7 +296,10 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
             raise ValueError(f"{choice}: no category has keypoint names under 'keypoints'")
         skeleton = skeletons.from_coco_category(category)
     else:
-        skeleton = skeletons.get(choice)
+        if choice not in public_skeletons.BY_DATASET:
+            hint = choose_from(choice, public_skeletons.BY_DATASET)
+            raise ValueError(f"unknown skeleton {choice!r}; {hint}")
+        skeleton = public_skeletons.BY_DATASET[choice]
     if len(skeleton.joints) != num_keypoints:
         raise ValueError(
             f"skeleton {skeleton.name!r} has {len(skeleton.joints)} keypoints, the checkpoint "

@@ -129,12 +129,10 @@ RENAMES = {
 # precision.
 WRAPPERS = ("module.", "1.")
 
-# Prefixes in public files -> prefixes here. The head is `keypoint_head` in mmpose 0.x, `head` in
-# 1.x.
-_MMPOSE = {"keypoint_head.": "head."}
-# The authors' code has no prefixes; mmpose's has both.
-_NO_PREFIXES = {"backbone.": "", "keypoint_head.": "", "head.": ""}
-PREFIXES = {name: _NO_PREFIXES for name, renames in RENAMES.items() if renames is _HRNET}
+# mmpose has a prefix for each part of a network; the head is `keypoint_head` in 0.x, `head` in 1.x.
+_MMPOSE_PREFIXES = ("backbone.", "keypoint_head.", "head.")
+_OWN_NAMES = (_EFFICIENT, _LIGHTWEIGHT, _OPENPOSE, _LITEPOSE)  # as their authors have them
+_HEAD_LAYERS = ("deconv_layers.", "final_layer.")
 
 # Keys of a public checkpoint that the model does not need. Lightweight OpenPose was trained with
 # three refinement stages; its authors drop the later ones.
@@ -166,7 +164,15 @@ def canonical(name: str, key: str) -> str:
     """A public key of model `name` with the prefix of this library."""
     for wrapper in WRAPPERS:
         key = key.removeprefix(wrapper)
-    for prefix, replacement in PREFIXES.get(name, _MMPOSE).items():
-        if key.startswith(prefix):
-            return replacement + key[len(prefix) :]
-    return key
+    renames = RENAMES.get(name)
+    if renames in _OWN_NAMES:
+        return key
+    if renames is _HRNET:  # its authors' code has no prefixes
+        part = next(filter(key.startswith, _MMPOSE_PREFIXES), "")
+        return key.removeprefix(part)
+    if key.startswith("keypoint_head."):
+        return key.removeprefix("keypoint_")
+    if key.startswith(("backbone.", "head.")):
+        return key
+    # The authors of SimpleBaseline use torchvision's names for the backbone, without prefixes.
+    return f"head.{key}" if key.startswith(_HEAD_LAYERS) else f"backbone.{key}"

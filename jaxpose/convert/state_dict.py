@@ -39,8 +39,8 @@ def from_torch(
       name: one of `jaxpose.list_models()`.
       state_dict: key -> array in PyTorch's layout. `num_batches_tracked` may be present or absent,
         the prefix of the head is `head.` or `keypoint_head.`, and a leading `module.` is dropped.
-        HRNet and HigherHRNet may have the keys of their authors' code or of mmpose, with the
-        prefixes `backbone.` and that of the head.
+        The keys are those of mmpose, or of the authors of HRNet, HigherHRNet and SimpleBaseline,
+        which have no prefixes.
       num_keypoints: number of keypoints of the checkpoint.
       **overrides: as for `jaxpose.create_model`.
 
@@ -59,12 +59,7 @@ def from_torch(
     leaves, tree = jax.tree_util.tree_flatten_with_path(template)
     expected = [_torch_key(name, path) for path, _ in leaves]
 
-    given = {}
-    for key, value in state_dict.items():
-        short = names.canonical(name, key)
-        if short in given:
-            raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
-        given[short] = value
+    given = given_arrays(name, state_dict)
     _check_keys(name, expected, given)
     arrays = []
     for key, (path, leaf) in zip(expected, leaves, strict=True):
@@ -75,8 +70,23 @@ def from_torch(
                 f"{name}: {key!r} has shape {list(value.shape)}, but the model with num_keypoints="
                 f"{num_keypoints} needs {list(shape)}"
             )
-        arrays.append(_from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
+        arrays.append(from_layout(path[-1].key, value.astype(np.float32), leaf.shape))
     return jax.tree_util.tree_unflatten(tree, arrays)
+
+
+def given_arrays(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a public checkpoint under the keys that `to_torch_state_dict` has.
+
+    Raises:
+      ValueError: the checkpoint has a key with two prefixes.
+    """
+    given = {}
+    for key, value in state_dict.items():
+        short = names.canonical(name, key)
+        if short in given:
+            raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
+        given[short] = value
+    return given
 
 
 def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -148,7 +158,14 @@ def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
     return value
 
 
-def _from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array in this library's layout.
+
+    Args:
+      leaf: the last part of its path: kernel, transposed_kernel, scale, bias, mean or var.
+      value: array in PyTorch's layout.
+      shape: of the network's array; only its length, and whether it is depthwise, are used.
+    """
     if leaf == "kernel" and len(shape) == 1:
         return value[0, 0]
     if leaf == "kernel":

@@ -27,11 +27,6 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
             config = runs.read_info(folder).config
-            if "data" not in config:
-                raise ValueError(
-                    f"{folder} has imported weights and no data settings: give --config=RECIPE "
-                    f"for {config.model}"
-                )
             define_config_dict(config, "Settings of the run; --config.key=value changes them.")
         else:
             flag = "--exported=FILE needs" if values.exported else "--untrained needs a network and"

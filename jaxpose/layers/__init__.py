@@ -8,11 +8,12 @@ from jaxpose.layers import init
 from jaxpose.layers.attention import CBAM, ChannelGate, CoordinateAttention, DFCAttention
 from jaxpose.layers.checks import check_choice, check_images
 from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, Deconv, Layers, ModuleDef
-from jaxpose.layers.norm import BatchNorm
+from jaxpose.layers.norm import FROZEN, BatchNorm
 from jaxpose.layers.repeat import repeat
 
 __all__ = [
     "CBAM",
+    "FROZEN",
     "BatchNorm",
     "ChannelGate",
     "Conv",

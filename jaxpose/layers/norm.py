@@ -8,12 +8,19 @@ import jax.numpy as jnp
 
 from jaxpose import ops
 
+# Collection of the batch norms that keep their running statistics in training. It has an entry
+# "mean" where such a batch norm has its own in "batch_stats"; the value does not count.
+FROZEN = "frozen"
+
 
 class BatchNorm(nn.Module):
     """Batch normalization over every axis but the last; the output keeps the input's dtype.
 
     As in PyTorch, activations are normalized with the biased batch variance, while the running
     variance is updated with the unbiased one. Running statistics are float32 in `batch_stats`.
+
+    With an entry in the collection `FROZEN` it does the same in training as outside of it, as
+    PyTorch's layer in eval mode.
 
     Attributes:
       eps: added to the variance.
@@ -33,7 +40,7 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         # Initialization may run outside the mesh, where `axis_name` does not exist.
-        if not train or self.is_initializing():
+        if not train or self.is_initializing() or self.has_variable(FROZEN, "mean"):
             return ops.batch_norm(x, scale, bias, mean.value, var.value, eps=self.eps)
         y, batch_mean, batch_var = ops.batch_norm_train(
             x, scale, bias, eps=self.eps, axis_name=self.axis_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     """Applies copies of `block` to `x` one after another, in a compact method of `parent`.
 
     In training this is one `lax.scan` over the stacked variables of the copies: XLA compiles the
-    forward and backward pass of a single block. Otherwise it is a Python loop: there is little to
-    compile, and summary and export need the network's operators one by one.
+    forward and backward pass of a single block. If some of the copies have frozen batch norms,
+    there is one scan for each sequence of copies in which the same are frozen. Outside training it
+    is a Python loop: there is little to compile, and summary and export need the network's
+    operators one by one.
 
     Args:
       parent: module that holds the copies.
@@ -33,17 +36,20 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
         for name in names:
             x = block.clone(parent=parent, name=name)(x, train)
         return x
-    copies = [
-        {kind: tree[name] for kind, tree in parent.variables.items() if name in tree}
+    copies = {
+        name: {kind: tree[name] for kind, tree in parent.variables.items() if name in tree}
         for name in names
-    ]
+    }
 
     def step(x, variables):
         return block.apply(variables, x, train, mutable=["batch_stats"])
 
-    x, updated = lax.scan(step, x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies))
-    for kind, stacked in updated.items():
-        for number, name in enumerate(names):
-            tree = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
-            parent.put_variable(kind, name, tree)
+    for _, group in itertools.groupby(names, lambda name: jax.tree.structure(copies[name])):
+        alike = list(group)
+        stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(copies[name] for name in alike))
+        x, updated = lax.scan(step, x, stack)
+        for kind, stacked in updated.items():
+            for number, name in enumerate(alike):
+                tree = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
+                parent.put_variable(kind, name, tree)
     return x

@@ -24,7 +24,8 @@ class PoseEstimator:
       source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
         needs only its own runtime, not JAX.
       step: checkpoint of a run folder: a number, "best", or None for the newest.
-      flip: average with the mirrored image, as in the papers' test results; doubles the time.
+      flip: average with the mirrored image, as in the papers' test results; doubles the time. A run
+        with `config.eval.flip=False` is never flipped.
       batch_size: people per call of a top-down network; the last call is padded, so that the
         network is compiled once.
       sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None for the run's
@@ -125,6 +126,8 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
     config, model, variables, skeleton = runs.load_run(path, step=step)
     task = tasks.get(config.task)
     mesh = make_mesh(jax.local_devices()[:1])
+    # Keypoints without known left-right pairs cannot be flipped.
+    flip = flip and config.eval.flip
     decoder = task.decoder_for_estimate(task.decoder_from_config(config), flip)
     predict = task.model_predictor(model, skeleton, mesh, decoder)
     sizings = task.SIZINGS

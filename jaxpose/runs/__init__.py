@@ -1,7 +1,15 @@
 """The run folder: config.json, checkpoints, and loading a network with its weights."""
 
 from jaxpose.runs.arrays import CheckpointError, DamagedError
-from jaxpose.runs.folder import Run, load_run, parse_step, read_run, run_folder, write_run
+from jaxpose.runs.folder import (
+    Run,
+    load_run,
+    parse_step,
+    read_arrays,
+    read_run,
+    run_folder,
+    write_run,
+)
 from jaxpose.runs.info import RunInfo, read_info, write_info
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "RunInfo",
     "load_run",
     "parse_step",
+    "read_arrays",
     "read_info",
     "read_run",
     "run_folder",

@@ -26,7 +26,7 @@ from jaxpose.runs.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.runs.info import read_info, write_info
+from jaxpose.runs.info import RunInfo, read_info, write_info
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
@@ -76,21 +76,42 @@ def parse_step(text: str | None) -> int | str | None:
     return int(text)
 
 
-def read_run(
-    folder: str | pathlib.Path, *, step: int | str | None = None, fit: Tree | None = None
-) -> Run:
+def read_run(folder: str | pathlib.Path, *, step: int | str | None = None) -> Run:
     """Loads the network of a run folder.
 
     Args:
       folder: a run folder, its `checkpoints`, or one checkpoint in it.
       step: a step; "best" for the highest evaluation score, or the newest checkpoint if none has a
         score; or None for the newest complete checkpoint.
-      fit: variables of another network; if given, the weights must match their names and shapes
-        instead of those of the run's own model.
 
     Raises:
       CheckpointError: no such run, no complete checkpoint, weights that do not fit the model, or a
         `step` that differs from that of the checkpoint `folder`.
+    """
+    path, arrays, info = read_arrays(folder, step=step)
+    model = tasks.create_model(info.config, info.skeleton.num_joints)
+    image = np.zeros((1, *info.config.input_size, 3), np.float32)
+    fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
+    fit = {"params": fit["params"], "batch_stats": fit.get("batch_stats", {})}
+    variables = jax.tree.map(jax.numpy.asarray, rebuild(fit, arrays, str(path)))
+    return Run(info.config, model, variables, info.skeleton, path)
+
+
+def read_arrays(
+    folder: str | pathlib.Path, *, step: int | str | None = None
+) -> tuple[pathlib.Path, dict[str, np.ndarray], RunInfo]:
+    """Reads the weights of a run folder without building its network.
+
+    Args:
+      folder: a run folder, its `checkpoints`, or one checkpoint in it.
+      step: see `read_run`.
+
+    Returns:
+      The checkpoint, {"params/...": array}, and the content of config.json.
+
+    Raises:
+      CheckpointError: no such run, no complete checkpoint, or a `step` that differs from that of
+        the checkpoint `folder`.
     """
     given, folder = pathlib.Path(folder), run_folder(folder)
     if given.name.isdigit() and given.parent != folder.parent:
@@ -102,13 +123,7 @@ def read_run(
         step = given_step
     info = read_info(folder)
     path, arrays = _read_newest(folder, _candidates(folder, step))
-    model = tasks.create_model(info.config, info.skeleton.num_joints)
-    if fit is None:
-        image = np.zeros((1, *info.config.input_size, 3), np.float32)
-        fit = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
-    fit = {"params": fit["params"], "batch_stats": fit.get("batch_stats", {})}
-    variables = jax.tree.map(jax.numpy.asarray, rebuild(fit, arrays, str(path)))
-    return Run(info.config, model, variables, info.skeleton, path)
+    return path, arrays, info
 
 
 def load_run(

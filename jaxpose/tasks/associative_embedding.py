@@ -85,6 +85,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     from jaxpose import losses
 
     size, sigma, weights = tuple(config.input_size), config.sigma, config.loss
+    freeze = config.freeze
     heat = losses.masked_mse
     if weights.name == "soft_boundary":
         heat = functools.partial(
@@ -92,7 +93,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
         )
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         joints = batch["keypoints"].shape[2]
         valid = batch["valid"]
         keypoints = batch["keypoints"] * valid[:, None, None, None]  # no labels in invalid examples

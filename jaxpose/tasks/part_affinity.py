@@ -77,9 +77,10 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     added here. A cell of the heatmaps counts if all pixels of `mask_quarter` in it count.
     """
     size, sigma, thickness = tuple(config.input_size), config.sigma, config.loss.thickness
+    freeze = config.freeze
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         valid = batch["valid"]
         targets = codecs.part_affinity.encode_batch(
             codecs.part_affinity.from_coco(batch["keypoints"] * valid[:, None, None, None]),

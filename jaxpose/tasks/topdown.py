@@ -67,10 +67,11 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     from jaxpose import losses
 
     size, sigma, udp = tuple(config.input_size), config.sigma, config.codec == "udp"
+    freeze = config.freeze
     weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
-        heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key)
+        heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
         targets, weights = codecs.topdown.encode_batch(
             batch["keypoints"], size, map_size(size, QUARTER), sigma, udp
         )

@@ -4,20 +4,17 @@ import json
 import os
 import pathlib
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from jaxpose import jax_api, memory, runs, tasks
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import checkpoint, logs
-from jaxpose.training.state import TrainState, from_variables
+from jaxpose.training import checkpoint
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
 
@@ -122,22 +119,6 @@ def _check_same_run(
             f"{folder} was started with different settings; use the same settings or another "
             f"--workdir: {'; '.join(changes)}"
         )
-
-
-def initial_state(
-    config: ConfigDict,
-    create: Callable[[int], TrainState],
-    optimizer: optax.GradientTransformation,
-) -> TrainState:
-    """Returns a new state with random weights, or with those of the run in `config.init_from`."""
-    if not config.init_from:
-        return create(config.seed)
-    shapes = jax.eval_shape(create, config.seed)
-    run = runs.read_run(config.init_from, fit=shapes.variables)
-    logs.log_line(f"weights from {run.path}")
-    return from_variables(
-        run.variables, optimizer, ema=shapes.ema is not None, parts=shapes.window.parts
-    )
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:

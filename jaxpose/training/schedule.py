@@ -6,12 +6,15 @@ steps, which need not be an integer: a batch may contain examples of two epochs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
+
+from jaxpose.config.patterns import factors_of, patterns_of
+from jaxpose.training.selection import scaled, without_frozen
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
@@ -74,10 +77,17 @@ def make_schedule(
     return schedule
 
 
-def make_optimizer(config: ConfigDict, schedule: Schedule) -> optax.GradientTransformation:
+def make_optimizer(
+    config: ConfigDict, schedule: Schedule, freeze: Sequence[str] = ()
+) -> optax.GradientTransformation:
     """Returns Adam or AdamW as in `config.optimizer`, preceded by gradient clipping if enabled.
 
     AdamW decays kernels only, not one-dimensional parameters (biases, batch norm).
+
+    Args:
+      config: `config.optimizer`.
+      schedule: step -> learning rate.
+      freeze: `config.freeze`; parameters that match get no update and have no moments.
     """
     moments = {"b1": config.b1, "b2": config.b2, "eps": config.eps}
     if config.name == "adamw":
@@ -91,4 +101,9 @@ def make_optimizer(config: ConfigDict, schedule: Schedule) -> optax.GradientTran
         optimizer = optax.adam(schedule, **moments)
     if config.clip_norm > 0:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    # Only where they are used, so that the optimizer's state stays the same without them.
+    if factors := factors_of("optimizer.rate_scale", config.get("rate_scale", ())):
+        optimizer = scaled(optimizer, factors)
+    if patterns := patterns_of("freeze", freeze):
+        optimizer = without_frozen(optimizer, patterns)
     return optimizer

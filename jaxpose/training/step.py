@@ -8,15 +8,19 @@ running statistics are averaged, once per step. Random numbers in the model depe
 device alone, so a resumed run draws the same numbers as an uninterrupted one.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 from jax.sharding import Mesh
 
+from jaxpose.config.patterns import patterns_of
 from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT
 from jaxpose.tasks.protocol import LossFunction, Tree
 from jaxpose.training.schedule import Schedule
+from jaxpose.training.selection import keep_frozen, keep_frozen_norms, without_gradient
 from jaxpose.training.state import TrainState, Window
 
 
@@ -30,6 +34,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     log_every: int = 50,
     seed: int = 0,
+    freeze: Sequence[str] = (),
 ) -> jax.stages.Wrapped:
     """Returns the jitted step: (state, batch) -> (state, metrics); the old state is donated.
 
@@ -43,6 +48,9 @@ def make_train_step(
       ema_decay: weight of the old value in the moving average; 0 if `state.ema` is None.
       log_every: the metrics are means over the steps since the last multiple of this.
       seed: seed of the random keys.
+      freeze: `config.freeze`; parameters and batch norm statistics that match are the same after
+        the step, bit for bit, also in the moving average. Their gradients are not computed and
+        not in `grad_norm`.
 
     Returns:
       A jitted function. Its metrics are float32 scalars: loss, its terms and grad_norm (means over
@@ -50,7 +58,12 @@ def make_train_step(
       parameters, statistics, optimizer state and moving average are those before the step, so no
       checkpoint can contain values derived from a NaN.
     """
-    value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+    patterns = patterns_of("freeze", freeze)
+
+    def loss_of_trained(params, *inputs):
+        return loss_fn(without_gradient(params, patterns), *inputs)
+
+    value_and_grad = jax.value_and_grad(loss_of_trained if patterns else loss_fn, has_aux=True)
 
     def gradients(state: TrainState, batch: dict[str, jax.Array]):
         """Returns ((loss, terms), batch_stats, gradient), means over this device's examples."""
@@ -79,10 +92,19 @@ def make_train_step(
         grad_norm = jnp.sqrt(jnp.sum(jnp.square(_flat(grads))))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        params = keep_frozen(params, state.params, patterns)
+        stats = keep_frozen_norms(stats, state.batch_stats, patterns)
         ema = state.ema
         if ema_decay > 0:
             fresh = {"params": params, "batch_stats": stats}
             ema = jax.tree.map(lambda a, b: ema_decay * a + (1 - ema_decay) * b, ema, fresh)
+            before: Tree = state.ema
+            ema = {
+                "params": keep_frozen(ema["params"], before["params"], patterns),
+                "batch_stats": keep_frozen_norms(
+                    ema["batch_stats"], before["batch_stats"], patterns
+                ),
+            }
 
         restart = state.step % log_every == 0
         window = jax.tree.map(lambda x: jnp.where(restart, 0, x), state.window)

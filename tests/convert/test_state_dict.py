@@ -241,32 +241,6 @@ def test_arguments_are_checked_before_the_file_is_read(tmp_path, words, message)
         command.run(parse(*words, tmp_path / "no.pth", "-o", tmp_path / "run"))
 
 
-@pytest.mark.parametrize(
-    "content,message",
-    [
-        (b"", "not a PyTorch checkpoint|damaged"),
-        (b"not a checkpoint", "damaged|not a PyTorch checkpoint"),
-        (None, "no such file"),
-    ],
-)
-def test_a_file_that_is_not_a_checkpoint(tmp_path, content, message):
-    pytest.importorskip("torch")
-    file = tmp_path / "weights.pth"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        command.run(parse(NAMES[0], file, "-o", tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_pickle_with_code_is_refused(tmp_path):
-    torch = pytest.importorskip("torch")
-    file = tmp_path / "weights.pth"
-    torch.save({"state_dict": {}, "hook": argparse.Namespace()}, file)
-    with pytest.raises(ValueError, match="objects other than tensors"):
-        command.read_checkpoint(file)
-
-
 def test_skeleton_of_an_unusual_joint_count(tmp_path):
     with pytest.raises(ValueError, match="--skeleton"):
         command.choose_skeleton(None, 3)

@@ -300,7 +300,7 @@ def test_command_line(run, tmp_path):
         (["--untrained", "--exported=a.onnx"], "give one of them"),
         (["--untrained"], "--config=RECIPE"),
         (["--untrained", "--step=best"], "--untrained cannot be combined with --step"),
-        ([f"--workdir={imported}"], "no data settings: give --config=RECIPE"),
+        ([f"--workdir={imported}"], "config.data.root is empty"),
     ):
         done = tiny_runs.run(*wrong, program="eval.py")
         assert done.returncode == 2

@@ -1,0 +1,208 @@
+"""Weights to start a training from (`config.init_from`), under the paths of the network.
+
+They come from a run folder, a checkpoint of the public table or a file. A file may hold a whole
+network, with the keys of its public checkpoints, or a backbone with those of torchvision, timm,
+mmpretrain or HRNet's classification code. Each naming that the network knows is tried; the one that
+gives the most parameters is taken.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxpose import skeletons, tasks, weights
+from jaxpose.choices import did_you_mean
+from jaxpose.config import ConfigError
+from jaxpose.convert import backbones, names
+from jaxpose.convert.files import read_state_dict
+from jaxpose.convert.state_dict import from_layout, from_torch
+from jaxpose.training.initial import Source, run_source
+from jaxpose.training.selection import flat
+from jaxpose.training.state import TrainState
+
+SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
+PathOf = Callable[[str], str | None]  # module of a file -> module in the parameter tree
+# What the arrays of a module are called here.
+_PATHS = {
+    "weight": ("params/{}/kernel", "params/{}/transposed_kernel", "params/{}/scale"),
+    "bias": ("params/{}/bias",),
+    "running_mean": ("batch_stats/{}/mean",),
+    "running_var": ("batch_stats/{}/var",),
+}
+_BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
+
+
+def read_source(init_from: str, task: str, model: str, state: TrainState) -> Source | None:
+    """The weights that `config.init_from` names, or None if it is empty.
+
+    Args:
+      init_from: a run folder, a file of PyTorch or safetensors, or a name from `jaxpose weights`.
+      task: `config.task`.
+      model: `config.model`.
+      state: the state to initialize; only its shapes are used.
+
+    Raises:
+      ConfigError: no such folder or file; the message has the nearest one.
+      ValueError: a file that cannot be read, or weights of no network that fits.
+    """
+    if not init_from:
+        return None
+    path = pathlib.Path(init_from).expanduser()
+    if path.is_dir():
+        return run_source(str(path))
+    if path.is_file():
+        template = {"params": state.params, "batch_stats": state.batch_stats}
+        return file_source(path, read_state_dict(path), task, model, template)
+    table = weights.load_table()
+    if any(checkpoint.name.startswith(init_from) for checkpoint in table):
+        return checkpoint_source(weights.find(init_from, table))
+    known = [c.name for c in table if not c.refused] if "/" not in init_from else []
+    raise ConfigError(
+        f"config.init_from={init_from}: no run folder, no file and no name from `jaxpose weights`"
+        f"{_near(path, known)}"
+    )
+
+
+def _near(path: pathlib.Path, known: list[str]) -> str:
+    """`; did you mean 'runs/coco'?`, from the names beside the deepest folder that exists."""
+    folder = next((parent for parent in path.parents if parent.is_dir()), pathlib.Path())
+    part = path.relative_to(folder).parts[0]
+    beside = [str(folder / p.name) for p in folder.iterdir() if p.is_dir() or p.suffix in SUFFIXES]
+    return did_you_mean(folder / part, [*beside, *known], before="; ")
+
+
+def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
+    """The weights of a checkpoint in the public table, downloaded if they are not in the cache.
+
+    Raises:
+      ValueError: it cannot be downloaded, or does not fit the network that the table names.
+    """
+    name, file = checkpoint.model, weights.fetch(checkpoint)
+    options = names.OPTIONS.get(name, {}) | dict(checkpoint.options)
+    state_dict = read_state_dict(file)
+    variables = from_torch(name, state_dict, keypoints_of(state_dict, name) or 17, **options)
+    joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
+    return Source(str(file), flat(variables), joints, note=checkpoint.name)
+
+
+def file_source(
+    path: pathlib.Path, state_dict: Mapping[str, np.ndarray], task: str, model: str, template: Any
+) -> Source:
+    """The arrays of a state_dict under the paths of the network.
+
+    Args:
+      path: the file, for messages.
+      state_dict: key -> array in PyTorch's layout.
+      task: `config.task`.
+      model: `config.model`.
+      template: {"params", "batch_stats"} of the network, arrays or shapes.
+
+    Raises:
+      ValueError: no array fits the network.
+    """
+    shapes = flat(template)
+    best, arrays, unused, most = "", {}, list(state_dict), 0
+    for naming, path_of in namings(model, shapes).items():
+        converted, left = convert(state_dict, path_of, shapes)
+        fitting = sum(a.size for p, a in converted.items() if a.shape == tuple(shapes[p].shape))
+        if fitting > most:
+            best, arrays, unused, most = naming, converted, left, fitting
+    if not arrays:
+        keys = list(state_dict)
+        shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
+        raise ValueError(
+            f"config.init_from={path}: none of its {len(keys)} arrays has a place in {model}; its "
+            f"keys are {shown}"
+        )
+    note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))
+    joints = _joints_of(state_dict, task, model)
+    return Source(str(path), arrays, joints, tuple(unused), note)
+
+
+def namings(model: str, shapes: Mapping[str, Any]) -> dict[str, PathOf]:
+    """The namings that a file for this network may have, by what they are called.
+
+    The first, "", is that of its public checkpoints.
+
+    Args:
+      model: name of the network.
+      shapes: paths of its arrays as keys.
+    """
+    public = backbones.LIKE.get(model, model)
+    renames = names.RENAMES.get(public)
+    modules = dict.fromkeys(_module(path) for path in shapes)
+    if renames is None:  # a network without public checkpoints: dots instead of slashes
+        own = {re.sub(r"_(\d+)", r".\1", m.replace("/", ".")): m for m in modules}
+        result: dict[str, PathOf] = {"": own.get}
+    else:
+        own = {names.torch_module(public, tuple(m.split("/"))): m for m in modules}
+
+        def canonical(module: str) -> str | None:
+            return own.get(names.canonical(public, f"{module}.weight").removesuffix(".weight"))
+
+        result = {"": canonical}
+    for naming, table in backbones.TABLES.get(model, {}).items():
+        result[naming] = table().get
+    return result
+
+
+def convert(
+    state_dict: Mapping[str, np.ndarray], path_of: PathOf, shapes: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays that have a path in the network, and the keys of the others.
+
+    Arrays are in this library's layout; their shapes may differ from those of the network.
+
+    Args:
+      state_dict: key -> array in PyTorch's layout.
+      path_of: module of a key -> module here, or None.
+      shapes: path -> shape of the network's arrays.
+    """
+    arrays, left = {}, []
+    for key, value in state_dict.items():
+        module, _, kind = key.rpartition(".")
+        if kind == "num_batches_tracked":
+            continue
+        ours = path_of(module)
+        candidates = [path.format(ours) for path in _PATHS.get(kind, ())] if ours else []
+        path = next((path for path in candidates if path in shapes), None)
+        if path is None or value.ndim != _torch_ndim(path, shapes[path].shape):
+            left.append(key)
+        else:
+            leaf, shape = path.rpartition("/")[2], tuple(shapes[path].shape)
+            arrays[path] = from_layout(leaf, np.asarray(value, np.float32), shape)
+    return arrays, left
+
+
+def _module(path: str) -> str:
+    return path.partition("/")[2].rpartition("/")[0]
+
+
+def _torch_ndim(path: str, shape: tuple[int, ...]) -> int:
+    kernel_over_channels = path.endswith("/kernel") and len(shape) == 1
+    return 3 if kernel_over_channels else len(shape)
+
+
+def keypoints_of(state_dict: Mapping[str, np.ndarray], model: str) -> int | None:
+    """Keypoints in the last layer of a whole network; None if there is no such layer."""
+    for key, value in state_dict.items():
+        extra = names.FINAL_LAYERS.get(names.canonical(model, key))
+        if extra is not None:
+            return int(value.shape[0]) - extra
+    return None
+
+
+def _joints_of(
+    state_dict: Mapping[str, np.ndarray], task: str, model: str
+) -> tuple[str, ...] | None:
+    """The keypoints of a file by their number, as `jaxpose import` has them; None if unknown."""
+    count = keypoints_of(state_dict, backbones.LIKE.get(model, model))
+    if count is None:
+        return None
+    skeleton = _BY_COUNT.get(count - tasks.get(task).network_keypoints(0))
+    return skeleton.joints if skeleton else None

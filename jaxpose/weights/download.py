@@ -1,0 +1,220 @@
+"""Downloads checkpoints into a cache and verifies them.
+
+JAXPOSE_CACHE is the cache's folder (default: ~/.cache/jaxpose/weights). JAXPOSE_MIRROR, e.g.
+https://mirror.example/openmmlab, replaces scheme and host of all http and https addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import pathlib
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import IO
+
+from jaxpose.weights.checkpoint import Checkpoint
+
+TIMEOUT = 30.0  # seconds without an answer
+ATTEMPTS = 3
+PAUSE = 1.0  # seconds between attempts
+_BLOCK = 1 << 18  # bytes
+
+
+class DownloadError(ValueError):
+    """A file could not be downloaded, or is not the one that the table names."""
+
+
+class _Retry(Exception):
+    """An attempt failed in a way that may pass; the message says how."""
+
+
+def cache_folder() -> pathlib.Path:
+    """The folder of downloaded checkpoints."""
+    given = os.environ.get("JAXPOSE_CACHE")
+    return pathlib.Path(given or "~/.cache/jaxpose/weights").expanduser()
+
+
+def cached_path(checkpoint: Checkpoint) -> pathlib.Path:
+    """Where the file of a checkpoint is in the cache, or goes."""
+    name = pathlib.PurePosixPath(urllib.parse.urlsplit(checkpoint.url).path).name or "weights.pth"
+    digits = checkpoint.sha256[:8]
+    return cache_folder() / (name if digits in name else f"{digits}-{name}")
+
+
+def address(url: str) -> str:
+    """The address to download from: `url`, or the same path on JAXPOSE_MIRROR.
+
+    Raises:
+      DownloadError: JAXPOSE_MIRROR is not an http, https or file address.
+    """
+    mirror = os.environ.get("JAXPOSE_MIRROR", "").rstrip("/")
+    if not mirror or urllib.parse.urlsplit(url).scheme == "file":
+        return url
+    if urllib.parse.urlsplit(mirror).scheme not in ("http", "https", "file"):
+        raise DownloadError(f"JAXPOSE_MIRROR={mirror}: must be an http, https or file address")
+    parts = urllib.parse.urlsplit(url)
+    return mirror + urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+def fetch(checkpoint: Checkpoint) -> pathlib.Path:
+    """The verified file of a checkpoint: from the cache, or downloaded into it.
+
+    A download that was cut off is resumed. Files with a file address are used where they are.
+
+    Raises:
+      DownloadError: the checkpoint cannot be imported, the file cannot be downloaded, or its
+        SHA-256 is not that of the table.
+    """
+    if checkpoint.refused:
+        raise DownloadError(f"{checkpoint.name} cannot be imported: {checkpoint.refused}")
+    source = address(checkpoint.url)
+    if urllib.parse.urlsplit(source).scheme == "file":
+        path = pathlib.Path(urllib.request.url2pathname(urllib.parse.urlsplit(source).path))
+        if not path.is_file():
+            raise DownloadError(f"{checkpoint.name}: no file {path}")
+        return verify(path, checkpoint)
+    path = cached_path(checkpoint)
+    if path.is_file() and _sha256(path).startswith(checkpoint.sha256):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    resumed = part.is_file() and part.stat().st_size > 0
+    _download(source, part, checkpoint, path)
+    if resumed and not _sha256(part).startswith(checkpoint.sha256):
+        print("the resumed file is not the one that the table names: starting again", flush=True)
+        part.unlink()
+        _download(source, part, checkpoint, path)
+    try:
+        verify(part, checkpoint, source)
+    except DownloadError:
+        part.unlink()  # so that the next attempt does not resume it
+        raise
+    os.replace(part, path)
+    return path
+
+
+def verify(path: pathlib.Path, checkpoint: Checkpoint, source: str = "") -> pathlib.Path:
+    """Returns `path` if its SHA-256 begins as the table says; nothing in the file is executed.
+
+    Raises:
+      DownloadError: it begins in another way.
+    """
+    digest = _sha256(path)
+    if not digest.startswith(checkpoint.sha256):
+        shown = digest[: max(8, len(checkpoint.sha256))]
+        raise DownloadError(
+            f"{source or path}: its SHA-256 begins with {shown}, not with {checkpoint.sha256} as "
+            f"the table says for {checkpoint.name}; the file was not read"
+        )
+    return path
+
+
+def _sha256(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _download(source: str, part: pathlib.Path, checkpoint: Checkpoint, path: pathlib.Path) -> None:
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE)
+        try:
+            _attempt(source, part, checkpoint)
+            return
+        except _Retry as error:
+            reason = str(error)
+    kept = f"; {part.stat().st_size} bytes are kept and resumed" if part.is_file() else ""
+    raise DownloadError(
+        f"{checkpoint.name}: {reason}{kept}; or fetch {source} by hand and put it at {path}, or "
+        "give it with --file"
+    )
+
+
+def _attempt(source: str, part: pathlib.Path, checkpoint: Checkpoint) -> None:
+    """Downloads the rest of a file once.
+
+    Raises:
+      DownloadError: the server refuses.
+      _Retry: no answer, or the connection ended early.
+    """
+    start = part.stat().st_size if part.is_file() else 0
+    host = urllib.parse.urlsplit(source).netloc
+    request = urllib.request.Request(source, headers={"User-Agent": "jaxpose"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            if start and not _continues(answer, start):
+                start = 0
+            length = answer.headers.get("Content-Length")
+            total = start + int(length) if length and length.isdecimal() else None
+            with open(part, "ab" if start else "wb") as file:
+                _copy(answer, file, start, total, checkpoint.name)
+        size = part.stat().st_size
+        if total is not None and size < total:
+            raise _Retry(f"{host} ended the download after {size} of {total} bytes")
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:  # nothing is left to send, or the file has changed
+            if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
+                return
+            part.unlink()
+            raise _Retry(f"{host} cannot resume the download") from None
+        meaning = http.client.responses.get(error.code, "")
+        message = f"{source}: the server answered {error.code} {meaning}".rstrip()
+        if error.code >= 500 or error.code == 429:
+            raise _Retry(message) from None
+        raise DownloadError(
+            f"{checkpoint.name}: {message}; is the address right, or is there a mirror "
+            "(JAXPOSE_MIRROR)?"
+        ) from None
+    except TimeoutError:
+        raise _Retry(f"{host} did not answer within {TIMEOUT:g} seconds") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise _Retry(f"{host} did not answer within {TIMEOUT:g} seconds") from None
+        raise _Retry(f"no connection to {host}") from None
+    except (http.client.HTTPException, ConnectionError):
+        raise _Retry(f"{host} ended the connection") from None
+
+
+def _continues(answer: http.client.HTTPResponse, start: int) -> bool:
+    """Whether the answer begins at byte `start`; a server may send the whole file instead."""
+    content_range = answer.headers.get("Content-Range", "")
+    return answer.status == 206 and content_range.startswith(f"bytes {start}-")
+
+
+def _copy(
+    answer: http.client.HTTPResponse, file: IO[bytes], done: int, total: int | None, name: str
+) -> None:
+    """Writes the body of an answer to a file, with a progress bar if a person is watching."""
+    terminal = sys.stderr.isatty()
+    begin, first, shown = time.monotonic(), done, 0.0
+    while block := answer.read(_BLOCK):
+        file.write(block)
+        done += len(block)
+        now = time.monotonic()
+        if terminal and (now - shown > 0.2 or done == total):
+            shown = now
+            speed = (done - first) / max(now - begin, 1e-3)
+            print(f"\r{_bar(name, done, total)}  {speed / 1e6:.1f} MB/s", end="", file=sys.stderr)
+    if terminal:
+        print(file=sys.stderr)
+    else:
+        print(_bar(name, done, total), file=sys.stderr, flush=True)
+
+
+def _bar(name: str, done: int, total: int | None) -> str:
+    if not total:
+        return f"{name}  {done / 1e6:.1f} MB"
+    filled = round(20 * done / total)
+    bar = "#" * filled + "." * (20 - filled)
+    return f"{name}  [{bar}]  {done / 1e6:.1f}/{total / 1e6:.1f} MB"

@@ -1,0 +1,93 @@
+"""Where initial weights come from: files of whole networks and backbones, and the public table."""
+
+import functools
+import hashlib
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose import models, skeletons, weights
+from jaxpose.convert import sources, to_torch_state_dict
+from jaxpose.training import matching
+from jaxpose.training.selection import flat
+
+
+@functools.cache
+def template(model, num_keypoints=5):
+    network = models.create_model(model, num_keypoints)
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), image)
+    return {"params": shapes["params"], "batch_stats": shapes["batch_stats"]}
+
+
+def read(model, arrays):
+    shapes = template(model)
+    task = models.task_name(model)
+    source = sources.file_source(pathlib.Path("file.pth"), arrays, task, model, shapes)
+    needed = flat(shapes)
+    return source, needed, matching.match(needed, source.arrays, {}, [])
+
+
+@pytest.mark.parametrize("form", ["{}", "backbone.{}", "module.backbone.{}"])
+@pytest.mark.parametrize("model", ["simplebaseline_mobilenetv2", "hwl_mobilenetv3"])
+def test_files_of_mmpose_and_mmpretrain_with_and_without_prefixes(model, form):
+    shapes = template(model)
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(np.float32), shapes)
+    own = to_torch_state_dict(model, variables)
+    arrays = {
+        form.format(k.removeprefix("backbone.")): v for k, v in own.items() if "backbone" in k
+    }
+    _, needed, matched = read(model, arrays)
+    assert len(matched.arrays) == sum("/backbone/" in path for path in needed)
+    for path, array in matched.arrays.items():
+        np.testing.assert_array_equal(array, flat(variables)[path])
+
+
+def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
+    model = "simplebaseline_mobilenetv2"
+    shapes = template(model)
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
+    own = dict(to_torch_state_dict(model, variables))
+    for leaf in ("weight", "bias"):
+        key = f"head.final_layer.{leaf}"
+        own[key] = np.ones((17, *own[key].shape[1:]), np.float32)
+    source, _, _ = read(model, own)
+    assert source.joints is not None and source.joints[0] == "nose" and not source.unused
+    own["head.final_layer.weight"] = own["head.final_layer.weight"][:3]
+    assert read(model, own)[0].joints is None
+
+
+def test_a_file_of_something_else_is_refused_with_its_keys():
+    arrays = {"encoder.weight": np.ones((2, 2)), "encoder.bias": np.ones(2)}
+    with pytest.raises(ValueError, match="none of its 2 arrays has a place in hwl.*'encoder.bias'"):
+        read("hwl_mobilenetv3", arrays)
+
+
+def test_a_name_of_the_table_gives_the_whole_network_and_its_keypoints(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    model = "simplebaseline_mobilenetv2"
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda x: random.normal(size=x.shape).astype(np.float32), template(model, 17)
+    )
+    state_dict = to_torch_state_dict(model, variables)
+    file = tmp_path / "weights.pth"
+    torch.save({key: torch.from_numpy(np.array(a)) for key, a in state_dict.items()}, file)
+    row = {
+        "model": model, "url": file.name, "dataset": "coco", "input": "256x192",
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    (tmp_path / "table.json").write_text(json.dumps([row]))
+    table = weights.load_table(tmp_path / "table.json")
+    monkeypatch.setattr(weights, "load_table", lambda: table)
+    monkeypatch.chdir(tmp_path)
+    source = sources.read_source("simplebaseline_mobilenetv2-coco", "topdown", model, None)
+    assert source.joints == skeletons.COCO.joints and source.note == table[0].name
+    assert source.arrays.keys() == flat(variables).keys()
+    for path, array in flat(variables).items():
+        np.testing.assert_array_equal(source.arrays[path], array, err_msg=path)

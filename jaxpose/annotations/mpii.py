@@ -17,8 +17,11 @@ from jaxpose.annotations.records import (
 )
 
 
-def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Like `coco.parse`, for a list of MPII records; see `annotations.load_mpii`."""
+def parse(
+    path: str, data: Any, category: str = ""
+) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Like `coco.parse`, for a list of MPII records, which have no category."""
+    del category
     problems: list[Problem] = []
     skeleton = skeletons.MPII
     if not isinstance(data, list):
@@ -66,6 +69,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "format": "mpii",
         "skeleton": skeleton,
         "category_id": 1,
+        "category_ids": frozenset({1}),
         "images": {info.id: info for info in images.values()},
         "people": people,
         "labeled": people.select(keypoints[..., 2].any(axis=1)),

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,30 @@ class AnnotationError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One broken rule. A fatal problem stops loading; otherwise the record is left out."""
+    """One broken rule or, if it is neither fatal nor skipped, a note on how a record is read.
+
+    Attributes:
+      file: path of the annotation file.
+      record: what breaks the rule.
+      rule: in words.
+      fatal: whether loading stops.
+      skipped: whether the record, otherwise, is left out.
+    """
 
     file: str
     record: str
     rule: str
     fatal: bool = True
+    skipped: bool = True
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.record}: {self.rule}{'' if self.fatal else ' (skipped)'}"
+        left_out = self.skipped and not self.fatal
+        return f"{self.file}: {self.record}: {self.rule}{' (skipped)' if left_out else ''}"
+
+
+def note(file: str, record: str, rule: str) -> Problem:
+    """Returns a note on a record that is used."""
+    return Problem(file, record, rule, fatal=False, skipped=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +116,7 @@ class Dataset:
       path: the annotation file.
       image_dir: folder of the images.
       skeleton: keypoints, limbs and sigmas.
-      category_id: category of the people in the file (1 for MPII).
+      category_id: category of the people (1 for MPII): the first, if several are read as one.
       images: image id -> image, in the order of the file.
       people: the people of top-down examples: each has a labeled keypoint and a box.
       labeled: the people of bottom-up examples: everyone with a labeled keypoint, including people
@@ -112,7 +127,12 @@ class Dataset:
       crowd_index: image id -> CrowdPose's `crowdIndex`, where the file has one; empty for other
         formats.
       skipped: reason -> number of records left out of `people`.
-      notes: the non-fatal problems behind `skipped` (crowd regions are not problems).
+      notes: the non-fatal problems behind `skipped` (crowd regions are not problems), and notes on
+        records that are read in an unusual way.
+      category: name or id of the chosen category; "": the file's first.
+      category_ids: ids of all categories that are read as people.
+      original_ids: image id -> id in the file, and None -> category id in the file, where they
+        differ: ids that are texts are replaced by numbers.
     """
 
     format: str
@@ -128,6 +148,29 @@ class Dataset:
     crowd_index: dict[int, float]
     skipped: dict[str, int]
     notes: list[Problem]
+    category: str = ""
+    category_ids: frozenset[int] = frozenset()
+    original_ids: dict[int | None, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """Counts in one line, with everything that is left out."""
+        skipped = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
+        return (
+            f"{self.format} format: {len(self.images)} images, {len(self.people)} usable people; "
+            f"left out: {skipped or 'nobody'}"
+        )
+
+    def with_original_ids(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Returns COCO results with the ids of the annotation file."""
+        return [
+            {
+                **result,
+                "image_id": self.original_ids.get(result["image_id"], result["image_id"]),
+                "category_id": self.original_ids.get(None, result["category_id"]),
+            }
+            for result in results
+        ]
 
     def image_path(self, image_id: int) -> Path:
         """Returns the path of an image."""
@@ -157,6 +200,12 @@ def numbers(values: Any, length: int) -> bool:
     return isinstance(values, list) and len(values) == length and all(map(is_number, values))
 
 
+def no_people(path: StrPath, skipped: dict[str, int]) -> AnnotationError:
+    """The error of a file in which nobody can be used."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+    return AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
+
+
 def label(kind: str, index: int, record: Any) -> str:
     """Names a record in a problem: by its id or, without one, by its index in the file."""
     identity = record.get("id") if isinstance(record, dict) else None
@@ -169,12 +218,3 @@ def missing_keys(record: Any, keys: Sequence[str]) -> str | None:
         return "must be an object"
     missing = [key for key in keys if key not in record]
     return f"lacks {', '.join(map(repr, missing))}" if missing else None
-
-
-def as_numbers(rows: list[list[Any]], length: int) -> np.ndarray:
-    """Converts rows of JSON values to float64 [N, length]; a row with a non-number becomes NaN."""
-    try:
-        return np.array(rows, np.float64).reshape(len(rows), length)
-    except (TypeError, ValueError):
-        nan = [np.nan] * length
-        return np.array([row if numbers(row, length) else nan for row in rows], np.float64)

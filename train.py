@@ -23,8 +23,10 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
+from jaxpose.annotations import left_out_lines  # noqa: E402
 from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
+from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import checkpoint, logs, runtime, schedule, state  # noqa: E402
 from jaxpose.training.step import make_train_step  # noqa: E402
 
@@ -67,18 +69,21 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": hosts}
     train_data = input_pipeline.train_data(config, **shard)
-    eval_data = input_pipeline.eval_data(config, **shard)
-    head_boxes = runtime.head_boxes(config)
+    eval_data = head_boxes = None
+    if config.data.val_annotations or config.data.format == "generated":
+        eval_data = input_pipeline.eval_data(config, **shard)
+        head_boxes = runtime.head_boxes(config)
+    for line in left_out_lines(train_data.dataset, eval_data and eval_data.dataset):
+        log_line(line)
     skeleton, examples = train_data.skeleton, train_data.num_examples
-    if eval_data.skeleton.joints != skeleton.joints:
-        raise ValueError(
-            f"training and validation data have different keypoints: {', '.join(skeleton.joints)} "
-            f"and {', '.join(eval_data.skeleton.joints)}"
-        )
+    if eval_data is None:
+        log_line("config.data.val_annotations is empty: no score will be shown")
+    else:
+        check_same_keypoints(skeleton, eval_data.skeleton)
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
     log_line(
-        f"{examples} {task.COUNTS} to train, {eval_data.num_examples} to validate, "
+        f"{examples} {task.COUNTS} to train, {eval_data.num_examples if eval_data else 0} to validate, "
         f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
         f"= {config.epochs:g} epochs"
     )
@@ -202,7 +207,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 report(*pending)
             pending = (done, metrics, batch)
 
-            evaluate_now = schedule.due(done, eval_steps, total)
+            evaluate_now = eval_data is not None and schedule.due(done, eval_steps, total)
             stopping = stop.requested(done)
             if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
@@ -227,6 +232,24 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         log_line(f"stopped by signal {stop.signal} after step {done}; run again to resume")
         return 128 + stop.signal
     return 0
+
+
+def check_same_keypoints(train: Skeleton, val: Skeleton) -> None:
+    """Checks that training and validation data have the same keypoints and left-right pairs.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if train.joints != val.joints:
+        raise ValueError(
+            f"training and validation data have different keypoints: {', '.join(train.joints)} "
+            f"and {', '.join(val.joints)}"
+        )
+    if train.flip_pairs != val.flip_pairs:
+        raise ValueError(
+            f"training and validation data have different left-right pairs: {train.flip_pairs} and "
+            f"{val.flip_pairs}"
+        )
 
 
 def run(argv: list[str]) -> int:

@@ -23,4 +23,5 @@ def get_config(model="wlitepose_xs"):
     config.data.val_annotations = "annotations_val.json"
     config.data.train_images = "images"
     config.data.val_images = "images"
+    config.data.negatives = True
     return config

@@ -26,6 +26,7 @@ from jaxpose.annotations.records import (
     People,
     Problem,
     StrPath,
+    left_out_lines,
     no_people,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "Problem",
     "check",
     "is_mpii",
+    "left_out_lines",
     "load",
     "load_coco",
     "load_crowdpose",

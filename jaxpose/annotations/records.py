@@ -176,6 +176,11 @@ class Dataset:
         """Returns the path of an image."""
         return self.image_dir / self.images[int(image_id)].file_name
 
+    def annotated_size(self, image_id: int) -> tuple[int, int] | None:
+        """Returns the (H, W) of an image in the annotation file, None without one."""
+        info = self.images[int(image_id)]
+        return None if info.width is None else info.size
+
     @functools.cached_property
     def labeled_rows(self) -> dict[int, np.ndarray]:
         """Image id -> rows of `labeled` in the order of the file; no key for images without any."""
@@ -198,6 +203,44 @@ def is_number(value: Any) -> bool:
 def numbers(values: Any, length: int) -> bool:
     """Whether a JSON value is a list of `length` finite numbers."""
     return isinstance(values, list) and len(values) == length and all(map(is_number, values))
+
+
+def problem_lines(
+    problems: Iterable[Problem], shown: int | None, more: str = "... and {} more like these"
+) -> list[str]:
+    """Returns problems as text by kind, with the name of the file without its folder.
+
+    Args:
+      problems: any.
+      shown: problems of each kind to list; None for all.
+      more: text for the number of others.
+    """
+    kinds: dict[tuple[bool, str], list[str]] = {}
+    for problem in problems:
+        # The kind is the start of the rule, without its numbers.
+        kind = "".join("#" if letter.isdigit() else letter for letter in problem.rule[:24])
+        short = dataclasses.replace(problem, file=Path(problem.file).name)
+        kinds.setdefault((problem.fatal, kind), []).append(str(short))
+    lines = []
+    for texts in kinds.values():
+        lines += texts[:shown]
+        if shown is not None and len(texts) > shown:
+            lines.append(more.format(len(texts) - shown))
+    return lines
+
+
+def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
+    """Returns what is left out of datasets and how odd records are read, as `jaxpose data` says it.
+
+    Args:
+      *datasets: a file that several of them share is described once; None is skipped.
+      shown: problems of each kind to list.
+    """
+    lines = []
+    for path, dataset in {data.path: data for data in datasets if data is not None}.items():
+        lines.append(f"{path}: {dataset.summary}")
+        lines += problem_lines(dataset.notes, shown, "... and {} more like these (`jaxpose data`)")
+    return lines
 
 
 def no_people(path: StrPath, skipped: dict[str, int]) -> AnnotationError:

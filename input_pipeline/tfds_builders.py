@@ -8,8 +8,8 @@ still read from the annotation file. Nothing is downloaded.
 
 The name of the copy contains fingerprints of the annotation file and of the images (name, size,
 time), so a change of a file creates a new copy. If no image file exists any more, the newest copy
-for the annotation file is used. The record of an image that cannot be read holds the reason instead
-of the image; such images are named when the copy is made and counted as unusable when it is read.
+for the annotation file is used. An image that cannot be read is named when the copy is made; its
+record is empty, and the file itself is read instead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
-    """Images of one annotation file: encoded bytes or why there are none, image id, file name."""
+    """Images of one annotation file: encoded bytes, image id and file name."""
 
     VERSION = tfds.core.Version("1.0.0")
     # Set here because TFDS 4.9 would import a package that it does not depend on to look it up.
@@ -55,7 +55,6 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Tensor(shape=(), dtype=np.bytes_),
-                    "unusable": tfds.features.Text(),
                     "image_id": tfds.features.Scalar(np.int64),
                     "file_name": tfds.features.Text(),
                 }
@@ -81,15 +80,7 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
             if reason:
                 unusable.append(f"{info.file_name} ({reason})")
             # A record without an image keeps the order.
-            yield (
-                number,
-                {
-                    "image": image,
-                    "unusable": reason,
-                    "image_id": info.id,
-                    "file_name": info.file_name,
-                },
-            )
+            yield number, {"image": image, "image_id": info.id, "file_name": info.file_name}
         if unusable:
             _log.warning(
                 "the prepared copy of %s lacks %d of %d images: %s%s",
@@ -201,7 +192,7 @@ def prepare(config: Any) -> None:
 def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[[int], bytes]:
     """Returns a function from image id to the bytes of the image file in the prepared copy.
 
-    The function raises ImageError for an image that could not be read when the copy was made.
+    The function raises ImageError for an image that is neither in the copy nor a readable file.
 
     Raises:
       ValueError: there is neither an image file nor a prepared copy, or the copy does not match the
@@ -214,6 +205,7 @@ def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[
             f"{tfds_dir}: the prepared copy holds {len(records)} images, but {dataset.path} lists "
             f"{len(dataset.images)}: remove the copy {name}"
         )
+    from_file = source.read_files(dataset)
     position = {image_id: number for number, image_id in enumerate(dataset.images)}
 
     def read(image_id: int) -> bytes:
@@ -223,10 +215,7 @@ def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[
                 f"{tfds_dir}: record {position[image_id]} is image {int(record['image_id'])}, "
                 f"expected {image_id}: remove the copy {name}"
             )
-        if record["unusable"]:
-            reason = bytes(record["unusable"]).decode()
-            raise images.ImageError(f"{reason}, when the copy {name} was made")
-        return bytes(record["image"])
+        return bytes(record["image"]) or from_file(image_id)
 
     return read
 

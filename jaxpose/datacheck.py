@@ -181,8 +181,9 @@ def describe(dataset: Dataset) -> str:
     """Counts, skeleton, left-right pairs and sizes, in several lines."""
     people, skeleton = dataset.people, dataset.skeleton
     names = skeleton.joints
-    pairs = ", ".join(f"{names[a]}-{names[b]}" for a, b in skeleton.flip_pairs) or "none"
-    source = "read from the names" if skeleton.declared_pairs is None else "declared"
+    pairs = ", ".join(f"{names[a]}-{names[b]}" for a, b in skeleton.flip_pairs)
+    source = "from the names" if skeleton.declared_pairs is None else "declared"
+    pairs = f"{pairs} ({source}; they swap in mirrored images)" if pairs else f"none ({source})"
     middle = [n for k, n in enumerate(names) if skeleton.flip_indices[k] == k]
     labeled = people.keypoints[..., 2].astype(bool)
     sizes = np.sqrt(people.box[:, 2] * people.box[:, 3])
@@ -190,7 +191,7 @@ def describe(dataset: Dataset) -> str:
         f"  {dataset.summary}",
         f"  skeleton {skeleton.name!r}: {skeleton.num_joints} keypoints, "
         f"{len(skeleton.limbs)} limbs",
-        f"  left-right pairs: {pairs} ({source}; they swap in mirrored images)",
+        f"  left-right pairs: {pairs}",
         f"  keypoints without a side: {', '.join(middle) or 'none'}",
     ]
     if len(people):

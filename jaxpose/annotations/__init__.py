@@ -168,8 +168,8 @@ def need_sides(dataset: Dataset) -> None:
             f"{dataset.path}: category {skeleton.name!r}: mirrored images need the left-right "
             f"pairs, and the names ({names}) show none: declare them in the category, "
             '"flip_pairs": [["LEFT", "RIGHT"], ...] ([] for none), or with '
-            "--config.data.flip_pairs=\"('LEFT/RIGHT',)\" (\"('none',)\" for none), or turn "
-            "mirroring off with --config.augment.flip=0 --config.eval.flip=False"
+            "--config.data.flip_pairs=\"('LEFT/RIGHT', ...)\" (=none for none), or turn mirroring "
+            "off with --config.augment.flip=0 --config.eval.flip=False"
         )
 
 

@@ -3,7 +3,7 @@
 The reader of annotation files and the metrics share these rules, so both see the same people:
 
 * Ids: 1.0 is the integer 1, "12" is 12. Other texts are numbered.
-* A keypoint without coordinates (null, NaN) is unlabeled.
+* A keypoint without coordinates (null, NaN, infinite) is unlabeled.
 * A missing box (also null or all zeros) is the extent of the labeled keypoints.
 * A missing area (also null or 0) is `BOX_AREA` of the box, as in CrowdPose.
 """
@@ -59,8 +59,8 @@ def _key(value: Any) -> int | str | None:
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether a JSON value says nothing: null or NaN."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Whether a JSON value says nothing: null, NaN or infinite."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def complete_keypoints(values: list[Any]) -> tuple[list[float], int]:
@@ -78,7 +78,7 @@ def complete_keypoints(values: list[Any]) -> tuple[list[float], int]:
     complete: list[float] = []
     missing = 0
     for x, y, flag in zip(values[0::3], values[1::3], values[2::3], strict=True):
-        absent = any(is_nothing(value) or value in (math.inf, -math.inf) for value in (x, y, flag))
+        absent = any(map(is_nothing, (x, y, flag)))
         missing += absent
         if absent or flag == 0:
             complete += [0.0, 0.0, 0.0]

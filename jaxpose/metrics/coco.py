@@ -239,7 +239,7 @@ def _complete(
             f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
         )
     if any(is_nothing(value) for value in person["keypoints"]):
-        person["keypoints"], missing = complete_keypoints(person["keypoints"])
+        person["keypoints"], _ = complete_keypoints(person["keypoints"])
         if person.get("num_keypoints"):
             del person["num_keypoints"]  # counted again below
     box = person.get("bbox")

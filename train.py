@@ -69,11 +69,12 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": hosts}
     train_data = input_pipeline.train_data(config, **shard)
-    eval_data = head_boxes = None
+    eval_data: input_pipeline.EvalData | None = None
+    head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":
         eval_data = input_pipeline.eval_data(config, **shard)
         head_boxes = runtime.head_boxes(config)
-    for line in left_out_lines(train_data.dataset, eval_data and eval_data.dataset):
+    for line in left_out_lines(train_data.dataset, eval_data.dataset if eval_data else None):
         log_line(line)
     skeleton, examples = train_data.skeleton, train_data.num_examples
     if eval_data is None:
@@ -82,8 +83,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         check_same_keypoints(skeleton, eval_data.skeleton)
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
+    validated = eval_data.num_examples if eval_data else 0
     log_line(
-        f"{examples} {task.COUNTS} to train, {eval_data.num_examples if eval_data else 0} to validate, "
+        f"{examples} {task.COUNTS} to train, {validated} to validate, "
         f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
         f"= {config.epochs:g} epochs"
     )
@@ -153,12 +155,12 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             log.timing(done, {**speed, "bad_files": train_data.bad_files.count})
             log_line(logs.progress_line(done, total, values, speed))
 
-    def validate(done: int) -> float:
+    def validate(done: int, data: input_pipeline.EvalData) -> float:
         """Evaluates the current weights, or their moving average if enabled; returns the score."""
         evaluation = task.evaluate(
             functools.partial(predict, train_state.variables),
-            eval_data.batches(),
-            eval_data.dataset,
+            data.batches(),
+            data.dataset,
             config,
             head_boxes=head_boxes,
         )
@@ -212,7 +214,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
-                score = validate(done) if evaluate_now else None
+                score = validate(done, eval_data) if eval_data and evaluate_now else None
                 log.sync()
                 checkpoints.save(train_state, score)
                 clock.paused(time.perf_counter() - paused)

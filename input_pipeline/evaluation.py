@@ -41,8 +41,7 @@ class Examples(Protocol):
         ...
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """Returns the values of example `index` that depend on its decoded image.
-        """
+        """Returns the values of example `index` that depend on its decoded image."""
         ...
 
 

@@ -28,8 +28,7 @@ class Examples(Protocol):
     spec: Spec
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
-        """Returns example `index` as a row of the batch, made from its decoded image.
-        """
+        """Returns example `index` as a row of the batch, made from its decoded image."""
         ...
 
 

@@ -100,18 +100,18 @@ def run(args: argparse.Namespace) -> int:
             problems = check(args.detections, dataset)
             _print_indented(problem_lines(problems, None if args.all else SHOWN, MORE))
             bad |= any(problem.fatal for problem in problems)
-        images_read = check_images(dataset, None if args.all else SAMPLED)
+        seen = check_images(dataset, None if args.all else SAMPLED)
         print(
-            f"  images in {image_folder}: {images_read.checked} of {len(dataset.images)} decoded, "
-            f"{len(images_read.damaged)} unusable, {len(images_read.mismatched)} whose size differs "
+            f"  images in {image_folder}: {seen.checked} of {len(dataset.images)} decoded, "
+            f"{len(seen.damaged)} unusable, {len(seen.mismatched)} whose size differs "
             "from the annotation"
         )
-        if images_read.mismatched:
+        if seen.mismatched:
             print("  images with a differing size are left out as unusable")
-        _print_lines(images_read.damaged + images_read.mismatched, args.all)
-        for note in images_read.notes:
+        _print_lines(seen.damaged + seen.mismatched, args.all)
+        for note in seen.notes:
             print(f"  note: {note}")
-        bad |= bool(images_read.damaged or images_read.mismatched)
+        bad |= bool(seen.damaged or seen.mismatched)
         if args.output:
             output = Path(args.output)
             if len(paths) > 1:

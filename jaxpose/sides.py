@@ -75,10 +75,14 @@ def without_partner(names: Sequence[str], pairs: Pairs) -> list[str]:
 def _is_clear(name: str, start: int, end: int) -> bool:
     """Whether a side needs a partner: not the L of L1 or of L-1, which may be a vertebra."""
     rest = _normal(name[:start] + " " + name[end:])
-    return end - start > 1 or (bool(rest.strip("_0123456789")) and not name[end : end + 1].isdigit())
+    return end - start > 1 or (
+        bool(rest.strip("_0123456789")) and not name[end : end + 1].isdigit()
+    )
 
 
-def declared_in(category: Mapping[str, Any], names: Sequence[str]) -> tuple[Pairs | None, list[str]]:
+def declared_in(
+    category: Mapping[str, Any], names: Sequence[str]
+) -> tuple[Pairs | None, list[str]]:
     """Returns the pairs that a category of a COCO-format file declares, and notes.
 
     Args:

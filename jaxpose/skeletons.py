@@ -192,9 +192,7 @@ class Skeleton:
         """
         fields = dataclasses.fields(cls)
         missing = [
-            f.name
-            for f in fields
-            if f.name not in values and f.default is dataclasses.MISSING
+            f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING
         ]
         if missing:
             raise ValueError(f"skeleton lacks {', '.join(missing)}")

@@ -115,9 +115,7 @@ def load_detections(path: StrPath, dataset: Dataset) -> People:
     return people
 
 
-def check(
-    path: StrPath, dataset: Dataset | None = None, *, category: str = ""
-) -> list[Problem]:
+def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") -> list[Problem]:
     """Lists every problem of an annotation file of any format, fatal problems first, notes last.
 
     Args:

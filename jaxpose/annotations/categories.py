@@ -1,4 +1,4 @@
-"""Which categories of a COCO-format file are the people: those with equal keypoints, or a choice."""
+"""Which categories of a COCO-format file are the people: those with equal keypoints, or one."""
 
 from __future__ import annotations
 
@@ -90,4 +90,3 @@ def _plain_name(entry: Mapping[str, Any]) -> str:
 
 def _name(entry: Mapping[str, Any]) -> str:
     return f"{_plain_name(entry)!r}"
-

@@ -29,9 +29,7 @@ from jaxpose.annotations.records import (
 )
 
 
-def parse(
-    path: str, data: Any, category: str = ""
-) -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
     """Parses a file in COCO keypoint format and collects every rule that it breaks.
 
     Args:
@@ -70,7 +68,7 @@ def parse(
     people = _parse_people(
         path, data["annotations"], chosen, skeleton.num_joints, images, ids, problems
     )
-    original: dict[int | None, Any] = {**ids.original}
+    original: dict[int | None, Any] = dict(ids.original.items())
     if chosen.original != chosen.entry["id"] or isinstance(chosen.original, str):
         original[None] = chosen.original
     fields = {
@@ -133,18 +131,18 @@ def _parse_people(
         if rule is None and chosen.number(record["category_id"]) not in chosen.ids:
             skipped["of another category"] += 1
             continue
+        identity = image_id = -1
         if rule is None:
-            identity, image_id = ids(record["id"]), image_ids(record["image_id"])
-            if identity is None:
+            identity, image_id = _number(ids, record["id"]), _number(image_ids, record["image_id"])
+            if ids(record["id"]) is None:
                 rule = f"'id' must be an integer or a text, not {record['id']!r}"
             elif identity in known_ids:
                 rule = "duplicate id"
-            elif image_id not in images:
+            elif image_ids(record["image_id"]) is None or image_id not in images:
                 rule = f"unknown image id {record['image_id']!r}"
-            else:
-                known_ids.add(identity)
-                with_people.add(image_id)
         if rule is None:
+            known_ids.add(identity)
+            with_people.add(image_id)
             rule = _malformed(record, num_joints)
             if record.get("iscrowd"):
                 skipped["crowd regions"] += 1
@@ -189,13 +187,13 @@ def _parse_people(
                 boxes[row] = clipped
             if record.get("iscrowd"):
                 continue  # counted above
-            area = record.get("area")
+            area: Any = record.get("area")
             size = f"{info.width} x {info.height}"
             if clipped is None:
                 rule = f"box {box} is empty or outside the image ({size})"
                 if derived:
                     rule = f"no box, and its labeled keypoints give none in the image ({size})"
-            elif not is_nothing(area) and area < 0:
+            elif is_number(area) and float(area) < 0:
                 rule = f"area {area} is negative"
             elif derived:
                 text = "no box: the extent of its labeled keypoints is used"
@@ -243,6 +241,12 @@ def _parse_regions(
     return result
 
 
+def _number(ids: Ids, value: Any) -> int:
+    """Returns the integer of an id, -1 if it has none."""
+    number = ids(value)
+    return -1 if number is None else number
+
+
 def _flags(record: dict[str, Any]) -> list[Any]:
     values = record.get("keypoints")
     flags = values[2::3] if isinstance(values, list) else []
@@ -280,6 +284,12 @@ def _parse_keypoints(
         if missing:
             text = f"{missing} keypoints without coordinates are read as unlabeled"
             problems.append(note(path, where, text))
+    # DeepLabCut writes -1 for keypoints that an image's annotators did not look for.
+    negative = (keypoints[..., 2] < 0).sum(1)
+    for row in np.flatnonzero(negative).tolist():
+        text = f"{negative[row]} keypoints with a negative flag are read as unlabeled"
+        problems.append(note(path, f"annotation {records[row]['id']}", text))
+    keypoints[keypoints[..., 2] < 0] = 0
     return keypoints, broken
 
 

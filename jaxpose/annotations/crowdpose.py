@@ -24,9 +24,7 @@ def is_crowdpose(data: Any) -> bool:
     )
 
 
-def parse(
-    path: str, data: Any, category: str = ""
-) -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
     """Like `coco.parse`, with `crowd_index`.
 
     The official files list COCO's limbs, and their crowd flags mark ordinary people without a

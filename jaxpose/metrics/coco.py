@@ -214,7 +214,10 @@ def _people(
         number, numbers = people_of.number, people_of.ids
     else:  # results may give the number of keypoints
         number = Ids(entries)
-        category, original = {**entries[0], "id": number(entries[0].get("id"))}, entries[0].get("id")
+        category, original = (
+            {**entries[0], "id": number(entries[0].get("id"))},
+            entries[0].get("id"),
+        )
         numbers = frozenset({category["id"]})
     chosen = [a for a in dataset["annotations"] if number(a.get("category_id")) in numbers]
     joints = _num_joints(category, chosen)
@@ -245,7 +248,7 @@ def _complete(
     box = person.get("bbox")
     if is_missing_box(box):
         person["bbox"] = box_of(np.array(person["keypoints"]))
-    elif len(box) != 4:
+    elif not isinstance(box, list) or len(box) != 4:
         raise ValueError(f"{where} has no 'bbox' of four numbers")
     if area_of_box or not person.get("area"):
         person["area"] = float(area_of(person["bbox"]))

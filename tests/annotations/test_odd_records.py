@@ -81,6 +81,22 @@ def test_a_keypoint_without_coordinates_is_unlabeled(tmp_path, value, flag):
     assert perfect(dataset, data) == pytest.approx(1)
 
 
+def test_a_negative_flag_is_unlabeled(tmp_path):
+    data = content(person(keypoints=[30, 40, -1, 20, 60, 1, 50, 70, 2]))
+    dataset = load(tmp_path, data)
+    assert dataset.people.keypoints[0].tolist() == [[0, 0, 0], [20, 60, 1], [50, 70, 1]]
+    assert "1 keypoints with a negative flag are read as unlabeled" in notes(dataset)[0]
+    assert perfect(dataset, data) == pytest.approx(1)
+
+
+def test_mpii_joint_without_coordinates_is_unlabeled(tmp_path):
+    joints = [[10.0, 20.0]] * 14 + [[None, 3], [NAN, NAN]]
+    record = {"image": "x.jpg", "center": [9, 9], "scale": 2.0, "joints": joints}
+    dataset = load(tmp_path, [record | {"joints_vis": [1] * 15 + [0]}])
+    assert dataset.people.keypoints[0, :, 2].tolist() == [1] * 14 + [0, 0]
+    assert notes(dataset) == ["record 0: 2 joints without coordinates are read as unlabeled"]
+
+
 @pytest.mark.parametrize("box", ["absent", None, [], [0, 0, 0, 0], [None] * 4, [1, 2, NAN, 4]])
 @pytest.mark.parametrize("area", ["absent", None, 0, NAN])
 def test_box_and_area_are_derived(tmp_path, box, area):
@@ -90,9 +106,7 @@ def test_box_and_area_are_derived(tmp_path, box, area):
     dataset = load(tmp_path, data)
     # The extent is (20, 40) to (50, 70); one pixel less, as for all boxes.
     np.testing.assert_array_equal(dataset.people.box, [[20, 40, 29, 29]])
-    assert notes(dataset) == [
-        "annotation 1: no box: the extent of its labeled keypoints is used"
-    ]
+    assert notes(dataset) == ["annotation 1: no box: the extent of its labeled keypoints is used"]
     assert perfect(dataset, data) == pytest.approx(1)
     _, truth, _ = metrics.coco.read(dataset.path, [])
     (record,) = truth.dataset["annotations"]
@@ -247,7 +261,9 @@ def test_pairs_of_the_setting_win(tmp_path):
     with pytest.raises(annotations.AnnotationError, match="config.data.flip_pairs=.*keypoint 'd'"):
         load(tmp_path, data, flip_pairs=("a/d",))
     data["categories"][0]["flip_pairs"] = [[0, 3]]
-    with pytest.raises(annotations.AnnotationError, match="'flip_pairs' has the keypoint 3, outside"):
+    with pytest.raises(
+        annotations.AnnotationError, match="'flip_pairs' has the keypoint 3, outside"
+    ):
         load(tmp_path, data)
 
 

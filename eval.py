@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 import input_pipeline
 from jaxpose import models, ops, runtimes, tasks
+from jaxpose.annotations import left_out_lines
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import make_report, write_report
 from jaxpose.mesh import make_mesh, replicate
@@ -58,6 +59,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     head_boxes = runtime.head_boxes(config)
     examples = f"{data.num_examples} {task.describe_examples(config)}"
     print(f"{examples} of {data.dataset.path}", flush=True)
+    for line in left_out_lines(data.dataset):
+        print(line, flush=True)
 
     # ------------------------------------------------------------------ network
     decoder = task.decoder_from_config(config)

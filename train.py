@@ -23,9 +23,11 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
+from jaxpose.annotations import left_out_lines  # noqa: E402
 from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
+from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     initial,
@@ -76,18 +78,23 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": hosts}
     train_data = input_pipeline.train_data(config, **shard)
-    eval_data = input_pipeline.eval_data(config, **shard)
-    head_boxes = runtime.head_boxes(config)
+    eval_data: input_pipeline.EvalData | None = None
+    head_boxes = None
+    if config.data.val_annotations or config.data.format == "generated":
+        eval_data = input_pipeline.eval_data(config, **shard)
+        head_boxes = runtime.head_boxes(config)
+    for line in left_out_lines(train_data.dataset, eval_data.dataset if eval_data else None):
+        log_line(line)
     skeleton, examples = train_data.skeleton, train_data.num_examples
-    if eval_data.skeleton.joints != skeleton.joints:
-        raise ValueError(
-            f"training and validation data have different keypoints: {', '.join(skeleton.joints)} "
-            f"and {', '.join(eval_data.skeleton.joints)}"
-        )
+    if eval_data is None:
+        log_line("config.data.val_annotations is empty: no score will be shown")
+    else:
+        check_same_keypoints(skeleton, eval_data.skeleton)
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
+    validated = eval_data.num_examples if eval_data else 0
     log_line(
-        f"{examples} {task.COUNTS} to train, {eval_data.num_examples} to validate, "
+        f"{examples} {task.COUNTS} to train, {validated} to validate, "
         f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
         f"= {config.epochs:g} epochs"
     )
@@ -162,12 +169,12 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             log.timing(done, {**speed, "bad_files": train_data.bad_files.count})
             log_line(logs.progress_line(done, total, values, speed))
 
-    def validate(done: int) -> float:
+    def validate(done: int, data: input_pipeline.EvalData) -> float:
         """Evaluates the current weights, or their moving average if enabled; returns the score."""
         evaluation = task.evaluate(
             functools.partial(predict, train_state.variables),
-            eval_data.batches(),
-            eval_data.dataset,
+            data.batches(),
+            data.dataset,
             config,
             head_boxes=head_boxes,
         )
@@ -216,12 +223,12 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 report(*pending)
             pending = (done, metrics, batch)
 
-            evaluate_now = schedule.due(done, eval_steps, total)
+            evaluate_now = eval_data is not None and schedule.due(done, eval_steps, total)
             stopping = stop.requested(done)
             if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
-                score = validate(done) if evaluate_now else None
+                score = validate(done, eval_data) if eval_data and evaluate_now else None
                 log.sync()
                 checkpoints.save(train_state, score)
                 clock.paused(time.perf_counter() - paused)
@@ -241,6 +248,24 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         log_line(f"stopped by signal {stop.signal} after step {done}; run again to resume")
         return 128 + stop.signal
     return 0
+
+
+def check_same_keypoints(train: Skeleton, val: Skeleton) -> None:
+    """Checks that training and validation data have the same keypoints and left-right pairs.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if train.joints != val.joints:
+        raise ValueError(
+            f"training and validation data have different keypoints: {', '.join(train.joints)} "
+            f"and {', '.join(val.joints)}"
+        )
+    if train.flip_pairs != val.flip_pairs:
+        raise ValueError(
+            f"training and validation data have different left-right pairs: {train.flip_pairs} and "
+            f"{val.flip_pairs}"
+        )
 
 
 def run(argv: list[str]) -> int:

@@ -8,7 +8,8 @@
 Check the folder first: `jaxpose data FOLDER`. Keypoints, their left-right pairs and OKS sigmas come
 from the annotation file. Crowd regions (iscrowd) and people without labeled keypoints are left out
 of the loss if the file has their segmentation. Label everyone else: a person without labels is
-learned as background. Any other network with tags: --config=configs/custom_bottomup.py:MODEL.
+learned as background, and so are images without anyone. Any other network with tags:
+--config=configs/custom_bottomup.py:MODEL.
 The recipe reproduces no paper.
 """
 
@@ -23,4 +24,5 @@ def get_config(model="wlitepose_xs"):
     config.data.val_annotations = "annotations_val.json"
     config.data.train_images = "images"
     config.data.val_images = "images"
+    config.data.negatives = True
     return config

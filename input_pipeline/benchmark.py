@@ -20,7 +20,7 @@ from input_pipeline import order
 from input_pipeline.dataset import image_reader
 from jaxpose import tables
 from jaxpose.config.flags import define_config_file, parse_flags
-from jaxpose.images import ImageError, decode
+from jaxpose.images import ImageError, decode_annotated
 
 
 def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
@@ -49,7 +49,9 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, f
     ids = [int(data.examples.image_id[index]) for index in indexes]
     rates: dict[str, float] = {}
     rates["read"], files = _rate(image_reader(config, data.dataset), ids)
-    rates["decode"], images = _rate(decode, [file for file in files if file])
+    whole = [(file, identity) for file, identity in zip(files, ids, strict=True) if file]
+    size = data.dataset.annotated_size
+    rates["decode"], images = _rate(lambda pair: decode_annotated(pair[0], size(pair[1])), whole)
     readable = [index for index, file in zip(indexes, files, strict=True) if file]
     pairs = [(i, image) for i, image in zip(readable, images, strict=True) if image is not None]
     rates["augment"], _ = _rate(lambda pair: data.examples.make(pair[1], 0, pair[0]), pairs)

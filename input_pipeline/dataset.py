@@ -9,7 +9,7 @@ from typing import Any
 
 from input_pipeline import source
 from jaxpose import tasks
-from jaxpose.annotations import Dataset, load_coco, load_crowdpose, load_mpii
+from jaxpose.annotations import Dataset, load_coco, load_crowdpose, load_mpii, need_sides
 from jaxpose.choices import did_you_mean
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
@@ -35,8 +35,9 @@ def load_dataset(config: Any, split: str) -> Dataset:
     get images of few people, bottom-up tasks get crowds.
 
     Raises:
-      ValueError: unknown format.
-      AnnotationError: a missing or malformed annotation file.
+      ValueError: unknown format, or no annotation file in the settings.
+      AnnotationError: a missing or malformed annotation file, or one without left-right pairs if
+        images are mirrored.
     """
     data = config.data
     kind = check_choice(data.format, "data.format", FORMATS)
@@ -47,11 +48,25 @@ def load_dataset(config: Any, split: str) -> Dataset:
         root = writers[tasks.get(config.task).EXAMPLE](data.root, **data.generated)
         path, folder = root / f"{split}.json", root / "images"
     else:
+        if not Path(data.root).is_dir():
+            raise ValueError(f"config.data.root: no such folder {data.root}")
+        if not data[f"{split}_annotations"]:
+            raise ValueError(
+                f"config.data.{split}_annotations is empty: give the annotation file, "
+                f"--config.data.{split}_annotations=FILE (relative to data.root)"
+            )
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
     readers = {"crowdpose": load_crowdpose, "mpii": load_mpii}
     read = readers.get(kind, load_coco)
-    dataset = read(path, image_dir=folder)
+    dataset = read(
+        path,
+        image_dir=folder,
+        category=data.get("category", ""),
+        flip_pairs=data.get("flip_pairs", ()),
+    )
+    if config.augment.flip > 0 if split == "train" else config.eval.get("flip", False):
+        need_sides(dataset)
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset

@@ -41,11 +41,7 @@ class Examples(Protocol):
         ...
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """Returns the values of example `index` that depend on its decoded image.
-
-        Raises:
-          ImageError: the image does not match the annotation file.
-        """
+        """Returns the values of example `index` that depend on its decoded image."""
         ...
 
 
@@ -66,7 +62,7 @@ class EvalData:
         self._host_id = host_id
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
         read = image_reader(config, self.dataset)
-        self._images = source.Images(read, cache=config.data.cache)
+        self._images = source.Images(read, self.dataset.annotated_size, cache=config.data.cache)
         global_batch = self._batch_size * host_count
         # Global batches: (group, indexes of at most `global_batch` examples).
         self._plan = [

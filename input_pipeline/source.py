@@ -1,4 +1,4 @@
-"""Decoded images of a dataset by image id, with caching."""
+"""Decoded images of a dataset by image id, in the annotated orientation, with caching."""
 
 from __future__ import annotations
 
@@ -37,11 +37,19 @@ class Images:
 
     Args:
       read: function image id -> bytes of the image file.
+      sizes: image id -> annotated (H, W) or None; see `images.decode_annotated`.
       cache: keep decoded images in memory, up to `CACHE_BYTES`.
     """
 
-    def __init__(self, read: Callable[[int], bytes], *, cache: bool = False) -> None:
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        sizes: Callable[[int], tuple[int, int] | None],
+        *,
+        cache: bool = False,
+    ) -> None:
         self._read = read
+        self._sizes = sizes
         self._budget = CACHE_BYTES if cache else 0
         self._kept: dict[int, np.ndarray] = {}
         self._recent: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
@@ -51,7 +59,7 @@ class Images:
         """Returns a decoded image: uint8 RGB [H, W, 3], read-only.
 
         Raises:
-          ImageError: the image is unusable.
+          ImageError: the image is unusable, or its size is not the annotated one.
         """
         with self._lock:
             image = self._kept.get(image_id)
@@ -59,7 +67,7 @@ class Images:
                 image = self._recent.get(image_id)
         if image is not None:
             return image
-        image = images.decode(self._read(image_id))
+        image = images.decode_annotated(self._read(image_id), self._sizes(image_id))
         image.setflags(write=False)
         with self._lock:
             if image.nbytes <= self._budget and image_id not in self._kept:

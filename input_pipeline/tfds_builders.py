@@ -4,13 +4,18 @@
 
 Thousands of small files are slow on network disks; ArrayRecord reads any record with one access.
 The records hold the unchanged image files in the order of the annotation file. The people are
-still read from the annotation file. Nothing is downloaded. The name of the copy contains a
-fingerprint of the annotation file, so a change of that file creates a new copy.
+still read from the annotation file. Nothing is downloaded.
+
+The name of the copy contains fingerprints of the annotation file and of the images (name, size,
+time), so a change of a file creates a new copy. If no image file exists any more, the newest copy
+for the annotation file is used. An image that cannot be read is named when the copy is made; its
+record is empty, and the file itself is read instead.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pathlib
 import sys
@@ -27,6 +32,9 @@ from jaxpose.annotations import Dataset
 from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"  # stored in prepared copies
+NAMED = 5  # unreadable images that the warning names
+
+_log = logging.getLogger(__name__)
 
 
 class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
@@ -60,12 +68,28 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         read = source.read_files(self._dataset)
+        unusable = []
         for number, info in enumerate(self._dataset.images.values()):
+            image, reason = b"", ""
             try:
                 image = read(info.id)
-            except images.ImageError:
-                image = b""  # keeps the order; counted as an unusable image when decoded
+                if not image:
+                    reason = "the file is empty"
+            except images.ImageError as error:
+                reason = str(error)
+            if reason:
+                unusable.append(f"{info.file_name} ({reason})")
+            # A record without an image keeps the order.
             yield number, {"image": image, "image_id": info.id, "file_name": info.file_name}
+        if unusable:
+            _log.warning(
+                "the prepared copy of %s lacks %d of %d images: %s%s",
+                self._dataset.path,
+                len(unusable),
+                len(self._dataset.images),
+                ", ".join(unusable[:NAMED]),
+                ", ..." if unusable[NAMED:] else "",
+            )
 
 
 class CocoKeypoints(_ImageBuilder):
@@ -84,9 +108,47 @@ BUILDERS = {"coco": CocoKeypoints, "crowdpose": CrowdPose, "mpii": MpiiKeypoints
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Returns the name of the prepared copy: stem and content hash of the annotation file."""
-    digest = hashlib.sha256(dataset.path.read_bytes()).hexdigest()[:16]
-    return f"{dataset.path.stem}-{digest}"
+    """Returns the name of the prepared copy, from the annotation file and the image files.
+
+    It consists of the stem and a hash of the annotation file, and a hash of the names, sizes and
+    modification times of the images.
+    """
+    digest = hashlib.sha256()
+    for info in dataset.images.values():
+        try:
+            status = dataset.image_path(info.id).stat()
+            state: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            state = None
+        digest.update(repr((info.id, info.file_name, state)).encode())
+    return f"{_prefix(dataset)}-{digest.hexdigest()[:16]}"
+
+
+def _prefix(dataset: Dataset) -> str:
+    content = hashlib.sha256(dataset.path.read_bytes()).hexdigest()[:16]
+    return f"{dataset.path.stem}-{content}"
+
+
+def _has_images(dataset: Dataset) -> bool:
+    return any(dataset.image_path(identity).is_file() for identity in dataset.images)
+
+
+def _newest_copy(dataset: Dataset, data_dir: str | None) -> str:
+    """Returns the name of the newest prepared copy for the annotation file, whatever its images.
+
+    Raises:
+      ValueError: there is none.
+    """
+    folder = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR) / BUILDERS[dataset.format].name
+    prefix, version = _prefix(dataset), str(_ImageBuilder.VERSION)
+    copies = [path for path in folder.glob(f"{prefix}-*") if (path / version).is_dir()]
+    if not copies:
+        names = [info.file_name for info in dataset.images.values()]
+        raise ValueError(
+            f"{dataset.path}: none of its images ({names[0]}, ...) is in {dataset.image_dir}, and "
+            f"{folder} has no prepared copy of them"
+        )
+    return max(copies, key=lambda path: path.stat().st_mtime_ns).name
 
 
 def prepare_dataset(
@@ -97,12 +159,15 @@ def prepare_dataset(
     Args:
       dataset: the checked annotation file.
       tfds_dir: folder of prepared data; "" is the default of TFDS.
+
+    Raises:
+      ValueError: there is neither an image file nor a prepared copy.
     """
-    builder_class = BUILDERS[dataset.format]
-    name = fingerprint(dataset)
-    builder = builder_class(
+    data_dir = os.path.expanduser(tfds_dir) or None
+    name = fingerprint(dataset) if _has_images(dataset) else _newest_copy(dataset, data_dir)
+    builder = BUILDERS[dataset.format](
         dataset=dataset,
-        data_dir=os.path.expanduser(tfds_dir) or None,
+        data_dir=data_dir,
         file_format="array_record",
         config=tfds.core.BuilderConfig(name=name, version=_ImageBuilder.VERSION),
     )
@@ -119,21 +184,28 @@ def prepare(config: Any) -> None:
     from input_pipeline.dataset import load_dataset
 
     for split in ("train", "val"):
+        if split == "val" and not config.data.val_annotations:
+            continue  # trains without validation
         prepare_dataset(load_dataset(config, split), config.data.tfds_dir)
 
 
 def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[[int], bytes]:
     """Returns a function from image id to the bytes of the image file in the prepared copy.
 
+    The function raises ImageError for an image that is neither in the copy nor a readable file.
+
     Raises:
-      ValueError: the copy does not match the annotation file.
+      ValueError: there is neither an image file nor a prepared copy, or the copy does not match the
+        annotation file.
     """
-    records = prepare_dataset(dataset, tfds_dir).as_data_source(split=SPLIT)
+    builder = prepare_dataset(dataset, tfds_dir)
+    name, records = builder.builder_config.name, builder.as_data_source(split=SPLIT)
     if len(records) != len(dataset.images):
         raise ValueError(
             f"{tfds_dir}: the prepared copy holds {len(records)} images, but {dataset.path} lists "
-            f"{len(dataset.images)}: remove the copy {fingerprint(dataset)}"
+            f"{len(dataset.images)}: remove the copy {name}"
         )
+    from_file = source.read_files(dataset)
     position = {image_id: number for number, image_id in enumerate(dataset.images)}
 
     def read(image_id: int) -> bytes:
@@ -141,9 +213,9 @@ def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[
         if int(record["image_id"]) != image_id:
             raise ValueError(
                 f"{tfds_dir}: record {position[image_id]} is image {int(record['image_id'])}, "
-                f"expected {image_id}: remove the copy {fingerprint(dataset)}"
+                f"expected {image_id}: remove the copy {name}"
             )
-        return bytes(record["image"])
+        return bytes(record["image"]) or from_file(image_id)
 
     return read
 

@@ -28,11 +28,7 @@ class Examples(Protocol):
     spec: Spec
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
-        """Returns example `index` as a row of the batch, made from its decoded image.
-
-        Raises:
-          ImageError: the image does not match the annotation file.
-        """
+        """Returns example `index` as a row of the batch, made from its decoded image."""
         ...
 
 
@@ -66,7 +62,7 @@ class TrainData:
         self._batch_size = host_slice(self._global_batch, host_count, "batch_size")
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
         read = image_reader(config, self.dataset)
-        self._images = source.Images(read, cache=config.data.cache)
+        self._images = source.Images(read, self.dataset.annotated_size, cache=config.data.cache)
 
     @property
     def dataset(self) -> Dataset:

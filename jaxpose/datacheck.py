@@ -6,19 +6,21 @@ The dataset is not changed. The exit status is 1 if training on it would stop.
 from __future__ import annotations
 
 import argparse
-import collections
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxpose import draw, geometry, images, skeletons
-from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load
+from jaxpose.annotations import AnnotationError, Dataset, check, load, need_sides
+from jaxpose.annotations.records import problem_lines
 from jaxpose.annotations.regions import mask
 
 SAMPLED = 200  # images decoded without --all
 SHOWN = 10  # problems of each kind printed without --all
+MORE = "... and {} more like these (print them with --all)"
 TILE = (256, 192)  # (H, W) of a person on the sheet, cropped as for training
 WHOLE = 320  # height of a whole image on the sheet
 
@@ -30,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", metavar="DIR", help="its image folder (default: located by the file names)"
     )
+    parser.add_argument(
+        "--category", default="", metavar="NAME",
+        help="category of the people, as config.data.category (default: the first with keypoints)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flip-pairs", nargs="+", default=(), metavar="LEFT/RIGHT",
+        help="left-right pairs, or none, as config.data.flip_pairs (default: those of the file)",
+    )  # fmt: skip
     parser.add_argument("--detections", metavar="FILE", help="also check these detected boxes")
     parser.add_argument(
         "--all", action="store_true", help="decode all images and print all problems"
@@ -64,33 +74,44 @@ def run(args: argparse.Namespace) -> int:
     bad = False
     for path in paths:
         print(f"{path}")
-        problems = check(path)
-        _print_problems(problems, args.all)
+        problems = check(path, category=args.category)
+        _print_indented(problem_lines(problems, None if args.all else SHOWN, MORE))
         if any(problem.fatal for problem in problems):
             bad = True
             continue
         try:
-            image_folder = Path(args.images) if args.images else find_images(folder, path)
-            dataset = load(path, image_dir=image_folder)
+            options = {"category": args.category, "flip_pairs": args.flip_pairs}
+            image_folder = (
+                Path(args.images) if args.images else find_images(folder, path, **options)
+            )
+            dataset = load(path, image_dir=image_folder, **options)
         except AnnotationError as error:
             # An error of the file as a whole, e.g. that it has no usable person.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
         print(describe(dataset))
+        try:
+            need_sides(dataset)
+        except AnnotationError as error:
+            _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
+            bad = True
         if args.detections:
             problems = check(args.detections, dataset)
-            _print_problems(problems, args.all)
+            _print_indented(problem_lines(problems, None if args.all else SHOWN, MORE))
             bad |= any(problem.fatal for problem in problems)
-        damaged, mismatched, checked = check_images(dataset, None if args.all else SAMPLED)
+        seen = check_images(dataset, None if args.all else SAMPLED)
         print(
-            f"  images in {image_folder}: {checked} of {len(dataset.images)} decoded, "
-            f"{len(damaged)} unusable, {len(mismatched)} whose size differs from the annotation"
+            f"  images in {image_folder}: {seen.checked} of {len(dataset.images)} decoded, "
+            f"{len(seen.damaged)} unusable, {len(seen.mismatched)} whose size differs "
+            "from the annotation"
         )
-        if mismatched:
-            print("  bottom-up networks skip images with a differing size as unusable")
-        _print_lines(damaged + mismatched, args.all)
-        bad |= bool(damaged)
+        if seen.mismatched:
+            print("  images with a differing size are left out as unusable")
+        _print_lines(seen.damaged + seen.mismatched, args.all)
+        for note in seen.notes:
+            print(f"  note: {note}")
+        bad |= bool(seen.damaged or seen.mismatched)
         if args.output:
             output = Path(args.output)
             if len(paths) > 1:
@@ -128,15 +149,20 @@ def find_annotations(folder: Path) -> list[Path]:
     return files
 
 
-def find_images(folder: Path, path: Path) -> Path:
+def find_images(folder: Path, path: Path, **options: Any) -> Path:
     """The folder with most of the first images of an annotation file.
+
+    Args:
+      folder: the dataset.
+      path: its annotation file.
+      **options: of `annotations.load`.
 
     Raises:
       ValueError: none of the searched folders has any of these images.
       AnnotationError: the file cannot be loaded.
     """
     # Any existing folder will do here; only the names of the images are needed.
-    dataset = load(path, image_dir=path.parent)
+    dataset = load(path, image_dir=path.parent, **options)
     names = [info.file_name for info in list(dataset.images.values())[:50]]
     folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
     folders += [path.parent, path.parent / "images", *sorted(folder.glob("images/*/"))]
@@ -156,23 +182,29 @@ def describe(dataset: Dataset) -> str:
     people, skeleton = dataset.people, dataset.skeleton
     names = skeleton.joints
     pairs = ", ".join(f"{names[a]}-{names[b]}" for a, b in skeleton.flip_pairs)
+    source = "from the names" if skeleton.declared_pairs is None else "declared"
+    pairs = f"{pairs} ({source}; they swap in mirrored images)" if pairs else f"none ({source})"
     middle = [n for k, n in enumerate(names) if skeleton.flip_indices[k] == k]
     labeled = people.keypoints[..., 2].astype(bool)
     sizes = np.sqrt(people.box[:, 2] * people.box[:, 3])
-    low, median, high = np.percentile(sizes, [5, 50, 95])
-    skipped = ", ".join(f"{count} {reason}" for reason, count in dataset.skipped.items())
     lines = [
-        f"  {dataset.format} format: {len(dataset.images)} images, {len(people)} usable people; "
-        f"left out: {skipped or 'nobody'}",
+        f"  {dataset.summary}",
         f"  skeleton {skeleton.name!r}: {skeleton.num_joints} keypoints, "
         f"{len(skeleton.limbs)} limbs",
-        f"  left-right pairs: {pairs or 'none'}",
+        f"  left-right pairs: {pairs}",
         f"  keypoints without a side: {', '.join(middle) or 'none'}",
-        f"  labeled keypoints per person: {labeled.sum(1).mean():.1f}; by keypoint, percent: "
-        + ", ".join(f"{n} {100 * s:.0f}" for n, s in zip(names, labeled.mean(0), strict=True)),
-        f"  size of a person (square root of the box area): median {median:.0f} pixels, "
-        f"5th to 95th percentile {low:.0f} to {high:.0f}",
     ]
+    if len(people):
+        low, median, high = np.percentile(sizes, [5, 50, 95])
+        shares = zip(names, 100 * labeled.mean(0), strict=True)
+        lines += [
+            f"  labeled keypoints per person: {labeled.sum(1).mean():.1f}; by keypoint, percent: "
+            + ", ".join(f"{name} {share:.0f}" for name, share in shares),
+            f"  size of a person (square root of the box area): median {median:.0f} pixels, "
+            f"5th to 95th percentile {low:.0f} to {high:.0f}",
+        ]
+    else:
+        lines.append("  note: no person has a box, so bottom-up networks alone can use the file")
     return "\n".join(lines + _per_image(dataset) + _warnings(dataset, labeled, skeleton))
 
 
@@ -200,11 +232,13 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     """Notes on what does not stop training but may explain a low score."""
     people, lines = dataset.people, []
     unused = [n for n, count in zip(skeleton.joints, labeled.sum(0), strict=True) if not count]
-    if unused:
+    if unused and len(people):
         lines.append(f"  note: never labeled: {', '.join(unused)}")
-    if not skeleton.flip_pairs:
+    empty = len(dataset.images) - len(dataset.with_people)
+    if empty:
         lines.append(
-            "  note: no keypoint has a side; if there are left and right ones, check the names"
+            f"  note: {empty} images without people; bottom-up networks learn them as background "
+            "with --config.data.negatives=True"
         )
     if not skeleton.limbs:
         lines.append("  note: no limbs; drawings show points only")
@@ -218,31 +252,65 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     return lines
 
 
-def check_images(dataset: Dataset, limit: int | None) -> tuple[list[str], list[str], int]:
-    """Decodes the images, or `limit` of them, spread evenly.
+@dataclasses.dataclass(frozen=True)
+class ImagesRead:
+    """What is wrong with the images of a dataset.
 
-    Returns:
-      One line per unusable image, one line per image whose size differs from the annotation, and
-      the number of images decoded.
+    Attributes:
+      damaged: one line per unusable image.
+      mismatched: one line per image whose size differs from the annotation in either orientation.
+      notes: on images that can be used.
+      checked: number of images decoded.
     """
+
+    damaged: list[str]
+    mismatched: list[str]
+    notes: list[str]
+    checked: int
+
+
+def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
+    """Decodes the images, or `limit` of them, spread evenly."""
     infos = list(dataset.images.values())
     if limit is not None and len(infos) > limit:
         infos = [infos[round(k)] for k in np.linspace(0, len(infos) - 1, limit)]
     damaged, mismatched = [], []
+    upright, turned, dark = [], [], []
     for info in infos:
         path = dataset.image_path(info.id)
         try:
-            height, width = images.decode(path.read_bytes()).shape[:2]
+            data = path.read_bytes()
+            image = stored = images.decode(data)
         except OSError as error:
             damaged.append(f"{path}: cannot be read ({error.strerror})")
+            continue
         except images.ImageError as error:
             damaged.append(f"{path}: {error}")
-        else:
-            if info.width is not None and (info.height, info.width) != (height, width):
-                mismatched.append(
-                    f"{path}: is {width} x {height}, annotated as {info.width} x {info.height}"
-                )
-    return damaged, mismatched, len(infos)
+            continue
+        try:
+            image = images.decode_annotated(data, dataset.annotated_size(info.id))
+        except images.ImageError:
+            height, width = stored.shape[:2]
+            mismatched.append(
+                f"{path}: is {width} x {height}, annotated as {info.width} x {info.height}"
+            )
+        if image.shape != stored.shape:
+            upright.append(path.name)
+        elif images.is_turned(data, stored):
+            turned.append(path.name)
+        if images.is_dark_deep(data, stored):
+            dark.append(path.name)
+    notes = [
+        f"{len(names)} images {text}: {', '.join(names[:3])}{', ...' if names[3:] else ''}"
+        for names, text in (
+            (upright, "are read upright, as EXIF says, since only so they have the annotated size"),
+            (turned, "have an EXIF orientation that keeps the size and are read as stored; look at "
+             "the sheet"),
+            (dark, "have 16 bits and come out nearly black; store them with the full range"),
+        )
+        if names
+    ]  # fmt: skip
+    return ImagesRead(damaged, mismatched, notes, len(infos))
 
 
 def sheet(dataset: Dataset, count: int) -> np.ndarray | None:
@@ -252,11 +320,13 @@ def sheet(dataset: Dataset, count: int) -> np.ndarray | None:
       uint8 RGB [H, W, 3], or None if no image can be decoded.
     """
     people = dataset.people
+    if not len(people):
+        return None
     center, scale = people.center_scale(TILE)
     tiles, captions = [], []
     for row in np.unique(np.linspace(0, len(people) - 1, count).round().astype(int)):
         try:
-            image = images.decode(dataset.image_path(people.image_id[row]).read_bytes())
+            image = _read(dataset, people.image_id[row])
         except (OSError, images.ImageError):
             continue
         matrix = geometry.affine(center[row], scale[row], 0.0, TILE)
@@ -281,11 +351,11 @@ def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
     for place in np.unique(np.linspace(0, len(ids) - 1, count).round().astype(int)):
         identity = ids[place]
         try:
-            image = images.decode(dataset.image_path(identity).read_bytes()).copy()
+            image = _read(dataset, identity).copy()
         except (OSError, images.ImageError):
             continue
-        info, regions = dataset.images[identity], dataset.regions.get(identity, [])
-        if regions and image.shape[:2] == (info.height, info.width):
+        regions = dataset.regions.get(identity, [])
+        if regions:
             ignored = mask(regions, image.shape[:2]) == 0
             image[ignored] = image[ignored] // 2 + np.array([120, 0, 0], np.uint8)
         for person in dataset.labeled.keypoints[dataset.labeled_rows.get(identity, [])]:
@@ -293,6 +363,12 @@ def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
         tiles.append(image)
         captions.append(f"{identity}")
     return draw.contact_sheet(tiles, captions, height=WHOLE) if tiles else None
+
+
+def _read(dataset: Dataset, image_id: int) -> np.ndarray:
+    """Decodes an image as for training; raises OSError or ImageError."""
+    size = dataset.annotated_size(image_id)
+    return images.decode_annotated(dataset.image_path(image_id).read_bytes(), size)
 
 
 def _write_sheet(image: np.ndarray, output: Path) -> None:
@@ -304,21 +380,13 @@ def _write_sheet(image: np.ndarray, output: Path) -> None:
     print(f"  sample sheet: {output} (left is blue, right is orange)")
 
 
-def _print_problems(problems: Iterable[Problem], print_all: bool) -> None:
-    """Prints problems by kind: all of them, or the first few of each kind."""
-    kinds: dict[tuple[bool, str], list[str]] = collections.defaultdict(list)
-    for problem in problems:
-        # The kind is the start of the rule, without its numbers.
-        kind = "".join("#" if letter.isdigit() else letter for letter in problem.rule[:24])
-        short = dataclasses.replace(problem, file=Path(problem.file).name)
-        kinds[problem.fatal, kind].append(str(short))
-    for lines in kinds.values():
-        _print_lines(lines, print_all)
-
-
 def _print_lines(lines: list[str], print_all: bool) -> None:
     shown = lines if print_all else lines[:SHOWN]
-    for line in shown:
-        print(f"    {line}")
+    _print_indented(shown)
     if len(shown) < len(lines):
-        print(f"    ... and {len(lines) - len(shown)} more like these (print them with --all)")
+        _print_indented([MORE.format(len(lines) - len(shown))])
+
+
+def _print_indented(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"    {line}")

@@ -17,14 +17,11 @@ OUTLINE = (20, 20, 20)
 LEAST_PERSON_SCORE = 0.1
 
 
-def side_color(names: Sequence[str]) -> tuple[int, int, int]:
-    """RGB color of a keypoint or limb, by side; the names of its keypoints show the side."""
-    sides = {name.split("_")[0] for name in names} & {"left", "right", "l", "r"}
-    if sides <= {"left", "l"} and sides:
+def _side_color(sides: set[str | None]) -> tuple[int, int, int]:
+    """RGB color of a keypoint or limb, by the sides of its keypoints."""
+    if sides - {None} == {"left"}:
         return LEFT
-    if sides <= {"right", "r"} and sides:
-        return RIGHT
-    return MIDDLE
+    return RIGHT if sides - {None} == {"right"} else MIDDLE
 
 
 def draw_pose(
@@ -70,15 +67,15 @@ def draw_pose(
     for width, outline in ((thick + 2, True), (thick, False)):
         for a, b in skeleton.limbs:
             if shown[a] and shown[b]:
-                names = (skeleton.joints[a], skeleton.joints[b])
-                color = OUTLINE if outline else side_color(names)
+                sides = {skeleton.joint_sides[a], skeleton.joint_sides[b]}
+                color = OUTLINE if outline else _side_color(sides)
                 cv2.line(
                     canvas, fixed[a].tolist(), fixed[b].tolist(), color, width, cv2.LINE_AA, shift
                 )
     for k in np.flatnonzero(shown):
         center, radius = fixed[k].tolist(), (thick + 1) << shift
         cv2.circle(canvas, center, radius + (1 << shift), OUTLINE, -1, cv2.LINE_AA, shift)
-        color = side_color((skeleton.joints[k],))
+        color = _side_color({skeleton.joint_sides[k]})
         cv2.circle(canvas, center, radius, color, -1, cv2.LINE_AA, shift)
     return canvas
 

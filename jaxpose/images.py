@@ -40,6 +40,63 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
     return image
 
 
+def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
+    """Decodes an image in the orientation in which it is annotated.
+
+    Some annotation tools show the stored pixels, others turn the image as its EXIF orientation
+    says. The annotated size shows which: the stored pixels if they have it, otherwise the upright
+    image.
+
+    Args:
+      data: content of the file.
+      size: annotated (H, W); None if the annotation file has none: the stored pixels.
+
+    Raises:
+      ImageError: as `decode`; or neither orientation has the annotated size, so that the
+        annotations do not fit.
+    """
+    image = decode(data)
+    if size is None or image.shape[:2] == tuple(size):
+        return image
+    upright = decode(data, upright=True)
+    if upright.shape[:2] == tuple(size):
+        return upright
+    height, width = image.shape[:2]
+    raise ImageError(f"is {width}x{height}, annotated as {size[1]}x{size[0]}")
+
+
+def is_turned(data: bytes, image: np.ndarray) -> bool:
+    """Whether EXIF turns or mirrors an image of equal size, so that its size shows nothing.
+
+    Args:
+      data: content of the file.
+      image: the stored pixels.
+    """
+    if b"Exif" not in data[:65536]:
+        return False
+    upright = decode(data, upright=True)
+    return upright.shape == image.shape and not np.array_equal(upright, image)
+
+
+# Decoded values below this are nearly black: a camera of 12 bits stores at most 4095 of 65535.
+DARK = 16
+
+
+def is_dark_deep(data: bytes, image: np.ndarray) -> bool:
+    """Whether a 16-bit image is nearly black as 8-bit RGB, because it uses only the lower bits.
+
+    Args:
+      data: content of the file.
+      image: the decoded image.
+    """
+    import cv2
+
+    if np.percentile(image, 99) >= DARK:
+        return False
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return stored is not None and stored.dtype.itemsize > 1 and bool(stored.any())
+
+
 def draw_samples(size: tuple[int, int], count: int = 4, seed: int = 0) -> np.ndarray:
     """Draws images for measurements and for the verification of files.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose import sides
 from jaxpose.choices import choose_from
 
 # OKS sigma by keypoint name without its side. The first nine are COCO's; head and neck keypoints
@@ -70,20 +71,22 @@ class Skeleton:
 
     Args:
       name: name of the skeleton.
-      joints: keypoint names, unique; left and right keypoints come in pairs (`left_hip`,
-        `right_hip`).
+      joints: keypoint names, unique.
       limbs: pairs of 0-based keypoint indexes, for drawing only.
       sigmas: one OKS sigma per keypoint (relative to the square root of the person's area).
+      declared_pairs: 0-based (left, right) pairs, () if there are none; None: those that the names
+        show (`sides.pairs_by_name`).
 
     Raises:
-      ValueError: a repeated name, a left or right keypoint without its counterpart, a limb with an
-        invalid index, or sigmas that are not positive or not one per keypoint.
+      ValueError: a repeated name, a limb or a pair with an invalid index, a keypoint in several
+        pairs, or sigmas that are not positive or not one per keypoint.
     """
 
     name: str
     joints: tuple[str, ...]
     limbs: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
+    declared_pairs: sides.Pairs | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "joints", tuple(str(joint) for joint in self.joints))
@@ -106,7 +109,12 @@ class Skeleton:
             )
         if not all(0 < sigma < float("inf") for sigma in self.sigmas):
             raise ValueError(f"{where}: sigmas must be positive numbers, got {self.sigmas}")
-        _ = self.flip_pairs  # checks the names
+        if self.declared_pairs is not None:
+            try:
+                pairs = sides.declared(list(self.declared_pairs), self.joints)
+            except ValueError as error:
+                raise ValueError(f"{where}: declared_pairs {error}") from None
+            object.__setattr__(self, "declared_pairs", pairs)
 
     @property
     def num_joints(self) -> int:
@@ -114,36 +122,26 @@ class Skeleton:
 
     @functools.cached_property
     def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of keypoints that swap when the image is mirrored, sorted, smaller index first.
+        """Pairs of keypoints that swap when the image is mirrored, sorted, smaller index first."""
+        if self.declared_pairs is not None:
+            return tuple(sorted((min(pair), max(pair)) for pair in self.declared_pairs))
+        return sides.pairs_by_name(self.joints)
 
-        They are derived from the names.
+    @functools.cached_property
+    def joint_sides(self) -> tuple[str | None, ...]:
+        """The side of each keypoint, "left", "right" or None, for drawing only."""
+        names: list[str | None] = [None] * self.num_joints
+        for a, b in self.declared_pairs or self.flip_pairs:
+            first_is_left = sides.is_left(self.joints[a], self.joints[b])
+            if first_is_left is False:
+                a, b = b, a
+            names[a], names[b] = "left", "right"
+        return tuple(names)
 
-        Raises:
-          ValueError: a left or right keypoint has no counterpart or occurs twice.
-        """
-        sides: dict[str, dict[str, int]] = {}
-        for index, joint in enumerate(self.joints):
-            side, part = split_side(joint)
-            if side is None:
-                continue
-            indexes = sides.setdefault(part, {})
-            if side in indexes:
-                raise ValueError(
-                    f"skeleton {self.name!r}: {joint!r} and {self.joints[indexes[side]]!r} are "
-                    f"both the {side} {part}"
-                )
-            indexes[side] = index
-        pairs = []
-        for part, indexes in sides.items():
-            if len(indexes) != 2:
-                side, index = next(iter(indexes.items()))
-                missing = "right" if side == "left" else "left"
-                raise ValueError(
-                    f"skeleton {self.name!r}: {self.joints[index]!r} has no {missing} {part}"
-                )
-            first, second = sorted(indexes.values())
-            pairs.append((first, second))
-        return tuple(sorted(pairs))
+    @property
+    def knows_sides(self) -> bool:
+        """Whether mirrored images can be used: pairs are known, or declared not to exist."""
+        return bool(self.flip_pairs) or self.declared_pairs is not None
 
     @functools.cached_property
     def flip_indices(self) -> np.ndarray:
@@ -175,12 +173,15 @@ class Skeleton:
 
     def to_dict(self) -> dict[str, Any]:
         """Converts to a dict for JSON; `from_dict` is the inverse."""
-        return {
+        values: dict[str, Any] = {
             "name": self.name,
             "joints": list(self.joints),
             "limbs": [list(limb) for limb in self.limbs],
             "sigmas": list(self.sigmas),
         }
+        if self.declared_pairs is not None:
+            values["declared_pairs"] = [list(pair) for pair in self.declared_pairs]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Skeleton:
@@ -189,10 +190,13 @@ class Skeleton:
         Raises:
           ValueError: a key is missing.
         """
-        missing = [f.name for f in dataclasses.fields(cls) if f.name not in values]
+        fields = dataclasses.fields(cls)
+        missing = [
+            f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING
+        ]
         if missing:
             raise ValueError(f"skeleton lacks {', '.join(missing)}")
-        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls)})
+        return cls(**{f.name: values[f.name] for f in fields if f.name in values})
 
 
 def default_sigma(joint: str) -> float:
@@ -264,36 +268,76 @@ def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
     """Returns the skeleton of one entry of `categories` in a COCO-format annotation file.
 
     Args:
-      category: an entry with `keypoints`, the names; `skeleton`, the limbs as 1-based indexes
-        (optional); and `sigmas`, the OKS sigmas (optional, not part of COCO's format; by default
-        `default_sigma` of each name). If the names are those of a built-in skeleton, its name and
-        limbs are used: the official CrowdPose files have COCO's limbs, which do not fit their 14
-        keypoints.
+      category: an entry with `keypoints`, the names. Optional entries, of which only the first is
+        part of COCO's format: `skeleton`, the limbs as pairs of 1-based indexes, or 0-based if a 0
+        is among them; `sigmas`, the OKS sigmas (by default `default_sigma` of each name);
+        `flip_pairs`, `flip_idx` or `swap`, the left-right pairs by name or 0-based index
+        (`sides.declared`). If the names are those of a built-in skeleton, its name and limbs are
+        used: the official CrowdPose files have COCO's limbs, which do not fit their 14 keypoints.
 
     Raises:
-      ValueError: there are no `keypoints`, or the skeleton is invalid (see `Skeleton`).
+      ValueError: there are no `keypoints`, or the sigmas or the pairs are invalid.
+    """
+    return read_category(category)[0]
+
+
+def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
+    """Returns what `from_coco_category` does, and notes on what was read in another way.
+
+    Raises:
+      ValueError: as `from_coco_category`.
     """
     name = str(category.get("name", "person"))
     joints = category.get("keypoints")
     if not isinstance(joints, list | tuple) or not joints:
         raise ValueError(f"category {name!r} has no list of keypoint names under 'keypoints'")
     joints = tuple(str(joint) for joint in joints)
-    sigmas = category.get("sigmas")
-    if sigmas is None:
-        sigmas = [default_sigma(joint) for joint in joints]
+    sigmas = category.get("sigmas") or [default_sigma(joint) for joint in joints]
+    try:
+        pairs, notes = sides.declared_in(category, joints)
+    except ValueError as error:
+        raise ValueError(f"category {name!r}: {error}") from None
     for known in _BUILT_IN.values():
         if known.joints == joints:
-            return dataclasses.replace(known, sigmas=tuple(sigmas))
-    try:
-        limbs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"category {name!r}: 'skeleton' must be a list of pairs of keypoint numbers"
-        ) from None
-    for a, b in limbs:
-        if not (0 <= a < len(joints) and 0 <= b < len(joints)):
-            raise ValueError(
-                f"category {name!r}: limb [{a + 1}, {b + 1}] is outside the keypoints "
-                f"1..{len(joints)} (limbs in the file are 1-based)"
-            )
-    return Skeleton(name=name, joints=joints, limbs=limbs, sigmas=tuple(sigmas))
+            skeleton = dataclasses.replace(known, sigmas=tuple(sigmas), declared_pairs=pairs)
+            break
+    else:
+        limbs, remarks = _read_limbs(category.get("skeleton"), joints)
+        notes += remarks
+        skeleton = Skeleton(name, joints, limbs, tuple(sigmas), pairs)
+    if pairs is None:
+        alone = sides.without_partner(joints, skeleton.flip_pairs)
+        notes += [f"{joint!r} has a side, but no keypoint is its mirror image" for joint in alone]
+    return skeleton, notes
+
+
+def _read_limbs(
+    values: Any, joints: tuple[str, ...]
+) -> tuple[tuple[tuple[int, int], ...], list[str]]:
+    """Returns 0-based limbs, and notes on those that are left out; drawings alone use limbs."""
+    if values is None:
+        return (), []
+    if not isinstance(values, list | tuple):
+        return (), [f"limbs left out: 'skeleton' must be a list of pairs, not {values!r}"]
+    first, notes = 1, []
+    if any(end == 0 for limb in values if isinstance(limb, list | tuple) for end in limb):
+        first, notes = 0, ["limbs are counted from 0, since one of them has a 0"]
+    limbs = []
+    for limb in values:
+        ends = limb if isinstance(limb, list | tuple) and len(limb) == 2 else (None, None)
+        a, b = (_limb_end(end, joints, first) for end in ends)
+        if a is None or b is None:
+            last = first + len(joints) - 1
+            notes.append(f"limb {limb!r} left out: not two of the keypoints {first}..{last}")
+        else:
+            limbs.append((a, b))
+    return tuple(limbs), notes
+
+
+def _limb_end(value: Any, joints: tuple[str, ...], first: int) -> int | None:
+    if isinstance(value, str) and value in joints:
+        return joints.index(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    index = value - first
+    return int(index) if index in range(len(joints)) else None

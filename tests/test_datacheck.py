@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import struct
 import subprocess
 import sys
 
@@ -139,6 +140,84 @@ def test_whole_images(tmp_path, capsys):
     assert 400 < red.sum() < 10000  # a corner of the second image
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     assert not (np.abs(cv2.imread(str(tmp_path / "s.png")) - (2, 2, 122)) < 9).all(-1).any()
+
+
+def rename(folder, *joints, **changes):
+    """Writes a good dataset whose three keypoints have other names."""
+    data = write(folder)
+    data["categories"][0] |= {"keypoints": list(joints)} | changes
+    (folder / "train.json").write_text(json.dumps(data))
+
+
+def test_pairs_are_printed_or_needed(tmp_path, capsys):
+    rename(tmp_path, "front_left_paw", "front_right_paw", "tail")
+    assert check(tmp_path, "-o", "") == 0
+    text = capsys.readouterr().out
+    assert "left-right pairs: front_left_paw-front_right_paw (from the names; they swap in" in text
+    rename(tmp_path, "a", "b", "c")
+    assert check(tmp_path, "-o", "") == 1
+    text = capsys.readouterr().out
+    assert "left-right pairs: none (from the names)" in text
+    assert "train.json: category 'thing': mirrored images need the left-right pairs" in text
+    assert check(tmp_path, "-o", "", "--flip-pairs", "a/c") == 0
+    assert "left-right pairs: a-c (declared; they swap in" in capsys.readouterr().out
+    assert check(tmp_path, "-o", "", "--flip-pairs", "none") == 0
+    assert "left-right pairs: none (declared)" in capsys.readouterr().out
+    rename(tmp_path, "a", "b", "c", flip_idx=[2, 1, 0])
+    assert check(tmp_path, "-o", "") == 0
+    assert "left-right pairs: a-c (declared" in capsys.readouterr().out
+    rename(tmp_path, "left_a", "b", "c", flip_pairs=[[0, 7]])
+    assert check(tmp_path, "-o", "") == 1
+    assert "train.json: category 2: category 'thing': 'flip_pairs' has the keypoint 7, outside" in (
+        capsys.readouterr().out
+    )
+
+
+def test_chosen_category(tmp_path, capsys):
+    data = write(tmp_path)
+    data["categories"].append({"id": 3, "name": "tip", "keypoints": ["tip"]})
+    data["annotations"].append(data["annotations"][0] | {"id": 9, "category_id": 3, "keypoints": [
+        9, 9, 2]})  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "-o", "") == 0
+    text = capsys.readouterr().out
+    assert "categories with other keypoints are left out: 'tip'" in text
+    assert "left out: 1 of another category" in text
+    assert check(tmp_path, "-o", "", "--category", "tip", "--flip-pairs", "none") == 0
+    assert "skeleton 'tip': 1 keypoints" in capsys.readouterr().out
+
+
+def test_notes_on_images(tmp_path, capsys):
+    write(tmp_path)
+    cv2.imwrite(str(tmp_path / "images" / "1.png"), np.full((50, 60), 4000, np.uint16))
+    turned = cv2.imencode(".jpg", np.arange(3000, dtype=np.uint8).reshape(60, 50))[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+    (tmp_path / "images" / "2.png").write_bytes(turned[:2] + segment + turned[2:])
+    assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
+    text = capsys.readouterr().out
+    assert "0 unusable, 0 whose size differs" in text
+    assert "note: 1 images are read upright, as EXIF says" in text and ": 2.png\n" in text
+    assert "note: 1 images have 16 bits and come out nearly black" in text and ": 1.png\n" in text
+
+
+def test_images_without_people_are_noted(tmp_path, capsys):
+    data = write(tmp_path)
+    del data["annotations"][0]
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "-o", "") == 0
+    assert "note: 1 images without people; bottom-up networks learn" in capsys.readouterr().out
+
+
+def test_a_file_without_boxes_is_described(tmp_path, capsys):
+    data = write(tmp_path)
+    for record in data["annotations"]:
+        record |= {"bbox": None, "keypoints": [10, 10, 2] + [0] * 6}
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
+    text = capsys.readouterr().out
+    assert "0 usable people; left out: 4 with an empty box" in text
+    assert "bottom-up networks alone" in text
 
 
 def test_nothing_to_check(tmp_path, capsys):

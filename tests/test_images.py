@@ -91,3 +91,37 @@ def test_truncated(kind, cut):
 def test_not_an_image(data):
     with pytest.raises(images.ImageError):
         images.decode(data)
+
+
+def exif(orientation):
+    """An EXIF segment of a JPEG that holds the orientation alone."""
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
+    return b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_annotated_size_decides_on_the_orientation(orientation):
+    data = encode(RED, ".jpg")
+    data = data[:2] + exif(orientation) + data[2:]
+    for size in ((24, 32), None):
+        assert images.decode_annotated(data, size).shape == (24, 32, 3)
+    upright = images.decode_annotated(data, (32, 24))
+    np.testing.assert_array_equal(upright, images.decode(data, upright=True))
+    with pytest.raises(images.ImageError, match="is 32x24, annotated as 30x24"):
+        images.decode_annotated(data, (24, 30))
+    assert not images.is_turned(data, images.decode(data))
+
+
+def test_orientation_that_keeps_the_size_is_recognized():
+    ramp = encode(np.ascontiguousarray(RAMP), ".jpg")
+    for orientation, turned in ((1, False), (3, True)):
+        data = ramp[:2] + exif(orientation) + ramp[2:]
+        assert images.is_turned(data, images.decode(data)) is turned
+    assert not images.is_turned(ramp, images.decode(ramp))
+
+
+def test_dark_images_of_sixteen_bits():
+    deep = encode(RAMP[..., 0].astype(np.uint16) * 16)  # 12 bits
+    assert images.is_dark_deep(deep, images.decode(deep))
+    for other in (encode(RAMP.astype(np.uint16) * 257), encode(np.full_like(RAMP, 3))):
+        assert not images.is_dark_deep(other, images.decode(other))

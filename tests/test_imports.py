@@ -14,7 +14,7 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # inside functions.
 ROWS = (
     "choices files geometry images interpolation jax_api memory mesh ops poses public_skeletons "
-    "skeletons tables",
+    "sides skeletons tables",
     "annotations config draw layers",
     "codecs",
     "losses metrics models runtimes",

@@ -194,6 +194,44 @@ def test_sigterm_saves_and_resuming_gives_the_same_run(either, tmp_path, monkeyp
     assert_same_run(folder, whole)
 
 
+@pytest.mark.slow
+def test_an_odd_file_without_validation_trains_and_is_scored(tmp_path, capsys):
+    data = tiny_runs.write_people(tmp_path / "odd")
+    content = json.loads((data / "people.json").read_text())
+    for record, key in ((r, k) for name, k in (("images", "id"), ("annotations", "image_id"))
+                        for r in content[name]):  # fmt: skip
+        record[key] = f"image-{record[key]}"
+    content["annotations"][3]["keypoints"] = []
+    content["annotations"][4] |= {"bbox": None, "area": 0}
+    (data / "people.json").write_text(json.dumps(content))
+    config = tiny_runs.config(data, **{
+        "model": "tests.helpers.tiny_runs:TinyHeatmaps", "data.val_annotations": "",
+    })  # fmt: skip
+    assert train.main(config, str(tmp_path / "run")) == 0
+    log = capsys.readouterr().err
+    assert "config.data.val_annotations is empty: no score will be shown" in log
+    assert "11 people to train, 0 to validate" in log
+    assert "left out: 1 without labeled keypoints\n" in log
+    assert "people.json: annotation 104: no box: the extent of its labeled keypoints" in log
+    assert "eval/" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    evaluate = importlib.import_module("eval")
+    changes = {"data.val_annotations": "people.json"}
+    config, source = tiny_runs.source_of(tmp_path / "run", **changes)
+    assert evaluate.main(config, source, tmp_path / "report", 1) == 0
+    assert "left out: 1 without labeled keypoints\n" in capsys.readouterr().out
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert {result["image_id"] for result in results} == {f"image-{k}" for k in range(12) if k != 3}
+
+
+def test_different_pairs_of_the_splits_are_refused():
+    names = ("left_a", "right_a", "b", "c")
+    skeleton = skeletons.Skeleton("x", names, (), (0.1,) * 4)
+    other = skeletons.Skeleton("x", names, (), (0.1,) * 4, ((2, 3),))
+    train.check_same_keypoints(skeleton, skeleton)
+    with pytest.raises(ValueError, match="different left-right pairs"):
+        train.check_same_keypoints(skeleton, other)
+
+
 def test_other_settings_are_refused(finished, people):
     _, folder, _ = finished
     changed = tiny_runs.config(people, ema_decay=0.5, keep=7, **{"augment.rotation": 10.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
 from input_pipeline.dataset import check_choice, load_dataset
-from jaxpose import geometry, images, tasks
-from jaxpose.annotations import Dataset, ImageInfo, regions
+from jaxpose import geometry, tasks
+from jaxpose.annotations import Dataset, regions
+from jaxpose.annotations.records import note
 
 SIZINGS = ("short_side", "fixed")
 
@@ -28,14 +30,25 @@ def _load(config: Any, split: str) -> Dataset:
 
 
 class TrainExamples:
-    """The augmented images of the training split with at least one record of a person.
+    """The augmented images of the training split.
 
-    Implements `training.Examples`.
+    With `config.data.negatives` they are all images, otherwise those with at least one record of a
+    person. Implements `training.Examples`.
     """
 
     def __init__(self, config: Any) -> None:
         self.dataset = _load(config, "train")
-        self.image_id = np.array(self.dataset.with_people, np.int64)
+        everything = config.data.get("negatives", False)
+        chosen = self.dataset.images if everything else self.dataset.with_people
+        self.image_id = np.array(list(chosen), np.int64)
+        if empty := len(self.dataset.images) - len(chosen):
+            text = (
+                f"{empty} without a record of a person are not trained on; "
+                "--config.data.negatives=True learns them as background"
+            )
+            path = str(self.dataset.path)
+            notes = [*self.dataset.notes, note(path, "images", text)]
+            self.dataset = dataclasses.replace(self.dataset, notes=notes)
         if config.data.limit:
             self.image_id = self.image_id[: config.data.limit]
         self._seed = int(config.seed)
@@ -48,7 +61,6 @@ class TrainExamples:
 
     def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
         image_id = int(self.image_id[index])
-        _check_size(image, self.dataset.images[image_id])
         height, width = self._input_size
         draws = augment.draw(self._seed, epoch, index)
         view = augment.augment(image.shape[:2], draws, self._options, self._input_size)
@@ -141,25 +153,11 @@ class EvalExamples:
         }
 
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        _check_size(image, self.dataset.images[int(self.image_id[index])])
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             scale_key(scale): augment.warp(image, view, size)
             for scale, size in zip(self._scales, self._sizes_of[index], strict=True)
         }
-
-
-def _check_size(image: np.ndarray, info: ImageInfo) -> None:
-    """Rejects an image whose size differs from the annotated size: it was resized or rotated.
-
-    The ignored regions and the view are computed from the annotated size.
-
-    Raises:
-      ImageError: the sizes differ.
-    """
-    height, width = image.shape[:2]
-    if (height, width) != (info.height, info.width):
-        raise images.ImageError(f"is {width}x{height}, annotated as {info.width}x{info.height}")
 
 
 def _short_side(

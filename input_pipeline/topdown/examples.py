@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import load_dataset
 from input_pipeline.topdown import augment
-from jaxpose.annotations import Dataset, load_detections
+from jaxpose.annotations import Dataset, load_detections, need_people
 
 
 class TrainExamples:
@@ -18,6 +18,7 @@ class TrainExamples:
 
     def __init__(self, config: Any) -> None:
         self.dataset: Dataset = load_dataset(config, "train")
+        need_people(self.dataset)
         self.image_id = self.dataset.people.image_id
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
@@ -67,6 +68,8 @@ class EvalExamples:
             self.samples = load_detections(path, self.dataset)
             if config.data.limit:
                 self.samples = self.samples.select(slice(config.data.limit))
+        else:
+            need_people(self.dataset)
         if self.dataset.format != "mpii":
             # Group people by image, so that each image is decoded once.
             position = {image_id: n for n, image_id in enumerate(self.dataset.images)}

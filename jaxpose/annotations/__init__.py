@@ -2,19 +2,22 @@
 
 `load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` return the people to train or
 evaluate on, in the order of the file. They select the same people as the public HRNet, HigherHRNet
-and mmpose 0.x code. A file that breaks a rule raises a one-line error that names the file, the
-record and the rule; `check` lists all problems.
+and mmpose 0.x code. What a record leaves out is completed or unlabeled (`annotations.completion`).
+A file that breaks a rule in a way that would change what is learned raises a one-line error that
+names the file, the record and the rule; `check` lists all problems and notes.
 
 Points are (x, y) in pixels of the stored image; (0, 0) is the center of the top-left pixel.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxpose import sides
 from jaxpose.annotations import coco, crowdpose, detections, mpii, regions
 from jaxpose.annotations.records import (
     AnnotationError,
@@ -23,6 +26,8 @@ from jaxpose.annotations.records import (
     People,
     Problem,
     StrPath,
+    left_out_lines,
+    no_people,
 )
 
 __all__ = [
@@ -33,54 +38,66 @@ __all__ = [
     "Problem",
     "check",
     "is_mpii",
+    "left_out_lines",
     "load",
     "load_coco",
     "load_crowdpose",
     "load_detections",
     "load_mpii",
+    "need_people",
+    "need_sides",
     "regions",
 ]
 
 
-def load_coco(path: StrPath, *, image_dir: StrPath) -> Dataset:
+def load_coco(
+    path: StrPath, *, image_dir: StrPath, category: str = "", flip_pairs: Sequence[str] = ()
+) -> Dataset:
     """Loads a file in COCO keypoint format: official COCO, or any file with its own skeleton.
 
-    The category is the first of `categories` that has `keypoints`; annotations of other categories
-    are left out. `Dataset.people` also leaves out crowd regions, people without a labeled keypoint,
-    and boxes that lie outside the image or are empty (`geometry.clip_box`). Keypoints that are
-    labeled but hidden (flag 1) count as labeled.
+    Categories with the same keypoints as the first that has any are read as one; annotations of
+    other categories are left out. `Dataset.people` also leaves out crowd regions, people without a
+    labeled keypoint, and boxes that lie outside the image or are empty (`completion.clip_box`).
+    Keypoints that are labeled but hidden (flag 1) count as labeled.
 
     Args:
       path: the annotation file.
       image_dir: folder of the images.
+      category: name or id of the category to read instead of the first.
+      flip_pairs: left-right pairs, "left name/right name" each; ("none",) if there are none. By
+        default, those that the category declares or, without a declaration, the names show.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
-    return _load(coco.parse, path, image_dir)
+    return _load(coco.parse, path, image_dir, category, flip_pairs)
 
 
-def load_crowdpose(path: StrPath, *, image_dir: StrPath) -> Dataset:
+def load_crowdpose(
+    path: StrPath, *, image_dir: StrPath, category: str = "", flip_pairs: Sequence[str] = ()
+) -> Dataset:
     """Loads a CrowdPose file, with the `crowdIndex` of its images; otherwise like `load_coco`.
 
     Raises:
       AnnotationError: the file or the folder is missing, its keypoints are not those of CrowdPose,
         or it breaks another rule.
     """
-    return _load(crowdpose.parse, path, image_dir)
+    return _load(crowdpose.parse, path, image_dir, category, flip_pairs)
 
 
-def load_mpii(path: StrPath, *, image_dir: StrPath) -> Dataset:
+def load_mpii(
+    path: StrPath, *, image_dir: StrPath, category: str = "", flip_pairs: Sequence[str] = ()
+) -> Dataset:
     """Loads an MPII file in the JSON form of the HRNet project.
 
     Center and joints are 1-based in the file. Where a center is given (x != -1), its y increases by
     15 * scale, and the scale is multiplied by 1.25. Then 1 is subtracted from center and joints. No
-    record is left out, so row n of the predictions is row n of the file.
+    record is left out, so row n of the predictions is row n of the file. MPII has no categories.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
-    return _load(mpii.parse, path, image_dir)
+    return _load(mpii.parse, path, image_dir, category, flip_pairs)
 
 
 def load_detections(path: StrPath, dataset: Dataset) -> People:
@@ -98,12 +115,13 @@ def load_detections(path: StrPath, dataset: Dataset) -> People:
     return people
 
 
-def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
-    """Lists every problem of an annotation file of any format, fatal problems first.
+def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") -> list[Problem]:
+    """Lists every problem of an annotation file of any format, fatal problems first, notes last.
 
     Args:
       path: the annotation file, or a file of detected boxes.
       dataset: the dataset that detected boxes belong to; None for an annotation file.
+      category: as for `load_coco`.
     """
     try:
         data = _read_json(path)
@@ -112,8 +130,8 @@ def check(path: StrPath, dataset: Dataset | None = None) -> list[Problem]:
     if dataset is not None:
         _, problems = detections.parse(str(path), data, dataset)
     else:
-        _, problems = _parser(data)(str(path), data)
-    return sorted(problems, key=lambda problem: not problem.fatal)
+        _, problems = _parser(data)(str(path), data, category)
+    return sorted(problems, key=lambda problem: (not problem.fatal, not problem.skipped))
 
 
 def is_mpii(data: Any) -> bool:
@@ -126,9 +144,31 @@ def is_mpii(data: Any) -> bool:
     )
 
 
-def load(path: StrPath, *, image_dir: StrPath) -> Dataset:
+def load(
+    path: StrPath, *, image_dir: StrPath, category: str = "", flip_pairs: Sequence[str] = ()
+) -> Dataset:
     """Calls `load_coco`, `load_crowdpose` or `load_mpii`, whichever fits the file's content."""
-    return _load(None, path, image_dir)
+    return _load(None, path, image_dir, category, flip_pairs)
+
+
+def need_people(dataset: Dataset) -> None:
+    """Raises AnnotationError if no person has a box; top-down networks need one."""
+    if not len(dataset.people):
+        raise no_people(dataset.path, dataset.skipped)
+
+
+def need_sides(dataset: Dataset) -> None:
+    """Raises AnnotationError if left and right are unknown; mirrored images need them."""
+    skeleton = dataset.skeleton
+    if not skeleton.knows_sides:
+        names = ", ".join(skeleton.joints[:5]) + (", ..." if skeleton.num_joints > 5 else "")
+        raise AnnotationError(
+            f"{dataset.path}: category {skeleton.name!r}: mirrored images need the left-right "
+            f"pairs, and the names ({names}) show none: declare them in the category, "
+            '"flip_pairs": [["LEFT", "RIGHT"], ...] ([] for none), or with '
+            "--config.data.flip_pairs=\"('LEFT/RIGHT', ...)\" (=none for none), or turn mirroring "
+            "off with --config.augment.flip=0 --config.eval.flip=False"
+        )
 
 
 def _parser(data: Any) -> Any:
@@ -137,16 +177,29 @@ def _parser(data: Any) -> Any:
     return crowdpose.parse if crowdpose.is_crowdpose(data) else coco.parse
 
 
-def _load(parse: Any, path: StrPath, image_dir: StrPath) -> Dataset:
+def _load(
+    parse: Any, path: StrPath, image_dir: StrPath, category: str, flip_pairs: Sequence[str]
+) -> Dataset:
     data = _read_json(path)
-    fields, problems = (parse or _parser(data))(str(path), data)
+    fields, problems = (parse or _parser(data))(str(path), data, category)
     _raise_first(problems)
     if not Path(image_dir).is_dir():
         raise AnnotationError(f"{path}: images: no such folder {image_dir}")
-    if not len(fields["people"]):
-        counts = ", ".join(f"{count} {reason}" for reason, count in fields["skipped"].items())
-        raise AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
-    return Dataset(path=Path(path), image_dir=Path(image_dir), notes=problems, **fields)
+    if not len(fields["people"]) and not len(fields["labeled"]):
+        raise no_people(path, fields["skipped"])
+    dataset = Dataset(path=Path(path), image_dir=Path(image_dir), notes=problems, **fields)
+    return _with_pairs(dataset, flip_pairs) if flip_pairs else dataset
+
+
+def _with_pairs(dataset: Dataset, flip_pairs: Sequence[str]) -> Dataset:
+    """Returns the dataset with these left-right pairs instead of its own."""
+    try:
+        pairs = sides.declared(list(flip_pairs), dataset.skeleton.joints)
+    except ValueError as error:
+        text = f"config.data.flip_pairs={tuple(flip_pairs)!r} {error}"
+        raise AnnotationError(f"{dataset.path}: {text}") from None
+    skeleton = dataclasses.replace(dataset.skeleton, declared_pairs=pairs)
+    return dataclasses.replace(dataset, skeleton=skeleton)
 
 
 def _raise_first(problems: Sequence[Problem]) -> None:

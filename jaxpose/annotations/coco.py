@@ -7,27 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import geometry, skeletons
-from jaxpose.annotations import regions
+from jaxpose import skeletons
+from jaxpose.annotations import categories, regions
+from jaxpose.annotations.completion import (
+    Ids,
+    box_of,
+    clip_box,
+    complete_keypoints,
+    is_missing_box,
+    is_nothing,
+)
 from jaxpose.annotations.records import (
     ImageInfo,
     People,
     Problem,
-    as_numbers,
-    is_int,
     is_number,
     label,
     missing_keys,
+    note,
     numbers,
 )
 
 
-def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
     """Parses a file in COCO keypoint format and collects every rule that it breaks.
 
     Args:
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
+      category: name or id of the people's category; see `categories.choose`.
 
     Returns:
       (fields, problems): the fields of `Dataset` except `path`, `image_dir` and `notes`, or None if
@@ -43,39 +51,50 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
             problems.append(Problem(path, key, "must be a list"))
     if problems:
         return None, problems
-    category = skeletons.category_with_joints(data["categories"])
-    if category is None:
-        return None, [Problem(path, "categories", "none has keypoint names under 'keypoints'")]
-    if not is_int(category.get("id")):
-        return None, [Problem(path, "categories", "the person category lacks an integer 'id'")]
     try:
-        skeleton = skeletons.from_coco_category(category)
+        chosen = categories.choose(data["categories"], category)
     except ValueError as error:
-        return None, [Problem(path, f"category {category['id']}", str(error))]
+        return None, [Problem(path, "categories", str(error))]
+    problems += [note(path, "categories", text) for text in chosen.notes]
+    where = f"category {chosen.original}"
+    try:
+        skeleton, notes = skeletons.read_category(chosen.entry)
+    except ValueError as error:
+        return None, [*problems, Problem(path, where, str(error))]
+    problems += [note(path, where, text) for text in notes]
 
-    images = _parse_images(path, data["images"], problems)
+    ids = Ids(data["images"])
+    images = _parse_images(path, data["images"], ids, problems)
     people = _parse_people(
-        path, data["annotations"], category["id"], skeleton.num_joints, images, problems
+        path, data["annotations"], chosen, skeleton.num_joints, images, ids, problems
     )
+    original: dict[int | None, Any] = dict(ids.original.items())
+    if chosen.original != chosen.entry["id"] or isinstance(chosen.original, str):
+        original[None] = chosen.original
     fields = {
         "format": "coco",
         "skeleton": skeleton,
-        "category_id": category["id"],
+        "category": category,
+        "category_id": chosen.entry["id"],
+        "category_ids": chosen.ids,
         "images": images,
+        "original_ids": original,
         "crowd_index": {},
     }
     return fields | people, problems
 
 
-def _parse_images(path: str, records: list[Any], problems: list[Problem]) -> dict[int, ImageInfo]:
+def _parse_images(
+    path: str, records: list[Any], ids: Ids, problems: list[Problem]
+) -> dict[int, ImageInfo]:
     images: dict[int, ImageInfo] = {}
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "file_name", "height", "width"))
         if rule is None:
-            identity, name = record["id"], record["file_name"]
+            identity, name = ids(record["id"]), record["file_name"]
             size = record["height"], record["width"]
-            if not is_int(identity):
-                rule = f"'id' must be an integer, not {identity!r}"
+            if identity is None:
+                rule = f"'id' must be an integer or a text, not {record['id']!r}"
             elif identity in images:
                 rule = f"duplicate id (already {images[identity].file_name!r})"
             elif not isinstance(name, str) or not name:
@@ -92,48 +111,52 @@ def _parse_images(path: str, records: list[Any], problems: list[Problem]) -> dic
 def _parse_people(
     path: str,
     records: list[Any],
-    category_id: int,
+    chosen: categories.People,
     num_joints: int,
     images: dict[int, ImageInfo],
+    image_ids: Ids,
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Returns the fields of `Dataset` that come from the records of people."""
     skipped: collections.Counter[str] = collections.Counter()
+    ids = Ids(records)
     known_ids: set[int] = set()
     with_people: set[int] = set()
     kept: list[dict[str, Any]] = []
-    unlabeled: list[dict[str, Any]] = []
+    person_ids: list[int] = []
+    in_image: list[int] = []
+    unlabeled: list[tuple[dict[str, Any], int]] = []
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "image_id", "category_id"))
-        if rule is None and record["category_id"] != category_id:
+        if rule is None and chosen.number(record["category_id"]) not in chosen.ids:
             skipped["of another category"] += 1
             continue
+        identity = image_id = -1
         if rule is None:
-            if not is_int(record["id"]):
-                rule = f"'id' must be an integer, not {record['id']!r}"
-            elif record["id"] in known_ids:
+            identity, image_id = _number(ids, record["id"]), _number(image_ids, record["image_id"])
+            if ids(record["id"]) is None:
+                rule = f"'id' must be an integer or a text, not {record['id']!r}"
+            elif identity in known_ids:
                 rule = "duplicate id"
-            elif not is_int(record["image_id"]) or record["image_id"] not in images:
+            elif image_ids(record["image_id"]) is None or image_id not in images:
                 rule = f"unknown image id {record['image_id']!r}"
-            else:
-                known_ids.add(record["id"])
-                with_people.add(record["image_id"])
         if rule is None:
-            rule = missing_keys(record, ("keypoints", "bbox")) or _malformed(record, num_joints)
+            known_ids.add(identity)
+            with_people.add(image_id)
+            rule = _malformed(record, num_joints)
             if record.get("iscrowd"):
                 skipped["crowd regions"] += 1
-                unlabeled.append(record)
-                if rule or not any(record["keypoints"][2::3]):
+                unlabeled.append((record, image_id))
+                if rule or not any(_flags(record)):
                     continue  # without keypoints it is only a region
         if rule:
             problems.append(Problem(path, label("annotation", index, record), rule))
         else:
             kept.append(record)
+            person_ids.append(identity)
+            in_image.append(image_id)
 
-    # Converted at once for all people: a COCO file has 150,000.
-    keypoints = as_numbers([record["keypoints"] for record in kept], 3 * num_joints)
-    keypoints = keypoints.reshape(len(kept), num_joints, 3)
-    finite = np.all(np.isfinite(keypoints), axis=(1, 2))
+    keypoints, broken = _parse_keypoints(path, kept, num_joints, problems)
     flags = np.all(np.isin(keypoints[..., 2], (0, 1, 2)), axis=1)
     keypoints[..., 2] = np.minimum(keypoints[..., 2], 1)
     keypoints[keypoints[..., 2] <= 0] = 0
@@ -142,34 +165,48 @@ def _parse_people(
     usable = np.zeros(len(kept), bool)
     for row, record in enumerate(kept):
         rule = reason = None
-        if not finite[row]:
-            rule = "keypoints must be finite numbers"
-        elif not flags[row]:
+        if row in broken:
+            continue  # reported already
+        if not flags[row]:
             rule = "visibility flags must be 0, 1 or 2"
         elif not labeled[row] or record.get("num_keypoints") == 0:
-            labeled[row] = False
-            unlabeled.append(record)
             rule, reason = "no labeled keypoints", "without labeled keypoints"
+            if labeled[row]:
+                count = int(keypoints[row, :, 2].sum())
+                rule = f"num_keypoints is 0, although {count} keypoints have a flag above 0"
+            labeled[row] = False
+            unlabeled.append((record, in_image[row]))
         else:
-            info = images[record["image_id"]]
-            box = geometry.clip_box(record["bbox"], info.size)
-            if box is not None:
-                boxes[row] = box
+            info = images[in_image[row]]
+            box = record.get("bbox")
+            derived = is_missing_box(box)
+            if derived:
+                box = box_of(keypoints[row])
+            clipped = clip_box(box, info.size)
+            if clipped is not None:
+                boxes[row] = clipped
             if record.get("iscrowd"):
                 continue  # counted above
-            if box is None or not record.get("area", 1) > 0:
-                size = f"{info.width} x {info.height}"
-                rule = f"box {record['bbox']} is empty or outside the image ({size})"
-                reason = "with an empty box"
-            else:
-                usable[row] = True
+            area: Any = record.get("area")
+            size = f"{info.width} x {info.height}"
+            if clipped is None:
+                rule = f"box {box} is empty or outside the image ({size})"
+                if derived:
+                    rule = f"no box, and its labeled keypoints give none in the image ({size})"
+            elif is_number(area) and float(area) < 0:
+                rule = f"area {area} is negative"
+            elif derived:
+                text = "no box: the extent of its labeled keypoints is used"
+                problems.append(note(path, f"annotation {record['id']}", text))
+            usable[row] = rule is None
+            reason = None if rule is None else "with an empty box"
         if rule:
             problems.append(Problem(path, f"annotation {record['id']}", rule, fatal=reason is None))
         if reason:
             skipped[reason] += 1
     people = People(
-        annotation_id=np.array([record["id"] for record in kept], np.int64),
-        image_id=np.array([record["image_id"] for record in kept], np.int64),
+        annotation_id=np.array(person_ids, np.int64),
+        image_id=np.array(in_image, np.int64),
         box=boxes,
         keypoints=keypoints.astype(np.float32),
         box_score=np.ones(len(kept), np.float32),
@@ -184,15 +221,18 @@ def _parse_people(
 
 
 def _parse_regions(
-    path: str, records: list[dict[str, Any]], images: dict[int, ImageInfo], problems: list[Problem]
+    path: str,
+    records: list[tuple[dict[str, Any], int]],
+    images: dict[int, ImageInfo],
+    problems: list[Problem],
 ) -> dict[int, list[regions.Segmentation]]:
     """Returns image id -> segmentations; a record without a segmentation has no region."""
     result: dict[int, list[regions.Segmentation]] = {}
-    for record in records:
+    for record, image_id in records:
         segmentation = record.get("segmentation")
         if not segmentation:
             continue
-        info = images[record["image_id"]]
+        info = images[image_id]
         rule = regions.malformed(segmentation, info.size)
         if rule:
             problems.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
@@ -201,21 +241,74 @@ def _parse_regions(
     return result
 
 
+def _number(ids: Ids, value: Any) -> int:
+    """Returns the integer of an id, -1 if it has none."""
+    number = ids(value)
+    return -1 if number is None else number
+
+
+def _flags(record: dict[str, Any]) -> list[Any]:
+    values = record.get("keypoints")
+    flags = values[2::3] if isinstance(values, list) else []
+    return [flag for flag in flags if not is_nothing(flag)]
+
+
+def _parse_keypoints(
+    path: str, records: list[dict[str, Any]], num_joints: int, problems: list[Problem]
+) -> tuple[np.ndarray, set[int]]:
+    """Returns the keypoints [N, K, 3] as in the file, zeros where nothing is said.
+
+    Also returns the rows with a fatal problem.
+    """
+    empty = [0.0] * (3 * num_joints)
+    given = [record.get("keypoints") for record in records]
+    rows = [values if isinstance(values, list) and values else empty for values in given]
+    shape = (len(rows), num_joints, 3)
+    try:
+        # Converted at once for all people: a COCO file has 150,000.
+        keypoints = np.array(rows, np.float64).reshape(shape)
+        odd = np.flatnonzero(~np.isfinite(keypoints).all((1, 2))).tolist()
+    except (TypeError, ValueError):
+        keypoints = np.zeros(shape)
+        odd = list(range(len(rows)))
+    broken = set()
+    for row in odd:
+        where = f"annotation {records[row]['id']}"
+        try:
+            values, missing = complete_keypoints(rows[row])
+        except ValueError as error:
+            problems.append(Problem(path, where, str(error)))
+            broken.add(row)
+            values, missing = empty, 0
+        keypoints[row] = np.reshape(values, (num_joints, 3))
+        if missing:
+            text = f"{missing} keypoints without coordinates are read as unlabeled"
+            problems.append(note(path, where, text))
+    # DeepLabCut writes -1 for keypoints that an image's annotators did not look for.
+    negative = (keypoints[..., 2] < 0).sum(1)
+    for row in np.flatnonzero(negative).tolist():
+        text = f"{negative[row]} keypoints with a negative flag are read as unlabeled"
+        problems.append(note(path, f"annotation {records[row]['id']}", text))
+    keypoints[keypoints[..., 2] < 0] = 0
+    return keypoints, broken
+
+
 def _malformed(record: dict[str, Any], num_joints: int) -> str | None:
     """Returns what is wrong with the form of keypoints, box or area, or None.
 
-    Only the number of keypoint values is checked here; `_parse_people` checks the values of all
+    Only the number of keypoint values is checked here; `_parse_keypoints` reads the values of all
     people at once.
     """
-    keypoints = record["keypoints"]
-    if not isinstance(keypoints, list) or len(keypoints) != 3 * num_joints:
-        size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)
-        return (
-            f"keypoints must be {3 * num_joints} numbers (x, y, flag of {num_joints} keypoints), "
-            f"not {size}"
-        )
-    if not numbers(record["bbox"], 4):
-        return f"bbox must be 4 finite numbers (x, y, w, h), not {record['bbox']!r}"
-    if not is_number(record.get("area", 1)):
-        return f"area must be a finite number, not {record['area']!r}"
+    keypoints, box, area = (record.get(key) for key in ("keypoints", "bbox", "area"))
+    if not is_nothing(keypoints) and keypoints != []:
+        if not isinstance(keypoints, list) or len(keypoints) != 3 * num_joints:
+            size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)
+            return (
+                f"keypoints must be {3 * num_joints} numbers (x, y, flag of {num_joints} "
+                f"keypoints), not {size}"
+            )
+    if not is_missing_box(box) and not numbers(box, 4):
+        return f"bbox must be 4 finite numbers (x, y, w, h), not {box!r}"
+    if not is_nothing(area) and not is_number(area):
+        return f"area must be a finite number, not {area!r}"
     return None

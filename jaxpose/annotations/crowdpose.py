@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxpose import skeletons
 from jaxpose.annotations import coco
+from jaxpose.annotations.completion import Ids
 from jaxpose.annotations.records import Problem, is_number
 
 
@@ -23,27 +24,29 @@ def is_crowdpose(data: Any) -> bool:
     )
 
 
-def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
     """Like `coco.parse`, with `crowd_index`.
 
     The official files list COCO's limbs, and their crowd flags mark ordinary people without a
     region. Neither is used: limbs come from `skeletons.CROWDPOSE`, and `regions` is empty.
     """
-    fields, problems = coco.parse(path, data)
+    fields, problems = coco.parse(path, data, category)
     if fields is None:
         return fields, problems
     if fields["skeleton"].joints != skeletons.CROWDPOSE.joints:
         rule = f"keypoints must be those of CrowdPose: {', '.join(skeletons.CROWDPOSE.joints)}"
         return fields, [*problems, Problem(path, f"category {fields['category_id']}", rule)]
     crowd_index = {}
+    ids = Ids(data["images"])
     for record in data["images"]:
-        if not isinstance(record, dict) or record.get("id") not in fields["images"]:
+        image_id = ids(record.get("id")) if isinstance(record, dict) else None
+        if image_id not in fields["images"]:
             continue  # reported already
         if "crowdIndex" not in record:
             continue  # only the metric needs it
         index = record["crowdIndex"]
         if is_number(index) and index >= 0:
-            crowd_index[record["id"]] = float(index)
+            crowd_index[image_id] = float(index)
         else:
             rule = f"crowdIndex must be a number of at least 0, not {index!r}"
             problems.append(Problem(path, f"image {record['id']}", rule))

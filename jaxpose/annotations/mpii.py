@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 
 from jaxpose import geometry, skeletons
+from jaxpose.annotations.completion import is_nothing
 from jaxpose.annotations.records import (
     ImageInfo,
     People,
     Problem,
     is_number,
     missing_keys,
+    note,
     numbers,
 )
 
 
-def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Like `coco.parse`, for a list of MPII records; see `annotations.load_mpii`."""
+def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Like `coco.parse`, for a list of MPII records, which have no category."""
+    del category
     problems: list[Problem] = []
     skeleton = skeletons.MPII
     if not isinstance(data, list):
@@ -35,10 +38,11 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         info = images.setdefault(
             record["image"], ImageInfo(len(images), record["image"], None, None)
         )
-        rows.append(
-            (index, info.id, record["center"], record["scale"], record["joints"],
-             record["joints_vis"])
-        )  # fmt: skip
+        points, flags, missing = _complete(record)
+        rows.append((index, info.id, record["center"], record["scale"], points, flags))
+        if missing:
+            text = f"{missing} joints without coordinates are read as unlabeled"
+            problems.append(note(path, f"record {index}", text))
     row_number, image_id, center, scale, joints, labeled = (
         zip(*rows, strict=True) if rows else ((),) * 6
     )
@@ -66,6 +70,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "format": "mpii",
         "skeleton": skeleton,
         "category_id": 1,
+        "category_ids": frozenset({1}),
         "images": {info.id: info for info in images.values()},
         "people": people,
         "labeled": people.select(keypoints[..., 2].any(axis=1)),
@@ -75,6 +80,17 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
         "skipped": {},
     }
     return fields, problems
+
+
+def _complete(record: dict[str, Any]) -> tuple[list[list[float]], list[int], int]:
+    """Returns joints, flags, and the number of joints without coordinates, whose flag becomes 0."""
+    joints, flags, missing = [], [], 0
+    for point, flag in zip(record["joints"], record["joints_vis"], strict=True):
+        absent = any(map(is_nothing, point))
+        joints.append([0.0, 0.0] if absent else point)
+        flags.append(0 if absent else flag)
+        missing += absent
+    return joints, flags, missing
 
 
 def _malformed_mpii(record: dict[str, Any], num_joints: int) -> str | None:
@@ -88,7 +104,9 @@ def _malformed_mpii(record: dict[str, Any], num_joints: int) -> str | None:
     if not isinstance(joints, list) or len(joints) != num_joints:
         size = len(joints) if isinstance(joints, list) else repr(joints)
         return f"joints must be {num_joints} points (x, y), not {size}"
-    if not all(numbers(point, 2) for point in joints):
+    if not all(isinstance(point, list) and len(point) == 2 for point in joints) or not all(
+        is_nothing(value) or is_number(value) for point in joints for value in point
+    ):
         return "joints must be pairs of finite numbers"
     if not isinstance(flags, list) or len(flags) != num_joints:
         size = len(flags) if isinstance(flags, list) else repr(flags)

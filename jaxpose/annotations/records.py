@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,30 @@ class AnnotationError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One broken rule. A fatal problem stops loading; otherwise the record is left out."""
+    """One broken rule or, if it is neither fatal nor skipped, a note on how a record is read.
+
+    Attributes:
+      file: path of the annotation file.
+      record: what breaks the rule.
+      rule: in words.
+      fatal: whether loading stops.
+      skipped: whether the record, otherwise, is left out.
+    """
 
     file: str
     record: str
     rule: str
     fatal: bool = True
+    skipped: bool = True
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.record}: {self.rule}{'' if self.fatal else ' (skipped)'}"
+        left_out = self.skipped and not self.fatal
+        return f"{self.file}: {self.record}: {self.rule}{' (skipped)' if left_out else ''}"
+
+
+def note(file: str, record: str, rule: str) -> Problem:
+    """Returns a note on a record that is used."""
+    return Problem(file, record, rule, fatal=False, skipped=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +116,7 @@ class Dataset:
       path: the annotation file.
       image_dir: folder of the images.
       skeleton: keypoints, limbs and sigmas.
-      category_id: category of the people in the file (1 for MPII).
+      category_id: category of the people (1 for MPII): the first, if several are read as one.
       images: image id -> image, in the order of the file.
       people: the people of top-down examples: each has a labeled keypoint and a box.
       labeled: the people of bottom-up examples: everyone with a labeled keypoint, including people
@@ -112,7 +127,12 @@ class Dataset:
       crowd_index: image id -> CrowdPose's `crowdIndex`, where the file has one; empty for other
         formats.
       skipped: reason -> number of records left out of `people`.
-      notes: the non-fatal problems behind `skipped` (crowd regions are not problems).
+      notes: the non-fatal problems behind `skipped` (crowd regions are not problems), and notes on
+        records that are read in an unusual way.
+      category: name or id of the chosen category; "": the file's first.
+      category_ids: ids of all categories that are read as people.
+      original_ids: image id -> id in the file, and None -> category id in the file, where they
+        differ: ids that are texts are replaced by numbers.
     """
 
     format: str
@@ -128,10 +148,38 @@ class Dataset:
     crowd_index: dict[int, float]
     skipped: dict[str, int]
     notes: list[Problem]
+    category: str = ""
+    category_ids: frozenset[int] = frozenset()
+    original_ids: dict[int | None, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """Counts in one line, with everything that is left out."""
+        skipped = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
+        return (
+            f"{self.format} format: {len(self.images)} images, {len(self.people)} usable people; "
+            f"left out: {skipped or 'nobody'}"
+        )
+
+    def with_original_ids(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Returns COCO results with the ids of the annotation file."""
+        return [
+            {
+                **result,
+                "image_id": self.original_ids.get(result["image_id"], result["image_id"]),
+                "category_id": self.original_ids.get(None, result["category_id"]),
+            }
+            for result in results
+        ]
 
     def image_path(self, image_id: int) -> Path:
         """Returns the path of an image."""
         return self.image_dir / self.images[int(image_id)].file_name
+
+    def annotated_size(self, image_id: int) -> tuple[int, int] | None:
+        """Returns the (H, W) of an image in the annotation file, None without one."""
+        info = self.images[int(image_id)]
+        return None if info.width is None else info.size
 
     @functools.cached_property
     def labeled_rows(self) -> dict[int, np.ndarray]:
@@ -157,6 +205,50 @@ def numbers(values: Any, length: int) -> bool:
     return isinstance(values, list) and len(values) == length and all(map(is_number, values))
 
 
+def problem_lines(
+    problems: Iterable[Problem], shown: int | None, more: str = "... and {} more like these"
+) -> list[str]:
+    """Returns problems as text by kind, with the name of the file without its folder.
+
+    Args:
+      problems: any.
+      shown: problems of each kind to list; None for all.
+      more: text for the number of others.
+    """
+    kinds: dict[tuple[bool, str], list[str]] = {}
+    for problem in problems:
+        # The kind is the start of the rule, without its numbers.
+        kind = "".join("#" if letter.isdigit() else letter for letter in problem.rule[:24])
+        short = dataclasses.replace(problem, file=Path(problem.file).name)
+        kinds.setdefault((problem.fatal, kind), []).append(str(short))
+    lines = []
+    for texts in kinds.values():
+        lines += texts[:shown]
+        if shown is not None and len(texts) > shown:
+            lines.append(more.format(len(texts) - shown))
+    return lines
+
+
+def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
+    """Returns what is left out of datasets and how odd records are read, as `jaxpose data` says it.
+
+    Args:
+      *datasets: a file that several of them share is described once; None is skipped.
+      shown: problems of each kind to list.
+    """
+    lines = []
+    for path, dataset in {data.path: data for data in datasets if data is not None}.items():
+        lines.append(f"{path}: {dataset.summary}")
+        lines += problem_lines(dataset.notes, shown, "... and {} more like these (`jaxpose data`)")
+    return lines
+
+
+def no_people(path: StrPath, skipped: dict[str, int]) -> AnnotationError:
+    """The error of a file in which nobody can be used."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+    return AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
+
+
 def label(kind: str, index: int, record: Any) -> str:
     """Names a record in a problem: by its id or, without one, by its index in the file."""
     identity = record.get("id") if isinstance(record, dict) else None
@@ -169,12 +261,3 @@ def missing_keys(record: Any, keys: Sequence[str]) -> str | None:
         return "must be an object"
     missing = [key for key in keys if key not in record]
     return f"lacks {', '.join(map(repr, missing))}" if missing else None
-
-
-def as_numbers(rows: list[list[Any]], length: int) -> np.ndarray:
-    """Converts rows of JSON values to float64 [N, length]; a row with a non-number becomes NaN."""
-    try:
-        return np.array(rows, np.float64).reshape(len(rows), length)
-    except (TypeError, ValueError):
-        nan = [np.nan] * length
-        return np.array([row if numbers(row, length) else nan for row in rows], np.float64)

@@ -145,6 +145,17 @@ _DATA = (
     Setting("data.train_images", "train2017", "Image folder of the training split."),
     Setting("data.val_images", "val2017", "Image folder of the validation split."),
     Setting(
+        "data.category",
+        "",
+        "Name or id of the category of the people; empty: the first with keypoints, and those with "
+        "the same.",
+    ),
+    Setting(
+        "data.flip_pairs",
+        (),
+        "Left-right pairs, each LEFT/RIGHT, or none; empty: those of the annotation file.",
+    ),
+    Setting(
         "data.detections",
         "",
         "Top-down: detected boxes to evaluate on; empty: the annotated boxes.",

@@ -64,6 +64,11 @@ WHOLE_IMAGES = with_settings(
         choices=("short_side", "fixed"),
     ),
     Setting(
+        "data.negatives",
+        False,
+        "Train also on the images without any record of a person, as background.",
+    ),
+    Setting(
         "data.generated.people",
         (2, 6),
         "Generated data: minimum and maximum number of people per image.",

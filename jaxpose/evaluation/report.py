@@ -68,7 +68,9 @@ def make_report(
 def _by_keypoint(evaluation: Evaluation, dataset: Dataset) -> Table:
     comparison, skeleton = evaluation.comparison, dataset.skeleton
     with annotation_file(dataset, evaluation.subset) as file:
-        by_name = metrics.per_keypoint(file, evaluation.results, skeleton.sigmas)
+        by_name = metrics.per_keypoint(
+            file, evaluation.results, skeleton.sigmas, category=dataset.category
+        )
     pck: dict[str, float] = {}
     if skeleton.torso is not None and comparison is not None:
         pck = metrics.pck_torso(

@@ -32,7 +32,8 @@ def draw_cases(
     for rank, case in enumerate(cases, start=1):
         path = dataset.image_path(case.image_id)
         try:
-            image = images.decode(path.read_bytes())
+            size = dataset.annotated_size(case.image_id)
+            image = images.decode_annotated(path.read_bytes(), size)
         except (OSError, images.ImageError):
             unread.append(path.name)  # damaged, or only in the prepared copy
             continue

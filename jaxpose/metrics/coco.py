@@ -12,31 +12,42 @@ from typing import Any
 import numpy as np
 
 from jaxpose import skeletons
+from jaxpose.annotations import categories
+from jaxpose.annotations.completion import (
+    Ids,
+    area_of,
+    box_of,
+    complete_keypoints,
+    is_missing_box,
+    is_nothing,
+)
 from jaxpose.metrics.oks import keypoint_similarity
 
 # In the order of COCOeval.stats for keypoints.
 COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-# Area of a person relative to the box if a file has no area (CrowdPose's definition).
-BOX_AREA = 0.53
 
 
 def coco_keypoints(
     annotation_file: str | os.PathLike[str],
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
+    *,
+    category: str = "",
 ) -> dict[str, float]:
     """Computes AP and AR by OKS with pycocotools.
 
     All images of the annotation file count, including those without results; an empty list scores
-    0. Missing fields of annotations are filled in: `area` is 0.53 of the box, `iscrowd` is 0,
+    0. Missing fields of annotations are filled in as for training (`annotations.completion`):
+    `bbox` is the extent of the labeled keypoints, `area` is 0.53 of the box, `iscrowd` is 0,
     `num_keypoints` is counted.
 
     Args:
       annotation_file: JSON in COCO keypoint format. Its first category with keypoint names is
-        evaluated.
+        evaluated, with all that have the same keypoints.
       results: [{image_id, category_id, keypoints (3K floats), score}]; not modified.
       sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; without them, COCO's for 17
         keypoints, as in pycocotools, and otherwise `skeletons.default_sigma` of the names.
+      category: name or id of the category to evaluate instead of the first.
 
     Returns:
       AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL as fractions; -1, as in pycocotools, if the file has
@@ -46,7 +57,7 @@ def coco_keypoints(
       ValueError: results for unknown images, for another category or with another number of
         keypoints, or annotations that do not fit their category.
     """
-    _, evaluation = _evaluate(annotation_file, results, sigmas)
+    _, evaluation = _evaluate(annotation_file, results, sigmas, category)
     with quiet():
         evaluation.accumulate()
         evaluation.summarize()
@@ -57,6 +68,8 @@ def per_keypoint(
     annotation_file: str | os.PathLike[str],
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
+    *,
+    category: str = "",
 ) -> dict[str, dict[str, float]]:
     """Computes the accuracy of each keypoint on the people that were detected.
 
@@ -67,6 +80,7 @@ def per_keypoint(
       annotation_file: as for `coco_keypoints`.
       results: as for `coco_keypoints`.
       sigmas: as for `coco_keypoints`.
+      category: as for `coco_keypoints`.
 
     Returns:
       keypoint name -> {"similarity": mean similarity, "correct": fraction with a similarity of at
@@ -76,7 +90,7 @@ def per_keypoint(
     Raises:
       ValueError: as for `coco_keypoints`.
     """
-    names, evaluation = _evaluate(annotation_file, results, sigmas, thresholds=[0.5])
+    names, evaluation = _evaluate(annotation_file, results, sigmas, category, thresholds=[0.5])
     similarity = np.zeros(len(names))
     correct, count, missed = (np.zeros(len(names), np.int64) for _ in range(3))
     # The first block of evalImgs belongs to the first area range, which is "all".
@@ -118,15 +132,16 @@ def _evaluate(
     annotation_file: str | os.PathLike[str],
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None,
+    category: str = "",
     thresholds: Sequence[float] | None = None,
 ) -> tuple[list[str], Any]:
     """Returns the keypoint names and a COCOeval after `evaluate`."""
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = read(annotation_file, results)
-    (category,) = truth.dataset["categories"]
+    names, truth, predictions = read(annotation_file, results, category=category)
+    (entry,) = truth.dataset["categories"]
     if sigmas is None:
-        sigmas = category.get("sigmas")
+        sigmas = entry.get("sigmas") or None
     if sigmas is None and len(names) != skeletons.COCO.num_joints:
         sigmas = [skeletons.default_sigma(name) for name in names]
     if sigmas is not None and len(sigmas) != len(names):
@@ -146,6 +161,7 @@ def read(
     results: Iterable[Mapping[str, Any]],
     *,
     area_of_box: bool = False,
+    category: str = "",
 ) -> tuple[list[str], Any, Any]:
     """Returns the keypoint names, and ground truth and results as `COCO` objects of pycocotools.
 
@@ -153,19 +169,23 @@ def read(
       annotation_file: as for `coco_keypoints`.
       results: as for `coco_keypoints`.
       area_of_box: set the area of every person to `BOX_AREA` of the box, whatever the file says.
+      category: as for `coco_keypoints`.
     """
     from pycocotools.coco import COCO
 
     with open(annotation_file, encoding="utf-8") as stream:
         dataset = json.load(stream)
-    category, people = _people(dataset, str(annotation_file), area_of_box)
+    file = str(annotation_file)
+    if not dataset.get("categories") or "images" not in dataset or "annotations" not in dataset:
+        raise ValueError(f"{file}: needs 'images', 'annotations' and 'categories'")
+    ids = Ids(dataset["images"])
+    images = [{**image, "id": ids(image["id"])} for image in dataset["images"]]
+    entry, people = _people(dataset, ids, file, area_of_box, category)
     truth = COCO()
-    truth.dataset = {
-        "info": {}, "images": dataset["images"], "categories": [category], "annotations": people
-    }  # fmt: skip
-    joints = _num_joints(category, people)
-    names = [str(name) for name in category.get("keypoints") or range(joints)]
-    results = _checked_results(results, dataset["images"], category["id"], joints)
+    truth.dataset = {"info": {}, "images": images, "categories": [entry], "annotations": people}
+    joints = _num_joints(entry, people)
+    names = [str(name) for name in entry.get("keypoints") or range(joints)]
+    results = _checked_results(results, images, ids, entry, joints)
     with quiet():
         truth.createIndex()
         if results:
@@ -178,33 +198,62 @@ def read(
 
 
 def _people(
-    dataset: Mapping[str, Any], file: str, area_of_box: bool
+    dataset: Mapping[str, Any], ids: Ids, file: str, area_of_box: bool, choice: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the evaluated category and its completed annotations, renumbered from 1.
 
     COCOeval uses id 0 for "no match", so a file whose ids start at 0 would lose a person.
     """
-    categories = dataset.get("categories") or []
-    if not categories or "images" not in dataset or "annotations" not in dataset:
-        raise ValueError(f"{file}: needs 'images', 'annotations' and 'categories'")
-    category = next((entry for entry in categories if entry.get("keypoints")), categories[0])
-    chosen = [a for a in dataset["annotations"] if a.get("category_id") == category["id"]]
+    entries = dataset["categories"]
+    if choice or any(entry.get("keypoints") for entry in entries):
+        try:
+            people_of = categories.choose(entries, choice)
+        except ValueError as error:
+            raise ValueError(f"{file}: categories: {error}") from None
+        category, original = dict(people_of.entry), people_of.original
+        number, numbers = people_of.number, people_of.ids
+    else:  # results may give the number of keypoints
+        number = Ids(entries)
+        category, original = (
+            {**entries[0], "id": number(entries[0].get("id"))},
+            entries[0].get("id"),
+        )
+        numbers = frozenset({category["id"]})
+    chosen = [a for a in dataset["annotations"] if number(a.get("category_id")) in numbers]
     joints = _num_joints(category, chosen)
     people = []
-    for number, annotation in enumerate(chosen, start=1):
-        person = {"iscrowd": 0, "keypoints": [0] * (3 * joints), **annotation, "id": number}
+    for count, annotation in enumerate(chosen, start=1):
         where = f"{file}: annotation {annotation.get('id')}"
-        if len(person["keypoints"]) != 3 * joints:
-            raise ValueError(
-                f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
-            )
-        if len(person.get("bbox", ())) != 4:
-            raise ValueError(f"{where} has no 'bbox' of four numbers")
-        if area_of_box or "area" not in person:
-            person["area"] = BOX_AREA * person["bbox"][2] * person["bbox"][3]
-        person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
-        people.append(person)
-    return category, people
+        people.append(_complete(annotation, joints, area_of_box, where))
+        people[-1] |= {
+            "id": count, "image_id": ids(annotation.get("image_id")), "category_id": category["id"]
+        }  # fmt: skip
+    return {**category, "original_id": original}, people
+
+
+def _complete(
+    annotation: Mapping[str, Any], joints: int, area_of_box: bool, where: str
+) -> dict[str, Any]:
+    """Returns a copy of an annotation in which nothing is missing."""
+    person = {key: value for key, value in annotation.items() if not is_nothing(value)}
+    person = {"iscrowd": 0, **person, "keypoints": person.get("keypoints") or [0] * (3 * joints)}
+    if len(person["keypoints"]) != 3 * joints:
+        raise ValueError(
+            f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
+        )
+    if any(is_nothing(value) for value in person["keypoints"]):
+        person["keypoints"], _ = complete_keypoints(person["keypoints"])
+        if person.get("num_keypoints"):
+            del person["num_keypoints"]  # counted again below
+    box = person.get("bbox")
+    if is_missing_box(box):
+        person["bbox"] = box_of(np.array(person["keypoints"]))
+    elif not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"{where} has no 'bbox' of four numbers")
+    if area_of_box or not person.get("area"):
+        person["area"] = float(area_of(person["bbox"]))
+    person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
+    return person
 
 
 def _num_joints(category: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> int:
@@ -217,10 +266,11 @@ def _num_joints(category: Mapping[str, Any], people: Sequence[Mapping[str, Any]]
 def _checked_results(
     results: Iterable[Mapping[str, Any]],
     images: Sequence[Mapping[str, Any]],
-    category_id: int,
+    ids: Ids,
+    category: Mapping[str, Any],
     joints: int,
 ) -> list[dict[str, Any]]:
-    """Returns copies of the four keys, since loadRes modifies its argument.
+    """Returns copies of the four keys with integer ids, since loadRes modifies its argument.
 
     Raises:
       ValueError: a result lacks a key, or does not fit the annotation file.
@@ -231,7 +281,8 @@ def _checked_results(
         missing = [k for k in ("image_id", "category_id", "keypoints", "score") if k not in result]
         if missing:
             raise ValueError(f"result {number} lacks {', '.join(missing)}")
-        if result["image_id"] not in known:
+        image_id = ids(result["image_id"])
+        if image_id not in known:
             raise ValueError(
                 f"result {number} is for image {result['image_id']}, which is not in the "
                 "annotation file"
@@ -241,18 +292,19 @@ def _checked_results(
                 f"result {number} has {len(result['keypoints'])} keypoint values, expected "
                 f"{3 * joints} ({joints} keypoints)"
             )
+        fits = result["category_id"] in (category["id"], category["original_id"])
         checked.append(
             {
-                "image_id": result["image_id"],
-                "category_id": result["category_id"],
+                "image_id": image_id,
+                "category_id": category["id"] if fits else result["category_id"],
                 "keypoints": list(result["keypoints"]),
                 "score": float(result["score"]),
             }
         )
-    if checked and all(result["category_id"] != category_id for result in checked):
+    if checked and all(result["category_id"] != category["id"] for result in checked):
         raise ValueError(
             f"results have category {checked[0]['category_id']}, but the people of the "
-            f"annotation file have category {category_id}"
+            f"annotation file have category {category['original_id']}"
         )
     return checked
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from jaxpose.annotations import Dataset, People
-from jaxpose.metrics.coco import BOX_AREA
+from jaxpose.annotations.completion import area_of
 from jaxpose.metrics.oks import oks
 
 
@@ -86,5 +86,5 @@ def _comparison(people: People, predicted: np.ndarray, similarity: np.ndarray) -
 def _similarity(predicted: np.ndarray, people: People, sigmas: tuple[float, ...]) -> np.ndarray:
     """OKS [P] of predictions [P, K, 2] and people (P, or one), over the labeled keypoints."""
     keypoints, labeled = people.keypoints[..., :2], people.keypoints[..., 2] > 0
-    area = BOX_AREA * people.box[:, 2] * people.box[:, 3]
+    area = area_of(people.box)
     return oks(predicted, keypoints, area, sigmas, labeled)

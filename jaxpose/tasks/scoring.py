@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxpose import metrics
 from jaxpose.annotations import Dataset
+from jaxpose.annotations.completion import Ids
 from jaxpose.tasks.comparison import Comparison
 
 
@@ -98,13 +99,15 @@ def annotation_file(dataset: Dataset, subset: Subset | None) -> Iterator[pathlib
         yield dataset.path
         return
     content = json.loads(dataset.path.read_text(encoding="utf-8"))
+    image_id, person_id = Ids(content["images"]), Ids(content["annotations"])
     chosen = subset.annotation_ids
     content["annotations"] = [
         record
         for record in content["annotations"]
-        if record["image_id"] in subset.image_ids and (chosen is None or record["id"] in chosen)
+        if image_id(record["image_id"]) in subset.image_ids
+        and (chosen is None or person_id(record["id"]) in chosen)
     ]
-    content["images"] = [i for i in content["images"] if i["id"] in subset.image_ids]
+    content["images"] = [i for i in content["images"] if image_id(i["id"]) in subset.image_ids]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / dataset.path.name
         path.write_text(json.dumps(content), encoding="utf-8")

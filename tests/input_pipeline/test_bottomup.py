@@ -113,6 +113,19 @@ def test_damaged_image_is_replaced(crowd_config):
     assert sorted(ids) == [i for i in [*IDS, 73] if i != 23]
 
 
+def test_images_without_people_are_negatives(crowd_config):
+    data = input_pipeline.train_data(crowd_config)
+    (line,) = [str(note) for note in data.dataset.notes if note.record == "images"]
+    assert "images: 1 without a record of a person are not trained on" in line
+    crowd_config.data.negatives = True
+    data = input_pipeline.train_data(crowd_config)
+    assert data.num_examples == 8 and 73 in data.examples.image_id
+    row = data.examples.image_id.tolist().index(73)
+    example = data.examples.make(np.zeros((150, 200, 3), np.uint8), 0, row)
+    assert not example["keypoints"].any() and example["mask_quarter"].any()
+    assert not [note for note in data.dataset.notes if note.record == "images"]
+
+
 def test_image_of_another_size_than_annotated_is_left_out(crowd_config):
     """A rotated or resized image does not match its masks and views."""
     path = str(pathlib.Path(crowd_config.data.root) / "images" / "train02.png")

@@ -3,9 +3,12 @@
 import json
 import pathlib
 
+import pytest
+
 import input_pipeline
 from input_pipeline import tfds_builders
 from input_pipeline.dataset import load_dataset
+from jaxpose.images import ImageError
 from tests.helpers.reading import assert_equal, take
 
 
@@ -61,3 +64,36 @@ def test_mpii_has_a_builder_of_its_own(config):
     assert_equal(take(config, 2), files)
     dataset = load_dataset(config, "train")
     assert tfds_builders.prepare_dataset(dataset, config.data.tfds_dir).name == "mpii_keypoints"
+
+
+def test_changed_and_added_images_are_prepared_anew(config, caplog):
+    folder = pathlib.Path(config.data.root) / "images"
+    config.data.storage = "tfds"
+    dataset = load_dataset(config, "train")
+    path, image = folder / "train03.png", (folder / "train03.png").read_bytes()
+    path.unlink()
+    read = tfds_builders.reader(dataset, config.data.tfds_dir)
+    assert "lacks 1 of 11 images: train03.png (cannot be read (No such file" in caplog.text
+    with pytest.raises(ImageError, match="No such file"):
+        read(33)
+    path.write_bytes(image)
+    assert read(33) == image  # what the copy lacks is read from its file
+    names = [tfds_builders.fingerprint(dataset)]
+    assert tfds_builders.reader(dataset, config.data.tfds_dir)(33) == image
+    other = (folder / "train04.png").read_bytes()
+    path.write_bytes(other)
+    assert tfds_builders.reader(dataset, config.data.tfds_dir)(33) == other
+    names.append(tfds_builders.fingerprint(dataset))
+    assert len(set(names)) == 2
+    for file in folder.iterdir():
+        file.unlink()
+    assert tfds_builders.reader(dataset, config.data.tfds_dir)(33) == other  # the newest copy
+
+
+def test_a_wrong_folder_is_not_prepared(config):
+    dataset = load_dataset(config, "train")
+    for file in (pathlib.Path(config.data.root) / "images").iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match=r"none of its images \(train00.png, ...\) is in .*images"):
+        tfds_builders.prepare_dataset(dataset, config.data.tfds_dir)
+    assert not pathlib.Path(config.data.tfds_dir).exists()

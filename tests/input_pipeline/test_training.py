@@ -1,11 +1,14 @@
 """The stream of training batches: determinism, restart, hosts, damaged images, clean exit."""
 
+import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -96,6 +99,89 @@ def test_indivisible_batch_is_refused(config):
 def test_unknown_choices_are_refused(config, key, value, message):
     config.data[key] = value
     with pytest.raises(ValueError, match=message):
+        input_pipeline.train_data(config)
+
+
+def change(config, edit):
+    path = pathlib.Path(config.data.root) / "train.json"
+    data = json.loads(path.read_text())
+    edit(data)
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("make", [input_pipeline.train_data, input_pipeline.eval_data])
+def test_mirrored_images_need_pairs(config, make):
+    def rename(data):
+        data["categories"][0]["keypoints"] = list("abcde")
+
+    change(config, rename)
+    config.eval.flip = True
+    with pytest.raises(ValueError, match=r"train.json: category 'dots': .*config.data.flip_pairs="):
+        make(config)
+    config.augment.flip, config.eval.flip = 0.0, False
+    assert make(config).skeleton.flip_pairs == ()
+    config.augment.flip, config.eval.flip = 0.5, True
+    config.data.flip_pairs = ("a/b", "d/e")
+    assert make(config).skeleton.flip_pairs == ((0, 1), (3, 4))
+    config.data.flip_pairs = ("none",)
+    assert make(config).skeleton.flip_pairs == ()
+
+
+def test_mirrored_example_swaps_names_with_a_side_inside(config):
+    for name in ("flip", "scale", "rotation", "shift"):
+        config.augment[name] = 1.0 if name == "flip" else 0.0
+    config.augment.half_body_prob = config.augment.rotation_prob = 0.0
+    before = take(config, 2)
+
+    def rename(data):
+        names = ["front_left_paw", "front_right_paw", "nose", "B_L_Hip", "B_R_Hip"]
+        data["categories"][0]["keypoints"] = names
+
+    change(config, rename)
+    assert_equal(take(config, 2), before)
+
+
+@pytest.mark.parametrize("make", [input_pipeline.train_data, input_pipeline.eval_data])
+def test_missing_paths_in_one_line(config, make):
+    split = "train" if make is input_pipeline.train_data else "val"
+    config.data[f"{split}_annotations"] = ""
+    with pytest.raises(ValueError, match=f"config.data.{split}_annotations is empty: give"):
+        make(config)
+    config.data.root += "/none"
+    with pytest.raises(ValueError, match="config.data.root: no such folder .*none"):
+        make(config)
+
+
+def test_image_of_another_size_is_left_out_and_turned_ones_are_read_upright(config):
+    folder = pathlib.Path(config.data.root) / "images"
+    image = cv2.imread(str(folder / "train02.png"))
+    cv2.imwrite(str(folder / "train02.png"), image[:, :-3])
+    # Stored on its side; orientation 6 turns it clockwise.
+    stored = cv2.rotate(cv2.imread(str(folder / "train05.png")), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    jpeg = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+    config.eval.batch_size, config.max_bad_fraction = 11, 0.5
+    (before,) = input_pipeline.eval_data(config).batches()
+    (folder / "train05.png").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    data = input_pipeline.eval_data(config)
+    (batch,) = data.batches()
+    assert data.bad_files.reasons == {"train02.png": "is 131x122, annotated as 134x122"}
+    difference = np.abs(batch["image"][5].astype(int) - before["image"][5])
+    assert batch["valid"][5] and difference.mean() < 3
+    assert_equal([{"keypoints": batch["keypoints"][5]}], [{"keypoints": before["keypoints"][5]}])
+    training = input_pipeline.train_data(config)
+    ids = [training.example(n)["annotation_id"] for n in range(22)]
+    assert 102 not in ids and 105 in ids
+
+
+def test_top_down_needs_boxes(config):
+    def without_boxes(data):
+        for record in data["annotations"]:
+            record |= {"bbox": None, "keypoints": [9, 9, 2] + [0] * 12}
+
+    change(config, without_boxes)
+    with pytest.raises(ValueError, match="no usable person .11 with an empty box"):
         input_pipeline.train_data(config)
 
 

@@ -185,7 +185,7 @@ def test_annotations_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match="annotation 102 has 50 keypoint values, expected 51"):
         metrics.coco_keypoints(_write(tmp_path, dataset), [])
     dataset = _dataset()
-    del dataset["annotations"][0]["bbox"]
+    dataset["annotations"][0]["bbox"] = [1, 2, 3]
     with pytest.raises(ValueError, match="annotation 100 has no 'bbox'"):
         metrics.coco_keypoints(_write(tmp_path, dataset), [])
     with pytest.raises(ValueError, match="needs 'images'"):

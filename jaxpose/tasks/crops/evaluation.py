@@ -56,6 +56,7 @@ def evaluate(
         rescore_threshold=config.eval.rescore_threshold,
         oks_nms_threshold=config.eval.oks_nms,
     )
+    results = dataset.with_original_ids(results)
     comparison = None
     if not config.data.detections:
         comparison = compare_boxes(predictions.annotation_id, predictions.keypoints, dataset)
@@ -75,7 +76,9 @@ def evaluate(
             frozenset(dataset.people.annotation_id.tolist()),
         )
     with annotation_file(dataset, subset) as file:
-        scores = metrics.coco_keypoints(file, results, dataset.skeleton.sigmas)
+        scores = metrics.coco_keypoints(
+            file, results, dataset.skeleton.sigmas, category=dataset.category
+        )
     scores |= torso_pck(comparison, dataset)
     return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
 

@@ -40,7 +40,7 @@ def evaluate(
     """See `Task.evaluate`. There is one result per person, with the network's person score."""
     del head_boxes
     predictions = predict_all(predict, batches, dataset.skeleton.num_joints)
-    results = predictions.results(dataset.category_id)
+    results = dataset.with_original_ids(predictions.results(dataset.category_id))
     comparison = compare_images(
         predictions.image_ids, predictions.image_id, predictions.keypoints, dataset
     )
@@ -54,7 +54,9 @@ def evaluate(
         if config.eval.metric == "crowdpose":
             scores = metrics.crowdpose(file, results)
         else:
-            scores = metrics.coco_keypoints(file, results, dataset.skeleton.sigmas)
+            scores = metrics.coco_keypoints(
+                file, results, dataset.skeleton.sigmas, category=dataset.category
+            )
     pck = torso_pck(comparison, dataset)
     if pck:
         missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))

@@ -10,7 +10,11 @@ checkpoints/, metrics.jsonl, timing.jsonl and tensorboard/. eval.py, `jaxpose pr
 
 import time
 
+from jaxpose.interrupts import report_interrupts
+
 START = time.perf_counter()
+if __name__ == "__main__":
+    report_interrupts("train.py")  # also during the imports, which take seconds
 
 import contextlib  # noqa: E402
 import functools  # noqa: E402
@@ -23,7 +27,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
-from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
+from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
 from jaxpose.training import checkpoint, logs, runtime, schedule, state  # noqa: E402
 from jaxpose.training.step import make_train_step  # noqa: E402
@@ -100,6 +104,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}
+    runtime.lock_run(folder, cleanup)
     runtime.open_run(folder, config, skeleton, facts)
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
     cleanup.callback(checkpoints.close)
@@ -247,6 +252,6 @@ def run(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_config_file("Recipe, e.g. configs/demo.py.")
-    flags.DEFINE_string("workdir", None, "Run folder; an interrupted run resumes there.")
+    define_path("workdir", "Run folder; an interrupted run resumes there.")
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(run, flags_parser=parse_flags)

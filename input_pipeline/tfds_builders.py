@@ -24,6 +24,7 @@ from absl import app, flags
 from input_pipeline import source
 from jaxpose import images
 from jaxpose.annotations import Dataset
+from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"  # stored in prepared copies
@@ -118,6 +119,7 @@ def prepare(config: Any) -> None:
     """Prepares both splits of `config.data` (docs/settings.md)."""
     from input_pipeline.dataset import load_dataset
 
+    expand_paths(config)
     for split in ("train", "val"):
         prepare_dataset(load_dataset(config, split), config.data.tfds_dir)
 

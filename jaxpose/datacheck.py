@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from jaxpose import draw, geometry, images, skeletons
 from jaxpose.annotations import AnnotationError, Dataset, Problem, check, load
 from jaxpose.annotations.regions import mask
+from jaxpose.files import check_outputs, path_argument
 
 SAMPLED = 200  # images decoded without --all
 SHOWN = 10  # problems of each kind printed without --all
@@ -25,12 +27,19 @@ WHOLE = 320  # height of a whole image on the sheet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose data`."""
-    parser.add_argument("folder", metavar="DIR", help="dataset folder")
-    parser.add_argument("--annotations", metavar="FILE", help="check only this annotation file")
+    parser.add_argument("folder", metavar="DIR", type=path_argument, help="dataset folder")
     parser.add_argument(
-        "--images", metavar="DIR", help="its image folder (default: located by the file names)"
+        "--annotations", metavar="FILE", type=path_argument, help="check only this annotation file"
     )
-    parser.add_argument("--detections", metavar="FILE", help="also check these detected boxes")
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=path_argument,
+        help="its image folder (default: located by the file names)",
+    )
+    parser.add_argument(
+        "--detections", metavar="FILE", type=path_argument, help="also check these detected boxes"
+    )
     parser.add_argument(
         "--all", action="store_true", help="decode all images and print all problems"
     )
@@ -39,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         default="data_sheet.png",
         metavar="PNG",
+        type=os.path.expanduser,  # '' stays empty
         help="sample sheet; '' for none (default: data_sheet.png)",
     )
     parser.add_argument(
@@ -59,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: no annotation file or image folder is found.
     """
-    folder = Path(args.folder)
-    paths = [Path(args.annotations)] if args.annotations else find_annotations(folder)
+    folder = args.folder
+    paths = [args.annotations] if args.annotations else find_annotations(folder)
     bad = False
     for path in paths:
         print(f"{path}")
@@ -70,13 +80,18 @@ def run(args: argparse.Namespace) -> int:
             bad = True
             continue
         try:
-            image_folder = Path(args.images) if args.images else find_images(folder, path)
+            image_folder = args.images if args.images else find_images(folder, path)
             dataset = load(path, image_dir=image_folder)
         except AnnotationError as error:
             # An error of the file as a whole, e.g. that it has no usable person.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
+        output = Path(args.output) if args.output else None
+        if output and len(paths) > 1:
+            output = output.with_stem(f"{output.stem}_{path.stem}")
+        if output:  # before the images are decoded, which takes long
+            check_outputs([output], [path, *_read_files(dataset, args.detections)])
         print(describe(dataset))
         if args.detections:
             problems = check(args.detections, dataset)
@@ -91,16 +106,20 @@ def run(args: argparse.Namespace) -> int:
             print("  bottom-up networks skip images with a differing size as unusable")
         _print_lines(damaged + mismatched, args.all)
         bad |= bool(damaged)
-        if args.output:
-            output = Path(args.output)
-            if len(paths) > 1:
-                output = output.with_stem(f"{output.stem}_{path.stem}")
+        if output:
             image = (whole_sheet if args.whole else sheet)(dataset, args.people)
             if image is not None:
                 _write_sheet(image, output)
         print()
     print("problems that would stop training" if bad else "no problem that would stop training")
     return int(bad)
+
+
+def _read_files(dataset: Dataset, detections: Path | None) -> Iterator[Path]:
+    """The files of a dataset, which the sheet must not overwrite."""
+    if detections:
+        yield detections
+    yield from map(dataset.image_path, dataset.images)
 
 
 def find_annotations(folder: Path) -> list[Path]:

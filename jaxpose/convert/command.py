@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import pathlib
 import pickle
 from typing import Any
@@ -15,6 +16,7 @@ from jaxpose import models, skeletons, tasks
 from jaxpose.config import defaults
 from jaxpose.convert import names
 from jaxpose.convert.state_dict import check_convertible, from_torch
+from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
 
@@ -24,12 +26,12 @@ _BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeleton
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose import`."""
     parser.add_argument("model", metavar="MODEL", help="a name from `jaxpose models`")
-    parser.add_argument("file", metavar="FILE.pth", type=pathlib.Path, help="PyTorch checkpoint")
+    parser.add_argument("file", metavar="FILE.pth", type=path_argument, help="PyTorch checkpoint")
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        type=pathlib.Path,
+        type=path_argument,
         required=True,
         help="run folder to write",
     )
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skeleton",
         metavar="NAME|FILE.json",
+        type=os.path.expanduser,
         help="coco, mpii, crowdpose or a COCO annotation file (default: by number of keypoints)",
     )
     parser.add_argument(

@@ -31,7 +31,7 @@ import input_pipeline  # noqa: E402
 from jaxpose import models, ops, runtimes, tasks  # noqa: E402
 from jaxpose.config.flags import define_path  # noqa: E402
 from jaxpose.evaluation import command_line  # noqa: E402
-from jaxpose.evaluation.report import make_report, write_report  # noqa: E402
+from jaxpose.evaluation.report import check_folder, make_report, write_report  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
@@ -62,6 +62,10 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     # ------------------------------------------------------------------ data
     data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
     head_boxes = runtime.head_boxes(config)
+    inputs = [head_boxes, source.exported and pathlib.Path(source.exported)]
+    if config.data.detections:
+        inputs.append(pathlib.Path(config.data.root) / config.data.detections)
+    check_folder(folder, data.dataset, filter(None, inputs))
     examples = f"{data.num_examples} {task.describe_examples(config)}"
     print(f"{examples} of {data.dataset.path}", flush=True)
 

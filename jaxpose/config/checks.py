@@ -55,7 +55,7 @@ def check_config(
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
-    _check_paths(config.data, training)
+    _check_paths(config.data)
 
 
 def _check_decays(flat: dict[str, Any]) -> None:
@@ -89,13 +89,8 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
         )
 
 
-def _check_paths(data: ConfigDict, training: bool) -> None:
+def _check_paths(data: ConfigDict) -> None:
     if not data.root and data.format != "generated":
         raise ConfigError("config.data.root is empty: give a folder, --config.data.root=FOLDER")
-    if training and not data.train_annotations and data.format != "generated":
-        raise ConfigError(
-            "config.data.train_annotations is empty: give a file, "
-            "--config.data.train_annotations=FILE"
-        )
     if data.storage == "tfds" and not data.tfds_dir:
         raise ConfigError("config.data.storage=tfds needs a folder: --config.data.tfds_dir=FOLDER")

@@ -68,6 +68,8 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
     """
     logging.set_verbosity(logging.WARNING)  # orbax logs every rename; --verbosity=0 shows them
     try:
+        if any(argument.lstrip("-") == "config=" for argument in argv[1:]):
+            raise ValueError("--config= is empty: give a recipe, e.g. --config=configs/demo.py")
         if recipe := _named_recipe(argv):
             # ml_collections would report a missing file only when the settings are first used.
             check_recipe(recipe, "--config=")
@@ -129,9 +131,7 @@ def _settings(argv: list[str], base: ConfigDict | None) -> dict[str, Any]:
 
 
 def _empty_value(argv: list[str], base: ConfigDict | None) -> str | None:
-    """An error message for the first --config= or --config.key= that needs a value, or None."""
-    if any(argument.lstrip("-") == "config=" for argument in argv[1:]):
-        return "--config= is empty: give a recipe, e.g. --config=configs/demo.py"
+    """An error message for the first --config.key= that needs a value, or None."""
     values = _settings(argv, base)
     for argument in argv[1:]:
         key = argument.lstrip("-").removeprefix("config.").removesuffix("=")

@@ -39,9 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=os.path.expanduser,
         help="run folder, or a file written by `jaxpose export`",
     )
-    parser.add_argument(
-        "input", nargs="*", type=path_argument, help="images, folders of images, and videos"
+    inputs = parser.add_argument(
+        "input",
+        nargs="+",
+        type=path_argument,
+        default=[],
+        help="images, folders of images, and videos",
     )
+
+    class Camera(argparse.Action):
+        """A camera makes other inputs optional."""
+
+        def __call__(self, parser, namespace, values, option_string=None):
+            inputs.required = False
+            setattr(namespace, self.dest, values)
+
     parser.add_argument(
         "-o",
         "--output",
@@ -53,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recursive", action="store_true", help="also predict the images in subfolders"
     )
     parser.add_argument(
-        "--camera", type=int, metavar="N", help="predict the frames of this camera, until Ctrl-C"
+        "--camera",
+        type=int,
+        metavar="N",
+        action=Camera,
+        help="predict the frames of this camera, until Ctrl-C",
     )
     parser.add_argument(
         "--every",
@@ -116,8 +132,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws the poses and writes them as JSON; returns 1 if nothing could be read."""
-    if not args.input and args.camera is None:
-        raise ValueError("nothing to predict: give images, folders or videos, or --camera 0")
     if args.every < 1:
         raise ValueError(f"--every {args.every} must be at least 1")
     inputs = reading.collect(args.input, output=args.output, recursive=args.recursive)

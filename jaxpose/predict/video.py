@@ -80,10 +80,8 @@ class Video:
         self.name = f"camera {source}" if self.is_camera else str(source)
         with _quiet():
             self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
-            opened, self._first = (
-                self._capture.read() if self._capture.isOpened() else (False, None)
-            )
-        if not opened:
+            read, self._first = self._capture.read()  # (False, None) if it is not open
+        if not read:
             self._capture.release()
             if self.is_camera:
                 raise VideoError(f"--camera {source}: no such camera, or another program uses it")

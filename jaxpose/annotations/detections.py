@@ -150,18 +150,16 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
         else:
             rows.append(row)
             ids.append(identity)
-    left_out = detections.left_out
-    if foreign:
-        left_out[FOREIGN] += len(foreign)
-        rule = (
-            f"{len(foreign)} boxes are of images that are not in {dataset.path.name}, e.g. "
-            f"{foreign[0]!r}"
-        )
-        problems.append(Problem(path, "file", rule, fatal=False))
-    if not rows and not any(problem.fatal for problem in problems):
-        counts = counted(left_out) or "the list is empty"
-        rule = f"no box is of a person in an image of {dataset.path.name} ({counts})"
+    example = f", e.g. {foreign[0]!r}" if foreign else ""
+    fatal = any(problem.fatal for problem in problems)
+    if not rows and not fatal:
+        detections.left_out[FOREIGN] += len(foreign)
+        counts = counted(+detections.left_out) or "the list is empty"
+        rule = f"no box is of a person in an image of {dataset.path.name}: {counts}{example}"
         problems.append(Problem(path, "file", rule))
+    elif foreign:
+        rule = f"{len(foreign)} boxes are of images that {dataset.path.name} lacks{example}"
+        problems.append(Problem(path, "file", rule, fatal=False))
     people = People(
         annotation_id=np.arange(len(rows), dtype=np.int64),
         image_id=np.array(ids, np.int64),

@@ -60,9 +60,9 @@ def overwritten(
     if not written:
         return None
     for path in inputs:
-        output = written.get(_identity(path))
-        if output is not None:
-            return output, path
+        identity = _identity(path)
+        if identity in written:
+            return written[identity], path
     return None
 
 

@@ -37,7 +37,9 @@ def test_scales_and_sizes_give_the_same_maps(size, method, tmp_path, monkeypatch
     by_scales = run_onnx(model, variables, x, files[0])
     np.testing.assert_allclose(by_scales, run_jax(model, variables, x), rtol=1e-5, atol=1e-5)
     monkeypatch.setattr(onnx_builder, "_scales", lambda before, after: None)
-    np.testing.assert_array_equal(by_scales, run_onnx(model, variables, x, files[1]))
+    # ONNX Runtime has a kernel of its own for constant scales, which rounds differently.
+    by_sizes = run_onnx(model, variables, x, files[1])
+    np.testing.assert_allclose(by_scales, by_sizes, rtol=1e-6, atol=1e-6)
     for file in files:
         for node in onnx.load(file).graph.node:
             assert "axes" not in {attribute.name for attribute in node.attribute}

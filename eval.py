@@ -13,23 +13,29 @@ metrics.json, results.json (COCO results format) and index.html with drawings of
 (bottom-up: of the worst images).
 """
 
-import functools
-import pathlib
-import sys
-import time
+from jaxpose.interrupts import report_interrupts
 
-import jax
-from absl import app, flags
-from ml_collections import ConfigDict
+if __name__ == "__main__":
+    report_interrupts("eval.py")  # also during the imports, which take seconds
 
-import input_pipeline
-from jaxpose import models, ops, runtimes, tasks
-from jaxpose.annotations import left_out_lines
-from jaxpose.evaluation import command_line
-from jaxpose.evaluation.report import make_report, write_report
-from jaxpose.mesh import make_mesh, replicate
-from jaxpose.skeletons import Skeleton
-from jaxpose.training import runtime
+import functools  # noqa: E402
+import pathlib  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+
+import jax  # noqa: E402
+from absl import app, flags  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
+
+import input_pipeline  # noqa: E402
+from jaxpose import models, ops, runtimes, tasks  # noqa: E402
+from jaxpose.annotations import left_out_lines  # noqa: E402
+from jaxpose.config.flags import define_path  # noqa: E402
+from jaxpose.evaluation import command_line  # noqa: E402
+from jaxpose.evaluation.report import check_folder, make_report, write_report  # noqa: E402
+from jaxpose.mesh import make_mesh, replicate  # noqa: E402
+from jaxpose.skeletons import Skeleton  # noqa: E402
+from jaxpose.training import runtime  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -57,6 +63,10 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     # ------------------------------------------------------------------ data
     data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
     head_boxes = runtime.head_boxes(config)
+    inputs = [head_boxes, source.exported and pathlib.Path(source.exported)]
+    if config.data.detections:
+        inputs.append(pathlib.Path(config.data.root) / config.data.detections)
+    check_folder(folder, data.dataset, filter(None, inputs))
     examples = f"{data.num_examples} {task.describe_examples(config)}"
     print(f"{examples} of {data.dataset.path}", flush=True)
     for line in left_out_lines(data.dataset):
@@ -151,11 +161,11 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Run folder written by train.py.")
-    flags.DEFINE_string("checkpoint", None, "One checkpoint, RUN/checkpoints/STEP.")
-    flags.DEFINE_string("exported", None, "File written by `jaxpose export`, .onnx or .pt2.")
+    define_path("workdir", "Run folder written by train.py.")
+    define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
+    define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
-    flags.DEFINE_string("report", None, "Folder of the report (default: report/ in the run).")
+    define_path("report", "Folder of the report (default: report/ in the run).")
     flags.DEFINE_integer(
         "worst",
         10,

@@ -10,7 +10,11 @@ checkpoints/, metrics.jsonl, timing.jsonl and tensorboard/. eval.py, `jaxpose pr
 
 import time
 
+from jaxpose.interrupts import report_interrupts
+
 START = time.perf_counter()
+if __name__ == "__main__":
+    report_interrupts("train.py")  # also during the imports, which take seconds
 
 import contextlib  # noqa: E402
 import functools  # noqa: E402
@@ -24,7 +28,7 @@ from ml_collections import ConfigDict  # noqa: E402
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
 from jaxpose.annotations import left_out_lines  # noqa: E402
-from jaxpose.config.flags import define_config_file, parse_flags  # noqa: E402
+from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
@@ -118,6 +122,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}
+    runtime.lock_run(folder, cleanup)
     runtime.open_run(folder, config, skeleton, facts)
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
     cleanup.callback(checkpoints.close)
@@ -286,6 +291,6 @@ def run(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_config_file("Recipe, e.g. configs/demo.py.")
-    flags.DEFINE_string("workdir", None, "Run folder; an interrupted run resumes there.")
+    define_path("workdir", "Run folder; an interrupted run resumes there.")
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(run, flags_parser=parse_flags)

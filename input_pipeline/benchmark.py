@@ -19,6 +19,7 @@ import input_pipeline
 from input_pipeline import order
 from input_pipeline.dataset import image_reader
 from jaxpose import tables
+from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 from jaxpose.images import ImageError, decode_annotated
 
@@ -68,6 +69,7 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, f
 
 def main(_: Any = None) -> None:
     config = _CONFIG.value
+    expand_paths(config)
     print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
           f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
     try:

@@ -29,6 +29,7 @@ from absl import app, flags
 from input_pipeline import source
 from jaxpose import images
 from jaxpose.annotations import Dataset
+from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"  # stored in prepared copies
@@ -183,6 +184,7 @@ def prepare(config: Any) -> None:
     """Prepares both splits of `config.data` (docs/settings.md)."""
     from input_pipeline.dataset import load_dataset
 
+    expand_paths(config)
     for split in ("train", "val"):
         if split == "val" and not config.data.val_annotations:
             continue  # trains without validation

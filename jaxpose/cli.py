@@ -64,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     assert module is not None  # parse_args rejects everything else
     try:
         return module.run(args) or 0
+    except KeyboardInterrupt:
+        print(f"jaxpose {args.verb}: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("JAXPOSE_TRACEBACK"):
             raise

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from jaxpose import draw, geometry, images, skeletons
 from jaxpose.annotations import AnnotationError, Dataset, check, load, need_sides
 from jaxpose.annotations.records import problem_lines
 from jaxpose.annotations.regions import mask
+from jaxpose.files import check_outputs, path_argument
 
 SAMPLED = 200  # images decoded without --all
 SHOWN = 10  # problems of each kind printed without --all
@@ -27,10 +29,18 @@ WHOLE = 320  # height of a whole image on the sheet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose data`."""
-    parser.add_argument("folder", metavar="DIR", help="dataset folder")
-    parser.add_argument("--annotations", metavar="FILE", help="check only this annotation file")
+    parser.add_argument("folder", metavar="DIR", type=path_argument, help="dataset folder")
     parser.add_argument(
-        "--images", metavar="DIR", help="its image folder (default: located by the file names)"
+        "--annotations", metavar="FILE", type=path_argument, help="check only this annotation file"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=path_argument,
+        help="its image folder (default: located by the file names)",
+    )
+    parser.add_argument(
+        "--detections", metavar="FILE", type=path_argument, help="also check these detected boxes"
     )
     parser.add_argument(
         "--category", default="", metavar="NAME",
@@ -40,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--flip-pairs", nargs="+", default=(), metavar="LEFT/RIGHT",
         help="left-right pairs, or none, as config.data.flip_pairs (default: those of the file)",
     )  # fmt: skip
-    parser.add_argument("--detections", metavar="FILE", help="also check these detected boxes")
     parser.add_argument(
         "--all", action="store_true", help="decode all images and print all problems"
     )
@@ -49,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         default="data_sheet.png",
         metavar="PNG",
+        type=os.path.expanduser,  # '' stays empty
         help="sample sheet; '' for none (default: data_sheet.png)",
     )
     parser.add_argument(
@@ -69,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: no annotation file or image folder is found.
     """
-    folder = Path(args.folder)
-    paths = [Path(args.annotations)] if args.annotations else find_annotations(folder)
+    folder = args.folder
+    paths = [args.annotations] if args.annotations else find_annotations(folder)
     bad = False
     for path in paths:
         print(f"{path}")
@@ -90,6 +100,11 @@ def run(args: argparse.Namespace) -> int:
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
             bad = True
             continue
+        output = Path(args.output) if args.output else None
+        if output and len(paths) > 1:
+            output = output.with_stem(f"{output.stem}_{path.stem}")
+        if output:  # before the images are decoded, which takes long
+            check_outputs([output], [path, *_read_files(dataset, args.detections)])
         print(describe(dataset))
         try:
             need_sides(dataset)
@@ -112,16 +127,20 @@ def run(args: argparse.Namespace) -> int:
         for note in seen.notes:
             print(f"  note: {note}")
         bad |= bool(seen.damaged or seen.mismatched)
-        if args.output:
-            output = Path(args.output)
-            if len(paths) > 1:
-                output = output.with_stem(f"{output.stem}_{path.stem}")
+        if output:
             image = (whole_sheet if args.whole else sheet)(dataset, args.people)
             if image is not None:
                 _write_sheet(image, output)
         print()
     print("problems that would stop training" if bad else "no problem that would stop training")
     return int(bad)
+
+
+def _read_files(dataset: Dataset, detections: Path | None) -> Iterator[Path]:
+    """The files of a dataset, which the sheet must not overwrite."""
+    if detections:
+        yield detections
+    yield from map(dataset.image_path, dataset.images)
 
 
 def find_annotations(folder: Path) -> list[Path]:

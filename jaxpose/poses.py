@@ -16,8 +16,9 @@ class Poses:
       scores: [N, K]; about 1 if the network is certain, 0 or less if there is no keypoint.
       boxes: [N, 4] (x, y, w, h) in pixels. Top-down: the given boxes. Bottom-up: the extent of each
         person's keypoints.
-      person_scores: [N]. Top-down: the mean of the keypoint scores. Bottom-up: the score that the
-        codec defines, before missing keypoints are filled in.
+      person_scores: [N]. Top-down: the mean of the keypoint scores, times the score of the box if
+        there is one. Bottom-up: the score that the codec defines, before missing keypoints are
+        filled in.
     """
 
     keypoints: np.ndarray

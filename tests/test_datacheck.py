@@ -245,7 +245,20 @@ def test_detections_are_checked(tmp_path, capsys):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps([{"image_id": 9, "category_id": 2, "bbox": [1] * 4, "score": 1}]))
     assert check(tmp_path, "--detections", str(boxes), "-o", "") == 1
-    assert "boxes.json: detection number 0: unknown image id 9" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "boxes.json: file: no box is of a person in an image of " in text
+    assert "1 of other images, e.g. 9" in text
+
+
+def test_the_sheet_never_overwrites_what_is_checked(tmp_path, capsys):
+    write(tmp_path)
+    link = tmp_path / "sheet.png"
+    link.symlink_to(next((tmp_path / "images").iterdir()))
+    before = link.read_bytes()
+    for output in (link, next(tmp_path.glob("*.json"))):
+        with pytest.raises(ValueError, match=f"{output} is an input.* choose another name"):
+            check(tmp_path, "-o", str(output))
+    assert link.read_bytes() == before
 
 
 def test_does_not_import_tensorflow(tmp_path):

@@ -13,8 +13,8 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # From bottom to top; a part imports from its own row and the rows below it, at module level or
 # inside functions.
 ROWS = (
-    "choices files geometry images interpolation jax_api memory mesh ops poses public_skeletons "
-    "sides skeletons tables",
+    "choices files geometry images interpolation interrupts jax_api memory mesh ops poses "
+    "public_skeletons sides skeletons tables",
     "annotations config draw layers",
     "codecs",
     "losses metrics models runtimes",

@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -400,6 +401,43 @@ def test_mistakes_on_the_command_line_are_one_line(people, tmp_path):
         assert last.startswith("train.py: ") and message in last
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_in_use_is_refused_and_a_stale_lock_taken_over(finished, tmp_path, capsys):
+    config, whole, _ = finished
+    folder = shutil.copytree(whole, tmp_path / "run")
+    with runs.locked(folder), pytest.raises(runs.LockError, match=f"process {os.getpid()} on "):
+        train.main(config, str(folder))
+    record = {"host": socket.gethostname(), "pid": 2**30, "process_start": "1"}
+    record["namespace"] = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self") else ""
+    (folder / "lock.json").write_text(json.dumps(record))
+    assert train.main(config, str(folder)) == 0
+    assert "took over" in capsys.readouterr().out and not (folder / "lock.json").exists()
+
+
+def test_a_foreign_config_json_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+        runs.write_run(tmp_path, {}, skeletons.COCO, {"params": {}})
+    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+        runtime.open_run(tmp_path, tiny_runs.config(tmp_path), skeletons.COCO, {})
+    assert (tmp_path / "config.json").read_text() == '{"model_type": "vit"}'
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_first_step_is_one_line(people, tmp_path):
+    flags = tiny_runs.flags(tiny_runs.config(people))
+    words = ["--config=configs/common.py", f"--workdir={tmp_path / 'run'}", *flags]
+    process = subprocess.Popen(
+        tiny_runs.command("train.py", *words), env=tiny_runs.environment(), cwd=tiny_runs.ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.readline()  # the devices; then the data are read
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert error.splitlines()[-1] == "train.py: interrupted" and "Traceback" not in error
 
 
 # --- several devices ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import load_dataset
 from input_pipeline.topdown import augment
-from jaxpose.annotations import Dataset, load_detections, need_people
+from jaxpose.annotations import Dataset, need_people, read_detections
 
 
 class TrainExamples:
@@ -65,7 +66,9 @@ class EvalExamples:
         self.samples = self.dataset.people
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections
-            self.samples = load_detections(path, self.dataset)
+            self.samples, notes = read_detections(path, self.dataset)
+            notes = [*self.dataset.notes, *notes]
+            self.dataset = dataclasses.replace(self.dataset, notes=notes)
             if config.data.limit:
                 self.samples = self.samples.select(slice(config.data.limit))
         else:

@@ -40,12 +40,14 @@ __all__ = [
     "is_mpii",
     "left_out_lines",
     "load",
+    "load_boxes",
     "load_coco",
     "load_crowdpose",
     "load_detections",
     "load_mpii",
     "need_people",
     "need_sides",
+    "read_detections",
     "regions",
 ]
 
@@ -101,18 +103,59 @@ def load_mpii(
 
 
 def load_detections(path: StrPath, dataset: Dataset) -> People:
+    """The people of `read_detections`."""
+    return read_detections(path, dataset)[0]
+
+
+def read_detections(path: StrPath, dataset: Dataset) -> tuple[People, list[Problem]]:
     """Loads boxes of a person detector: a list of {image_id, category_id, bbox, score}.
 
     `bbox` is (x, y, w, h). Boxes of the dataset's category are kept whatever their score and are
-    not clipped to the image.
+    not clipped to the image. `image_id` is an id of the dataset, or a file name.
+
+    Returns:
+      The people, and the problems that are not fatal: empty boxes, and boxes of other images.
 
     Raises:
-      AnnotationError: the file is missing or breaks a rule.
+      AnnotationError: the file is missing or breaks a rule, or no box is left.
     """
-    people, problems = detections.parse(str(path), _read_json(path), dataset)
+    people, problems = detections.of_dataset(str(path), _read_json(path), dataset)
     _raise_first(problems)
     assert people is not None
-    return people
+    return people, problems
+
+
+def load_boxes(
+    path: StrPath, *, annotations: StrPath | None = None, lowest_score: float
+) -> tuple[detections.Detections, list[Problem]]:
+    """Loads boxes of images that no dataset holds, as `jaxpose predict` takes them.
+
+    Args:
+      path: a list of detections, or a dataset with boxes.
+      annotations: the dataset that explains the image ids of a list; its `images` are read.
+      lowest_score: boxes with a lower score are left out.
+
+    Returns:
+      The boxes, and the problems that are not fatal: empty boxes.
+
+    Raises:
+      AnnotationError: a file is missing or breaks a rule, or a dataset is given twice.
+    """
+    data, names = _read_json(path), None
+    if annotations is not None:
+        if isinstance(data, dict):
+            raise AnnotationError(
+                f"{path}: file: lists its own images, so {annotations} would not be used: give one"
+            )
+        content = _read_json(annotations)
+        if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+            raise AnnotationError(f"{annotations}: file: must be an object with the list 'images'")
+        names, problems = detections.image_names(str(annotations), content["images"])
+        _raise_first(problems)
+    boxes, problems = detections.parse(str(path), data, file_names=names, lowest_score=lowest_score)
+    _raise_first(problems)
+    assert boxes is not None
+    return boxes, problems
 
 
 def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") -> list[Problem]:
@@ -128,7 +171,7 @@ def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") 
     except AnnotationError as error:
         return [Problem(str(path), "file", str(error).removeprefix(f"{path}: file: "))]
     if dataset is not None:
-        _, problems = detections.parse(str(path), data, dataset)
+        _, problems = detections.of_dataset(str(path), data, dataset)
     else:
         _, problems = _parser(data)(str(path), data, category)
     return sorted(problems, key=lambda problem: (not problem.fatal, not problem.skipped))

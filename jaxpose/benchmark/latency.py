@@ -9,6 +9,7 @@ network, see `jaxpose benchmark grouping`.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import numpy as np
 from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
 
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         nargs="+",
         metavar="FILE|RUN|MODEL",
+        type=os.path.expanduser,
         help=".onnx or .pt2 file, run folder or model name",
     )
     parser.add_argument(
@@ -70,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures everything in turn and prints one row each, and the conditions."""
+    if args.json:
+        check_outputs([args.json], map(Path, args.what))
     size = parse_size(args.size) if args.size else None
     try:
         threads = sorted({min(int(t), report.cores()) for t in args.threads.split(",")})

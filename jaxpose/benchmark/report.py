@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose import tables
+from jaxpose.files import path_argument
 
 
 def host_cpu() -> str:
@@ -75,7 +76,9 @@ def add_timing_arguments(
     parser.add_argument("--runs", type=int, default=runs, help=text)
     text = f"minimum total time per row, in seconds (default: {seconds:g})"
     parser.add_argument("--seconds", type=float, default=seconds, help=text)
-    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
+    parser.add_argument(
+        "--json", metavar="FILE", type=path_argument, help="also write the results to this file"
+    )
 
 
 def in_turns(
@@ -118,7 +121,7 @@ def statistics(times: Sequence[float]) -> dict[str, float]:
 
 
 def publish(
-    rows: Sequence[dict], columns: Sequence[str], terms: dict, file: str | None, *, notes: str = ""
+    rows: Sequence[dict], columns: Sequence[str], terms: dict, file: Path | None, *, notes: str = ""
 ) -> None:
     """Prints a table, notes and the conditions; writes rows and conditions to `file` as JSON."""
     print(tables.text(cells(rows, columns)))
@@ -126,7 +129,7 @@ def publish(
         print(notes)
     print("\n".join(f"{key}: {value}" for key, value in terms.items()))
     if file:
-        Path(file).write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+        file.write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
 
 
 def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:

@@ -13,6 +13,7 @@ settings. A recipe starts from them:
 
 from jaxpose.config.checks import check_config
 from jaxpose.config.common import COMMON
+from jaxpose.config.paths import expand_paths
 from jaxpose.config.setting import (
     ConfigError,
     Setting,
@@ -31,6 +32,7 @@ __all__ = [
     "default_config",
     "defaults",
     "differences",
+    "expand_paths",
     "flatten",
     "with_defaults",
     "with_settings",

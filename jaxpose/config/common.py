@@ -36,6 +36,7 @@ _NETWORK = (
         "",
         "Initial weights: a run folder, a file or a name from `jaxpose weights`; empty: random.",
         fixed=False,
+        path=True,
     ),
     Setting(
         "init_share",
@@ -131,19 +132,22 @@ _DATA = (
         "",
         "Dataset folder; all other paths of the dataset are relative to it.",
         fixed=False,
+        path=True,
     ),
     Setting(
         "data.train_annotations",
         "annotations/person_keypoints_train2017.json",
         "Annotation file of the training split.",
+        path=True,
     ),
     Setting(
         "data.val_annotations",
         "annotations/person_keypoints_val2017.json",
         "Annotation file of the validation split.",
+        path=True,
     ),
-    Setting("data.train_images", "train2017", "Image folder of the training split."),
-    Setting("data.val_images", "val2017", "Image folder of the validation split."),
+    Setting("data.train_images", "train2017", "Image folder of the training split.", path=True),
+    Setting("data.val_images", "val2017", "Image folder of the validation split.", path=True),
     Setting(
         "data.category",
         "",
@@ -159,11 +163,13 @@ _DATA = (
         "data.detections",
         "",
         "Top-down: detected boxes to evaluate on; empty: the annotated boxes.",
+        path=True,
     ),
     Setting(
         "data.head_boxes",
         "",
         "MPII: path of mpii_gt_val.mat; empty: head sizes from two keypoints.",
+        path=True,
     ),
     Setting(
         "data.storage",
@@ -172,7 +178,7 @@ _DATA = (
         choices=("files", "tfds"),
         fixed=False,
     ),
-    Setting("data.tfds_dir", "", "Folder of the prepared TFDS copy.", fixed=False),
+    Setting("data.tfds_dir", "", "Folder of the prepared TFDS copy.", fixed=False, path=True),
     Setting("data.workers", 2, "Images decoded in parallel.", above=0, fixed=False),
     Setting("data.prefetch", 4, "Batches prepared ahead.", "batches", above=0, fixed=False),
     Setting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from jaxpose.choices import nearest
 from jaxpose.config.recipe import check_recipe, load_recipe
 from jaxpose.config.tree import flatten
+from jaxpose.files import expand
 
 # Raised by the parsers for invalid flags, and by recipes for unknown variants.
 MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
@@ -33,6 +34,26 @@ def define_config_dict(config: ConfigDict, help_text: str) -> flags.FlagHolder[C
     return config_flags.DEFINE_config_dict("config", config, help_text, **_OPEN)
 
 
+class _Path(flags.ArgumentParser):
+    """A file or folder, where `~` is the home folder."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        if not argument.strip():
+            raise ValueError("the path is empty; give one, or leave the flag out")
+        return str(expand(argument))
+
+
+def define_path(
+    name: str, help_text: str, values: flags.FlagValues = flags.FLAGS
+) -> flags.FlagHolder[str | None]:
+    """Defines --NAME=PATH without a default; `~` is expanded, and an empty path is an error."""
+    return flags.DEFINE(
+        _Path(), name, None, help_text, values, serializer=flags.ArgumentSerializer()
+    )
+
+
 def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
     """Parses the flags; invalid ones end the program with one line and exit status 2.
 
@@ -47,10 +68,12 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
     """
     logging.set_verbosity(logging.WARNING)  # orbax logs every rename; --verbosity=0 shows them
     try:
+        if any(argument.lstrip("-") == "config=" for argument in argv[1:]):
+            raise ValueError("--config= is empty: give a recipe, e.g. --config=configs/demo.py")
         if recipe := _named_recipe(argv):
             # ml_collections would report a missing file only when the settings are first used.
             check_recipe(recipe, "--config=")
-        return flags.FLAGS(last_overrides(argv))
+        return flags.FLAGS([_expand_recipe(word) for word in last_overrides(argv)])
     except MISTAKES as error:
         refuse(argv, error, base)
 
@@ -60,9 +83,18 @@ def refuse(argv: list[str], error: Exception, base: ConfigDict | None = None) ->
     name = argv[0].rsplit("/", 1)[-1]
     text = str(error.args[0] if error.args else error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    known = _empty_value(argv, base) or _unknown_setting(argv, base)
     # If a recipe fails while it is read, its own error is the last line.
-    print(f"{name}: {_unknown_setting(argv, base) or ''.join(lines[-1:]) or text}", file=sys.stderr)
+    print(f"{name}: {known or ''.join(lines[-1:]) or text}", file=sys.stderr)
     sys.exit(2)
+
+
+def _expand_recipe(word: str) -> str:
+    """--config=~/FILE, which shells leave as it is, with the home folder."""
+    option, equals, recipe = word.partition("=")
+    if option.lstrip("-") == "config" and recipe.startswith("~"):
+        return f"{option}{equals}{expand(recipe)}"
+    return word
 
 
 def last_overrides(argv: list[str]) -> list[str]:
@@ -88,14 +120,29 @@ def last_overrides(argv: list[str]) -> list[str]:
     return [word for _, words in kept for word in words]
 
 
-def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
-    """An error message for the first unknown --config.key, or None."""
+def _settings(argv: list[str], base: ConfigDict | None) -> dict[str, Any]:
+    """The settings that the flags change; empty where they cannot be read."""
     recipe = _named_recipe(argv)
     try:
         config = base or (load_recipe(recipe) if recipe else None)
     except MISTAKES:  # `refuse` reports the mistake in the recipe itself
-        return None
-    known = list(flatten(config)) if config else []
+        return {}
+    return flatten(config) if config else {}
+
+
+def _empty_value(argv: list[str], base: ConfigDict | None) -> str | None:
+    """An error message for the first --config.key= that needs a value, or None."""
+    values = _settings(argv, base)
+    for argument in argv[1:]:
+        key = argument.lstrip("-").removeprefix("config.").removesuffix("=")
+        if argument.endswith("=") and not isinstance(values.get(key, ""), str):
+            return f"--config.{key}= is empty: give a value, e.g. --config.{key}={values[key]}"
+    return None
+
+
+def _unknown_setting(argv: list[str], base: ConfigDict | None) -> str | None:
+    """An error message for the first unknown --config.key, or None."""
+    known = list(_settings(argv, base))
     for argument in argv[1:]:
         match = _OVERRIDE.match(argument)
         key = match[1] if match else ""

@@ -9,12 +9,13 @@ import sys
 from ml_collections import ConfigDict
 
 from jaxpose.choices import did_you_mean
+from jaxpose.files import expand
 
 
 def split_recipe(text: str) -> tuple[pathlib.Path, str]:
     """FILE and VARIANT of "FILE[:VARIANT]"."""
     file, _, variant = text.partition(":")
-    return pathlib.Path(file), variant
+    return expand(file), variant
 
 
 def check_recipe(text: str, option: str = "") -> None:

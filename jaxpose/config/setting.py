@@ -37,6 +37,7 @@ class Setting:
       below: valid values are less than this.
       fixed: whether a resumed run must keep the value. False only for settings that do not change
         what is learned.
+      path: whether the value names a file or folder, where `~` is the home folder.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Setting:
     above: float | None = None
     below: float | None = None
     fixed: bool = True
+    path: bool = False
 
     @property
     def group(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
 from jaxpose.convert.state_dict import check_convertible, from_torch
+from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
 from jaxpose.weights import Checkpoint
@@ -41,10 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE.pth",
         nargs="?",
+        type=path_argument,
         help="PyTorch or safetensors file with weights of MODEL",
     )
     parser.add_argument(
-        "--file", dest="fetched", metavar="FILE", help="file of NAME that is already here"
+        "--file",
+        dest="fetched",
+        metavar="FILE",
+        type=path_argument,
+        help="file of NAME that is already here",
     )
     parser.add_argument(
         "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
@@ -53,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="DIR",
-        type=pathlib.Path,
+        type=path_argument,
         required=True,
         help="run folder to write",
     )
@@ -74,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skeleton",
         metavar="NAME|FILE.json",
+        type=os.path.expanduser,
         help="a dataset of `jaxpose weights`, e.g. coco, or a COCO annotation file (default: by "
         "number of keypoints)",
     )

@@ -7,12 +7,13 @@ import html
 import json
 import math
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from jaxpose import metrics, tables
 from jaxpose.annotations import Dataset
 from jaxpose.evaluation.worst import draw_cases
-from jaxpose.files import write_atomic
+from jaxpose.files import check_outputs, write_atomic
 from jaxpose.tasks import Task
 from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
 
@@ -88,6 +89,24 @@ def _by_keypoint(evaluation: Evaluation, dataset: Dataset) -> Table:
 
 
 # --- files ---------------------------------------------------------------------------------------
+
+
+def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib.Path]) -> None:
+    """Checks that the report does not overwrite what it is about.
+
+    Args:
+      folder: folder of the report.
+      dataset: the annotations.
+      files: other files that the evaluation reads.
+
+    Raises:
+      ValueError: a file of the report is one of `files`, the annotation file or an image; or the
+        folder is that of the images.
+    """
+    outputs = [folder / name for name in ("metrics.json", "results.json", "index.html")]
+    outputs += folder.glob("worst_*.jpg")  # those of an earlier report are removed
+    images = map(dataset.image_path, dataset.images)
+    check_outputs([folder, *outputs], [dataset.image_dir, dataset.path, *files, *images])
 
 
 def write_report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxpose import export, geometry, images
 from jaxpose.choices import choose_from
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import SUFFIXES
 from jaxpose.tasks import Agreement
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
+        type=os.path.expanduser,
         help="run folder or one of its checkpoints; with --init random, a model name or "
         "package.module:ClassName",
     )
@@ -53,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pictures",
         nargs="+",
         metavar="FILE",
+        type=path_argument,
         default=(),
         help="images to verify on, besides synthetic ones; for a top-down network, with one person "
         "each",
@@ -61,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="DIR",
+        type=path_argument,
         help="output folder (default: RUN/export, or the current folder with --init random)",
     )
 
@@ -77,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
-    folder = Path(args.output) if args.output else folder
+    folder = args.output or folder
+    files = [_path(source, target, folder) for target in targets]
+    check_outputs(files, [Path(args.checkpoint), *args.images])
     inputs = _verification_images(args.images, source)
     for target in targets:
         path, agreement = export_file(source, target, folder, inputs)
@@ -103,9 +110,7 @@ def export_file(
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size = source.input_size
-    model = source.name.rpartition(":")[2]
-    path = folder / f"{model}_{size[0]}x{size[1]}{SUFFIXES[target]}"
+    size, path = source.input_size, _path(source, target, folder)
 
     def write(file: Path) -> None:
         if target == "onnx":
@@ -129,12 +134,17 @@ def export_file(
     return path, export.write_verified(write, check, path)
 
 
-def _verification_images(files: Iterable[str], source: Source) -> np.ndarray | None:
+def _path(source: Source, target: str, folder: Path) -> Path:
+    height, width = source.input_size
+    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
+
+
+def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:
     """The image files, cropped as in evaluation, and synthetic images; None without files."""
     inputs, size = [], source.input_size
     for name in files:
         try:
-            image = images.decode(Path(name).read_bytes())
+            image = images.decode(name.read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
         center, scale = source.task.view(image.shape[:2], size)

@@ -205,8 +205,19 @@ class _Writer:
         self.add("MatMul", [self.constant(rows, f"{out}/rows"), f"{out}/narrow"], y)
 
     def _resize(self, node, x, y, a):
-        sizes = self._ints(a["size"], y[0], "size")
-        self.add("Resize", [*x, "", "", sizes], y, axes=[2, 3], **_RESIZE[a["method"]])
+        # By scales where they give the exact size: every importer reads that form. The attribute
+        # `axes` of opset 18 is read by few, and four sizes would fix the batch.
+        before, after, out = node.inputs[0].shape[2:], a["size"], y[0]
+        scales = _scales(before, after)
+        if scales is not None:
+            whole = np.array([1, 1, *scales], np.float32)
+            inputs = [*x, "", self.constant(whole, f"{out}/scales")]
+        else:
+            self.add("Shape", x, [f"{out}/outer"], start=0, end=2)
+            size = self._ints(after, out, "size")
+            self.add("Concat", [f"{out}/outer", size], [f"{out}/sizes"], axis=0)
+            inputs = [*x, "", "", f"{out}/sizes"]
+        self.add("Resize", inputs, y, **_RESIZE[a["method"]])
 
     def _global_avg_pool(self, node, x, y, a):
         self.add("GlobalAveragePool", x, y)
@@ -271,6 +282,18 @@ class _Writer:
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])
+
+
+def _scales(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray | None:
+    """The float32 scales [2] of a resize, or None if they do not give `after` exactly.
+
+    ONNX defines the output size as floor(input size * scale), so a rounded quotient may lose a row.
+    """
+    scales = np.float32(after) / np.float32(before)
+    exact = np.floor(np.float32(before) * scales) == after
+    # Importers that compute in double precision must get the same size.
+    exact &= np.floor(np.float64(before) * np.float64(scales)) == after
+    return scales if exact.all() else None
 
 
 def _window(node: Node, attributes: dict) -> dict:

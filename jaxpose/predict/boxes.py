@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import collections
 import pathlib
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from jaxpose.annotations.records import is_int, is_number, label, missing_keys, numbers
+from jaxpose import annotations
+from jaxpose.annotations.detections import FOREIGN, SCORE, Detections, counted
 from jaxpose.poses import Poses, extent
 
 # Margin on each side of the keypoints' extent, as a fraction of the extent. COCO's annotated boxes
@@ -31,97 +32,164 @@ def around(poses: Poses) -> np.ndarray:
 
 
 class Boxes:
-    """Person boxes by image, from a JSON file in COCO's dataset or results format.
+    """Person boxes of given images, from a JSON file in COCO's dataset or results format.
 
     The file is a dataset ({"images": ..., "annotations": [{"image_id", "bbox"}]}) or a list of
-    detections ([{"bbox", "score", "file_name" or "image_id"}]). Without a file name, image_id is
-    the number in the name of the image, as in COCO: image 785 is 000000000785.jpg.
+    detections ([{"bbox", "score", "file_name" or "image_id"}]). A box belongs to the image whose
+    path ends with its file name, folders included. A file name fits an image in another folder
+    only if no other image, given or known to the file, has that name. An image_id that is a number
+    says nothing without the dataset that explains it.
 
     Args:
       path: the file.
-      threshold: minimum score; boxes with a lower score or marked as a crowd are left out.
+      images: (folder, path relative to it) of each image.
+      threshold: minimum score; boxes with a lower score are left out, as are boxes of another
+        category than people, boxes marked as a crowd and empty boxes.
+      dataset: annotation file whose `images` explain the image ids of a list of detections.
+
+    Attributes:
+      notes: one line for each kind of box that is left out, or that is used by its name alone.
 
     Raises:
-      ValueError: the file is not JSON or has another form, or a record names no image, has no box
-        (x, y, w, h) of four numbers, or has an empty box and is not left out. The message is one
-        line with the file, the record and the rule.
+      ValueError: a file is not JSON or has another form, a record is malformed, a file name fits
+        several images, or no box is left. The message is one line with the file and the reason.
     """
 
-    def __init__(self, path: str | pathlib.Path, threshold: float = 0.0):
-        try:
-            content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: cannot be read as JSON: {error}") from None
-        kind, images, records = "detection", [], content
-        if isinstance(content, dict):
-            kind, images = "annotation", content.get("images", [])
-            records = content.get("annotations")
-        if not isinstance(images, list) or not isinstance(records, list):
-            raise ValueError(
-                f"{path}: file: must be a list of boxes, or an object with the lists 'images' and "
-                "'annotations'"
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        images: Sequence[tuple[pathlib.Path, pathlib.Path]],
+        threshold: float = 0.0,
+        dataset: str | pathlib.Path | None = None,
+    ):
+        detections, problems = annotations.load_boxes(
+            path, annotations=dataset, lowest_score=threshold
+        )
+        self._path = path
+        self._boxes: dict[pathlib.Path, list[np.ndarray]] = collections.defaultdict(list)
+        _check_numbers(path, detections, dataset)
+        image_of, by_name_alone = _match(path, detections.names, detections.name, images)
+        foreign = []
+        for identity, name, box in zip(
+            detections.image_id, detections.name, detections.box, strict=True
+        ):
+            image = image_of.get(name or "")
+            if image is None:
+                foreign.append(name or identity)
+            else:
+                self._boxes[image].append(box)
+        left_out = detections.left_out
+        left_out[FOREIGN] += len(foreign)
+        if not self._boxes:
+            raise ValueError(f"{path}: {_reason(detections, foreign, images, threshold)}")
+        self.notes = [str(problem) for problem in problems]
+        if words := counted(+left_out):
+            self.notes.append(f"{path}: boxes left out: {words}")
+        if by_name_alone:
+            name, image = by_name_alone[0]
+            self.notes.append(
+                f"{path}: {len(by_name_alone)} images are matched by name alone, since their "
+                f"folders differ, e.g. {name} and {image}"
             )
-        names: dict[int | str, str] = {}
-        for index, image in enumerate(images):
-            rule = _malformed_image(image)
-            if rule:
-                raise ValueError(f"{path}: {label('image', index, image)}: {rule}")
-            names[image["id"]] = image["file_name"]
-        self._by_name: dict[str, list[list[float]]] = {}
-        for index, record in enumerate(records):
-            rule = _malformed_box(record)
-            if rule is None:
-                if record.get("iscrowd") or record.get("score", 1.0) < threshold:
-                    continue
-                if min(record["bbox"][2:]) <= 0:
-                    rule = f"box {record['bbox']} is empty: width and height must be positive"
-            if rule:
-                raise ValueError(f"{path}: {label(kind, index, record)}: {rule}")
-            name = record.get("file_name") or names.get(record["image_id"])
-            key = pathlib.Path(name).stem if name else str(record["image_id"])
-            box = list(map(float, record["bbox"]))
-            self._by_name.setdefault(key.lstrip("0") or "0", []).append(box)
+        without = sum(folder / relative not in self._boxes for folder, relative in images)
+        if without:
+            self.notes.append(f"{path}: {without} of {len(images)} images have no box")
 
     def __len__(self) -> int:
         """Number of boxes of all images."""
-        return sum(map(len, self._by_name.values()))
+        return sum(map(len, self._boxes.values()))
 
     def of(self, image: pathlib.Path) -> np.ndarray:
         """Returns the boxes [N, 4] of an image file; N = 0 if it has none."""
-        boxes = self._by_name.get(image.stem.lstrip("0") or "0", [])
-        return np.asarray(boxes, np.float32).reshape(-1, 4)
+        return np.asarray(self._boxes.get(image, []), np.float32).reshape(-1, 4)
 
 
-def _malformed_image(image: Any) -> str | None:
-    """Returns what is wrong with the form of an image's record, or None."""
-    rule = missing_keys(image, ("id", "file_name"))
-    if rule:
-        return rule
-    if not _is_identity(image["id"]):
-        return f"id must be an integer or a string, not {image['id']!r}"
-    if not isinstance(image["file_name"], str) or not image["file_name"]:
-        return f"file_name must be a non-empty string, not {image['file_name']!r}"
-    return None
+def _check_numbers(
+    path: str | pathlib.Path, detections: Detections, dataset: str | pathlib.Path | None
+) -> None:
+    """Refuses boxes whose image is a number that no dataset explains."""
+    unexplained = [
+        identity
+        for identity, name in zip(detections.image_id, detections.name, strict=True)
+        if name is None
+    ]
+    if len(unexplained) == len(detections) and unexplained:
+        if dataset is None:
+            raise ValueError(
+                f"{path}: image_id is a number ({unexplained[0]}), and only a dataset says which "
+                "image that is: give it with --annotations FILE.json"
+            )
+        raise ValueError(f"{path}: no image_id (e.g. {unexplained[0]}) is one of {dataset}")
 
 
-def _malformed_box(record: Any) -> str | None:
-    """Returns what is wrong with the form of a box's record, or None; a box may be empty."""
-    rule = missing_keys(record, ("bbox",))
-    if rule:
-        return rule
-    if not numbers(record["bbox"], 4):
-        return f"bbox must be 4 finite numbers (x, y, w, h), not {record['bbox']!r}"
-    if not is_number(record.get("score", 1.0)):
-        return f"score must be a finite number, not {record['score']!r}"
-    name, identity = record.get("file_name"), record.get("image_id")
-    if name:
-        return None if isinstance(name, str) else f"file_name must be a string, not {name!r}"
-    if identity is None:
-        return "names no image: it needs file_name or image_id"
-    if not _is_identity(identity):
-        return f"image_id must be an integer or a string, not {identity!r}"
-    return None
+def _match(
+    path: str | pathlib.Path,
+    known: Sequence[str],
+    used: Sequence[str | None],
+    images: Sequence[tuple[pathlib.Path, pathlib.Path]],
+) -> tuple[dict[str, pathlib.Path], list[tuple[str, pathlib.Path]]]:
+    """Says which image each file name is.
+
+    Args:
+      path: the file of the boxes, for the error message.
+      known: file names of all images that the file knows.
+      used: file names of the boxes.
+      images: (folder, path relative to it) of each given image.
+
+    Returns:
+      File name -> image, and the pairs of which only the last part of the path agrees.
+    """
+    names = sorted({name for name in (*known, *used) if name})
+    parts = {name: pathlib.PurePosixPath(name).parts for name in names}
+    by_last = collections.defaultdict(list)
+    for name in names:
+        by_last[parts[name][-1]].append(name)
+    given = collections.Counter(relative.name for _, relative in images)
+
+    claims: dict[str, list[tuple[pathlib.Path, pathlib.Path]]] = collections.defaultdict(list)
+    rest = []
+    for folder, relative in images:
+        whole = (folder / relative).absolute().parts
+        fitting = [n for n in by_last[relative.name] if whole[-len(parts[n]) :] == parts[n]]
+        if fitting:
+            claims[max(fitting, key=lambda n: len(parts[n]))].append((folder, relative))
+        else:
+            rest.append(folder / relative)
+    image_of = {}
+    for name, candidates in claims.items():
+        if len(candidates) > 1:  # the path from the image folder decides
+            exact = [c for c in candidates if c[1].parts == parts[name]]
+            if len(exact) != 1:
+                some = ", ".join(str(folder / relative) for folder, relative in candidates[:3])
+                raise ValueError(
+                    f"{path}: {name!r} fits {len(candidates)} images ({some}): name them with "
+                    "their folders in the file, or predict one folder at a time"
+                )
+            candidates = exact
+        image_of[name] = candidates[0][0] / candidates[0][1]
+    alone = []
+    for image in rest:
+        same = by_last[image.name]
+        if len(same) == 1 and given[image.name] == 1:
+            image_of[same[0]] = image
+            alone.append((same[0], image))
+    return image_of, alone
 
 
-def _is_identity(value: Any) -> bool:
-    return is_int(value) or isinstance(value, str)
+def _reason(
+    detections: Detections,
+    foreign: Sequence[str | int | None],
+    images: Sequence[tuple[pathlib.Path, pathlib.Path]],
+    threshold: float,
+) -> str:
+    """Why no box is left."""
+    total = len(detections) + sum(detections.left_out.values()) - detections.left_out[FOREIGN]
+    if not total:
+        return "has no box"
+    where = f"any of {len(images)} images" if len(images) > 1 else str(images[0][1])
+    text = f"none of its {total} boxes is for {where}: {counted(+detections.left_out)}"
+    if foreign:
+        return f"{text}, e.g. {foreign[0]!r}; a box needs the file name of its image"
+    if detections.left_out[SCORE]:
+        text += f" (--box-score {threshold:g})"
+    return text

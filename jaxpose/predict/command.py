@@ -1,43 +1,94 @@
-"""`jaxpose predict`: draws poses on images and writes predictions.json.
+"""`jaxpose predict`: draws poses on images and videos, and writes them as JSON.
 
 jaxpose predict TOPDOWN photos/ --boxes boxes.json   one person per box
-jaxpose predict BOTTOMUP photos/                     everyone in every image
+jaxpose predict BOTTOMUP photos/ --recursive         everyone in every image, subfolders included
 jaxpose predict TOPDOWN photos/ --people BOTTOMUP    boxes from the bottom-up network
+jaxpose predict BOTTOMUP video.mp4 --every 2         a video: every second frame
+jaxpose predict BOTTOMUP --camera 0                  a camera, until Ctrl-C
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from jaxpose import draw, images
-from jaxpose.files import write_atomic
+from jaxpose.files import path_argument, write_atomic
 from jaxpose.poses import Poses
+from jaxpose.predict import inputs as reading
+from jaxpose.predict import video as recording
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
 from jaxpose.tasks import whole_images
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-
-# (path, image) -> poses.
-Predictor = Callable[[pathlib.Path, np.ndarray], Poses]
+# (path, or None for a frame of a video; image) -> poses.
+Predictor = Callable[[pathlib.Path | None, np.ndarray], Poses]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `jaxpose predict`."""
-    parser.add_argument("checkpoint", help="run folder, or a file written by `jaxpose export`")
-    parser.add_argument("input", nargs="+", help="images and folders of images")
-    parser.add_argument("-o", "--output", default="predictions", help="folder for the results")
+    parser.add_argument(
+        "checkpoint",
+        type=os.path.expanduser,
+        help="run folder, or a file written by `jaxpose export`",
+    )
+    inputs = parser.add_argument(
+        "input",
+        nargs="+",
+        type=path_argument,
+        default=[],
+        help="images, folders of images, and videos",
+    )
+
+    class Camera(argparse.Action):
+        """A camera makes other inputs optional."""
+
+        def __call__(self, parser, namespace, values, option_string=None):
+            inputs.required = False
+            setattr(namespace, self.dest, values)
+
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path_argument,
+        default="predictions",
+        help="folder for the results (default: %(default)s); not that of the images",
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="also predict the images in subfolders"
+    )
+    parser.add_argument(
+        "--camera",
+        type=int,
+        metavar="N",
+        action=Camera,
+        help="predict the frames of this camera, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="videos: predict every N-th frame; the frames between show its poses (default: 1)",
+    )
     parser.add_argument(
         "--boxes",
         metavar="JSON",
+        type=path_argument,
         help="top-down: one person per box; without boxes, the whole image is one person",
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        type=path_argument,
+        help="the dataset that says which image each image_id in --boxes is",
     )
     parser.add_argument(
         "--box-score",
@@ -48,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--people",
         metavar="BOTTOMUP",
+        type=os.path.expanduser,
         help="top-down: get the boxes from this bottom-up network (run folder or exported file)",
     )
     parser.add_argument(
@@ -79,45 +131,129 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the poses and writes predictions.json; returns 1 if no image could be read."""
+    """Draws the poses and writes them as JSON; returns 1 if nothing could be read."""
+    if args.every < 1:
+        raise ValueError(f"--every {args.every} must be at least 1")
+    inputs = reading.collect(args.input, output=args.output, recursive=args.recursive)
+    output: pathlib.Path = args.output
+    document = output / "predictions.json"
+    names = reading.assign_names(inputs.images)
+    drawings = reading.output_paths(output, names, [".jpg"], [document])
+    drawings = [path.with_name(f"{path.name}.jpg") for path in drawings]
+    names_of_videos = [*reading.assign_names(inputs.videos)]
+    if args.camera is not None:
+        names_of_videos.append(pathlib.PurePath(f"camera{args.camera}.mp4"))
+    videos = reading.output_paths(
+        output, names_of_videos, recording.SUFFIXES, [document, *drawings]
+    )
+    written = [document, *drawings]
+    written += [pathlib.Path(f"{path}{suffix}") for path in videos for suffix in recording.SUFFIXES]
+    others = [args.boxes, args.annotations, args.checkpoint, args.people]
+    reading.check_output(
+        output, written, inputs, [pathlib.Path(path) for path in others if path is not None]
+    )
+
+    estimator, predict = _predictor(args, inputs)
+    output.mkdir(parents=True, exist_ok=True)
+    done, words = 0, []
+    if inputs.images:
+        done, text = _predict_images(
+            args, inputs.images, names, drawings, document, estimator, predict
+        )
+        words.append(text)
+    sources: list[pathlib.Path | int] = [file.path for file in inputs.videos]
+    sources += [] if args.camera is None else [args.camera]
+    for source, target in zip(sources, videos, strict=True):
+        try:
+            video = recording.Video(source)
+        except recording.VideoError as error:
+            if len(sources) == 1 and not inputs.images:
+                raise
+            print(f"skipped {error}")
+            words.append(f"skipped {source}")
+            continue
+        done += 1
+        summary = recording.predict_video(
+            video,
+            lambda image: predict(None, image),
+            estimator.skeleton,
+            target,
+            every=args.every,
+            threshold=args.threshold,
+        )
+        print("\n".join(_describe(video, target, summary)), flush=True)
+        if summary.interrupted and not video.is_camera:
+            raise KeyboardInterrupt
+    if inputs.passed_over:
+        words.append(f"passed over: {reading.describe(inputs.passed_over)}")
+    if words:
+        print("; ".join(words))
+    return 0 if done else 1
+
+
+def _predict_images(
+    args: argparse.Namespace,
+    files: Sequence[reading.Input],
+    names: Sequence[pathlib.PurePath],
+    drawings: Sequence[pathlib.Path],
+    document: pathlib.Path,
+    estimator: PoseEstimator,
+    predict: Predictor,
+) -> tuple[int, str]:
+    """Returns the number of images that could be read, and the last line."""
     import cv2
 
-    paths = list(find_images(args.input))
-    estimator, predict = _predictor(args, paths)
-    output = pathlib.Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
-    names = output_names(paths)
-
-    records: list[tuple[pathlib.Path, tuple[int, int], Poses]] = []
-    for path in paths:
+    records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
+    for file, name, target in zip(files, names, drawings, strict=True):
         try:
             # A photograph is shown upright, by its EXIF orientation. (Annotations of datasets are
             # in stored pixels.)
-            image = images.decode(path.read_bytes(), upright=True)
+            image = images.decode(file.path.read_bytes(), upright=True)
         except (OSError, images.ImageError) as error:
-            print(f"skipped {path}: {error}")
+            print(f"skipped {file.path}: {error}")
             continue
-        poses = predict(path, image)
+        poses = predict(file.path, image)
         drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
-        target = output / names[path]
+        target.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
             raise ValueError(f"{target} could not be written")
-        records.append((path, image.shape[:2], poses))
+        records.append((name, image.shape[:2], poses))
         print(f"{target}: {len(poses)} people")
-    file = output / "predictions.json"
-    write_atomic(file, json.dumps(coco_document(records, estimator.skeleton)))
-    skipped = len(paths) - len(records)
+    write_atomic(document, json.dumps(coco_document(records, estimator.skeleton)))
+    skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
-    print(f"{file}: {people} people" + (f", {skipped} images skipped" if skipped else ""))
-    return 0 if records else 1
+    text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")
+    return len(records), text
 
 
-def _predictor(
-    args: argparse.Namespace, paths: Sequence[pathlib.Path]
-) -> tuple[PoseEstimator, Predictor]:
+def _describe(
+    video: recording.Video, target: pathlib.Path, summary: recording.Summary
+) -> list[str]:
+    """The lines about a video that was predicted."""
+    lines = []
+    if summary.announced and summary.frames < summary.announced and not summary.interrupted:
+        lines.append(
+            f"{video.name}: only {summary.frames} of {summary.announced} frames can be decoded"
+        )
+    if summary.rate_missing:
+        lines.append(f"{video.name}: gives no frame rate; the new video has 25 frames/s")
+    frames = f"{summary.frames} frames"
+    if summary.predicted < summary.frames:
+        frames += f" ({summary.predicted} predicted)"
+    lines.append(f"{target}.mp4: {frames}, {summary.people} people, {summary.speed:.1f} frames/s")
+    return lines
+
+
+def _predictor(args: argparse.Namespace, inputs: reading.Inputs) -> tuple[PoseEstimator, Predictor]:
     """Returns the network whose poses are drawn, and the function that predicts an image."""
     if args.boxes and args.people:
         raise ValueError("--boxes and --people cannot be combined: choose one of them")
+    if args.annotations and not args.boxes:
+        raise ValueError("--annotations explains the image ids in --boxes: give --boxes too")
+    if args.boxes and (inputs.videos or args.camera is not None):
+        raise ValueError(
+            "--boxes is for images; for videos, --people BOTTOMUP gives the boxes of each frame"
+        )
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
     estimator = _estimator(args.checkpoint, args.step, batch_size=args.batch, **options)
     if not estimator.takes_boxes:
@@ -137,15 +273,11 @@ def _predictor(
         return estimator, lambda path, image: estimator(image, around(detector(image)))
     if not args.boxes:
         return estimator, lambda path, image: estimator(image)
-    boxes = Boxes(args.boxes, args.box_score)
-    if not any(len(boxes.of(path)) for path in paths):
-        images_text = f"any of {len(paths)} images" if len(paths) > 1 else paths[0].name
-        raise ValueError(
-            f"{args.boxes}: none of its {len(boxes)} boxes with a score of at least "
-            f"{args.box_score:g} is for {images_text}; file_name (without folder and suffix) or, "
-            "if there is none, image_id must be the name of the image"
-        )
-    return estimator, lambda path, image: estimator(image, boxes.of(path))
+    files = [(file.folder, file.relative) for file in inputs.images]
+    boxes = Boxes(args.boxes, files, args.box_score, args.annotations)
+    for note in boxes.notes:
+        print(note)
+    return estimator, lambda path, image: estimator(image, boxes.of(path or pathlib.Path()))
 
 
 def _estimator(source: str, step: str | None, **options) -> PoseEstimator:
@@ -173,36 +305,3 @@ class _PersonDetector:
             print(f"... compiling for {size[0]}x{size[1]}", file=sys.stderr, flush=True)
         poses = estimator(image)
         return poses.select(poses.person_scores >= self._lowest_score)
-
-
-def find_images(inputs: Sequence[str]) -> Iterator[pathlib.Path]:
-    """Yields the image files in `inputs`, and the sorted image files of the folders in `inputs`.
-
-    Raises:
-      ValueError: an input does not exist, or a folder has no images.
-    """
-    for name in inputs:
-        path = pathlib.Path(name)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not files:
-                raise ValueError(f"{path}: no images in this folder")
-            yield from files
-        elif path.is_file():
-            yield path
-        else:
-            raise ValueError(f"{path}: no such file or folder")
-
-
-def output_names(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """Returns the name of the output file per image; equal names are numbered, so none is lost."""
-    used: set[str] = set()
-    names = {}
-    for path in paths:
-        name, number = f"{path.stem}.jpg", 1
-        while name in used:
-            number += 1
-            name = f"{path.stem}_{number}.jpg"
-        used.add(name)
-        names[path] = name
-    return names

@@ -1,7 +1,8 @@
-"""Predictions as a dataset in COCO keypoint format."""
+"""Predictions as JSON: a dataset in COCO keypoint format, or the frames of a video."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +14,14 @@ from jaxpose.skeletons import Skeleton
 
 
 def coco_document(
-    records: Sequence[tuple[pathlib.Path, tuple[int, int], Poses]], skeleton: Skeleton
+    records: Sequence[tuple[pathlib.PurePath, tuple[int, int], Poses]], skeleton: Skeleton
 ) -> dict[str, Any]:
     """Converts predictions to a dataset that pycocotools and `jaxpose data` can read.
 
     Args:
-      records: (file, (H, W), Poses) of each image. If all file names are different numbers, as in
-        COCO, they are the ids of the images; otherwise ids count from 1.
+      records: (file name, (H, W), Poses) of each image; the name may have folders. If all names
+        are different numbers, as in COCO, they are the ids of the images; otherwise ids count from
+        1.
       skeleton: keypoints of the poses.
 
     Returns:
@@ -32,28 +34,68 @@ def coco_document(
         numbers = list(range(1, len(records) + 1))
     document: dict[str, Any] = {
         "images": [],
-        "categories": [
-            {
-                "id": 1,
-                "name": "person",
-                "keypoints": list(skeleton.joints),
-                "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
-                "sigmas": list(skeleton.sigmas),
-            }
-        ],
+        "categories": [_category(skeleton)],
         "annotations": [],
     }
     for number, (path, (height, width), poses) in zip(numbers, records, strict=True):
         document["images"].append(
-            {"id": number, "file_name": path.name, "height": height, "width": width}
+            {"id": number, "file_name": path.as_posix(), "height": height, "width": width}
         )
         for person in range(len(poses)):
             record = {"id": len(document["annotations"]) + 1, "image_id": number}
-            document["annotations"].append(record | _annotation(poses, person))
+            document["annotations"].append(record | _person(poses, person))
     return document
 
 
-def _annotation(poses: Poses, person: int) -> dict[str, Any]:
+def video_document(
+    name: str,
+    size: tuple[int, int],
+    rate: float,
+    every: int,
+    frames: Sequence[str],
+    skeleton: Skeleton,
+) -> str:
+    """Puts the records of a video's frames together, as JSON.
+
+    Args:
+      name: of the video.
+      size: (H, W) of its frames, pixels.
+      rate: frames per second of the written video.
+      every: interval between the frames with a record.
+      frames: of `frame_record`.
+      skeleton: keypoints of the poses.
+    """
+    head = {
+        "video": name,
+        "height": size[0],
+        "width": size[1],
+        "frames_per_second": rate,
+        "every": every,
+        "categories": [_category(skeleton)],
+    }
+    return f'{json.dumps(head)[:-1]}, "frames": [\n' + ",\n".join(frames) + "\n]}\n"
+
+
+def frame_record(index: int, seconds: float, poses: Poses) -> str:
+    """The poses in a frame as JSON: its index from 0, its time in the video, and the people.
+
+    A person has the keys of an annotation of `coco_document`.
+    """
+    people = [_person(poses, person) for person in range(len(poses))]
+    return json.dumps({"frame": index, "time": round(seconds, 4), "people": people})
+
+
+def _category(skeleton: Skeleton) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "name": "person",
+        "keypoints": list(skeleton.joints),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+        "sigmas": list(skeleton.sigmas),
+    }
+
+
+def _person(poses: Poses, person: int) -> dict[str, Any]:
     present, box = poses.present[person], poses.boxes[person].astype(float)
     keypoints = np.concatenate([poses.keypoints[person], np.full((len(present), 1), 2.0)], axis=1)
     keypoints[~present] = 0

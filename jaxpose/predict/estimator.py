@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxpose import runtimes, tasks
 from jaxpose.choices import choose_from
+from jaxpose.files import expand
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
@@ -55,7 +56,7 @@ class PoseEstimator:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.source = pathlib.Path(source)
+        self.source = expand(source)
         if self.source.suffix in runtimes.SUFFIXES.values():
             if step is not None:
                 raise ValueError(f"{source} is an exported file: step applies to run folders only")
@@ -80,8 +81,9 @@ class PoseEstimator:
 
         Args:
           image: uint8 [H, W, 3], RGB.
-          boxes: for a top-down network, [N, 4] (x, y, w, h) in pixels, one per person; None means
-            that the whole image is one person. Must be None for a bottom-up network.
+          boxes: for a top-down network, [N, 4] (x, y, w, h) in pixels, one per person, or [N, 5]
+            with the score of the box, by which the person's score is multiplied; None means that
+            the whole image is one person. Must be None for a bottom-up network.
 
         Returns:
           The poses in the order of the boxes; for a bottom-up network, sorted by person score,

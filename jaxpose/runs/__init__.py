@@ -10,14 +10,18 @@ from jaxpose.runs.folder import (
     run_folder,
     write_run,
 )
-from jaxpose.runs.info import RunInfo, read_info, write_info
+from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
+from jaxpose.runs.lock import LockError, locked
 
 __all__ = [
     "CheckpointError",
     "DamagedError",
+    "LockError",
     "Run",
     "RunInfo",
+    "check_own",
     "load_run",
+    "locked",
     "parse_step",
     "read_arrays",
     "read_info",

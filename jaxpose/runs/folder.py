@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from jaxpose import tasks
 from jaxpose.choices import choose_from
+from jaxpose.files import expand
 from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
@@ -26,7 +27,7 @@ from jaxpose.runs.arrays import (
     rebuild,
     steps_in,
 )
-from jaxpose.runs.info import RunInfo, read_info, write_info
+from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
@@ -54,7 +55,7 @@ class Run:
 
 def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
     """Returns the run folder of a run folder, of its `checkpoints`, or of one checkpoint in it."""
-    folder = pathlib.Path(folder)
+    folder = expand(folder)
     if folder.parent.name == FOLDER and folder.name.isdigit():
         return folder.parent.parent
     return folder.parent if folder.name == FOLDER else folder
@@ -113,7 +114,7 @@ def read_arrays(
       CheckpointError: no such run, no complete checkpoint, or a `step` that differs from that of
         the checkpoint `folder`.
     """
-    given, folder = pathlib.Path(folder), run_folder(folder)
+    given, folder = expand(folder), run_folder(folder)
     if given.name.isdigit() and given.parent != folder.parent:
         given_step = int(given.name)
         if step not in (None, given_step):
@@ -186,11 +187,12 @@ def write_run(
       variables: {"params", "batch_stats"}.
 
     Raises:
-      CheckpointError: the folder already has a checkpoint.
+      CheckpointError: the folder already has a checkpoint, or a config.json of something else.
     """
-    folder = pathlib.Path(folder)
+    folder = expand(folder)
     if steps_in(folder / FOLDER):
         raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
+    check_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_info(folder, config, skeleton)
     tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}

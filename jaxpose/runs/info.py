@@ -70,6 +70,25 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     return info
 
 
+def check_own(folder: pathlib.Path) -> None:
+    """Checks that a run may write its config.json into a folder.
+
+    Raises:
+      CheckpointError: the folder has a config.json of something else.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict) or not {"config", "skeleton"} <= record.keys():
+        raise CheckpointError(
+            f"{path} is not of a run and would be overwritten: choose another folder"
+        )
+
+
 def _tuples(value: Any) -> Any:
     """Converts lists to tuples, which JSON cannot store."""
     if isinstance(value, dict):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jaxpose.choices import choose_from
-from jaxpose.config import ConfigError, check_config
+from jaxpose.config import ConfigError, check_config, expand_paths
 from jaxpose.tasks import associative_embedding, part_affinity, topdown
 from jaxpose.tasks.protocol import Agreement, Batch, Decoder, Objective, Task
 
@@ -61,7 +61,7 @@ def get(name: str, where: str = "config.task") -> Task:
 
 
 def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool = True) -> None:
-    """Checks all settings of a run on `devices` devices of `hosts` hosts.
+    """Checks all settings of a run on `devices` devices of `hosts` hosts; expands `~` in paths.
 
     Args:
       config: all settings.
@@ -75,6 +75,11 @@ def validate(config: ConfigDict, *, devices: int, hosts: int = 1, training: bool
     from jaxpose import models
 
     task = get(config.task)
+    expand_paths(config, task.SETTINGS)
+    if not config.model:
+        raise ConfigError(
+            "config.model is empty: give a name from `jaxpose models`, --config.model=NAME"
+        )
     # A user's network may declare no task; it then has that of the recipe.
     stated = get(models.info(config.model).task or config.task, f"{config.model}: task")
     if stated.NAME != config.task:

@@ -1,5 +1,6 @@
 """The environment of a training run: devices, compilation cache, run folder, stop signals."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ from ml_collections import ConfigDict
 from jaxpose import jax_api, memory, runs, tasks
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
+from jaxpose.mesh import gather
 from jaxpose.skeletons import Skeleton
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, logs
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
 
@@ -76,16 +78,44 @@ def join_hosts(config: ConfigDict) -> None:
         raise ConfigError(f"config.distributed.hosts={config.hosts}, but {count} hosts connected")
 
 
+def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack) -> None:
+    """Creates the run folder and locks it until `cleanup` ends; host 0 has the lock for all.
+
+    Raises:
+      runs.LockError: another training is alive in the folder.
+      ValueError: the folder cannot be written.
+    """
+    refusal: ValueError | None = None
+    if jax.process_index() == 0:
+        try:
+            line = cleanup.enter_context(runs.locked(folder))
+            if line:
+                logs.log_line(line)
+        except OSError as error:
+            refusal = _unwritable(folder, error)
+        except runs.LockError as error:
+            refusal = error
+    refused = gather(np.array([refusal is not None], np.int32)).any()  # no host waits for another
+    if refused:
+        raise refusal or runs.LockError(f"{folder}: host 0 could not lock this run folder")
+
+
+def _unwritable(folder: pathlib.Path, error: OSError) -> ValueError:
+    return ValueError(f"--workdir={folder} cannot be written: {error.strerror or error}")
+
+
 def open_run(
     folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     """Creates the run folder, or checks that it belongs to the same run.
 
     Raises:
-      ValueError: the folder cannot be written, or its run used other settings or other data.
+      ValueError: the folder cannot be written, has a config.json of something else, or its run
+        used other settings or other data.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        runs.check_own(folder)
         if (folder / "config.json").exists():
             _check_same_run(folder, config, skeleton, facts)
         elif checkpoint.steps_in(folder / checkpoint.FOLDER):
@@ -95,9 +125,7 @@ def open_run(
         if jax.process_index() == 0:
             runs.write_info(folder, config, skeleton, **facts)
     except OSError as error:
-        raise ValueError(
-            f"--workdir={folder} cannot be written: {error.strerror or error}"
-        ) from None
+        raise _unwritable(folder, error) from None
 
 
 def _check_same_run(

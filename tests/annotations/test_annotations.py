@@ -228,12 +228,41 @@ def test_detections_are_not_clipped(tmp_path):
         f"{path}: detection number 2: box [1, 1, 0, 0] is empty (skipped)"
     ]
     for change, message in (
-        ({"image_id": 77}, "unknown image id 77"),
         ({"bbox": [1, 2, 3]}, "bbox must be 4"),
         ({"score": None}, "score must be"),
     ):
         with pytest.raises(annotations.AnnotationError, match=f"detection number 0: {message}"):
             annotations.load_detections(save(tmp_path, [box | change], "bad.json"), dataset)
+
+
+def test_detections_of_other_images_are_left_out(tmp_path):
+    dataset = load(tmp_path, coco_file())
+    name = dataset.images[2].file_name
+    box = {"category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.25}
+    records = [box | {"image_id": image} for image in (77, 2, name, 2.0, f"x/{name}", "none.jpg")]
+    people, notes = annotations.read_detections(save(tmp_path, records, "boxes.json"), dataset)
+    assert people.image_id.tolist() == [2, 2, 2, 2]
+    (note,) = map(str, notes)
+    assert "2 boxes are of images that a.json lacks, e.g. 77 (skipped)" in note
+    thin = box | {"image_id": 2, "bbox": [1, 2, 0, 40]}
+    for records, message in (
+        ([], "the list is empty"),
+        ([box | {"image_id": 77}], "1 of other images, e.g. 77"),
+        ([thin, box | {"image_id": 2, "category_id": 3}], "1 empty, 1 of another category"),
+    ):
+        with pytest.raises(annotations.AnnotationError, match=f"image of a.json: {message}"):
+            annotations.load_detections(save(tmp_path, records, "bad.json"), dataset)
+
+
+def test_a_dataset_of_boxes_has_ids_of_its_own(tmp_path):
+    dataset = load(tmp_path, coco_file())
+    names = {info.file_name: identity for identity, info in dataset.images.items()}
+    boxes = [{"image_id": n, "bbox": [n, 2, 30, 40], "score": 0.5} for n in range(len(names))]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(reversed(names))]
+    content = {"images": images, "annotations": boxes}
+    people = annotations.load_detections(save(tmp_path, content, "boxes.json"), dataset)
+    assert people.image_id.tolist() == list(names.values())[::-1]
+    assert people.box[:, 0].tolist() == list(range(len(names)))
 
 
 def crowdpose_file(**changes):

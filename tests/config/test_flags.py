@@ -3,7 +3,13 @@
 import pytest
 from absl import flags
 
-from jaxpose.config.flags import define_config_file, last_overrides, parse_flags, refuse
+from jaxpose.config.flags import (
+    define_config_file,
+    define_path,
+    last_overrides,
+    parse_flags,
+    refuse,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,49 @@ def test_other_arguments_are_kept():
         "--config.b=1",
         "-noconfig.a",
     ]
+
+
+@pytest.mark.parametrize(
+    "words,message",
+    [
+        (["--config="], "--config= is empty: give a recipe, e.g. --config=configs/demo.py"),
+        (
+            ["--config.epochs="],
+            "--config.epochs= is empty: give a value, e.g. --config.epochs=210.0",
+        ),
+        (["--config.eval.flip="], "--config.eval.flip= is empty: give a value, e.g. --config.eval"),
+        (["--workdir="], "flag --workdir=: the path is empty; give one, or leave the flag out"),
+    ],
+)
+def test_an_empty_value_is_one_line(words, message, repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    argv = ["train.py", "--config=configs/hwl.py", *words]
+    values = flags.FlagValues()
+    monkeypatch.setattr("sys.argv", argv)  # config_flags looks there
+    define_config_file("Recipe.", values)
+    define_path("workdir", "Folder.", values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    with pytest.raises(SystemExit) as stop:
+        parse_flags(argv)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.startswith(f"train.py: {message}")
+    assert error.count("\n") == 1
+
+
+def test_the_home_folder_is_expanded_in_flags(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = (
+        "import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'a': 1})"
+    )
+    (tmp_path / "recipe.py").write_text(recipe)
+    argv = ["train.py", "--config=~/recipe.py", "--workdir=~/runs/a"]
+    values = flags.FlagValues()
+    monkeypatch.setattr("sys.argv", argv)
+    define_config_file("Recipe.", values)
+    define_path("workdir", "Folder.", values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    parse_flags(argv)
+    assert values.config.a == 1 and values.workdir == f"{tmp_path}/runs/a"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from configs import common
 from jaxpose import annotations, runs, skeletons
 from jaxpose.evaluation import command_line
-from jaxpose.evaluation.report import make_report, write_report
+from jaxpose.evaluation.report import check_folder, make_report, write_report
 from jaxpose.tasks import mpii, topdown
 from jaxpose.training import runtime
 from tests.helpers import tiny_runs
@@ -192,6 +192,21 @@ def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
     assert {r["image_id"] for r in results} == set(range(12))
     assert "left_shoulder" in capsys.readouterr().out
     assert "worst_03.jpg" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_the_report_never_overwrites_what_it_is_about(people, tmp_path):
+    dataset = annotations.load(people / "people.json", image_dir=people / "images")
+    boxes = tmp_path / "results.json"
+    boxes.write_text("[]")
+    check_folder(tmp_path / "report", dataset, [boxes])
+    check_folder(people, dataset, [boxes])  # beside the annotation file
+    for folder in (people / "images", tmp_path):
+        with pytest.raises(ValueError, match="is an input.* and would be overwritten"):
+            check_folder(folder, dataset, [boxes])
+    boxes.unlink()
+    (tmp_path / "worst_01.jpg").hardlink_to(people / "images" / "0.png")  # would be removed
+    with pytest.raises(ValueError, match="worst_01.jpg is an input"):
+        check_folder(tmp_path, dataset, [])
 
 
 def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 import shutil
 import struct
 
@@ -13,8 +15,8 @@ import jaxpose
 from jaxpose import annotations, cli, export, geometry, predict, skeletons
 from jaxpose.export.source import from_run
 from jaxpose.poses import extent
-from jaxpose.predict import PoseEstimator, Poses, command
-from jaxpose.predict.boxes import Boxes, around
+from jaxpose.predict import PoseEstimator, Poses
+from jaxpose.predict.boxes import around
 from jaxpose.predict.document import coco_document
 from jaxpose.tasks.whole_images import sized_view
 from tests.helpers import seeing
@@ -25,103 +27,7 @@ def write_json(path, content):
     return path
 
 
-# --- boxes ---------------------------------------------------------------------------------------
-
-
-def test_boxes_of_a_dataset_belong_to_the_file_names(tmp_path):
-    content = {
-        "images": [{"id": 7, "file_name": "sub/a.jpg"}],
-        "annotations": [
-            {"image_id": 7, "bbox": [1, 2, 3, 4]},
-            {"image_id": 7, "bbox": [5, 6, 7, 8], "iscrowd": 1},
-        ],
-    }
-    boxes = Boxes(write_json(tmp_path / "boxes.json", content))
-    np.testing.assert_array_equal(boxes.of(tmp_path / "a.jpg"), [[1, 2, 3, 4]])
-    assert boxes.of(tmp_path / "b.jpg").shape == (0, 4)
-
-
-def test_detections_are_matched_by_the_number_in_the_name_and_filtered_by_score(tmp_path):
-    content = [
-        {"image_id": 785, "bbox": [1, 2, 3, 4], "score": 0.9},
-        {"image_id": 785, "bbox": [5, 6, 7, 8], "score": 0.1},
-        {"file_name": "b.png", "bbox": [9, 9, 9, 9], "score": 0.5},
-    ]
-    boxes = Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
-    np.testing.assert_array_equal(boxes.of(tmp_path / "000000000785.jpg"), [[1, 2, 3, 4]])
-    np.testing.assert_array_equal(boxes.of(tmp_path / "b.png"), [[9, 9, 9, 9]])
-
-
-BOX = [1, 2, 3, 4]
-
-
-def record(bbox, **others):
-    return {"image_id": 1, "bbox": bbox} | others
-
-
-def dataset(image):
-    return {"images": [image], "annotations": []}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([record([1, 2, 3])], "detection number 0: bbox must be 4 finite numbers"),
-        ([record(None)], "detection number 0: bbox must be 4 finite numbers .*, not None"),
-        ([record(["a", 2, 3, 4])], "detection number 0: bbox must be 4 finite numbers"),
-        ([record(BOX), record([1, 2, 0, 4])], "detection number 1: box .* is empty"),
-        ([record([1, 2, 3, -4])], "detection number 0: box .* is empty"),
-        ([{"image_id": 1}], "detection number 0: lacks 'bbox'"),
-        ([record(BOX, score="high")], "detection number 0: score must be a finite number"),
-        ([{"bbox": BOX}], "detection number 0: names no image"),
-        (
-            [record(BOX, image_id=[1])],
-            "image_id must be an integer or a string",
-        ),
-        ([record(BOX, file_name=5)], "detection number 0: file_name must be a string, not 5"),
-        ([record(BOX), 3], "detection number 1: must be an object"),
-        ({"annotations": [record(None, id=8)]}, "annotation 8: bbox must be"),
-        (dataset({"file_name": "a.jpg"}), "image number 0: lacks 'id'"),
-        (dataset({"id": 7}), "image 7: lacks 'file_name'"),
-        (
-            dataset({"id": 7, "file_name": None}),
-            "image 7: file_name must be a non-empty string",
-        ),
-        (dataset({"id": [7], "file_name": "a.jpg"}), "id must be an integer or a string, not"),
-        (dataset("a.jpg"), "image number 0: must be an object"),
-        ({"images": 1, "annotations": []}, "file: must be a list of boxes, or an object"),
-        ({"images": [], "annotations": {}}, "file: must be a list of boxes, or an object"),
-        ({"images": []}, "file: must be a list of boxes, or an object"),
-        (None, "file: must be a list of boxes, or an object"),
-        (3, "file: must be a list of boxes, or an object"),
-    ],
-)
-def test_unusable_box_records_are_named(tmp_path, content, message):
-    with pytest.raises(ValueError, match=rf"boxes\.json: .*{message}"):
-        Boxes(write_json(tmp_path / "boxes.json", content))
-
-
-def test_ignored_boxes_may_be_empty(tmp_path):
-    empty = [0, 0, 0, 0]
-    content = [record(empty, iscrowd=1), record(empty, score=0.1), record(BOX, score=0.3)]
-    boxes = Boxes(write_json(tmp_path / "boxes.json", content), threshold=0.3)
-    np.testing.assert_array_equal(boxes.of(tmp_path / "1.jpg"), [BOX])
-
-
-def test_a_box_file_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "boxes.json").write_text("{")
-    with pytest.raises(ValueError, match=r"boxes\.json: cannot be read as JSON"):
-        Boxes(tmp_path / "boxes.json")
-
-
 # --- images and results --------------------------------------------------------------------------
-
-
-def test_missing_and_empty_inputs_are_named(tmp_path):
-    with pytest.raises(ValueError, match="no such file or folder"):
-        list(command.find_images([str(tmp_path / "none.jpg")]))
-    with pytest.raises(ValueError, match="no images"):
-        list(command.find_images([str(tmp_path)]))
 
 
 def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
@@ -135,8 +41,9 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
         np.array([[1, 2, 60, 60], [3, 3, 50, 50]], np.float32),
         np.array([0.5, 0.25], np.float32),
     )
-    document = coco_document([(tmp_path / "a.jpg", (90, 80), poses)], skeleton)
+    document = coco_document([(pathlib.PurePath("sub/a.jpg"), (90, 80), poses)], skeleton)
     dataset = annotations.load_coco(write_json(tmp_path / "p.json", document), image_dir=tmp_path)
+    assert dataset.images[1].file_name == "sub/a.jpg"
     assert dataset.skeleton.joints == skeleton.joints
     assert dataset.skeleton.limbs == skeleton.limbs
     keypoints[1, 3] = 0  # not located
@@ -144,11 +51,6 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     assert dataset.people.keypoints[1, 3, 2] == 0
     assert [a["score"] for a in document["annotations"]] == [0.5, 0.25]
     assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
-
-
-def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path):
-    paths = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
-    assert list(command.output_names(paths).values()) == ["a.jpg", "a_2.jpg"]
 
 
 # --- the networks --------------------------------------------------------------------------------
@@ -204,9 +106,9 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([], "none of its 0 boxes with a score of at least 0.3 is for b.jpg; "),
-        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "none of its 0 boxes"),
-        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "none of its 3 boxes"),
+        ([], "has no box"),
+        ([{"file_name": "b.jpg", "bbox": [1, 2, 3, 4], "score": 0.2}], "1 with a low score"),
+        ([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}] * 3, "3 of other images, e.g. 'a.png'"),
     ],
 )
 def test_boxes_of_other_images_are_refused(runs, tmp_path, capsys, boxes, message):
@@ -215,8 +117,67 @@ def test_boxes_of_other_images_are_refused(runs, tmp_path, capsys, boxes, messag
     words = [str(tmp_path / "b.jpg"), "--boxes", str(file), "-o", str(tmp_path / "out")]
     assert cli.main(["predict", str(runs[0]), *words]) == 2
     error = capsys.readouterr().err
-    assert f"{file}" in error and message in error and error.count("\n") == 1
-    assert "file_name" in error and not (tmp_path / "out").exists()
+    assert f"{file}: " in error and message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_keeps_folders_and_counts_what_it_passes_over(runs, tmp_path, capsys):
+    for name in ("cam1/0.jpg", "cam2/0.jpg", "cam2/more/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        photograph(tmp_path / name)
+    (tmp_path / "cam2/notes.txt").write_text("notes")
+    content = [
+        {"image_id": 1, "category_id": 1, "bbox": [10, 5, 40, 50], "score": 0.9},
+        {"image_id": 2, "category_id": 1, "bbox": [20, 5, 40, 50], "score": 0.9},
+        {"image_id": 2, "category_id": 1, "bbox": [20, 5, 0, 50], "score": 0.9},
+    ]
+    boxes = str(write_json(tmp_path / "boxes.json", content))
+    images = [{"id": 1, "file_name": "cam2/0.jpg"}, {"id": 2, "file_name": "cam1/0.jpg"}]
+    dataset = str(write_json(tmp_path / "dataset.json", {"images": images}))
+    folders = [str(tmp_path / "cam1"), str(tmp_path / "cam2"), "-o", str(tmp_path / "out")]
+    arguments = ["predict", str(runs[0]), *folders, "--recursive", "--no-flip"]
+
+    assert cli.main([*arguments, "--boxes", boxes, "--annotations", dataset]) == 0
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    names = {image["id"]: image["file_name"] for image in written["images"]}
+    boxes_of = {names[a["image_id"]]: a["bbox"] for a in written["annotations"]}
+    assert boxes_of == {"cam1/0.jpg": [20, 5, 40, 50], "cam2/0.jpg": [10, 5, 40, 50]}
+    assert set(names.values()) == {"cam1/0.jpg", "cam2/0.jpg", "more/1.jpg"}
+    assert all((tmp_path / "out" / name).is_file() for name in names.values())
+    text = capsys.readouterr().out
+    assert "detection number 2: box [20, 5, 0, 50] is empty (skipped)" in text
+    assert "boxes left out: 1 empty" in text and "1 of 3 images have no box" in text
+    assert text.splitlines()[-1].endswith("predictions.json: 2 people; passed over: 1 other file")
+
+    assert cli.main([*arguments, "--boxes", boxes]) == 2
+    error = capsys.readouterr().err
+    assert "image_id is a number (1)" in error and "--annotations FILE.json" in error
+
+
+def test_inputs_are_never_overwritten(runs, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photograph(folder / "a.jpg")
+    before = (folder / "a.jpg").read_bytes()
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").hardlink_to(folder / "a.jpg")
+    boxes = write_json(out / "predictions.json", [{"file_name": "a.jpg", "bbox": [1, 2, 30, 40]}])
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    for words, message in (
+        (["photos", "-o", "photos"], "photos is the folder of the input, .* e.g. -o photos_poses"),
+        (["photos/a.jpg", "-o", "link"], "link is the folder of the input"),
+        (["photos", "-o", "out"], r"out/a.jpg is an input \(the same file as photos/a.jpg\)"),
+    ):
+        assert cli.main(["predict", str(runs[0]), *words]) == 2
+        error = capsys.readouterr().err
+        assert re.search(message, error) and error.count("\n") == 1
+    (out / "a.jpg").unlink()
+    assert cli.main(["predict", str(runs[0]), "photos", "-o", "out", "--boxes", str(boxes)]) == 2
+    error = capsys.readouterr().err
+    assert "out/predictions.json is an input (the same file as" in error
+    assert (folder / "a.jpg").read_bytes() == before and len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("verb", ["predict", "export"])
@@ -256,7 +217,11 @@ def test_images_and_boxes_of_another_kind_are_refused(runs):
         estimator(np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match="positive width and height"):
         estimator(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 0, 5]]))
-    assert len(estimator(np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4)))) == 0
+    image = np.zeros((4, 4, 3), np.uint8)
+    assert len(estimator(image, np.zeros((0, 4)))) == len(estimator(image, [])) == 0
+    for boxes in (np.zeros(4), np.zeros((2, 6)), np.zeros((1, 2, 4)), [[1, 2], [3]], [["a"] * 4]):
+        with pytest.raises(ValueError, match=r"boxes must be \[N, 4\] as .*, or \[N, 5\]"):
+            estimator(image, boxes)
     with pytest.raises(ValueError, match="finds the people itself and takes no boxes"):
         PoseEstimator(bottomup)(np.zeros((4, 4, 3), np.uint8), np.array([[0, 0, 5, 5]]))
     with pytest.raises(ValueError, match="sizing='short_side': choose from fixed$"):
@@ -293,6 +258,17 @@ def test_udp_from_image_to_keypoints(tmp_path, flip):
     read = (in_crop - 1.5) / 4 * last / (np.array([32, 8]) - 1)
     expected = (read - last / 2) / last * sides + center
     np.testing.assert_allclose(poses[0].keypoints[0], expected, atol=0.1)
+
+
+def test_the_score_of_a_box_is_split_off(runs):
+    estimator, image = PoseEstimator(runs[0]), np.full((96, 80, 3), 90, np.uint8)
+    boxes = np.array([[8, 8, 60, 70], [1, 2, 30, 40]], np.float32)
+    plain = estimator(image, boxes)
+    scored = estimator(image, np.concatenate([boxes, [[0.5], [0.25]]], axis=1))
+    np.testing.assert_array_equal(scored.boxes, boxes)
+    np.testing.assert_array_equal(scored.keypoints, plain.keypoints)
+    assert (plain.person_scores > 0).all()
+    np.testing.assert_allclose(scored.person_scores, plain.person_scores * [0.5, 0.25], rtol=1e-6)
 
 
 # --- bottom-up -----------------------------------------------------------------------------------

@@ -166,7 +166,8 @@ def estimate(
     Args:
       predict: from `model_predictor`, with the variables bound, or from `file_predictor`.
       image: uint8 RGB [H, W, 3].
-      boxes: [N, 4] (x, y, w, h) in pixels; None: the whole image is the box of one person.
+      boxes: [N, 4] (x, y, w, h) in pixels, or [N, 5] with the score of the box, which multiplies
+        the score of the person; None: the whole image is the box of one person.
       num_keypoints: K.
       input_size: (H, W) of a crop.
       sizing: "fixed", the only choice for crops.
@@ -174,13 +175,10 @@ def estimate(
       decoder: of `predict`.
 
     Raises:
-      ValueError: boxes that are not finite, or without width or height.
+      ValueError: boxes of another shape, that are not finite, or without width or height.
     """
     height, width = image.shape[:2]
-    boxes = np.asarray([[0, 0, width, height]] if boxes is None else boxes, np.float32)
-    boxes = boxes.reshape(-1, 4)
-    if not np.isfinite(boxes).all() or (boxes[:, 2:] <= 0).any():
-        raise ValueError("boxes must be (x, y, w, h) with positive width and height")
+    boxes, box_scores = _split_boxes([[0, 0, width, height]] if boxes is None else boxes)
     center, scale = geometry.box_to_center_scale(boxes, input_size)
     keypoints = [np.zeros((0, num_keypoints, 2), np.float32)]
     scores = [np.zeros((0, num_keypoints), np.float32)]
@@ -192,7 +190,30 @@ def estimate(
         keypoints.append(np.asarray(points)[:count])
         scores.append(np.asarray(of_keypoints)[:count])
     all_scores = np.concatenate(scores)
-    return Poses(np.concatenate(keypoints), all_scores, boxes, all_scores.mean(axis=1))
+    person_scores = all_scores.mean(axis=1)
+    if box_scores is not None:
+        person_scores = person_scores * box_scores
+    return Poses(np.concatenate(keypoints), all_scores, boxes, person_scores)
+
+
+def _split_boxes(boxes: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """(boxes [N, 4], scores [N] or None) of boxes [N, 4] or [N, 5].
+
+    Raises:
+      ValueError: another shape, or boxes that are not finite, or without width or height.
+    """
+    form = "boxes must be [N, 4] as (x, y, w, h), or [N, 5] with a score"
+    try:
+        array = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"{form}, as numbers") from None
+    if array.shape == (0,):  # an empty list
+        array = array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] not in (4, 5):
+        raise ValueError(f"{form}, got shape {list(array.shape)}")
+    if not np.isfinite(array).all() or (array[:, 2:4] <= 0).any():
+        raise ValueError("boxes must be (x, y, w, h) with positive width and height")
+    return array[:, :4], array[:, 4] if array.shape[1] == 5 else None
 
 
 def crop_matrix(

@@ -1,0 +1,30 @@
+"""One line instead of a traceback when a program is stopped."""
+
+import signal
+import sys
+from types import FrameType, TracebackType
+
+TERMINATED = 128 + signal.SIGTERM  # exit status, as shells give it
+
+
+def report_interrupts(program: str) -> None:
+    """Makes Ctrl-C end the program with one line, and SIGTERM through its cleanup.
+
+    Call it before imports that take long.
+
+    Args:
+      program: the name that starts the line.
+    """
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(f"{program}: interrupted", file=sys.stderr)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        print(f"{program}: terminated", file=sys.stderr)
+        sys.exit(TERMINATED)
+
+    sys.excepthook = show
+    signal.signal(signal.SIGTERM, terminate)

@@ -1,0 +1,204 @@
+"""What `jaxpose predict` reads, what it passes over, and the names of what it writes."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from jaxpose.files import check_outputs, overwritten
+
+# Files that are meant to be images: if they cannot be decoded, they are named, not passed over.
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .jfif .jp2 .jpeg .jpg .png .tif .tiff .webp".split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A file, by the folder that the user gave and the path in it.
+
+    Attributes:
+      folder: the given folder, or the folder of a file that was given by name.
+      relative: path of the file in it.
+    """
+
+    folder: pathlib.Path
+    relative: pathlib.Path
+
+    @property
+    def path(self) -> pathlib.Path:
+        return self.folder / self.relative
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The files to predict, and what else the folders hold.
+
+    Attributes:
+      images: files that are images by their content or their suffix.
+      videos: other files that were given by name.
+      passed_over: what -> number of the files and subfolders that are not used.
+    """
+
+    images: list[Input]
+    videos: list[Input]
+    passed_over: collections.Counter[str]
+
+
+def collect(names: Sequence[pathlib.Path], *, output: pathlib.Path, recursive: bool) -> Inputs:
+    """Lists the images of the given files and folders, each once, folders sorted by name.
+
+    Args:
+      names: files and folders.
+      output: folder of the results, which is not walked.
+      recursive: whether to walk the subfolders.
+
+    Raises:
+      ValueError: a name does not exist, or a folder has no images.
+    """
+    files: dict[str, tuple[Input, bool]] = {}  # absolute path -> (file, whether it is an image)
+    passed_over: collections.Counter[str] = collections.Counter()
+    for name in names:
+        if name.is_dir():
+            others: collections.Counter[str] = collections.Counter()
+            images = _walk(name, name, output, recursive, others)
+            if not images:
+                rest = f" ({describe(others)})" if others else ""
+                raise ValueError(f"{name}: no images in this folder{rest}")
+            passed_over += others
+        elif name.exists():
+            images = [Input(name.parent, pathlib.Path(name.name))]
+        else:
+            raise ValueError(f"{name}: no such file or folder")
+        for file in images:
+            files.setdefault(os.path.abspath(file.path), (file, is_image(file.path)))
+    return Inputs(
+        [file for file, image in files.values() if image],
+        [file for file, image in files.values() if not image],
+        passed_over,
+    )
+
+
+def _walk(
+    root: pathlib.Path,
+    folder: pathlib.Path,
+    output: pathlib.Path,
+    recursive: bool,
+    others: collections.Counter[str],
+) -> list[Input]:
+    """The images below `folder`; counts everything else in `others`."""
+    images = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if overwritten([output], [path]):
+                others["output folder"] += 1
+            elif not recursive:
+                others["subfolder"] += 1
+            elif path.is_symlink():  # may lead back
+                others["linked subfolder"] += 1
+            else:
+                images += _walk(root, path, output, recursive, others)
+        elif is_image(path):
+            images.append(Input(root, path.relative_to(root)))
+        else:
+            others["other file"] += 1
+    return images
+
+
+def is_image(path: pathlib.Path) -> bool:
+    """Whether a file is an image by its content, or should be one by its suffix."""
+    import cv2
+
+    if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        return True
+    try:
+        return path.is_file() and path.stat().st_size > 0 and bool(cv2.haveImageReader(str(path)))
+    except (OSError, cv2.error):
+        return False
+
+
+def describe(passed_over: collections.Counter[str]) -> str:
+    """What is passed over, in words: "2 other files, 1 subfolder (--recursive walks it)"."""
+    words = []
+    for what, count in sorted(passed_over.items()):
+        text = f"{count} {what}{'s' * (count > 1)}"
+        if what == "subfolder":
+            text += f" (--recursive walks {'them' if count > 1 else 'it'})"
+        words.append(text)
+    return ", ".join(words)
+
+
+def assign_names(files: Sequence[Input]) -> list[pathlib.PurePath]:
+    """A different name for each file: its path in its folder, with more folders where two agree."""
+    same: dict[str, list[int]] = collections.defaultdict(list)
+    for index, file in enumerate(files):
+        same[str(file.relative).casefold()].append(index)
+    names: list[pathlib.PurePath] = [file.relative for file in files]
+    for indexes in same.values():
+        if len(indexes) > 1:
+            whole = [os.path.abspath(files[index].path) for index in indexes]
+            common = os.path.commonpath([os.path.dirname(path) for path in whole])
+            for index, path in zip(indexes, whole, strict=True):
+                names[index] = pathlib.PurePath(os.path.relpath(path, common))
+    return names
+
+
+def output_paths(
+    folder: pathlib.Path,
+    names: Iterable[pathlib.PurePath],
+    suffixes: Sequence[str],
+    taken: Iterable[pathlib.Path] = (),
+) -> list[pathlib.Path]:
+    """The files to write per name, without suffix; equal ones are numbered, so none is lost.
+
+    Args:
+      folder: of the results.
+      names: of the inputs, with their suffixes.
+      suffixes: of the files that are written for one input.
+      taken: files that are written besides.
+    """
+    used = {str(path).casefold() for path in taken}
+    paths = []
+    for name in names:
+        stem, number = folder / name.with_suffix(""), 1
+        path = stem
+        while any(f"{path}{suffix}".casefold() in used for suffix in suffixes):
+            number += 1
+            path = stem.with_name(f"{stem.name}_{number}")
+        used.update(f"{path}{suffix}".casefold() for suffix in suffixes)
+        paths.append(path)
+    return paths
+
+
+def check_output(
+    folder: pathlib.Path,
+    outputs: Iterable[pathlib.Path],
+    inputs: Inputs,
+    others: Iterable[pathlib.Path],
+) -> None:
+    """Checks that no input would be overwritten.
+
+    Args:
+      folder: of the results.
+      outputs: all files that will be written.
+      inputs: the images and videos.
+      others: other files that are read.
+
+    Raises:
+      ValueError: the folder holds an input, or an output is an input.
+    """
+    files = [*inputs.images, *inputs.videos]
+    parents = {file.path.parent for file in files} | {file.folder for file in files}
+    if overwritten([folder], parents):
+        place = folder.absolute()
+        free = (place.parent / f"{place.name}_poses") if place.name else place / "poses"
+        if not folder.is_absolute() and ".." not in folder.parts:
+            free = folder.with_name(free.name) if folder.name else pathlib.Path("..", free.name)
+        raise ValueError(
+            f"--output {folder} is the folder of the input, whose images would be overwritten: "
+            f"choose another, e.g. -o {free}"
+        )
+    check_outputs(outputs, [*(file.path for file in files), *others])

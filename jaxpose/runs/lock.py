@@ -1,0 +1,193 @@
+"""The lock of a run folder: one training at a time writes in it.
+
+lock.json names the host and the process that train. On the same host a lock counts as long as that
+process lives; a lock left by a killed process is taken over. Whether a process of another host
+lives cannot be seen, so a thread renews the time of the file, and the lock of another host counts
+until it has not been renewed for `STALE` seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+NAME = "lock.json"
+RENEWAL = 20.0  # seconds between two renewals
+STALE = 120.0  # seconds without a renewal after which the lock of another host does not count
+_EMPTY = 2.0  # seconds in which a new lock must get its content
+
+
+class LockError(ValueError):
+    """Another training is alive in the run folder."""
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[str | None]:
+    """Holds the lock of a run folder, which is created if it is missing.
+
+    Yields:
+      A line about a lock that was taken over, or None.
+
+    Raises:
+      LockError: another training is alive in the folder.
+      OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, own = folder / NAME, _describe_process()
+    line = _acquire(path, own)
+    done = threading.Event()
+    threading.Thread(target=_renew, args=(path, done), daemon=True, name="run-lock").start()
+    try:
+        yield line
+    finally:
+        done.set()
+        if _read(path) == own:
+            path.unlink(missing_ok=True)
+
+
+def _acquire(path: pathlib.Path, own: dict[str, Any]) -> str | None:
+    """Creates the lock file, or takes over one that does not count any more."""
+    line = None
+    while True:
+        try:
+            _create(path, own)
+            return line
+        except FileExistsError:
+            holder, age = _read(path), _age(path)
+            if age is None:  # released in the meantime
+                continue
+            if holder is None and age < _EMPTY:
+                time.sleep(0.1)  # another process has created it and is about to write it
+                continue
+            who = _name(holder)
+            if _counts(holder, age, own):
+                raise LockError(_refusal(path, holder, who, age, own)) from None
+            line = f"took over {path} of {who}, which ended without removing it"
+            _take_away(path, holder)
+
+
+def _create(path: pathlib.Path, own: dict[str, Any]) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(own, file, indent=2)
+    except OSError:  # the disk is full
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _take_away(path: pathlib.Path, holder: dict[str, Any] | None) -> None:
+    """Removes a lock that does not count; one that another process has just taken over stays."""
+    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _read(aside) != holder and not path.exists():
+        aside.rename(path)  # put the other one's lock back
+    aside.unlink(missing_ok=True)
+
+
+def _counts(holder: dict[str, Any] | None, age: float, own: dict[str, Any]) -> bool:
+    """Whether the training of a lock may be alive."""
+    if holder is None:
+        return False  # nobody wrote it to the end
+    if _place(holder) == _place(own):
+        return _alive(holder)
+    return age < STALE
+
+
+def _refusal(
+    path: pathlib.Path, holder: dict[str, Any] | None, who: str, age: float, own: dict[str, Any]
+) -> str:
+    start = f"{path.parent}: {who} trains in this run folder"
+    if holder is not None and _place(holder) == _place(own):
+        return f"{start}: wait for it, stop it, or use another --workdir"
+    return (
+        f"{start} (last sign of life {max(age, 0):.0f} s ago): use another --workdir; if that "
+        f"process is dead, remove {path}, or start again when it is {STALE:.0f} s old"
+    )
+
+
+def _describe_process() -> dict[str, Any]:
+    """Host, process and the start of the process, which tells it from a later one of its number."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")  # containers of one host name have their own
+    except OSError:
+        namespace = ""
+    return {
+        "host": socket.gethostname(),
+        "namespace": namespace,
+        "pid": os.getpid(),
+        "process_start": _process_start(os.getpid()),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _place(holder: dict[str, Any]) -> tuple[Any, Any]:
+    return holder.get("host"), holder.get("namespace")
+
+
+def _name(holder: dict[str, Any] | None) -> str:
+    if holder is None:
+        return "an unknown process"
+    return f"process {holder.get('pid')} on {holder.get('host')} (since {holder.get('since')})"
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    """Whether a process of this host lives. One that is stopped lives; a zombie does not."""
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives and belongs to another user
+    start = _process_start(pid)
+    return start is None or start == holder.get("process_start")
+
+
+def _process_start(pid: int) -> str | None:
+    """The start of a process in clock ticks since boot; "" if it has ended; None without /proc."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may contain spaces
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _age(path: pathlib.Path) -> float | None:
+    """Seconds since the last renewal by the clock of the file system; None if there is no file."""
+    probe = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.now")
+    try:
+        modified = path.stat().st_mtime
+        probe.touch()
+        return probe.stat().st_mtime - modified
+    except FileNotFoundError:
+        return None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _renew(path: pathlib.Path, done: threading.Event) -> None:
+    while not done.wait(RENEWAL):
+        with contextlib.suppress(OSError):
+            os.utime(path)

@@ -7,8 +7,12 @@ BACKBONE is resnet50, mobilenetv2, shufflenetv2 or (on COCO at 256x192 only) mob
 The networks of Xiao, Wu & Wei, Simple Baselines for Human Pose Estimation and Tracking (ECCV 2018)
 with the backbones and recipes of the public mmpose configurations: mean squared error, sigma 2
 (384x288: 3). They were trained from ImageNet weights with a batch of 512 (neither is known for
-mobilenetv3). This recipe starts from random weights, or from a RUN of the same network
-(--config.init_from=RUN), with a batch of 64, like the HWL paper's own network.
+mobilenetv3). This recipe starts from random weights, or with --config.init_from=FILE
+from a RUN of the same network or a backbone's file in torchvision's or timm's naming, with a batch
+of 64, like the HWL paper's own network.
+
+The random shift of the crop's center on COCO is mmpose's, not the papers'; without it:
+--config.augment.shift_prob=0.0
 
 Published scores, val; AP (AP50, AP75, AR) with detector boxes:
                     COCO 256x192                 384x288                  MPII 256x256

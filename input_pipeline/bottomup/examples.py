@@ -102,13 +102,7 @@ class EvalExamples:
         self.image_id = np.array([info.id for info in infos], np.int64)
         people = self.dataset.labeled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
-        crowding = self.dataset.crowd_index
-        if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):
-            raise ValueError(
-                f"config.eval.metric='crowdpose' needs the crowdIndex of every image; "
-                f"{self.dataset.path} has it for {len(crowding)} of {len(self.dataset.images)} "
-                f"images (read only with config.data.format='crowdpose')"
-            )
+        check_crowding(config, self.dataset)
         self._scales = tuple(float(scale) for scale in config.eval.scales)
         if 1.0 not in self._scales or min(self._scales) <= 0:
             raise ValueError(

@@ -18,7 +18,12 @@ CROPS = with_settings(
             "eval.batch_size": 64,
         },
     ),
-    Setting("data.format", "coco", "Format of the dataset.", choices=("coco", "mpii", "generated")),
+    Setting(
+        "data.format",
+        "coco",
+        "Format of the dataset.",
+        choices=("coco", "crowdpose", "mpii", "generated"),
+    ),
     Setting(
         "augment.half_body_prob",
         0.3,
@@ -68,7 +73,9 @@ CROPS = with_settings(
         minimum=0,
         maximum=1,
     ),
-    Setting("eval.metric", "coco", "Metric of the evaluation.", choices=("coco", "mpii")),
+    Setting(
+        "eval.metric", "coco", "Metric of the evaluation.", choices=("coco", "crowdpose", "mpii")
+    ),
 )
 
 

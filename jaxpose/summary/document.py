@@ -54,9 +54,9 @@ top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val.
 * `torchstat1000`: as `torchstat`, 1 G = 1000 * 2^20."""
 
 _SPEEDS = """\
-These are the papers' numbers on their devices; none was measured here. HWL's are the mean of 50
-rounds at batch 1 after 5 dropped ones, without pre-processing; `jaxpose benchmark table5` repeats
-them on your machine."""
+These are the papers' numbers on their devices; none was measured here. HWL's are means of 50 rounds
+after 5 dropped ones, without pre-processing; `jaxpose benchmark hwl-table5` repeats them on your
+machine."""
 
 _WITHOUT_MODEL = """\
 These networks are in the tables of the papers but not in this library:
@@ -95,10 +95,10 @@ def document() -> str:
         title = f"{tasks.get(models.task_name(members[0].name)).TITLE}."
         sizes = [SIZES, *(row for info in members for row in _size_rows(info))]
         lines += [f"## {paper}", "", title, "", tables.markdown(sizes), ""]
-        scores = [SCORES, *(row for info in members for row in _score_rows(info))]
+        scores = [SCORES, *(row for info in members for row in score_rows(info))]
         if len(scores) > 1:
             lines += ["Scores in percent:", "", tables.markdown(scores), ""]
-    speeds = [SPEEDS, *(row for name in models.list_models() for row in _speed_rows(name))]
+    speeds = [SPEEDS, *(row for name in models.list_models() for row in speed_rows(name))]
     lines += ["## Speeds in the papers", "", _SPEEDS, "", tables.markdown(speeds), ""]
     return "\n".join([*lines, "## Published networks without a model here", "", _WITHOUT_MODEL])
 
@@ -150,7 +150,7 @@ def _size_rows(info: ModelInfo) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(rows))
 
 
-def _score_rows(info: ModelInfo) -> list[tuple[str, ...]]:
+def score_rows(info: ModelInfo) -> list[tuple[str, ...]]:
     """Cells of a model's scores."""
     return [
         (
@@ -168,7 +168,7 @@ def _score_rows(info: ModelInfo) -> list[tuple[str, ...]]:
     ]
 
 
-def _speed_rows(name: str) -> list[tuple[str, ...]]:
+def speed_rows(name: str) -> list[tuple[str, ...]]:
     """Cells of a model's speeds."""
     return [
         (f"`{name}`", _size(s.input_size), f"{s.value:g} {s.unit}", s.device, s.source)

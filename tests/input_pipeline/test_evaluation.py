@@ -45,6 +45,12 @@ def test_crops_map_back_to_the_image(config, dots):
                 assert np.abs(pixel - color).max() < 60
 
 
+def test_the_metric_of_crowdpose_needs_its_format(config):
+    config.eval.metric = "crowdpose"
+    with pytest.raises(ValueError, match="needs the crowdIndex of every image; .* has it for 0 of"):
+        input_pipeline.eval_data(config)
+
+
 def test_damaged_image_is_not_valid(config):
     path = pathlib.Path(config.data.root) / "images" / "train03.png"
     path.write_bytes(b"")

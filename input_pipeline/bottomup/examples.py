@@ -9,7 +9,7 @@ import numpy as np
 
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
-from input_pipeline.dataset import check_choice, load_dataset
+from input_pipeline.dataset import check_choice, check_crowding, load_dataset
 from jaxpose import geometry, images, tasks
 from jaxpose.annotations import Dataset, ImageInfo, regions
 

@@ -250,7 +250,7 @@ class WLitePose(nn.Module):
       num_keypoints: K.
       preset: "literal" (the text), or "A", "B", "C" (fits to printed sizes, see `PRESETS`). It sets
         those of gate, pool, dfc_kernel, dfc_bn, expansion and keep_first that are None.
-      topology: "litepose" = stage 4 at 1/16 and two fusion deconvolutions, as in LitePose's code, or
+      topology: "litepose" = stage 4 at 1/16 and two fusion deconvolutions, as LitePose's code, or
         "text" = stage 4 at 1/32 and three, as section III has it.
       stages: which of the backbone's stages 1 to 4 have the DFC-bottleneck (Table VII).
       light_deconv: the module of section III-B; False keeps LitePose's third fusion deconvolution

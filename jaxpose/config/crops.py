@@ -19,6 +19,12 @@ CROPS = with_settings(
         },
     ),
     Setting(
+        "codec",
+        "gaussian",
+        "Crops, targets, flip test and decoding: rounded Gaussians, or unbiased (UDP).",
+        choices=("gaussian", "udp"),
+    ),
+    Setting(
         "data.format",
         "coco",
         "Format of the dataset.",

@@ -9,10 +9,12 @@ COCO: learning rate 1e-3, 300 epochs (x0.1 at 120, 170, 200 and 260), batch 16 o
 rotation +-45, scale 0.65 to 1.35, flip. MPII: 1e-3, 210 epochs (170, 200), batch 8. Rotation and
 scale are drawn as in HRNet's code: normally distributed, clipped at twice that angle and at these
 factors.
-The paper does not give the optimizer for MPII, the weights of the loss, the augmentation for MPII,
-sigma or warm-up. These follow HRNet's code, which it builds on: Adam, +-30, 0.75 to 1.25, sigma 2,
-no warm-up. Initial weights are random. The paper does not mention half-body augmentation, which
-HRNet's code has: --config.augment.half_body_prob=0.3
+The loss is the mean squared error of eq. (2), and sigma is 2. HRNet's code, which the paper builds
+on, has a factor of 0.5 before this error; Adam's steps do not depend on it, but for its epsilon.
+Keypoints without labels do not count, as in HRNet's code; the paper is silent about them.
+The paper does not give the optimizer and the augmentation for MPII, or warm-up. These follow
+HRNet's code: Adam, +-30, 0.75 to 1.25, no warm-up. Initial weights are random. The paper does not
+mention half-body augmentation, which HRNet's code has: --config.augment.half_body_prob=0.3
 The paper has no 384x288; that variant is the COCO recipe with sigma 3.
 
 Scores in the paper, val: COCO 256x192 AP 67.1 (AP50 86.4, AP75 74.2, AR 74.9), test-dev AP 67.7;

@@ -9,6 +9,8 @@ augmentation, scale 0.75 to 1.25, rotation +-30 (both drawn as in Lite-HRNet's c
 distributed, clipped at these factors and at 60 degrees).
 The paper does not give learning rate decay, warm-up, batch (64 on each of 8 devices; 384x288, MPII:
 32), sigma and the MPII recipe; these are Lite-HRNet's, which it modifies (configs/lite_hrnet.py).
+The random shift of the crop's center on COCO is mmpose's, not the paper's; without it:
+--config.augment.shift_prob=0.0
 The paper centers crops on the hip; here crops are centered on the box, as the detector boxes of its
 tables require. It has neither the 30 nor MPII.
 On fewer devices: --config.accumulate=8, which also gives batch norm its 64 (32) people.
@@ -22,6 +24,7 @@ Lite-HRNet's replace the others, or nothing does: --config.model_options.instead
 after the other, in the weighting of one branch (its eqs. 12 and 15) or in both;
 --config.model_options.pooling=avg|max; --config.model_options.shared=False, two 1-D convolutions;
 --config.model_options.gamma=1.0 --config.model_options.b=2.0, kernel sizes as in its text;
+--config.model_options.stage4_blocks=1, one block per module of stage 4, as in its Table 1;
 --config.model_options.fusion=sum, HRNet's fusion.
 Scores here: none, not trained here.
 """

@@ -72,6 +72,21 @@ def load_dataset(config: Any, split: str) -> Dataset:
     return dataset
 
 
+def check_crowding(config: Any, dataset: Dataset) -> None:
+    """Checks that CrowdPose's metric can be computed on the dataset.
+
+    Raises:
+      ValueError: an image has no crowdIndex.
+    """
+    crowding = dataset.crowd_index
+    if config.eval.get("metric") == "crowdpose" and len(crowding) < len(dataset.images):
+        raise ValueError(
+            f"config.eval.metric='crowdpose' needs the crowdIndex of every image; {dataset.path} "
+            f"has it for {len(crowding)} of {len(dataset.images)} images (read only with "
+            "config.data.format='crowdpose')"
+        )
+
+
 def image_reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
     """Returns a function from image id to the bytes of the image, read from `data.storage`."""
     if check_choice(config.data.storage, "data.storage", STORAGES) == "files":

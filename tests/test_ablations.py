@@ -14,7 +14,7 @@ from jaxpose import models, tasks
 from jaxpose.config import differences, flatten
 from jaxpose.config.flags import define_config_file
 from jaxpose.models.wlitepose import PRESETS
-from jaxpose.models.wlitepose_ablations import TABLES
+from jaxpose.models.wlitepose_ablations import TABLES, TEXT_TOPOLOGY
 
 FOLDER = pathlib.Path(common.__file__).parent
 ROWS = [(table, row) for table, rows in TABLES.items() for row in rows]
@@ -78,6 +78,14 @@ def test_a_row_changes_the_network_or_loss_as_it_states(row):
     assert differences(ours()[0], config)
     changed = row.recipe != WHOLE.recipe or bool(row.options)
     assert (parameters(model) != ours()[1]) == changed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", TEXT_TOPOLOGY, ids=lambda row: row.label)
+def test_the_topology_of_the_text_is_another_network(row):
+    config, model = run_line(row.recipe, row.settings)
+    assert config.model == row.model and model.topology == "text"
+    assert parameters(model) != ours()[1]
 
 
 def test_rows_are_equal_where_the_paper_gives_one_score():

@@ -10,7 +10,7 @@ import numpy as np
 
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
-from input_pipeline.dataset import check_choice, load_dataset
+from input_pipeline.dataset import check_choice, check_crowding, load_dataset
 from jaxpose import geometry, tasks
 from jaxpose.annotations import Dataset, regions
 from jaxpose.annotations.records import note
@@ -114,13 +114,7 @@ class EvalExamples:
         self.image_id = np.array([info.id for info in infos], np.int64)
         people = self.dataset.labeled
         self.samples = people.select(np.isin(people.image_id, self.image_id))
-        crowding = self.dataset.crowd_index
-        if config.eval.get("metric") == "crowdpose" and len(crowding) < len(self.dataset.images):
-            raise ValueError(
-                f"config.eval.metric='crowdpose' needs the crowdIndex of every image; "
-                f"{self.dataset.path} has it for {len(crowding)} of {len(self.dataset.images)} "
-                f"images (read only with config.data.format='crowdpose')"
-            )
+        check_crowding(config, self.dataset)
         self._scales = tuple(float(scale) for scale in config.eval.scales)
         if 1.0 not in self._scales or min(self._scales) <= 0:
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.batch import Spec, topdown_spec
-from input_pipeline.dataset import load_dataset
+from input_pipeline.dataset import check_crowding, load_dataset
 from input_pipeline.topdown import augment
 from jaxpose.annotations import Dataset, need_people, read_detections
 
@@ -63,6 +63,7 @@ class EvalExamples:
 
     def __init__(self, config: Any) -> None:
         self.dataset: Dataset = load_dataset(config, "val")
+        check_crowding(config, self.dataset)
         self.samples = self.dataset.people
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose.benchmark import grouping, latency, networks, training
+from jaxpose.benchmark import grouping, hwl_table5, latency, networks, training
 
 _VERBS = {
     "latency": (latency, "time one forward pass with ONNX Runtime, PyTorch and JAX"),
@@ -18,6 +18,10 @@ _VERBS = {
         "measure the training step: examples per second, time to the first step, memory",
     ),
     "networks": (networks, "compare several networks: size, latency, training step"),
+    "hwl-table5": (
+        hwl_table5,
+        "repeat Table V of the HWL paper, frames per second of six networks, on this machine",
+    ),
 }
 
 

@@ -24,7 +24,12 @@ CROPS = with_settings(
         "Crops, targets, flip test and decoding: rounded Gaussians, or unbiased (UDP).",
         choices=("gaussian", "udp"),
     ),
-    Setting("data.format", "coco", "Format of the dataset.", choices=("coco", "mpii", "generated")),
+    Setting(
+        "data.format",
+        "coco",
+        "Format of the dataset.",
+        choices=("coco", "crowdpose", "mpii", "generated"),
+    ),
     Setting(
         "augment.half_body_prob",
         0.3,
@@ -74,7 +79,9 @@ CROPS = with_settings(
         minimum=0,
         maximum=1,
     ),
-    Setting("eval.metric", "coco", "Metric of the evaluation.", choices=("coco", "mpii")),
+    Setting(
+        "eval.metric", "coco", "Metric of the evaluation.", choices=("coco", "crowdpose", "mpii")
+    ),
 )
 
 

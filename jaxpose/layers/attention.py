@@ -16,14 +16,14 @@ from jaxpose.layers.norm import BatchNorm
 class ChannelGate(nn.Module):
     """Squeeze-and-excitation weights (Hu et al. 2018): [B,H,W,C] -> [B,1,1,C] in [0, 1].
 
-    global mean -> 1x1 to `hidden` -> `act` -> 1x1 back -> gate; both convolutions have a bias. The
-    caller multiplies: `x * ChannelGate(hidden)(x)`.
+    global mean -> 1x1 to `hidden` -> `act` (None: nothing) -> 1x1 back -> gate; both convolutions
+    have a bias. The caller multiplies: `x * ChannelGate(hidden)(x)`.
     """
 
     hidden: int
     gate: str = "hard_sigmoid"
     conv: ModuleDef = Conv
-    act: str = "relu"
+    act: str | None = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ image [B,H,W,3] -> MobileNetV3 (stride 32, 960 channels) -> 3 x light deconvolut
 
 Trained with `jaxpose.losses.heatmap_weighting_loss` (section III-C, eq. 8). Where the text and the
 released code differ (a ReLU inside both attention branches, the squared error), this follows the
-code.
+code; `inner_relu=False` leaves out the ReLU, as in eqs. (5) and (6).
 """
 
 from __future__ import annotations
@@ -68,28 +68,33 @@ class LightDeconv(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """The weights of eq. (6): sigma(F_1^{3x3}(ReLU(F_1^{1x1}(f)))), [B,H,W,C] -> [B,H,W,1]."""
+    """The weights of eq. (6): sigma(F_1^{3x3}(act(F_1^{1x1}(f)))), [B,H,W,C] -> [B,H,W,1]."""
 
     gate: str
     conv: ModuleDef
+    act: str | None = "relu"
 
     @nn.compact
     def __call__(self, f: jax.Array) -> jax.Array:
-        s = ConvNormAct(1, 1, act="relu", conv=self.conv, name="conv1")(f)
+        s = ConvNormAct(1, 1, act=self.act, conv=self.conv, name="conv1")(f)
         return ConvNormAct(1, 3, act=self.gate, conv=self.conv, name="conv2")(s)
 
 
 class Attention(nn.Module):
-    """f_out = f_in + H_channel(f_in) + H_spatial(f_in), eq. (7): identity, channel and spatial."""
+    """f_out = f_in + H_channel(f_in) + H_spatial(f_in), eq. (7): identity, channel and spatial.
+
+    `act` is between the two convolutions of both branches: "relu", or None as in the equations.
+    """
 
     gate: str
     conv: ModuleDef
+    act: str | None = "relu"
 
     @nn.compact
     def __call__(self, f: jax.Array) -> jax.Array:
         hidden = f.shape[-1] // REDUCTION
-        channel = f * ChannelGate(hidden, self.gate, self.conv, name="se")(f)  # eq. (5)
-        spatial = f * SpatialGate(self.gate, self.conv, name="sse")(f)  # eq. (6)
+        channel = f * ChannelGate(hidden, self.gate, self.conv, self.act, name="se")(f)  # eq. (5)
+        spatial = f * SpatialGate(self.gate, self.conv, self.act, name="sse")(f)  # eq. (6)
         return f + channel + spatial
 
 
@@ -102,6 +107,7 @@ class LightHead(nn.Module):
     deconv_init: str
     dtype: Any
     bn_axis: str | None
+    inner_relu: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -116,7 +122,8 @@ class LightHead(nn.Module):
             x = LightDeconv(256, conv, deconv, norm, name=f"deconv{number}")(x, train)
         gate = self.hard_sigmoid
         if self.attention == "own":
-            x = Attention(gate, conv, name="attention")(x)
+            act = "relu" if self.inner_relu else None
+            x = Attention(gate, conv, act, name="attention")(x)
         elif self.attention == "se":  # Table VI: channel branch alone, without identity
             x = x * ChannelGate(x.shape[-1] // REDUCTION, gate, conv, name="attention")(x)
         elif self.attention == "cbam":
@@ -136,8 +143,11 @@ class HWL(nn.Module):
       attention: "own" (eq. 7), or "se", "cbam", "none" (the ablations of Table VI).
       hard_sigmoid: gate of the backbone and the attention, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
         "hard_sigmoid_v1" = clip((x+1)/2, 0, 1) (mmcv before 1.4.4).
-      backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", which takes ImageNet weights
-        but is not the network of the paper's tables.
+      inner_relu: whether "own" has the released code's ReLU between the two convolutions of both
+        branches; eqs. (5) and (6) have none. The other kinds of attention always have theirs.
+      backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", the textbook's, whose
+        ImageNet weights are public: `--config.init_from=FILE` starts from torchvision's or timm's
+        file. It is not the network of the paper's tables.
       deconv_init: "paper" = N(0, 0.001) or "kaiming".
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.
@@ -145,6 +155,7 @@ class HWL(nn.Module):
 
     num_keypoints: int = 17
     attention: str = "own"
+    inner_relu: bool = True
     hard_sigmoid: str = "hard_sigmoid"
     backbone: str = "mobilenetv3"
     deconv_init: str = "paper"
@@ -156,6 +167,10 @@ class HWL(nn.Module):
         check_choice("hwl_mobilenetv3: hard_sigmoid", self.hard_sigmoid, HARD_SIGMOID)
         check_choice("hwl_mobilenetv3: backbone", self.backbone, BACKBONES)
         check_choice("hwl_mobilenetv3: deconv_init", self.deconv_init, DECONV_INIT)
+        if not self.inner_relu and self.attention != "own":
+            raise ValueError(
+                f"hwl_mobilenetv3: inner_relu=False needs attention='own', not {self.attention!r}"
+            )
         super().__post_init__()
 
     @nn.compact
@@ -175,6 +190,7 @@ class HWL(nn.Module):
             self.deconv_init,
             self.dtype,
             self.bn_axis,
+            self.inner_relu,
             name="head",
         )(x, train)
         return x.astype(jnp.float32)

@@ -11,7 +11,7 @@ contradicts itself, the defaults are these; the printed sizes decide the last tw
 * half of the channels pass unchanged, as in Lite-HRNet, whose widths Table 1 keeps;
 * both weightings are replaced (the paper prints 0.9 M parameters; with one replaced it is 1.0 M);
 * two blocks in every module, also in stage 4, where Table 1 has one ("repeat"): the paper prints
-  0.45 G at 384x288; with one block there it is 0.44 G.
+  0.45 G at 384x288; with one block there (`stage4_blocks=1`) it is 0.44 G.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from jaxpose import ops
 from jaxpose.layers import Conv, ModuleDef, check_choice, check_images, init
 from jaxpose.models.hrnet import CONV_INIT, heatmaps
 from jaxpose.models.lite_hrnet import (
+    BLOCKS,
     FUSIONS,
     CrossResolutionWeighting,
     Layout,
@@ -137,6 +138,7 @@ class LiteCSWHRNet(nn.Module):
       gamma, b: of eq. (8), by default ECA-Net's; the text has gamma = 1 and b = 2.
       pooling: "both", "avg" or "max" (the argument of Figure 4), in both maps.
       shared: whether averages and maxima share one 1-D convolution.
+      stage4_blocks: blocks per module of stage 4, 2 or 1 (Table 1).
       fusion: "released", Lite-HRNet's, or "sum", HRNet's.
       conv_init: "paper" = N(0, 0.001), or "kaiming", for all 2-D convolutions but the last.
       dtype: of the arithmetic; parameters stay float32.
@@ -152,6 +154,7 @@ class LiteCSWHRNet(nn.Module):
     b: float = 1.0
     pooling: str = "both"
     shared: bool = True
+    stage4_blocks: int = BLOCKS
     fusion: str = "released"
     conv_init: str = "paper"
     dtype: Any = jnp.float32
@@ -167,6 +170,7 @@ class LiteCSWHRNet(nn.Module):
             ("conv_init", CONV_INIT),
         ):
             check_choice(f"lite_csw_hrnet: {option}", getattr(self, option), choices)
+        check_choice("lite_csw_hrnet: stage4_blocks", self.stage4_blocks, (BLOCKS, 1))
         if not self.gamma > 0:
             raise ValueError(f"lite_csw_hrnet: gamma must be positive, got {self.gamma!r}")
         super().__post_init__()
@@ -193,7 +197,7 @@ class LiteCSWHRNet(nn.Module):
             cross = partial(weights, serial=self.arrangement == "serial")
         if self.weighting in ("both", "single"):
             single = partial(weights, serial=self.arrangement != "parallel")
-        body = weighting_body(cross, single, **layers)
+        body = weighting_body(cross, single, last_blocks=self.stage4_blocks, **layers)
         backbone = LiteBackbone(
             self.layout, Stem, body, FUSIONS[self.fusion], **layers, name="backbone"
         )

@@ -258,11 +258,20 @@ def split_halves(xs: Maps) -> tuple[Sequence[jax.Array], Maps]:
 
 
 def weighting_body(
-    cross: ModuleDef | None, single: ModuleDef | None, conv: ModuleDef, norm: ModuleDef
+    cross: ModuleDef | None,
+    single: ModuleDef | None,
+    conv: ModuleDef,
+    norm: ModuleDef,
+    last_blocks: int = BLOCKS,
 ) -> Callable[[nn.Module, Maps, bool], Maps]:
-    """The body of a module: a sequence of `WeightingBlock`s."""
+    """The body of a module: a sequence of `WeightingBlock`s, `last_blocks` in the last stage."""
     block = partial(WeightingBlock, cross, single, conv, norm)
-    return partial(all_branches, block=block, blocks=BLOCKS)
+
+    def body(module: nn.Module, xs: Maps, train: bool) -> Maps:
+        blocks = last_blocks if len(xs) == len(WIDE) else BLOCKS
+        return all_branches(module, xs, train, block=block, blocks=blocks)
+
+    return body
 
 
 def lite_layers(conv_init: str, dtype: Any, bn_axis: str | None) -> Layers:

@@ -88,13 +88,15 @@ class Backbone(nn.Module):
     """[B,H,W,3] -> five maps: of the first layers at 1/2, of the stages at 1/4, 1/8, 1/16, 1/16.
 
     `blocks(stage, number)` is the constructor of a block, called with features and stride. Stages
-    and blocks are counted from 0; all blocks of a stage but the first are the same.
+    and blocks are counted from 0; all blocks of a stage but the first are the same. `strides` are
+    those of the stages; with other ones the maps have other sizes.
     """
 
     widths: Widths
     blocks: Any
     conv: ModuleDef
     norm: ModuleDef
+    strides: tuple[int, int, int, int] = STRIDES
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
@@ -102,7 +104,7 @@ class Backbone(nn.Module):
         maps = [x]
         for stage, features in enumerate(self.widths.stages):
             names = [f"stage_{stage}_{number}" for number in range(REPEATS[stage])]
-            x = self.blocks(stage, 0)(features, STRIDES[stage], name=names[0])(x, train)
+            x = self.blocks(stage, 0)(features, self.strides[stage], name=names[0])(x, train)
             block = self.blocks(stage, 1)(features, 1, parent=None)
             x = repeat(self, block, names[1:], x, train)
             maps.append(x)
@@ -112,7 +114,8 @@ class Backbone(nn.Module):
 class FusionDeconv(nn.Module):
     """Two 4x4 transposed convolutions, summed, batch norm, ReLU: twice the size, `features` wide.
 
-    One reads the refined map of the previous step, the other the raw backbone map of that size.
+    One reads the refined map of the previous step, the other the raw backbone map of that size,
+    unless it is None.
     """
 
     features: int
@@ -120,9 +123,10 @@ class FusionDeconv(nn.Module):
     norm: ModuleDef
 
     @nn.compact
-    def __call__(self, refined: jax.Array, raw: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, refined: jax.Array, raw: jax.Array | None, train: bool) -> jax.Array:
         x = self.deconv(self.features, name="refined")(refined)
-        x = x + self.deconv(self.features, name="raw")(raw)
+        if raw is not None:
+            x = x + self.deconv(self.features, name="raw")(raw)
         return ops.activation(self.norm(name="bn")(x, train), kind="relu")
 
 

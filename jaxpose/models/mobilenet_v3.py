@@ -44,7 +44,8 @@ POSE = (
     Row(5, 960, 160, 240, "hard_swish", 1),
 )
 
-# Table 1 of the MobileNetV3 paper, SE widths rounded to multiples of 8. ImageNet weights fit it.
+# Table 1 of the MobileNetV3 paper, SE widths rounded to multiples of 8. The public ImageNet weights
+# of torchvision and timm have these shapes: `--config.init_from=FILE` starts from such a file.
 TEXTBOOK = (
     *POSE[:3],
     Row(5, 72, 40, 24, "relu", 2),

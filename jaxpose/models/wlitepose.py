@@ -1,12 +1,18 @@
 """WLitePose: lightweight human pose estimation based on heatmap weighted loss (Wang et al. 2024).
 
 image [B,H,W,3] -> LitePose's backbone, its blocks replaced by DFC-bottlenecks (section III-C)
--> two of LitePose's fusion deconvolutions to 1/4, heatmaps and tags there -> lightweight
-deconvolution module (III-B) -> heatmaps at 1/2.
+-> LitePose's fusion deconvolutions to 1/4, heatmaps and tags there -> lightweight deconvolution
+module (III-B) -> heatmaps at 1/2.
 
 Trained with `jaxpose.losses.soft_boundary_loss` (III-A, eq. 4). There is no public code. What the
-text leaves open is an option of `WLitePose`; the defaults contradict no sentence of the paper. No
-interpretation gives the sizes that the paper prints: see `jaxpose models --paper wlitepose`.
+text leaves open is an option of `WLitePose`. The defaults differ from the text in two points:
+
+* the backbone ends at 1/16, as in LitePose's code, from which the paper's sizes of LitePose come;
+  the text has 1/32 (section III): `topology="text"`.
+* the light module has 33 channels. The text has 32 in 3 groups, which is impossible; 32 in 2 or 4
+  groups: `light_width=32, light_groups=4`.
+
+No interpretation gives the sizes that the paper prints: see `jaxpose models --paper wlitepose`.
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from jaxpose.layers import (
 )
 from jaxpose.models.litepose import (
     KERNEL,
+    STRIDES,
     Backbone,
     FusionDeconv,
     FusionHead,
@@ -45,6 +52,7 @@ from jaxpose.models.litepose import (
 
 ATTENTION = ("dfc", "se", "cbam", "ca", "none")
 GATE = ("input", "expanded")
+TOPOLOGY = {"litepose": STRIDES, "text": (2, 2, 2, 2)}  # strides of the four stages
 
 
 class Reading(NamedTuple):
@@ -191,8 +199,12 @@ class DFCBottleneck(nn.Module):
 class LightHead(nn.Module):
     """The backbone's five maps -> (heatmaps and tags at 1/4, heatmaps at 1/2).
 
-    LitePose's head ends at 1/4; its features and its predictions, 32 + 34 = 66 channels for S on
-    COCO, go through the lightweight deconvolution module to 1/2.
+    The lightweight deconvolution module takes the place of LitePose's last fusion deconvolution,
+    from 1/4 to 1/2. Its input are the features and the predictions at 1/4, for S on COCO 32 + 34 =
+    66 channels, as in the paper.
+
+    After stages at 1/4, 1/8, 1/16 and 1/16, two fusion deconvolutions lead to 1/4. With the last
+    stage at 1/32 there are three; the first one enlarges the map of that stage alone.
     """
 
     num_keypoints: int
@@ -207,10 +219,13 @@ class LightHead(nn.Module):
     def __call__(self, maps: list[jax.Array], train: bool) -> tuple[jax.Array, jax.Array]:
         _, quarter, eighth, sixteenth, x = maps
         fusion = partial(FusionDeconv, deconv=self.deconv, norm=self.norm)
-        to_eighth, _, to_quarter = self.widths.fusion
-
-        x = fusion(to_eighth, name="fusion_0")(x, sixteenth, train)
-        x = fusion(to_quarter, name="fusion_1")(x, eighth, train)
+        first, middle, last = self.widths.fusion
+        if x.shape[1] == sixteenth.shape[1]:
+            steps = [(first, sixteenth), (last, eighth)]
+        else:
+            steps = [(first, None), (middle, sixteenth), (last, eighth)]
+        for number, (width, raw) in enumerate(steps):
+            x = fusion(width, name=f"fusion_{number}")(x, raw, train)
         low = Prediction(2 * self.num_keypoints, self.conv, self.norm, name="final_0")(
             x, quarter, train
         )
@@ -235,8 +250,11 @@ class WLitePose(nn.Module):
       num_keypoints: K.
       preset: "literal" (the text), or "A", "B", "C" (fits to printed sizes, see `PRESETS`). It sets
         those of gate, pool, dfc_kernel, dfc_bn, expansion and keep_first that are None.
+      topology: "litepose" = stage 4 at 1/16 and two fusion deconvolutions, as LitePose's code, or
+        "text" = stage 4 at 1/32 and three, as section III has it.
       stages: which of the backbone's stages 1 to 4 have the DFC-bottleneck (Table VII).
-      light_deconv: the module of section III-B; False keeps LitePose's third fusion deconvolution.
+      light_deconv: the module of section III-B; False keeps LitePose's third fusion deconvolution
+        (topology "litepose" only).
       attention: of the block, "dfc", or "se", "cbam", "ca", "none" (Table IX).
       gate: what attention weights: "input" = the C channels of v(X), "expanded" = those after the
         first 1x1.
@@ -260,6 +278,7 @@ class WLitePose(nn.Module):
     widths: Widths
     num_keypoints: int = 17
     preset: str = "literal"
+    topology: str = "litepose"
     stages: Sequence[int] = (1, 2, 3, 4)
     light_deconv: bool = True
     attention: str = "dfc"
@@ -280,6 +299,12 @@ class WLitePose(nn.Module):
 
     def __post_init__(self):
         check_choice("wlitepose: preset", self.preset, PRESETS)
+        check_choice("wlitepose: topology", self.topology, TOPOLOGY)
+        if self.topology == "text" and not self.light_deconv:
+            raise ValueError(
+                "wlitepose: light_deconv=False needs topology='litepose', whose third fusion "
+                "deconvolution leads to 1/2"
+            )
         check_choice("wlitepose: attention", self.attention, ATTENTION)
         reading = self.reading
         check_choice("wlitepose: gate", reading.gate, GATE)
@@ -311,10 +336,12 @@ class WLitePose(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        check_images(x, 32, "wlitepose")
+        reading = self.reading
+        # The deepest blocks are at 1/16 or 1/32; pooling halves their maps.
+        text = self.topology == "text"
+        check_images(x, 64 if text and reading.pool else 32, "wlitepose")
         layers = policy(self.dtype, self.bn_axis)
         conv, norm = layers["conv"], layers["norm"]
-        reading = self.reading
         act, activations, norms = self.act, self.activations, self.norms
         if self.full_bn_relu6:
             act, activations, norms = "relu6", 2, 3
@@ -334,9 +361,10 @@ class WLitePose(nn.Module):
             kept = stage + 1 not in self.stages or (number == 0 and reading.keep_first)
             return original if kept else bottleneck
 
-        maps = Backbone(self.widths, blocks, conv, norm, name="backbone")(
-            x.astype(self.dtype), train
+        backbone = Backbone(
+            self.widths, blocks, conv, norm, TOPOLOGY[self.topology], name="backbone"
         )
+        maps = backbone(x.astype(self.dtype), train)
         head: nn.Module
         if self.light_deconv:
             head = LightHead(

@@ -1,4 +1,4 @@
-"""The ablations of the WLitePose paper (Tables VI to X), row by row.
+"""The ablations of the WLitePose paper (Tables VI to X), row by row, and its text's topology.
 
 `jaxpose models --paper wlitepose`, and so docs/wlitepose.md, prints them beside our counts. All
 networks were trained and tested on CrowdPose at 448x448.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 RECIPES = {  # network -> file in configs/ and its variant
     "wlitepose_s": "wlitepose.py:s,crowdpose",
+    "wlitepose_xs": "wlitepose.py:xs,crowdpose",
     "litepose_s": "litepose.py:s,crowdpose",
 }
 
@@ -106,3 +107,19 @@ TABLES: dict[str, tuple[Ablation, ...]] = {
         _block("fewer batch norms", {}, None, 5.5, 58.7),
     ),
 }
+
+# The topology of section III: 1/32 after stage 4, three fusion deconvolutions to 1/4, and the light
+# module after them; 32 channels, which its 3 groups do not divide, in 4 or 2 groups.
+_TEXT = {"topology": "text"}
+_FOUR = _TEXT | {"light_width": 32, "light_groups": 4}
+_TWO = _TEXT | {"light_width": 32, "light_groups": 2}
+
+TEXT_TOPOLOGY: tuple[Ablation, ...] = (
+    Ablation("S, 33 channels in 3 groups", _S, _TEXT, {}, 3.6, 5.8, 59.6),
+    Ablation("S, 32 channels in 4 groups", _S, _FOUR, {}, 3.6, 5.8, 59.6),
+    Ablation("S, 32 channels in 2 groups", _S, _TWO, {}, 3.6, 5.8, 59.6),
+    Ablation("XS, 32 channels in 4 groups", "wlitepose_xs", _FOUR, {}, 2.3, 1.5, 50.6),
+    Ablation(
+        "VI Exp-3, light deconvolution alone", _S, _FOUR | {"stages": ()}, _MSE, 3.0, 5.2, 58.3
+    ),
+)

@@ -1,6 +1,7 @@
 """`jaxpose models --markdown`: docs/zoo.md, a comparison of published numbers with our counts.
 
-There is one table per paper. No model is tuned to match a number; rows that differ have a reason.
+Each paper has a table of sizes and one of scores; a last table has the papers' speeds. No model is
+tuned to match a number; rows that differ have a reason.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jaxpose import models, tables, tasks
-from jaxpose.models.published import MODELS, ModelInfo, Row
+from jaxpose.models.published import INFO, ModelInfo, Row
 from jaxpose.summary.counting import Count, count
 
 COMMAND = "jaxpose models --markdown > docs/zoo.md"
 
-HEADER = (
+SIZES = (
     "model",
     "input",
     "keypoints",
@@ -24,10 +25,11 @@ HEADER = (
     "counted M / G",
     "published M / G",
     "convention",
-    "score",
     "source",
     "reason for the difference",
 )
+SCORES = ("model", "input", "dataset", "score", "AP50", "AP75", "APM", "APL", "AR", "source")
+SPEEDS = ("model", "input", "speed", "device", "source")
 
 _TERMS = """\
 *Parameters* and *multiply-adds* are exact: all parameters, and the multiply-adds of convolutions
@@ -35,8 +37,10 @@ for one image; `jaxpose summary MODEL` lists them by stage. Papers use other con
 is the count of this library in the convention of the source, and *published* is the number in the
 source, both in millions of parameters and in G of what the source calls FLOPs or MACs. The last
 column gives a reason if the two differ at the printed digits, or if the convention counts
-parameters twice. *Score* is that of the source, not ours: COCO AP on val2017 (unless noted) with
-flip test, for top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val.
+parameters twice.
+
+*Scores* are those of the source, not ours: COCO AP on val2017 (unless noted) with flip test, for
+top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val. "-" is not printed.
 
 * `true`: multiply-adds only.
 * `mmcv`: mmcv's counter; also biases, batch norm (2 per element), ReLU and pooling.
@@ -49,6 +53,11 @@ flip test, for top-down networks on detector boxes; CrowdPose AP on test; MPII P
   upsampling in a fusion.
 * `torchstat1000`: as `torchstat`, 1 G = 1000 * 2^20."""
 
+_SPEEDS = """\
+These are the papers' numbers on their devices; none was measured here. HWL's are means of 50 rounds
+after 5 dropped ones, without pre-processing; `jaxpose benchmark hwl-table5` repeats them on your
+machine."""
+
 _WITHOUT_MODEL = """\
 These networks are in the tables of the papers but not in this library:
 
@@ -56,14 +65,21 @@ These networks are in the tables of the papers but not in this library:
   Their configurations are not public, and no rule for widths, modules and blocks gives both rows.
   Scaling only the widths gives 7.48 M / 16.9 G and 16.31 M / 30.0 G in `ptflops`, the convention of
   the other rows of the table.
-* Lite-HRNet-30 and Dite-HRNet-30 in WLitePose's comparison (Tables IV and V: 1.8 M, 2.4 G at
-  256x256 and 7.2 G at 448x448). They are called top-down there, but the networks above have 0.4 and
-  1.3 G per person; the paper does not say which head they have or how people are detected.
-* Large or older networks that the papers compare with: Hourglass and
-  HRNet-W32 with associative embedding, PifPaf, PersonLab and OpenPose (Lightweight HRNet, Table
-  VIII); SimpleBaseline of ResNet-152 (Lite CSW-HRNet, Table 3); ScaleNAS, Stacked Hourglass and
-  Hourglass with U-Net (EL-HRNet, Tables 2 and 4).
-* WLitePose's ablations: [wlitepose.md](wlitepose.md)."""
+* DEKR and SWAHR with HRNet-W48 at 640x640 (WLitePose, Table III: AP 67.3 and 71.6 on CrowdPose) and
+  PersonLab with ResNet-152 at 1401x1401 (Tables I and II: AP 66.5 on both sets of COCO). DEKR and
+  PersonLab regress offsets, and SWAHR adapts the sigma of the targets to the size of a person; this
+  library has none of the three.
+* Other large or older networks that the papers compare with: Hourglass and HRNet-W32 with
+  associative embedding, PifPaf, PersonLab and OpenPose (Lightweight HRNet, Table VIII);
+  SimpleBaseline of ResNet-152 (Lite CSW-HRNet, Table 3); ScaleNAS, Stacked Hourglass and Hourglass
+  with U-Net (EL-HRNet, Tables 2 and 4).
+
+Lite-HRNet-30 and Dite-HRNet-30 of WLitePose's Tables IV and V are printed with 2.4 G at 256x256 and
+7.2 G at 448x448, but these networks have 0.4 and 1.3 G per person. The paper calls them top-down;
+it does not say which head they have or how people are detected. The recipes `lite_hrnet.py` and
+`dite_hrnet.py` train the networks above in that setup, on annotated boxes.
+
+WLitePose's ablations are in [wlitepose.md](wlitepose.md)."""
 
 
 def document() -> str:
@@ -77,8 +93,13 @@ def document() -> str:
     lines += [_TERMS, ""]
     for paper, members in papers.items():
         title = f"{tasks.get(models.task_name(members[0].name)).TITLE}."
-        rows = [HEADER, *(row for info in members for row in _rows(info))]
-        lines += [f"## {paper}", "", title, "", tables.markdown(rows), ""]
+        sizes = [SIZES, *(row for info in members for row in _size_rows(info))]
+        lines += [f"## {paper}", "", title, "", tables.markdown(sizes), ""]
+        scores = [SCORES, *(row for info in members for row in score_rows(info))]
+        if len(scores) > 1:
+            lines += ["Scores in percent:", "", tables.markdown(scores), ""]
+    speeds = [SPEEDS, *(row for name in models.list_models() for row in speed_rows(name))]
+    lines += ["## Speeds in the papers", "", _SPEEDS, "", tables.markdown(speeds), ""]
     return "\n".join([*lines, "## Published networks without a model here", "", _WITHOUT_MODEL])
 
 
@@ -92,9 +113,8 @@ class Line(NamedTuple):
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """Input size, keypoints, parameters and multiply-adds, as printed."""
-        height, width = self.ours.input_size
         exact = f"{self.ours.params:,}", f"{self.ours.macs:,}"
-        return (f"{height}x{width}", f"{self.ours.num_keypoints}", *exact)
+        return (_size(self.ours.input_size), f"{self.ours.num_keypoints}", *exact)
 
 
 def lines_of(info: ModelInfo) -> Iterator[Line]:
@@ -110,12 +130,12 @@ def score_of(row: Row) -> str:
     return f"{row.dataset} {row.metric} {row.score}"
 
 
-def _rows(info: ModelInfo) -> list[tuple[str, ...]]:
-    """Cells of a model's rows."""
+def _size_rows(info: ModelInfo) -> list[tuple[str, ...]]:
+    """Cells of a model's sizes; rows of several datasets with the same numbers are one."""
     rows: list[tuple[str, ...]] = []
     for line in lines_of(info):
         row = line.row
-        cited: tuple[str, ...] = ("-",) * 5 + ("",)
+        cited: tuple[str, ...] = ("-",) * 4 + ("",)
         if row is not None:
             params, giga = line.ours.printed(row.convention)
             printed = "-" if row.params is None else f"{row.params}"
@@ -123,12 +143,41 @@ def _rows(info: ModelInfo) -> list[tuple[str, ...]]:
                 f"{params:.2f} / {giga:.2f}",
                 f"{printed} / {_shown(row)}",
                 row.convention,
-                score_of(row),
                 row.source,
                 _why(line.ours, row),
             )
         rows.append((f"`{info.name}`", *line.cells, *cited))
-    return rows
+    return list(dict.fromkeys(rows))
+
+
+def score_rows(info: ModelInfo) -> list[tuple[str, ...]]:
+    """Cells of a model's scores."""
+    return [
+        (
+            f"`{info.name}`",
+            _size(row.input_size),
+            row.dataset,
+            f"{row.metric} {row.score}",
+            *(
+                "-" if value is None else f"{value}"
+                for value in (row.ap50, row.ap75, row.apm, row.apl, row.ar)
+            ),
+            row.source,
+        )
+        for row in info.published
+    ]
+
+
+def speed_rows(name: str) -> list[tuple[str, ...]]:
+    """Cells of a model's speeds."""
+    return [
+        (f"`{name}`", _size(s.input_size), f"{s.value:g} {s.unit}", s.device, s.source)
+        for s in models.info(name).speeds
+    ]
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def agrees(ours: Count, row: Row) -> bool:
@@ -157,7 +206,7 @@ def _shown(row: Row) -> str:
 @functools.cache
 def _source_digits() -> dict[str, int]:
     digits: dict[str, int] = {}
-    for model in MODELS:
+    for model in INFO.values():
         for row in model.published:
             known = digits.get(row.source, 0)
             digits[row.source] = max(known, min(2, _digits(f"{row.gflops}")))

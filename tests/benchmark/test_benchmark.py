@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxpose import benchmark, export, layers, runs, skeletons, summary, tasks
-from jaxpose.benchmark import latency, report, training
+from jaxpose.benchmark import hwl_table5, latency, report, training
 from jaxpose.benchmark.workload import make_workload, model_workload
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.config import default_config
@@ -95,6 +95,36 @@ def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
         assert wanted <= set(row)
         assert row["runs"] >= 2 and row["warmup"] == 1
     assert result["terms"]["host"] == report.host_cpu()
+
+
+@pytest.mark.slow
+def test_hwl_table5_states_its_terms_and_the_papers_numbers(register, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    for name in hwl_table5.NETWORKS:
+        register(name, Tiny, "topdown", (256, 192), replace=True)
+    path = tmp_path / "table5.json"
+    words = ["hwl-table5", "--size", "32x32", "--threads", "1", "--json", str(path)]
+    assert benchmark.run(parsed(*words)) == 0
+    printed = capsys.readouterr().out
+    for term in ("i7-10750H", "1650Ti", "threads 1", "50 rounds after 5 dropped", "onnxruntime"):
+        assert term in printed
+    rows = {row["model"]: row for row in json.loads(path.read_text())["rows"]}
+    assert list(rows) == list(hwl_table5.NETWORKS)
+    for row in rows.values():
+        assert row["runs"] == 50 and row["warmup"] == 5 and row["threads"] == 1
+        assert row["FPS"] == pytest.approx(1000 / row["mean_ms"])
+    # Table V: AP, FPS on the GPU and on the CPU
+    cells = ("paper's AP", "GPU", "paper's FPS, CPU")
+    assert {name: tuple(row[cell] for cell in cells) for name, row in rows.items()} == {
+        "simplebaseline_mobilenetv2": (64.6, 57.6, 19.3),
+        "simplebaseline_shufflenetv2": (59.9, 51.8, 20.2),
+        "vipnas_mobilenetv3": (67.8, 22.6, 4.6),
+        "lite_hrnet_18": (64.8, 12.8, 10.3),
+        "lite_hrnet_30": (67.2, 7.5, 6.2),
+        "hwl_mobilenetv3": (65.8, 55.2, 18.3),
+    }
+    with pytest.raises(ValueError, match="at least 1"):
+        benchmark.run(parsed("hwl-table5", "--threads", "0"))
 
 
 @pytest.mark.slow

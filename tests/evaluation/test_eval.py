@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common
-from jaxpose import annotations, runs, skeletons
+from jaxpose import annotations, runs, skeletons, tasks
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import check_folder, make_report, write_report
 from jaxpose.tasks import mpii, topdown
@@ -78,6 +78,37 @@ def test_ground_truth_scores_one(people):
     assert len(evaluation.results) == 12 and len(evaluation.results[0]["keypoints"]) == 51
     far = topdown.evaluate(oracle(dataset, 500), truth_batches(dataset), dataset, config)
     assert far.metrics["AP"] == 0 and far.metrics["PCK@0.2"] == 0
+
+
+@pytest.fixture(scope="module")
+def crowd(people):
+    """The same people in CrowdPose format, as an annotation file with its own folder."""
+    content = json.loads((people / "people.json").read_text())
+    for image in content["images"]:
+        image["crowdIndex"] = image["id"] / 11
+    for person in content["annotations"]:
+        person["keypoints"] = person["keypoints"][: 3 * 14]
+    content["categories"][0] = {"id": 1, "keypoints": list(skeletons.CROWDPOSE.joints)}
+    (people / "crowdpose.json").write_text(json.dumps(content))
+    return people / "crowdpose.json"
+
+
+def test_crops_of_crowdpose_are_scored_by_its_metric(people, crowd):
+    dataset = annotations.load_crowdpose(crowd, image_dir=people / "images")
+    assert topdown.metric_of(dataset.skeleton) == "crowdpose"
+    changes = {
+        "data.format": "crowdpose",
+        "data.val_annotations": crowd.name,
+        "eval.metric": "crowdpose",
+    }
+    config = tiny_runs.config(people, **changes)
+    tasks.validate(config, devices=1)
+    batches = truth_batches(dataset, drop=(11,))  # the most crowded image
+    evaluation = topdown.evaluate(oracle(dataset), batches, dataset, config)
+    assert evaluation.metrics["AP_easy"] == evaluation.metrics["AP_medium"] == 1.0
+    assert evaluation.metrics["AP_hard"] < 1 and evaluation.score == evaluation.metrics["AP"] < 1
+    assert len(evaluation.results[0]["keypoints"]) == 3 * 14
+    assert "AP_hard" in make_report(evaluation, dataset, topdown, "crowdpose", worst=1).scores[0]
 
 
 def test_invalid_rows_do_not_count(people):

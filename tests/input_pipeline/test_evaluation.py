@@ -45,6 +45,12 @@ def test_crops_map_back_to_the_image(config, dots):
                 assert np.abs(pixel - color).max() < 60
 
 
+def test_the_metric_of_crowdpose_needs_its_format(config):
+    config.eval.metric = "crowdpose"
+    with pytest.raises(ValueError, match="needs the crowdIndex of every image; .* has it for 0 of"):
+        input_pipeline.eval_data(config)
+
+
 def test_crops_of_udp_map_back_to_the_image(config, dots):
     plain = passes(config, 1)
     config.codec = "udp"

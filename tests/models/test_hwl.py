@@ -2,14 +2,15 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose.layers import BatchNorm, Conv, ConvTranspose, init
-from jaxpose.models.hwl import Attention, LightDeconv, LightHead
+from jaxpose.layers import BatchNorm, ChannelGate, Conv, ConvTranspose, init
+from jaxpose.models.hwl import Attention, LightDeconv, LightHead, SpatialGate
 
 
 def data(*shape):
@@ -25,11 +26,14 @@ def test_attention_with_zero_weights_doubles(gate):
     np.testing.assert_array_equal(block.apply(variables, f), 2 * f)
 
 
+@pytest.mark.parametrize("act", ["relu", None])
 @pytest.mark.parametrize("gate,offset,slope", [("hard_sigmoid", 3, 6), ("hard_sigmoid_v1", 1, 2)])
-def test_attention_equals_the_formula(gate, offset, slope):
+def test_attention_equals_the_formula(gate, offset, slope, act):
+    """Of the released code, and without its ReLU that of eqs. (5) to (7)."""
     torch = pytest.importorskip("torch")
     f = data(2, 6, 4, 16)
-    block = Attention(gate, Conv)
+    block = Attention(gate, Conv, act)
+    inner = torch.relu if act else torch.nn.Identity()
     rng = np.random.default_rng(1)
     variables = jax.tree.map(
         lambda v: rng.normal(0, 0.3, v.shape).astype(np.float32),
@@ -47,8 +51,8 @@ def test_attention_equals_the_formula(gate, offset, slope):
 
     x = torch.tensor(f).permute(0, 3, 1, 2)
     pooled = x.mean((2, 3), keepdim=True)
-    c = sigma(conv(torch.relu(conv(pooled, "se", "conv1")), "se", "conv2"))
-    s = sigma(conv(torch.relu(conv(x, "sse", "conv1")), "sse", "conv2"))
+    c = sigma(conv(inner(conv(pooled, "se", "conv1")), "se", "conv2"))
+    s = sigma(conv(inner(conv(x, "sse", "conv1")), "sse", "conv2"))
     expected = (x + x * c + x * s).permute(0, 2, 3, 1)
     np.testing.assert_allclose(block.apply(variables, f), expected, atol=1e-5)
 
@@ -58,6 +62,25 @@ def test_attention_is_after_the_third_deconvolution_only():
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     head = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"]["head"]
     assert list(head) == ["attention", "deconv1", "deconv2", "deconv3", "final_layer"]
+
+
+def test_inner_relu_changes_the_attention_alone():
+    """The option reaches both branches, and no other kind of attention."""
+    maps = jax.ShapeDtypeStruct((1, 2, 2, 960), jnp.float32)
+    for inner_relu, act in ((True, "relu"), (False, None)):
+        acts = {}
+
+        def record(method, args, kwargs, context, acts=acts):
+            if isinstance(context.module, ChannelGate | SpatialGate):
+                acts[context.module.name] = context.module.act
+            return method(*args, **kwargs)
+
+        head = LightHead(17, "own", "hard_sigmoid", "paper", jnp.float32, None, inner_relu)
+        with nn.intercept_methods(record):
+            jax.eval_shape(lambda x, h=head: h.init(jax.random.key(0), x, train=False), maps)
+        assert acts == {"se": act, "sse": act}
+    with pytest.raises(ValueError, match="inner_relu=False needs attention='own', not 'se'"):
+        jaxpose.create_model("hwl_mobilenetv3", attention="se", inner_relu=False)
 
 
 def test_released_initial_values_start_below_one():

@@ -84,6 +84,24 @@ def test_lite_csw_hrnet_has_the_chosen_weightings(arrangement, chained):
         assert {key: getattr(module, key) for key in options} == options
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_lite_csw_hrnet_has_the_chosen_blocks_in_stage_4(blocks):
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    model = LiteCSWHRNet(LITE, stage4_blocks=blocks)
+    backbone = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"][
+        "backbone"
+    ]
+    stages = [
+        {layer for layer in module if layer.startswith("layers_")}
+        for name, module in backbone.items()
+        if name.startswith("stage")
+    ]
+    two = {"layers_0", "layers_1"}
+    assert stages == [two, two, two if blocks == 2 else {"layers_0"}]
+    with pytest.raises(ValueError, match="stage4_blocks 3 is unknown"):
+        LiteCSWHRNet(LITE, stage4_blocks=3)
+
+
 def test_lightweight_hrnet_exchanges_the_chosen_channels(monkeypatch):
     """The options of the exchange do not change any shape."""
     calls, make = [], lightweight_hrnet.exchange_pieces

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import jaxpose
 from jaxpose.models import wlitepose
-from jaxpose.models.litepose import FusionDeconv, S, policy
+from jaxpose.models.litepose import Backbone, FusionDeconv, S, policy
 
 pytestmark = pytest.mark.usefixtures("native_operators")
 LAYERS = policy(jnp.float32, None)
@@ -183,6 +184,65 @@ def test_without_the_changes_it_is_litepose():
     assert abstract(stages=(), light_deconv=False) == theirs
 
 
+@pytest.fixture
+def sizes():
+    """Sizes of the backbone's maps and of the inputs of all fusion deconvolutions, by call."""
+    calls = []
+
+    def record(method, args, kwargs, context):
+        result = method(*args, **kwargs)
+        if isinstance(context.module, Backbone):
+            calls.append([x.shape[1] for x in result])
+        elif isinstance(context.module, FusionDeconv):
+            refined, raw, _ = args
+            calls.append((refined.shape[1:], None if raw is None else raw.shape[1:]))
+        return result
+
+    with nn.intercept_methods(record):
+        yield calls
+
+
+@pytest.mark.slow
+def test_topology_of_the_text(sizes):
+    """1/32 after stage 4, three fusion deconvolutions to 1/4, and 66 channels of S on COCO."""
+    options = dict(topology="text", light_width=32, light_groups=4)
+    model = jaxpose.create_model("wlitepose_s", **options)
+    images = jax.ShapeDtypeStruct((1, 128, 64, 3), jnp.float32)
+    (low, high), variables = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x), images
+    )
+    assert low.shape == (1, 32, 16, 34) and high.shape == (1, 64, 32, 17)
+    assert sizes == [
+        [64, 32, 16, 8, 4],
+        ((4, 2, 120), None),
+        ((8, 4, 32), (8, 4, 48)),
+        ((16, 8, 24), (16, 8, 32)),
+    ]
+    light = variables["params"]["head"]["light_deconv"]
+    assert light["pointwise"]["kernel"].shape == (1, 1, 66, 32)
+
+
+def test_fusion_without_a_raw_map_equals_torch():
+    x = data(1, 3, 5, 9)
+    layer = FusionDeconv(8, DECONV, NORM)
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), x, None, False))
+    assert set(shapes["params"]) == {"refined", "bn"}
+    variables = layer.init(jax.random.key(0), x, None, False)
+    t = Torch(variables)
+    y = t.deconv(t.torch.tensor(x).permute(0, 3, 1, 2), "refined")
+    y = t.F.relu(t.norm(y, "bn")).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(layer.apply(variables, x, None, False), y, atol=1e-5)
+
+
+def test_topology_of_the_text_needs_multiples_of_64():
+    """The DFC branch halves the maps at 1/32; without pooling, 32 is enough."""
+    for size, pool, step in ((96, True, 64), (80, False, 32)):
+        model = jaxpose.create_model("wlitepose_xs", topology="text", pool=pool)
+        images = jax.ShapeDtypeStruct((1, size, 64, 3), jnp.float32)
+        with pytest.raises(ValueError, match=f"must be multiples of {step}"):
+            jax.eval_shape(lambda x, m=model: m.init(jax.random.key(0), x), images)
+
+
 @pytest.mark.slow
 def test_stages_and_first_blocks():
     backbone = abstract(stages=[2, 4], keep_first=True)["backbone"]
@@ -223,6 +283,8 @@ def test_the_papers_66_channels_are_those_of_s_on_coco(num_keypoints, channels):
     [
         ({"light_width": 32}, "light_width 32 is not a multiple of light_groups 3.*is 33"),
         ({"preset": "literl"}, "did you mean 'literal'"),
+        ({"topology": "texts"}, "did you mean 'text'"),
+        ({"topology": "text", "light_deconv": False}, "light_deconv=False needs topology"),
         ({"attention": "eca"}, "choose from dfc, se, cbam, ca, none|did you mean"),
         ({"gate": "inputs"}, "did you mean 'input'"),
         ({"stages": (0,)}, "stage 0 is unknown"),

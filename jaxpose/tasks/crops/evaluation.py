@@ -1,4 +1,4 @@
-"""Scores of people in annotated or detected boxes: COCO AP/AR or MPII PCKh, and PCK."""
+"""Scores of people in annotated or detected boxes: AP/AR of COCO or CrowdPose, PCKh, PCK."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def describe_examples(config: ConfigDict) -> str:
 
 
 def metric_of(skeleton: skeletons.Skeleton) -> str:
-    """MPII has its own metric; all other datasets use COCO's."""
-    return "mpii" if skeleton.joints == skeletons.MPII.joints else "coco"
+    """MPII and CrowdPose have their own metrics; all other datasets use COCO's."""
+    own = {skeletons.MPII.joints: "mpii", skeletons.CROWDPOSE.joints: "crowdpose"}
+    return own.get(skeleton.joints, "coco")
 
 
 def evaluate(
@@ -76,9 +77,12 @@ def evaluate(
             frozenset(dataset.people.annotation_id.tolist()),
         )
     with annotation_file(dataset, subset) as file:
-        scores = metrics.coco_keypoints(
-            file, results, dataset.skeleton.sigmas, category=dataset.category
-        )
+        if config.eval.metric == "crowdpose":
+            scores = metrics.crowdpose(file, results)
+        else:
+            scores = metrics.coco_keypoints(
+                file, results, dataset.skeleton.sigmas, category=dataset.category
+            )
     scores |= torso_pck(comparison, dataset)
     return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
 

@@ -11,6 +11,7 @@ from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import load_dataset
 from input_pipeline.topdown import augment
 from jaxpose.annotations import Dataset, load_detections
+from jaxpose.skeletons import Skeleton
 
 
 class TrainExamples:
@@ -55,12 +56,17 @@ class TrainExamples:
 class EvalExamples:
     """The people of the validation split, in annotated or detected boxes.
 
-    Implements `evaluation.Examples`.
+    Implements `evaluation.Examples`. For `skeleton`, see `load_dataset`.
     """
 
-    def __init__(self, config: Any) -> None:
-        self.dataset: Dataset = load_dataset(config, "val")
+    def __init__(self, config: Any, skeleton: Skeleton | None = None) -> None:
+        self.dataset: Dataset = load_dataset(config, "val", skeleton=skeleton)
         self.samples = self.dataset.people
+        if self.dataset.format == "image_info" and not config.data.detections:
+            raise ValueError(
+                f"{self.dataset.path} has no annotations, so a network that sees one person per "
+                "box needs the boxes of a detector: --config.data.detections=FILE"
+            )
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections
             self.samples = load_detections(path, self.dataset)

@@ -53,7 +53,7 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     except ValueError as error:
         return None, [Problem(path, f"category {category['id']}", str(error))]
 
-    images = _parse_images(path, data["images"], problems)
+    images = parse_images(path, data["images"], problems)
     people = _parse_people(
         path, data["annotations"], category["id"], skeleton.num_joints, images, problems
     )
@@ -67,7 +67,8 @@ def parse(path: str, data: Any) -> tuple[dict[str, Any] | None, list[Problem]]:
     return fields | people, problems
 
 
-def _parse_images(path: str, records: list[Any], problems: list[Problem]) -> dict[int, ImageInfo]:
+def parse_images(path: str, records: list[Any], problems: list[Problem]) -> dict[int, ImageInfo]:
+    """Returns the images by id, and appends what is wrong with the others to `problems`."""
     images: dict[int, ImageInfo] = {}
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "file_name", "height", "width"))

@@ -39,6 +39,7 @@ file_predictor = whole_images.file_predictor
 view = whole_images.view
 estimate = whole_images.estimate
 evaluate = whole_images.evaluate
+predict_results = whole_images.predict_results
 worst_cases = whole_images.worst_cases
 compare = whole_images.compare
 sample_batch = whole_images.sample_batch

@@ -205,6 +205,20 @@ class Task(Protocol):
         """
         ...
 
+    def predict_results(
+        self,
+        predict: Callable[[Batch], Any],
+        batches: Iterable[Batch],
+        dataset: Dataset,
+        config: ConfigDict,
+    ) -> list[dict[str, Any]]:
+        """The COCO results list of a split, as `evaluate` scores it; needs no annotations.
+
+        Raises:
+          ValueError: no batch.
+        """
+        ...
+
     def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
         """The `count` cases with the lowest OKS, lowest first."""
         ...

@@ -38,6 +38,7 @@ file_predictor = crops.file_predictor
 view = crops.view
 estimate = crops.estimate
 evaluate = crops.evaluate
+predict_results = crops.predict_results
 worst_cases = crops.worst_cases
 compare = crops.compare
 sample_batch = crops.sample_batch

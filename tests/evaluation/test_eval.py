@@ -1,7 +1,7 @@
 """eval.py, and the evaluation that it shares with train.py."""
 
 import dataclasses
-import importlib
+import importlib.util
 import json
 
 import numpy as np
@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from configs import common
 from jaxpose import annotations, runs
-from jaxpose.evaluation import command_line
+from jaxpose.evaluation import command_line, figures
 from jaxpose.evaluation.report import make_report, write_report
 from jaxpose.tasks import mpii, topdown
 from jaxpose.training import runtime
@@ -185,7 +185,8 @@ def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
     }
     assert report(tmp_path / "report")["metrics"] == in_training
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    assert names == {"metrics.json", "results.json", "index.html"} | {
+    drawn = set(figures.NAMES) if importlib.util.find_spec("matplotlib") else set()
+    assert names == {"metrics.json", "results.json", "analysis.json", "index.html"} | drawn | {
         f"worst_0{n}.jpg" for n in (1, 2, 3)
     }
     results = json.loads((tmp_path / "report" / "results.json").read_text())
@@ -326,7 +327,7 @@ def test_command_line(run, tmp_path):
 )
 def test_step_needs_a_run(arguments, message):
     values = flags.FlagValues()
-    for name in ("workdir", "checkpoint", "exported"):
+    for name in ("workdir", "checkpoint", "exported", "results"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     flags.DEFINE_string("step", "last", "", flag_values=values)
     flags.DEFINE_boolean("untrained", False, "", flag_values=values)

@@ -33,12 +33,12 @@ from input_pipeline.bad_files import BadFiles
 from jaxpose import models, ops, runtimes, skeletons, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.evaluation import command_line
-from jaxpose.evaluation.report import make_report, write_report
+from jaxpose.evaluation.report import Report, make_report, write_report
 from jaxpose.evaluation.results import score_results, submission_name
 from jaxpose.files import write_atomic
 from jaxpose.mesh import make_mesh, replicate
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.scoring import Evaluation
+from jaxpose.tasks import whole_images
 from jaxpose.training import runtime
 
 FLAGS = flags.FLAGS
@@ -120,7 +120,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     evaluation = task.evaluate(predict, data.batches(), data.dataset, config, head_boxes=head_boxes)
     seconds = time.perf_counter() - start
     record = {"source": source.name, "bad_files": data.bad_files.names}
-    publish(evaluation, data.dataset, config, folder, worst, record)
+    report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
+    publish(report, data.dataset, config, folder, record)
     print_bad_files(data.bad_files)
     print(f"\n{examples} in {seconds:.1f} s; report {folder / 'index.html'}")
     return 0
@@ -135,21 +136,21 @@ def score_file(
     dataset = input_pipeline.load_dataset(config, "val", images=False)
     print(f"results: {source.name}", flush=True)
     evaluation = score_results(source.results, dataset, config.eval.metric)
-    publish(evaluation, dataset, config, folder, worst, {"source": source.name})
+    # Of a file, only people and images are known, not the boxes of a network.
+    report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)
+    publish(report, dataset, config, folder, {"source": source.name})
     print(f"\nreport {folder / 'index.html'}")
     return 0
 
 
 def publish(
-    evaluation: Evaluation,
+    report: Report,
     dataset: Dataset,
     config: ConfigDict,
     folder: pathlib.Path,
-    worst: int,
     record: dict[str, Any],
 ) -> None:
-    """Prints the tables of an evaluation and writes the report."""
-    report = make_report(evaluation, dataset, tasks.get(config.task), config.eval.metric, worst)
+    """Prints the tables and writes the folder of the report."""
     print(report.as_text())
     if jax.process_index() == 0:
         title = f"{config.model} on {dataset.path.name}"

@@ -7,7 +7,7 @@ import html
 import json
 import math
 import pathlib
-from typing import Any
+from typing import Any, Protocol
 
 from jaxpose import metrics, tables
 from jaxpose.annotations import Dataset
@@ -15,7 +15,6 @@ from jaxpose.evaluation.analysis import Analysis, Table, analyze
 from jaxpose.evaluation.figures import NAMES, draw_figures
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import write_atomic
-from jaxpose.tasks import Task
 from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +46,23 @@ class Report:
         return "\n\n".join(parts)
 
 
+class Ranking(Protocol):
+    """What selects the worst cases: a task, or `tasks.whole_images` for a results file."""
+
+    def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
+        """See `Task.worst_cases`."""
+        ...
+
+
 def make_report(
-    evaluation: Evaluation, dataset: Dataset, task: Task, metric: str, worst: int
+    evaluation: Evaluation, dataset: Dataset, task: Ranking, metric: str, worst: int
 ) -> Report:
     """Makes the tables of an evaluation and selects the worst people (bottom-up: images).
 
     Args:
       evaluation: from `task.evaluate`.
       dataset: the annotations.
-      task: task of the network.
+      task: selects the worst cases.
       metric: `config.eval.metric`.
       worst: number of worst cases.
     """

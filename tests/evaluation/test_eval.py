@@ -209,7 +209,7 @@ def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
     assert names == ["0.png", "1.png", "2.png", "3.png"]
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert page.count("<img") == 2
+    assert page.count('<img src="worst_') == 2
     assert (
         "2 of the 4 worst cases are not drawn because their images cannot be read: 1.png, 3.png"
         in page
@@ -218,7 +218,7 @@ def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
         path.unlink()
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "<img" not in page and "4 of the 4 worst cases are not drawn" in page
+    assert "worst_" not in page and "4 of the 4 worst cases are not drawn" in page
 
 
 def test_a_drawing_that_cannot_be_written_is_an_error(people, tmp_path, monkeypatch):
@@ -320,6 +320,10 @@ def test_command_line(run, tmp_path):
             "--workdir=run --step=newest",
             "--step=newest.*last, best, or give the number",
         ),
+        ("--results=a.json --workdir=run --step=best", "--results cannot be combined with --step"),
+        ("--results=a.json --untrained", "--untrained and --results cannot be combined"),
+        ("--results=a.json --exported=a.onnx", "--exported and --results cannot be combined"),
+        ("--results=a.json --workdir=run", None),
         ("--workdir=run --step=best", None),
         ("--checkpoint=run --step=5", None),
         ("--exported=a.onnx --workdir=run --step=last", None),

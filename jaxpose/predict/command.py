@@ -21,6 +21,7 @@ from jaxpose.poses import Poses
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
+from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps
 from jaxpose.tasks import whole_images
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -62,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.2,
         help="minimum score of a keypoint to be drawn (default %(default)s)",
     )
+    parser.add_argument(
+        "--heatmaps",
+        action="store_true",
+        help="also draw the heatmap of every keypoint, into the folder heatmaps of the results",
+    )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
         "--no-flip",
@@ -102,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
         target = output / names[path]
         if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
             raise ValueError(f"{target} could not be written")
+        if args.heatmaps:
+            write_heatmaps(output / "heatmaps" / names[path], estimator, image, poses)
         records.append((path, image.shape[:2], poses))
         print(f"{target}: {len(poses)} people")
     file = output / "predictions.json"
@@ -110,6 +118,29 @@ def run(args: argparse.Namespace) -> int:
     people = sum(len(poses) for *_, poses in records)
     print(f"{file}: {people} people" + (f", {skipped} images skipped" if skipped else ""))
     return 0 if records else 1
+
+
+def write_heatmaps(
+    path: pathlib.Path, estimator: PoseEstimator, image: np.ndarray, poses: Poses
+) -> None:
+    """Draws the heatmaps of an image; of a top-down network, those of each person.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
+    import cv2
+
+    boxes = None
+    if estimator.takes_boxes:
+        boxes = poses.boxes[:MOST_PEOPLE]
+        if not len(boxes):
+            return
+        if len(boxes) < len(poses):
+            print(f"{path}: heatmaps of the first {len(boxes)} of {len(poses)} people")
+    sheet = draw_maps(estimator.maps(image, boxes), estimator.skeleton.joints)
+    path.parent.mkdir(exist_ok=True)
+    if not cv2.imwrite(str(path), sheet[:, :, ::-1]):
+        raise ValueError(f"{path} could not be written")
 
 
 def _predictor(

@@ -161,6 +161,12 @@ class Task(Protocol):
         """A function (batch) -> predictions, for a network outside JAX such as an exported file."""
         ...
 
+    def maps(
+        self, outputs: Any, skeleton: Skeleton
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Heatmaps [B, h, w, K] and tags [B, h, w, K] (None without) from outputs, to be drawn."""
+        ...
+
     def view(self, image_size: Size, input_size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Center [2] and scale [2] of the crop that shows a whole image at the input size."""
         ...

@@ -123,6 +123,12 @@ def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
     return Decoder(True, metadata["codec"]["decode"], metadata["codec"]["sigma"])
 
 
+def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, None]:
+    """The heatmaps; there are no tags."""
+    del skeleton
+    return np.asarray(outputs), None
+
+
 def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
     """With or without the flip test."""
     return dataclasses.replace(decoder, flip=flip)

@@ -117,11 +117,11 @@ def is_network(name: str) -> bool:
     path = pathlib.Path(name)
     if path.suffix in runtimes.SUFFIXES.values():
         return True
-    folders = (path, path.parent, path.parent.parent)  # run, run/checkpoints, run/checkpoints/STEP
-    return path.is_dir() and any(
-        (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
-        for folder in folders
-    )
+    if path.name == "checkpoints":
+        path = path.parent
+    elif path.parent.name == "checkpoints" and path.name.isdigit():
+        path = path.parent.parent
+    return (path / "config.json").is_file()
 
 
 def short_names(sources: Sequence[str]) -> list[str]:

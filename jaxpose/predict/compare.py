@@ -127,10 +127,18 @@ def is_network(name: str) -> bool:
 def short_names(sources: Sequence[str]) -> list[str]:
     """Returns the last parts of each path, as many as are needed to tell the paths apart.
 
+    A checkpoint is named by its run and its step.
+
     >>> short_names(["runs/hwl/run", "runs/lite/run"])
     ['hwl/run', 'lite/run']
+    >>> short_names(["runs/hwl", "runs/hwl/checkpoints/20000"])
+    ['hwl', 'hwl/20000']
     """
-    parts = [pathlib.Path(source).parts for source in sources]
+    parts = []
+    for source in sources:
+        path = [part for part in pathlib.Path(source).parts if part != "checkpoints"]
+        step = path[-1].isdigit() and len(path) > 1
+        parts.append([*path[:-2], "/".join(path[-2:])] if step else path)
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-count:]) for part in parts]
         if len(set(names)) == len(names):

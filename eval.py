@@ -110,7 +110,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
             write_atomic(path, json.dumps(results))
         images = len({result["image_id"] for result in results})
         print(
-            f"\n{len(results)} people in {images} of {len(data.dataset.images)} images, not scored: "
+            f"\n{len(results)} people in {images} of {len(data.dataset.images)} images; no scores: "
             f"{data.dataset.path.name} has no annotations\n{examples} in "
             f"{time.perf_counter() - start:.1f} s; submission {path}"
         )

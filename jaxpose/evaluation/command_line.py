@@ -131,11 +131,12 @@ def find_source(values: flags.FlagValues) -> Source:
     folder = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
-    for flag in ("exported", "results"):
-        if values[flag].value:
-            path = pathlib.Path(values[flag].value)
+    for flag, name in (("exported", values.exported), ("results", values.results)):
+        if name:
+            path = pathlib.Path(name)
             if not path.is_file():
                 raise ValueError(f"--{flag}={path}: no such file")
-            return Source(str(path), path.with_name(f"{path.stem}_eval"), **{flag: str(path)})
+            folder = path.with_name(f"{path.stem}_eval")
+            return Source(str(path), folder, exported=values.exported, results=values.results)
     run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)

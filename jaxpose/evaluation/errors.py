@@ -68,7 +68,7 @@ def classify(matching: Matching, skeleton: Skeleton) -> Errors:
                 matching.area[rows],
                 skeleton.sigmas,
             )
-            for k in np.flatnonzero(matching.labeled[row]):
+            for k in np.flatnonzero(matching.labeled[row]).tolist():
                 kinds[row, k], nearest = _kind(similarity[k], place, k)
                 mirrored[row, k] = kinds[row, k] == INVERSION and nearest == counterpart[k] != k
     return Errors(kinds, mirrored)

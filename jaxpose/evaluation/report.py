@@ -17,6 +17,7 @@ from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import write_atomic
 from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
 
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """The content of the report.

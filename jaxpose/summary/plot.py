@@ -52,7 +52,7 @@ def add_arguments(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="JSON",
-        help="with --plot: also against the latency in files of `jaxpose benchmark networks --json`",
+        help="with --plot: also against latency, from `jaxpose benchmark networks --json JSON`",
     )
     parser.add_argument(
         "--dataset",
@@ -162,6 +162,7 @@ def draw_panel(axes: Any, title: str, x_label: str, points: Sequence[Point]) -> 
                 marker=_MARKERS[number % len(_MARKERS)], color=_COLORS[number % len(_COLORS)],
             )  # fmt: skip
     axes.set(title=title, xlabel=x_label, xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(0.08)
     axes.grid(alpha=0.25, which="both")
     axes.legend(loc="lower right")
@@ -177,7 +178,8 @@ def place_labels(axes: Any, points: Sequence[Point]) -> None:
     taken.append(np.array([legend.x0, legend.y0, legend.x1, legend.y1]))
     directions = [np.pi * n / 8 for n in (0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 13, 5, 11)]
     for point, (x, y) in sorted(zip(points, places, strict=True), key=lambda pair: tuple(pair[1])):
-        text = axes.text(0, 0, point.label, fontsize=7.5, transform=None, zorder=4)
+        white = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5}
+        text = axes.text(0, 0, point.label, fontsize=7.5, transform=None, zorder=4, bbox=white)
         size = text.get_window_extent(renderer)
         half = np.array([size.width / 2 + 2, size.height / 2 + 1])
         best, least = None, np.inf
@@ -205,7 +207,7 @@ def place_labels(axes: Any, points: Sequence[Point]) -> None:
         nearest = np.clip((x, y), best[:2], best[2:])
         if np.hypot(*(nearest - (x, y))) > 10:
             ends = axes.transData.inverted().transform([nearest, (x, y)])
-            axes.plot(*ends.T, color="#999999", linewidth=0.5, zorder=2)
+            axes.plot(*ends.T, ":", color="#555555", linewidth=0.8, zorder=2)
 
 
 def _overlap(box: np.ndarray, other: np.ndarray) -> float:

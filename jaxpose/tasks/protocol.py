@@ -161,9 +161,7 @@ class Task(Protocol):
         """A function (batch) -> predictions, for a network outside JAX such as an exported file."""
         ...
 
-    def maps(
-        self, outputs: Any, skeleton: Skeleton
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def maps(self, outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray | None]:
         """Heatmaps [B, h, w, K] and tags [B, h, w, K] (None without) from outputs, to be drawn."""
         ...
 

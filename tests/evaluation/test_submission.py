@@ -49,7 +49,7 @@ def test_a_top_down_network_writes_the_submission(data, tmp_path, capsys):
     assert eval_program.main(config, source, tmp_path, worst=3) == 0
     read, results = read_back(tmp_path / SUBMISSION, data)
     output = capsys.readouterr().out
-    assert f"{len(results)} people in 8 of 8 images, not scored" in output
+    assert f"{len(results)} people in 8 of 8 images; no scores" in output
     assert "AP" not in output and {p.name for p in tmp_path.iterdir()} == {SUBMISSION}
     assert 8 <= len(results) <= 16 and set(read.getImgIds()) == set(range(8))
     assert {tuple(sorted(result)) for result in results} == {

@@ -136,6 +136,7 @@ class PoseEstimator:
             input_size=self.input_size,
             sizing=self.sizing,
             batch_size=batch_size,
+            decoder=self._network.decoder,
         )
 
 

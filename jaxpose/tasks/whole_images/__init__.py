@@ -12,6 +12,7 @@ from jaxpose.tasks.whole_images.evaluation import (
 from jaxpose.tasks.whole_images.prediction import (
     ImageDecoder,
     ImagePredictions,
+    crop_matrix,
     decoder_for_estimate,
     decoder_from_config,
     decoder_from_metadata,
@@ -28,6 +29,7 @@ __all__ = [
     "ImageDecoder",
     "ImagePredictions",
     "compare",
+    "crop_matrix",
     "decoder_for_estimate",
     "decoder_from_config",
     "decoder_from_metadata",

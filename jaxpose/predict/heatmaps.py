@@ -47,7 +47,7 @@ def draw_maps(maps: Sequence[Maps], joints: Sequence[str]) -> np.ndarray:
     """
     tiles: list[np.ndarray] = []
     captions: list[str] = []
-    columns = 6 if len(joints) <= 24 else 12
+    columns = min(6 if len(joints) <= 24 else 12, len(joints) + 1)
     for number, view in enumerate(maps, start=1):
         blocks = [_heat_tiles(view)]
         if view.tags is not None:

@@ -163,6 +163,10 @@ def draw_panel(axes: Any, title: str, x_label: str, points: Sequence[Point]) -> 
             )  # fmt: skip
     axes.set(title=title, xlabel=x_label, xscale="log")
     axes.xaxis.set_major_formatter("{x:g}")
+    if points and max(p.x for p in points) < 10 * min(p.x for p in points):
+        axes.xaxis.set_minor_formatter("{x:g}")  # no power of ten, or one, is on the axis
+    else:
+        axes.xaxis.set_minor_formatter("")
     axes.margins(0.08)
     axes.grid(alpha=0.25, which="both")
     axes.legend(loc="lower right")

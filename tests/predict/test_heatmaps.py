@@ -38,6 +38,16 @@ def test_maps_are_the_outputs_of_the_network(runs):
     assert (np.argmax(whole.heatmaps.max((0, 1))) in range(3)) and whole.heatmaps.max() > 0.5
 
 
+def test_an_exported_file_has_the_same_maps(runs, tmp_path):
+    pytest.importorskip("onnx")
+    image = seeing.draw_image(PEOPLE, (64, 128))
+    assert cli.main(["export", str(runs[0]), "--to", "onnx", "-o", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.onnx")
+    (expected,), (actual,) = (PoseEstimator(source).maps(image) for source in (runs[0], file))
+    np.testing.assert_allclose(actual.heatmaps, expected.heatmaps, atol=1e-4)
+    np.testing.assert_array_equal(actual.view, expected.view)
+
+
 def test_a_sheet_has_one_tile_per_keypoint(rng):
     view = rng.integers(0, 255, (64, 48, 3), np.uint8)
     heatmaps = np.zeros((16, 12, 17), np.float32)

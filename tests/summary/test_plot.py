@@ -76,7 +76,7 @@ def test_labels_do_not_overlap(tmp_path, monkeypatch):
     drawn.canvas.draw()
     plot.place_labels(axes, points)
     renderer = drawn.canvas.get_renderer()
-    assert [text.get_text() for text in axes.texts].sort() == [p.label for p in points].sort()
+    assert sorted(text.get_text() for text in axes.texts) == sorted(p.label for p in points)
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert len(boxes) == 30
     for n, one in enumerate(boxes):

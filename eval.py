@@ -6,11 +6,15 @@
     python eval.py --exported=hwl.onnx --workdir=runs/hwl      a file, on the data of that run
     python eval.py --exported=hwl.onnx --config=configs/hwl.py:coco,256x192 --config.data.root=DIR
     python eval.py --untrained --config=...                    random weights, for comparison
+    python eval.py --results=results.json --config=...         results of any program, COCO's form
 
 Settings come from the run's config.json; --config.key=value changes them, for example
 --config.data.detections=boxes.json or --config.eval.decode=dark. The report folder contains
-metrics.json, results.json (COCO results format) and index.html with drawings of the worst people
-(bottom-up: of the worst images).
+metrics.json, results.json (COCO results format), analysis.json (kinds of errors) and index.html
+with drawings of the worst people (bottom-up: of the worst images).
+
+If the annotation file lists images without annotations, as COCO's image_info_test-dev2017.json
+does, the results are not scored but written for the server.
 """
 
 from jaxpose.interrupts import report_interrupts
@@ -19,22 +23,28 @@ if __name__ == "__main__":
     report_interrupts("eval.py")  # also during the imports, which take seconds
 
 import functools  # noqa: E402
+import json  # noqa: E402
 import pathlib  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from typing import Any  # noqa: E402
 
 import jax  # noqa: E402
 from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import models, ops, runtimes, tasks  # noqa: E402
-from jaxpose.annotations import left_out_lines  # noqa: E402
+from input_pipeline.bad_files import BadFiles  # noqa: E402
+from jaxpose import models, ops, runtimes, skeletons, tasks  # noqa: E402
+from jaxpose.annotations import Dataset, left_out_lines  # noqa: E402
 from jaxpose.config.flags import define_path  # noqa: E402
 from jaxpose.evaluation import command_line  # noqa: E402
-from jaxpose.evaluation.report import check_folder, make_report, write_report  # noqa: E402
+from jaxpose.evaluation.report import Report, check_folder, make_report, write_report  # noqa: E402
+from jaxpose.evaluation.results import score_results, submission_name  # noqa: E402
+from jaxpose.files import write_atomic  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
+from jaxpose.tasks import whole_images  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -52,6 +62,9 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     Raises:
       ValueError: the settings, the data or the weights are invalid.
     """
+    if source.results:
+        return score_file(config, source, folder, worst)
+
     # ------------------------------------------------------------------ devices
     runtime.start(config)
     hosts = jax.process_count()
@@ -61,8 +74,16 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     ops.set_implementation(config.ops)
 
     # ------------------------------------------------------------------ data
-    data = input_pipeline.eval_data(config, host_id=jax.process_index(), host_count=hosts)
-    head_boxes = runtime.head_boxes(config)
+    skeleton = skeletons.COCO  # of random weights, if the annotation file has no keypoint names
+    if file:
+        skeleton = Skeleton.from_dict(file.metadata["skeleton"])
+    elif source.run:
+        skeleton = source.run.skeleton
+    data = input_pipeline.eval_data(
+        config, host_id=jax.process_index(), host_count=hosts, skeleton=skeleton
+    )
+    scored = data.dataset.format != "image_info"
+    head_boxes = runtime.head_boxes(config) if scored else None
     inputs = [head_boxes, source.exported and pathlib.Path(source.exported)]
     if config.data.detections:
         inputs.append(pathlib.Path(config.data.root) / config.data.detections)
@@ -75,13 +96,13 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     # ------------------------------------------------------------------ network
     decoder = task.decoder_from_config(config)
     if file:
-        check_keypoints(Skeleton.from_dict(file.metadata["skeleton"]), data.skeleton, source.name)
+        check_keypoints(skeleton, data.skeleton, source.name)
         predict = task.file_predictor(file.run, data.skeleton, decoder)
     else:
         # Built from `config`, since flags may change settings such as dtype.
         model = tasks.create_model(config, data.skeleton.num_joints)
         if source.run:
-            check_keypoints(source.run.skeleton, data.skeleton, source.name)
+            check_keypoints(skeleton, data.skeleton, source.name)
             variables = source.run.variables
         else:
             variables = models.initial_variables(model, tuple(config.input_size), config.seed)
@@ -90,27 +111,71 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         predict = functools.partial(step, replicate(variables, mesh))
     print(f"network: {source.name}", flush=True)
 
-    # ------------------------------------------------------------------ scores
+    # ------------------------------------------------------------------ results without scores
     start = time.perf_counter()
+    if not scored:
+        results = task.predict_results(predict, data.batches(), data.dataset, config)
+        print_bad_files(data.bad_files)
+        path = folder / submission_name(data.dataset.path)
+        if jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps(results))
+        images = len({result["image_id"] for result in results})
+        print(
+            f"\n{len(results)} people in {images} of {len(data.dataset.images)} images; no scores: "
+            f"{data.dataset.path.name} has no annotations\n{examples} in "
+            f"{time.perf_counter() - start:.1f} s; submission {path}"
+        )
+        return 0
+
+    # ------------------------------------------------------------------ scores
     evaluation = task.evaluate(predict, data.batches(), data.dataset, config, head_boxes=head_boxes)
     seconds = time.perf_counter() - start
+    record = {"source": source.name, "bad_files": data.bad_files.names}
     report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
-    print(report.as_text())
-    if data.bad_files.count:
-        names = ", ".join(data.bad_files.names[:5])
-        print(f"{data.bad_files.count} unusable images left out: {names}")
-
-    # ------------------------------------------------------------------ report
-    if jax.process_index() == 0:
-        record = {
-            "source": source.name,
-            "bad_files": data.bad_files.names,
-            "config": config.to_dict(),
-        }
-        title = f"{config.model} on {data.dataset.path.name}"
-        write_report(folder, report, data.dataset, title=title, record=record)
+    publish(report, data.dataset, config, folder, record)
+    print_bad_files(data.bad_files)
     print(f"\n{examples} in {seconds:.1f} s; report {folder / 'index.html'}")
     return 0
+
+
+def score_file(
+    config: ConfigDict, source: command_line.Source, folder: pathlib.Path, worst: int
+) -> int:
+    """Scores a results file and writes the report, as `main` does for a network."""
+    assert source.results
+    tasks.validate(config, devices=1, training=False)
+    dataset = input_pipeline.load_dataset(config, "val", images=False)
+    print(f"results: {source.name}", flush=True)
+    evaluation = score_results(source.results, dataset, config.eval.metric)
+    # Of a file, only people and images are known, not the boxes of a network.
+    report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)
+    publish(report, dataset, config, folder, {"source": source.name})
+    print(f"\nreport {folder / 'index.html'}")
+    return 0
+
+
+def publish(
+    report: Report,
+    dataset: Dataset,
+    config: ConfigDict,
+    folder: pathlib.Path,
+    record: dict[str, Any],
+) -> None:
+    """Prints the tables and writes the folder of the report."""
+    print(report.as_text())
+    if jax.process_index() == 0:
+        title = f"{config.model} on {dataset.path.name}"
+        record = record | {"config": config.to_dict()}
+        for line in write_report(folder, report, dataset, title=title, record=record):
+            print(line)
+
+
+def print_bad_files(bad_files: BadFiles) -> None:
+    """Prints how many images were left out because they are unusable, and the first names."""
+    if bad_files.count:
+        names = ", ".join(bad_files.names[:5])
+        print(f"{bad_files.count} unusable images left out: {names}")
 
 
 def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
@@ -164,6 +229,7 @@ if __name__ == "__main__":
     define_path("workdir", "Run folder written by train.py.")
     define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
     define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
+    define_path("results", "Results in COCO's form to score, of any program.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path("report", "Folder of the report (default: report/ in the run).")
     flags.DEFINE_integer(

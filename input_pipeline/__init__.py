@@ -13,9 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from input_pipeline import bottomup, topdown
+from input_pipeline.dataset import load_dataset
 from input_pipeline.evaluation import EvalData
 from input_pipeline.training import TrainData
 from jaxpose import tasks
+from jaxpose.skeletons import Skeleton
 
 # Keys are the values of `Task.EXAMPLE`.
 _EXAMPLES: dict[str, ModuleType] = {"crop": topdown, "image": bottomup}
@@ -32,14 +34,23 @@ def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainDa
     return TrainData(examples, config, host_id=host_id, host_count=host_count)
 
 
-def eval_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> EvalData:
+def eval_data(
+    config: Any, *, host_id: int = 0, host_count: int = 1, skeleton: Skeleton | None = None
+) -> EvalData:
     """Returns the evaluation data of `config` for one of `host_count` hosts.
+
+    Args:
+      config: all settings.
+      host_id: number of this host.
+      host_count: number of hosts.
+      skeleton: of the network; with it, the annotation file may list images without annotations
+        (`Dataset.format` is then "image_info"), to be predicted but not scored.
 
     Raises:
       ValueError, AnnotationError: as `train_data`.
     """
-    examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].EvalExamples(config)
+    examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].EvalExamples(config, skeleton)
     return EvalData(examples, config, host_id=host_id, host_count=host_count)
 
 
-__all__ = ["EvalData", "TrainData", "eval_data", "train_data"]
+__all__ = ["EvalData", "TrainData", "eval_data", "load_dataset", "train_data"]

@@ -9,8 +9,16 @@ from typing import Any
 
 from input_pipeline import source
 from jaxpose import tasks
-from jaxpose.annotations import Dataset, load_coco, load_crowdpose, load_mpii, need_sides
+from jaxpose.annotations import (
+    Dataset,
+    load_coco,
+    load_crowdpose,
+    load_image_info,
+    load_mpii,
+    need_sides,
+)
 from jaxpose.choices import did_you_mean
+from jaxpose.skeletons import Skeleton
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
@@ -28,11 +36,24 @@ def check_choice(value: str, key: str, known: tuple[str, ...]) -> str:
     raise ValueError(f"config.{key}={value!r} must be one of {', '.join(known)}{hint}")
 
 
-def load_dataset(config: Any, split: str) -> Dataset:
+def load_dataset(
+    config: Any,
+    split: str,
+    *,
+    skeleton: Skeleton | None = None,
+    images: bool = True,
+) -> Dataset:
     """Loads one split, "train" or "val".
 
     With format "generated", the dataset is first written unless it already exists; top-down tasks
     get images of few people, bottom-up tasks get crowds.
+
+    Args:
+      config: all settings; `data` and `task` are used.
+      split: "train" or "val".
+      skeleton: of a network that predicts the split; the annotation file may then list images
+        without annotations.
+      images: whether the folder of the images must exist.
 
     Raises:
       ValueError: unknown format, or no annotation file in the settings.
@@ -57,14 +78,20 @@ def load_dataset(config: Any, split: str) -> Dataset:
             )
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
+    if skeleton is not None and kind != "mpii":
+        dataset = load_image_info(path, image_dir=folder, skeleton=skeleton)
+        if dataset is not None:
+            return dataset
     readers = {"crowdpose": load_crowdpose, "mpii": load_mpii}
     read = readers.get(kind, load_coco)
+    # The readers check that the folder exists.
     dataset = read(
         path,
-        image_dir=folder,
+        image_dir=folder if images else path.parent,
         category=data.get("category", ""),
         flip_pairs=data.get("flip_pairs", ()),
     )
+    dataset = dataclasses.replace(dataset, image_dir=folder)
     if config.augment.flip > 0 if split == "train" else config.eval.get("flip", False):
         need_sides(dataset)
     if data.limit:
@@ -79,6 +106,8 @@ def check_crowding(config: Any, dataset: Dataset) -> None:
       ValueError: an image has no crowdIndex.
     """
     crowding = dataset.crowd_index
+    if dataset.format == "image_info":
+        return  # it is not scored
     if config.eval.get("metric") == "crowdpose" and len(crowding) < len(dataset.images):
         raise ValueError(
             f"config.eval.metric='crowdpose' needs the crowdIndex of every image; {dataset.path} "

@@ -20,6 +20,10 @@ VERBS = {
         "jaxpose.predict.command",
         "predict poses in images; write drawings and COCO-format JSON",
     ),
+    "compare": (
+        "jaxpose.predict.compare",
+        "draw the poses of several networks side by side",
+    ),
     "export": ("jaxpose.export.command", "export a model to verified ONNX or PyTorch files"),
     "weights": ("jaxpose.weights.command", "list public checkpoints that `import` takes by name"),
     "import": (

@@ -15,6 +15,7 @@ MIDDLE = (80, 220, 120)
 OUTLINE = (20, 20, 20)
 # For bottom-up networks; people with lower scores are mostly parts of other people.
 LEAST_PERSON_SCORE = 0.1
+_CAPTION = 0.42  # size of captions, relative to OpenCV's font
 
 
 def _side_color(sides: set[str | None]) -> tuple[int, int, int]:
@@ -100,6 +101,14 @@ def draw_poses(
     return image
 
 
+def caption_width(text: str) -> int:
+    """Width of a tile on which the caption of `contact_sheet` fits, in pixels."""
+    import cv2
+
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _CAPTION, 1)
+    return width + 6
+
+
 def contact_sheet(
     images: Sequence[np.ndarray],
     captions: Sequence[str] = (),
@@ -135,7 +144,7 @@ def contact_sheet(
         tile[:height] = cv2.resize(image, (width, height), interpolation=method)
         if caption:
             origin, font = (3, height + 15), cv2.FONT_HERSHEY_SIMPLEX
-            cv2.putText(tile, caption, origin, font, 0.42, OUTLINE, 1, cv2.LINE_AA)
+            cv2.putText(tile, caption, origin, font, _CAPTION, OUTLINE, 1, cv2.LINE_AA)
         tiles.append(tile)
 
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]

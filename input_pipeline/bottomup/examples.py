@@ -14,12 +14,13 @@ from input_pipeline.dataset import check_choice, check_crowding, load_dataset
 from jaxpose import geometry, tasks
 from jaxpose.annotations import Dataset, regions
 from jaxpose.annotations.records import note
+from jaxpose.skeletons import Skeleton
 
 SIZINGS = ("short_side", "fixed")
 
 
-def _load(config: Any, split: str) -> Dataset:
-    dataset = load_dataset(config, split)
+def _load(config: Any, split: str, skeleton: Skeleton | None = None) -> Dataset:
+    dataset = load_dataset(config, split, skeleton=skeleton)
     if dataset.format == "mpii":
         raise ValueError(
             "config.data.format='mpii' does not annotate everyone in an image: bottom-up networks "
@@ -103,11 +104,11 @@ class EvalExamples:
     With `config.eval.sizing` "short_side", the image's short side is resized to that of
     `config.input_size` and the other side is padded to a multiple of 64
     (`geometry.bottomup_size`), so images of each resulting size form a group. With "fixed", all
-    images are fitted into `config.input_size`.
+    images are fitted into `config.input_size`. For `skeleton`, see `load_dataset`.
     """
 
-    def __init__(self, config: Any) -> None:
-        self.dataset = _load(config, "val")
+    def __init__(self, config: Any, skeleton: Skeleton | None = None) -> None:
+        self.dataset = _load(config, "val", skeleton)
         infos = list(self.dataset.images.values())
         if config.data.limit:
             infos = infos[: config.data.limit]

@@ -12,6 +12,7 @@ from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import check_crowding, load_dataset
 from input_pipeline.topdown import augment
 from jaxpose.annotations import Dataset, need_people, read_detections
+from jaxpose.skeletons import Skeleton
 
 
 class TrainExamples:
@@ -58,13 +59,18 @@ class TrainExamples:
 class EvalExamples:
     """The people of the validation split, in annotated or detected boxes.
 
-    Implements `evaluation.Examples`.
+    Implements `evaluation.Examples`. For `skeleton`, see `load_dataset`.
     """
 
-    def __init__(self, config: Any) -> None:
-        self.dataset: Dataset = load_dataset(config, "val")
+    def __init__(self, config: Any, skeleton: Skeleton | None = None) -> None:
+        self.dataset: Dataset = load_dataset(config, "val", skeleton=skeleton)
         check_crowding(config, self.dataset)
         self.samples = self.dataset.people
+        if self.dataset.format == "image_info" and not config.data.detections:
+            raise ValueError(
+                f"{self.dataset.path} has no annotations, so a network that sees one person per "
+                "box needs the boxes of a detector: --config.data.detections=FILE"
+            )
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections
             self.samples, notes = read_detections(path, self.dataset)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxpose import sides
-from jaxpose.annotations import coco, crowdpose, detections, mpii, regions
+from jaxpose import sides, skeletons
+from jaxpose.annotations import coco, crowdpose, detections, image_info, mpii, regions
 from jaxpose.annotations.records import (
     AnnotationError,
     Dataset,
@@ -44,6 +44,7 @@ __all__ = [
     "load_coco",
     "load_crowdpose",
     "load_detections",
+    "load_image_info",
     "load_mpii",
     "need_people",
     "need_sides",
@@ -100,6 +101,32 @@ def load_mpii(
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
     return _load(mpii.parse, path, image_dir, category, flip_pairs)
+
+
+def load_image_info(
+    path: StrPath, *, image_dir: StrPath, skeleton: skeletons.Skeleton
+) -> Dataset | None:
+    """Loads a file that lists images without annotations, to predict the people in them.
+
+    Args:
+      path: a file in COCO's form, such as image_info_test-dev2017.json.
+      image_dir: folder of the images.
+      skeleton: of the results, if the file has no keypoint names.
+
+    Returns:
+      The dataset, without people; None if the file has annotations or another form.
+
+    Raises:
+      AnnotationError: the file or the folder is missing, or the file breaks a rule.
+    """
+    data = _read_json(path)
+    if not image_info.is_image_info(data):
+        return None
+    fields, problems = image_info.parse(str(path), data, skeleton)
+    _raise_first(problems)
+    assert fields is not None
+    _check_folder(path, image_dir)
+    return Dataset(path=Path(path), image_dir=Path(image_dir), notes=problems, **fields)
 
 
 def load_detections(path: StrPath, dataset: Dataset) -> People:
@@ -226,8 +253,7 @@ def _load(
     data = _read_json(path)
     fields, problems = (parse or _parser(data))(str(path), data, category)
     _raise_first(problems)
-    if not Path(image_dir).is_dir():
-        raise AnnotationError(f"{path}: images: no such folder {image_dir}")
+    _check_folder(path, image_dir)
     if not len(fields["people"]) and not len(fields["labeled"]):
         raise no_people(path, fields["skipped"])
     dataset = Dataset(path=Path(path), image_dir=Path(image_dir), notes=problems, **fields)
@@ -243,6 +269,11 @@ def _with_pairs(dataset: Dataset, flip_pairs: Sequence[str]) -> Dataset:
         raise AnnotationError(f"{dataset.path}: {text}") from None
     skeleton = dataclasses.replace(dataset.skeleton, declared_pairs=pairs)
     return dataclasses.replace(dataset, skeleton=skeleton)
+
+
+def _check_folder(path: StrPath, image_dir: StrPath) -> None:
+    if not Path(image_dir).is_dir():
+        raise AnnotationError(f"{path}: images: no such folder {image_dir}")
 
 
 def _raise_first(problems: Sequence[Problem]) -> None:

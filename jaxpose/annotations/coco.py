@@ -64,7 +64,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
     problems += [note(path, where, text) for text in notes]
 
     ids = Ids(data["images"])
-    images = _parse_images(path, data["images"], ids, problems)
+    images = parse_images(path, data["images"], ids, problems)
     people = _parse_people(
         path, data["annotations"], chosen, skeleton.num_joints, images, ids, problems
     )
@@ -84,9 +84,10 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
     return fields | people, problems
 
 
-def _parse_images(
+def parse_images(
     path: str, records: list[Any], ids: Ids, problems: list[Problem]
 ) -> dict[int, ImageInfo]:
+    """Returns the images by id, and appends what is wrong with the others to `problems`."""
     images: dict[int, ImageInfo] = {}
     for index, record in enumerate(records):
         rule = missing_keys(record, ("id", "file_name", "height", "width"))

@@ -112,7 +112,7 @@ class Dataset:
     """A checked annotation file.
 
     Attributes:
-      format: "coco", "crowdpose" or "mpii".
+      format: "coco", "crowdpose", "mpii", or "image_info" (images without annotations).
       path: the annotation file.
       image_dir: folder of the images.
       skeleton: keypoints, limbs and sigmas.

@@ -30,6 +30,7 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
             define_config_dict(config, "Settings of the run; --config.key=value changes them.")
         else:
             flag = "--exported=FILE needs" if values.exported else "--untrained needs a network and"
+            flag = "--results=FILE needs" if values.results else flag
             raise ValueError(f"{flag} data: give --workdir=DIR of a run, or --config=RECIPE")
     except MISTAKES as error:
         refuse(argv, error, config)
@@ -44,15 +45,23 @@ def check_sources(values: flags.FlagValues) -> None:
     Raises:
       ValueError: no network, two networks, or --step without a run.
     """
-    if not (values.workdir or values.checkpoint or values.exported or values.untrained):
+    names = ("workdir", "checkpoint", "exported", "untrained", "results")
+    if not any(values[name].value for name in names):
         raise ValueError(
-            "nothing to evaluate: give --workdir=DIR, --checkpoint=DIR or --exported=FILE"
+            "nothing to evaluate: give --workdir=DIR, --checkpoint=DIR, --exported=FILE or "
+            "--results=FILE"
         )
-    for one, other in (("workdir", "checkpoint"), ("untrained", "exported")):
+    exclusive = (
+        ("workdir", "checkpoint"),
+        ("untrained", "exported"),
+        ("untrained", "results"),
+        ("exported", "results"),
+    )
+    for one, other in exclusive:
         if values[one].value and values[other].value:
             raise ValueError(f"--{one} and --{other} cannot be combined: give one of them")
     if runs.parse_step(values.step) is not None:
-        for name in ("untrained", "exported"):
+        for name in ("untrained", "exported", "results"):
             if values[name].value:
                 raise ValueError(
                     f"--{name} cannot be combined with --step={values.step}, which selects a "
@@ -98,23 +107,26 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What eval.py evaluates: the weights of a run, an exported file, or random weights.
+    """What eval.py evaluates: the weights of a run, a file, or random weights.
 
     Attributes:
       name: text for messages.
       folder: default folder of the report.
       run: the run, or None.
-      exported: path of the exported file, or None; without `run` and `exported`, random weights.
+      exported: path of the exported file, or None.
+      results: path of a results file, or None; without `run`, `exported` and `results`, random
+        weights.
     """
 
     name: str
     folder: pathlib.Path
     run: runs.Run | None = None
     exported: str | None = None
+    results: str | None = None
 
 
 def find_source(values: flags.FlagValues) -> Source:
-    """Returns what the flags workdir, checkpoint, exported, step and untrained select.
+    """Returns what the flags workdir, checkpoint, exported, results, step and untrained select.
 
     Raises:
       ValueError: no such run, checkpoint or file, or an invalid --step.
@@ -123,10 +135,12 @@ def find_source(values: flags.FlagValues) -> Source:
     folder = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
-    if values.exported:
-        path = pathlib.Path(values.exported)
-        if not path.is_file():
-            raise ValueError(f"--exported={path}: no such file")
-        return Source(str(path), path.with_name(f"{path.stem}_eval"), exported=str(path))
+    for flag, name in (("exported", values.exported), ("results", values.results)):
+        if name:
+            path = pathlib.Path(name)
+            if not path.is_file():
+                raise ValueError(f"--{flag}={path}: no such file")
+            folder = path.with_name(f"{path.stem}_eval")
+            return Source(str(path), folder, exported=values.exported, results=values.results)
     run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)

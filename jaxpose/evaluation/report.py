@@ -8,16 +8,15 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from jaxpose import metrics, tables
 from jaxpose.annotations import Dataset
+from jaxpose.evaluation.analysis import Analysis, Table, analyze
+from jaxpose.evaluation.figures import NAMES, draw_figures
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import check_outputs, write_atomic
-from jaxpose.tasks import Task
 from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
-
-Table = list[list[str]]  # first row: column names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,29 +27,44 @@ class Report:
       evaluation: metrics and results.
       scores: table of the metrics.
       keypoints: table per keypoint; empty if the metrics are per keypoint.
+      analysis: where the errors are; None if the metric is not by OKS.
       worst: the cases with the lowest similarity.
     """
 
     evaluation: Evaluation
     scores: Table
     keypoints: Table
+    analysis: Analysis | None
     worst: list[Case]
 
     def as_text(self) -> str:
         """Returns notes and tables as text for the terminal."""
-        text = "\n".join([*self.evaluation.notes, tables.text(self.scores)])
-        return f"{text}\n\n{tables.text(self.keypoints)}" if self.keypoints else text
+        parts = ["\n".join([*self.evaluation.notes, tables.text(self.scores)])]
+        if self.keypoints:
+            parts.append(tables.text(self.keypoints))
+        if self.analysis:
+            parts.append(tables.text(self.analysis.size_table()))
+            parts.append(tables.text(self.analysis.error_table(by_keypoint=False)))
+        return "\n\n".join(parts)
+
+
+class Ranking(Protocol):
+    """What selects the worst cases: a task, or `tasks.whole_images` for a results file."""
+
+    def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
+        """See `Task.worst_cases`."""
+        ...
 
 
 def make_report(
-    evaluation: Evaluation, dataset: Dataset, task: Task, metric: str, worst: int
+    evaluation: Evaluation, dataset: Dataset, task: Ranking, metric: str, worst: int
 ) -> Report:
     """Makes the tables of an evaluation and selects the worst people (bottom-up: images).
 
     Args:
       evaluation: from `task.evaluate`.
       dataset: the annotations.
-      task: task of the network.
+      task: selects the worst cases.
       metric: `config.eval.metric`.
       worst: number of worst cases.
     """
@@ -61,17 +75,22 @@ def make_report(
         shown = {k: f"{v if '@' in k else 100 * v:.2f}" for k, v in values.items()}
         shown |= {k: "-" for k, v in values.items() if v == -1}
     scores = [list(shown), list(shown.values())]
-    keypoints = [] if metric == "mpii" else _by_keypoint(evaluation, dataset)
     cases = task.worst_cases(evaluation, worst)
-    return Report(evaluation, scores, keypoints, cases)
-
-
-def _by_keypoint(evaluation: Evaluation, dataset: Dataset) -> Table:
-    comparison, skeleton = evaluation.comparison, dataset.skeleton
+    if metric == "mpii":
+        return Report(evaluation, scores, [], None, cases)
     with annotation_file(dataset, evaluation.subset) as file:
         by_name = metrics.per_keypoint(
-            file, evaluation.results, skeleton.sigmas, category=dataset.category
+            file, evaluation.results, dataset.skeleton.sigmas, category=dataset.category
         )
+    keypoints = _by_keypoint(by_name, evaluation, dataset)
+    analysis = analyze(evaluation, dataset, metric, by_name)
+    return Report(evaluation, scores, keypoints, analysis, cases)
+
+
+def _by_keypoint(
+    by_name: dict[str, dict[str, float]], evaluation: Evaluation, dataset: Dataset
+) -> Table:
+    comparison, skeleton = evaluation.comparison, dataset.skeleton
     pck: dict[str, float] = {}
     if skeleton.torso is not None and comparison is not None:
         pck = metrics.pck_torso(
@@ -116,8 +135,10 @@ def write_report(
     *,
     title: str,
     record: dict[str, Any],
-) -> None:
-    """Writes metrics.json, results.json, index.html and drawings of the worst cases.
+) -> list[str]:
+    """Writes metrics.json, results.json, analysis.json, index.html and pictures.
+
+    The pictures are the worst cases and, if matplotlib is installed, those of the analysis.
 
     Args:
       folder: folder of the report; created if missing.
@@ -125,6 +146,9 @@ def write_report(
       dataset: the annotations, for the images.
       title: title of the page.
       record: further entries of metrics.json.
+
+    Returns:
+      Lines for the log: pictures that are left out.
 
     Raises:
       ValueError: a drawing cannot be written.
@@ -136,8 +160,19 @@ def write_report(
     content = {"title": title, "metrics": finite, "notes": evaluation.notes, **record}
     write_atomic(folder / "metrics.json", json.dumps(content, indent=2) + "\n")
     write_atomic(folder / "results.json", json.dumps(evaluation.results))
+    lines: list[str] = []
+    figures: list[tuple[str, str]] = []
+    for name in (*NAMES, "analysis.json"):
+        (folder / name).unlink(missing_ok=True)  # of an earlier report
+    if report.analysis:
+        write_atomic(folder / "analysis.json", json.dumps(report.analysis.as_json(), indent=1))
+        try:
+            figures = draw_figures(folder, report.analysis)
+        except ImportError as error:
+            lines.append(f"numbers only in analysis.json, no pictures of them: {error}")
     drawings, unread = draw_cases(folder, report.worst, dataset)
-    write_atomic(folder / "index.html", _page(title, report, drawings, unread))
+    write_atomic(folder / "index.html", _page(title, report, figures, drawings, unread))
+    return lines
 
 
 _STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
@@ -146,7 +181,13 @@ border-bottom:1px solid #ccc}figure{display:inline-block;margin:.5em;vertical-al
 figcaption{font-size:12px;max-width:26em}"""
 
 
-def _page(title: str, report: Report, drawings: list[tuple[str, str]], unread: list[str]) -> str:
+def _page(
+    title: str,
+    report: Report,
+    figures: list[tuple[str, str]],
+    drawings: list[tuple[str, str]],
+    unread: list[str],
+) -> str:
     def rows(table: Table) -> str:
         lines = []
         for number, row in enumerate(table):
@@ -155,20 +196,29 @@ def _page(title: str, report: Report, drawings: list[tuple[str, str]], unread: l
             lines.append(f"<tr>{cells}</tr>")
         return f"<table>{''.join(lines)}</table>" if lines else ""
 
+    def pictures(named: list[tuple[str, str]]) -> str:
+        return "".join(
+            f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption>'
+            "</figure>"
+            for name, text in named
+        )
+
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.evaluation.notes)
-    figures = "".join(
-        f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption></figure>'
-        for name, text in drawings
-    )
     missing = (
         f"<p>{len(unread)} of the {len(report.worst)} worst cases are not drawn because their "
         f"images cannot be read: {html.escape(', '.join(unread))}</p>"
     )
-    worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + figures
+    worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + pictures(drawings)
     worst += missing if unread else ""
+    errors = ""
+    if report.analysis:
+        errors = (
+            f"<h2>By person size</h2>{rows(report.analysis.size_table())}<h2>Kinds of errors</h2>"
+            f"{rows(report.analysis.error_table(by_keypoint=True))}{pictures(figures)}"
+        )
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{notes}{rows(report.scores)}"
         f"{'<h2>By keypoint</h2>' if report.keypoints else ''}{rows(report.keypoints)}"
-        f"{worst if figures or unread else ''}\n"
+        f"{errors}{worst if drawings or unread else ''}\n"
     )

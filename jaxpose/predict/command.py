@@ -26,6 +26,7 @@ from jaxpose.predict import video as recording
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
+from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps
 from jaxpose.tasks import whole_images
 
 # (path, or None for a frame of a video; image) -> poses.
@@ -114,6 +115,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.2,
         help="minimum score of a keypoint to be drawn (default %(default)s)",
     )
+    parser.add_argument(
+        "--heatmaps",
+        action="store_true",
+        help="also draw the heatmap of every keypoint, into the folder heatmaps of the results",
+    )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
         "--no-flip",
@@ -147,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
         output, names_of_videos, recording.SUFFIXES, [document, *drawings]
     )
     written = [document, *drawings]
+    if args.heatmaps:
+        written += [heatmap_path(path, output) for path in drawings]
     written += [pathlib.Path(f"{path}{suffix}") for path in videos for suffix in recording.SUFFIXES]
     others = [args.boxes, args.annotations, args.checkpoint, args.people]
     reading.check_output(
@@ -217,6 +225,8 @@ def _predict_images(
         target.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
             raise ValueError(f"{target} could not be written")
+        if args.heatmaps:
+            write_heatmaps(heatmap_path(target, args.output), estimator, image, poses)
         records.append((name, image.shape[:2], poses))
         print(f"{target}: {len(poses)} people")
     write_atomic(document, json.dumps(coco_document(records, estimator.skeleton)))
@@ -224,6 +234,34 @@ def _predict_images(
     people = sum(len(poses) for *_, poses in records)
     text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")
     return len(records), text
+
+
+def heatmap_path(drawing: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
+    """Where the heatmaps of an image are drawn; `drawing` is that of its poses."""
+    return output / "heatmaps" / drawing.relative_to(output)
+
+
+def write_heatmaps(
+    path: pathlib.Path, estimator: PoseEstimator, image: np.ndarray, poses: Poses
+) -> None:
+    """Draws the heatmaps of an image; of a top-down network, those of each person.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
+    import cv2
+
+    boxes = None
+    if estimator.takes_boxes:
+        boxes = poses.boxes[:MOST_PEOPLE]
+        if not len(boxes):
+            return
+        if len(boxes) < len(poses):
+            print(f"{path}: heatmaps of the first {len(boxes)} of {len(poses)} people")
+    sheet = draw_maps(estimator.maps(image, boxes), estimator.skeleton.joints)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), sheet[:, :, ::-1]):
+        raise ValueError(f"{path} could not be written")
 
 
 def _describe(

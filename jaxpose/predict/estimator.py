@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import runtimes, tasks
+from jaxpose import geometry, runtimes, tasks
 from jaxpose.choices import choose_from
 from jaxpose.files import expand
 from jaxpose.poses import Poses
+from jaxpose.predict.heatmaps import Maps
 from jaxpose.skeletons import Skeleton
 
 
@@ -69,7 +70,7 @@ class PoseEstimator:
             choices = choose_from(self.sizing, network.sizings)
             raise ValueError(f"{source}: sizing={sizing!r}: {choices}")
         self._task, self._predict, self._batch_size = network.task, network.predict, batch_size
-        self._decoder = network.decoder
+        self._network = network
 
     @property
     def takes_boxes(self) -> bool:
@@ -95,24 +96,64 @@ class PoseEstimator:
         """
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        return self._estimate(self._predict, image, boxes, self._batch_size)
+
+    def maps(self, image: np.ndarray, boxes: np.ndarray | None = None) -> list[Maps]:
+        """Returns what the network outputs for an image, before decoding, without flip test.
+
+        Args:
+          image: uint8 [H, W, 3], RGB.
+          boxes: as for a call.
+
+        Returns:
+          One entry per box; one for the whole image if the network is bottom-up.
+        """
+        network, result = self._network, []
+
+        def record(images: np.ndarray) -> Any:
+            outputs = network.forward(images)
+            heatmaps, tags = network.task.maps(outputs, self.skeleton)
+            pixels = np.round(images * geometry.STD + geometry.MEAN).clip(0, 255).astype(np.uint8)
+            for row in range(len(images)):
+                of_row = None if tags is None else tags[row]
+                result.append(Maps(pixels[row], heatmaps[row], of_row))
+            return outputs
+
+        decoder = network.task.decoder_for_estimate(network.decoder, flip=False)
+        predict = network.task.file_predictor(record, self.skeleton, decoder)
+        self._estimate(predict, image, boxes, batch_size=1)
+        return result
+
+    def _estimate(
+        self,
+        predict: Callable[[tasks.Batch], Any],
+        image: np.ndarray,
+        boxes: np.ndarray | None,
+        batch_size: int,
+    ) -> Poses:
         return self._task.estimate(
-            self._predict,
+            predict,
             image,
             boxes,
             num_keypoints=self.skeleton.num_joints,
             input_size=self.input_size,
             sizing=self.sizing,
-            batch_size=self._batch_size,
-            decoder=self._decoder,
+            batch_size=batch_size,
+            decoder=self._network.decoder,
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """A network from a run folder or a file; `sizings` are the choices, the default first."""
+    """A network from a run folder or a file.
+
+    `sizings` are the choices, the default first; `forward` takes normalized images and returns the
+    outputs as numpy arrays.
+    """
 
     task: tasks.Task
     decoder: tasks.Decoder
+    forward: Callable[[np.ndarray], Any]
     skeleton: Skeleton
     input_size: tuple[int, int]
     predict: Callable[[tasks.Batch], Any]
@@ -132,15 +173,18 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
     flip = flip and config.eval.flip
     decoder = task.decoder_for_estimate(task.decoder_from_config(config), flip)
     predict = task.model_predictor(model, skeleton, mesh, decoder)
+    variables = replicate(variables, mesh)
+    apply = jax.jit(functools.partial(model.apply, train=False))
     sizings = task.SIZINGS
     if "sizing" in config.eval:
         sizings = tuple(sorted(sizings, key=lambda choice: choice != config.eval.sizing))
     return _Network(
         task,
         decoder,
+        lambda images: jax.tree.map(np.asarray, apply(variables, images)),
         skeleton,
         tuple(config.input_size),
-        functools.partial(predict, replicate(variables, mesh)),
+        functools.partial(predict, variables),
         sizings,
     )
 
@@ -152,4 +196,4 @@ def _load_file(path: pathlib.Path, flip: bool) -> _Network:
     decoder = task.decoder_for_estimate(task.decoder_from_metadata(file.metadata), flip)
     predict = task.file_predictor(file.run, skeleton, decoder)
     size = tuple(file.metadata["input_size"])
-    return _Network(task, decoder, skeleton, size, predict, ("fixed",))
+    return _Network(task, decoder, file.run, skeleton, size, predict, ("fixed",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jaxpose import models, tables
-from jaxpose.summary import document, wlitepose
+from jaxpose.summary import document, plot, wlitepose
 
 PAPERS = {"wlitepose": wlitepose.report}
 
@@ -39,11 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PAPERS,
         help="print Markdown that compares all sizes in one paper with ours",
     )
+    plot.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the models."""
-    if args.paper:
+    """Prints or draws the models."""
+    if args.latency and not args.plot:
+        raise ValueError("--latency needs --plot FILE.png")
+    if args.plot:
+        print(plot.plot(args.plot, args.latency, args.dataset))
+    elif args.paper:
         print(PAPERS[args.paper]())
     elif args.markdown:
         print(document.document())

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import jaxpose.config.associative_embedding
 from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
@@ -46,6 +48,7 @@ view = whole_images.view
 crop_matrix = whole_images.crop_matrix
 estimate = whole_images.estimate
 evaluate = whole_images.evaluate
+predict_results = whole_images.predict_results
 worst_cases = whole_images.worst_cases
 compare = whole_images.compare
 sample_batch = whole_images.sample_batch
@@ -134,6 +137,15 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
 def describe_loss(config: ConfigDict) -> str:
     """The loss of the heatmaps, and the number of people per image in a benchmark."""
     return f"{config.loss.name} at 1/4 and 1/2, tags; {whole_images.PEOPLE} people per image"
+
+
+def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the heatmaps and the tags, at the resolution of the last output."""
+    outputs = [np.asarray(part) for part in outputs]
+    heatmaps, tags = codecs.associative_embedding.aggregate(
+        outputs, None, skeleton.flip_indices, outputs[-1].shape[1:3]
+    )
+    return np.asarray(heatmaps), np.asarray(tags)[..., 0]
 
 
 # ------------------------------------------------------------------------------- exported files

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import jaxpose.config.part_affinity
 from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
@@ -40,6 +42,7 @@ view = whole_images.view
 crop_matrix = whole_images.crop_matrix
 estimate = whole_images.estimate
 evaluate = whole_images.evaluate
+predict_results = whole_images.predict_results
 worst_cases = whole_images.worst_cases
 compare = whole_images.compare
 sample_batch = whole_images.sample_batch
@@ -101,6 +104,13 @@ def describe_loss(config: ConfigDict) -> str:
     """The loss, and the number of people per image in a benchmark."""
     del config
     return f"squared errors of heatmaps and fields; {whole_images.PEOPLE} people per image"
+
+
+def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, None]:
+    """The heatmaps of the last stage, without neck and background; there are no tags."""
+    *_, heatmaps, _ = outputs
+    names = codecs.part_affinity.OPENPOSE.joints
+    return np.asarray(heatmaps)[..., [names.index(name) for name in skeleton.joints]], None
 
 
 # ------------------------------------------------------------------------------- exported files

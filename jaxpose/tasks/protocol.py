@@ -161,6 +161,10 @@ class Task(Protocol):
         """A function (batch) -> predictions, for a network outside JAX such as an exported file."""
         ...
 
+    def maps(self, outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray | None]:
+        """Heatmaps [B, h, w, K] and tags [B, h, w, K] (None without) from outputs, to be drawn."""
+        ...
+
     def view(self, image_size: Size, input_size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Center [2] and scale [2] of the crop that shows a whole image at the input size."""
         ...
@@ -209,6 +213,20 @@ class Task(Protocol):
         Raises:
           ValueError: no batch, annotations that do not suit the metric, predictions that do not fit
             the annotations, or head boxes that cannot be read.
+        """
+        ...
+
+    def predict_results(
+        self,
+        predict: Callable[[Batch], Any],
+        batches: Iterable[Batch],
+        dataset: Dataset,
+        config: ConfigDict,
+    ) -> list[dict[str, Any]]:
+        """The COCO results list of a split, as `evaluate` scores it; needs no annotations.
+
+        Raises:
+          ValueError: no batch.
         """
         ...
 

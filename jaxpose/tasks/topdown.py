@@ -39,6 +39,7 @@ view = crops.view
 crop_matrix = crops.crop_matrix
 estimate = crops.estimate
 evaluate = crops.evaluate
+predict_results = crops.predict_results
 worst_cases = crops.worst_cases
 compare = crops.compare
 sample_batch = crops.sample_batch
@@ -133,6 +134,12 @@ def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
     if crops.codec_of(metadata) == "udp":
         return Decoder(sigma=codec["sigma"], udp=True, kernel=codec["kernel"])
     return Decoder(offset=codec["decode"], sigma=codec["sigma"])
+
+
+def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, None]:
+    """The heatmaps; there are no tags."""
+    del skeleton
+    return np.asarray(outputs), None
 
 
 def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:

@@ -1,7 +1,7 @@
 """eval.py, and the evaluation that it shares with train.py."""
 
 import dataclasses
-import importlib
+import importlib.util
 import json
 
 import numpy as np
@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from configs import common
 from jaxpose import annotations, runs, skeletons, tasks
-from jaxpose.evaluation import command_line
+from jaxpose.evaluation import command_line, figures
 from jaxpose.evaluation.report import check_folder, make_report, write_report
 from jaxpose.tasks import mpii, topdown
 from jaxpose.training import runtime
@@ -216,7 +216,8 @@ def test_it_reproduces_the_score_of_the_training_run(run, tmp_path, capsys):
     }
     assert report(tmp_path / "report")["metrics"] == in_training
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    assert names == {"metrics.json", "results.json", "index.html"} | {
+    drawn = set(figures.NAMES) if importlib.util.find_spec("matplotlib") else set()
+    assert names == {"metrics.json", "results.json", "analysis.json", "index.html"} | drawn | {
         f"worst_0{n}.jpg" for n in (1, 2, 3)
     }
     results = json.loads((tmp_path / "report" / "results.json").read_text())
@@ -254,7 +255,7 @@ def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
     assert names == ["0.png", "1.png", "2.png", "3.png"]
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert page.count("<img") == 2
+    assert page.count('<img src="worst_') == 2
     assert (
         "2 of the 4 worst cases are not drawn because their images cannot be read: 1.png, 3.png"
         in page
@@ -263,7 +264,7 @@ def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
         path.unlink()
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "<img" not in page and "4 of the 4 worst cases are not drawn" in page
+    assert "worst_" not in page and "4 of the 4 worst cases are not drawn" in page
 
 
 def test_a_drawing_that_cannot_be_written_is_an_error(people, tmp_path, monkeypatch):
@@ -365,6 +366,10 @@ def test_command_line(run, tmp_path):
             "--workdir=run --step=newest",
             "--step=newest.*last, best, or give the number",
         ),
+        ("--results=a.json --workdir=run --step=best", "--results cannot be combined with --step"),
+        ("--results=a.json --untrained", "--untrained and --results cannot be combined"),
+        ("--results=a.json --exported=a.onnx", "--exported and --results cannot be combined"),
+        ("--results=a.json --workdir=run", None),
         ("--workdir=run --step=best", None),
         ("--checkpoint=run --step=5", None),
         ("--exported=a.onnx --workdir=run --step=last", None),
@@ -372,7 +377,7 @@ def test_command_line(run, tmp_path):
 )
 def test_step_needs_a_run(arguments, message):
     values = flags.FlagValues()
-    for name in ("workdir", "checkpoint", "exported"):
+    for name in ("workdir", "checkpoint", "exported", "results"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     flags.DEFINE_string("step", "last", "", flag_values=values)
     flags.DEFINE_boolean("untrained", False, "", flag_values=values)

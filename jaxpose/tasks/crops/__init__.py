@@ -2,7 +2,13 @@
 
 from jaxpose.tasks.crops.agreement import compare
 from jaxpose.tasks.crops.batches import codec_of, fit_settings, sample_batch
-from jaxpose.tasks.crops.evaluation import describe_examples, evaluate, metric_of, worst_cases
+from jaxpose.tasks.crops.evaluation import (
+    describe_examples,
+    evaluate,
+    metric_of,
+    predict_results,
+    worst_cases,
+)
 from jaxpose.tasks.crops.prediction import (
     CropPredictions,
     crop_matrix,
@@ -24,6 +30,7 @@ __all__ = [
     "fit_settings",
     "metric_of",
     "model_predictor",
+    "predict_results",
     "sample_batch",
     "view",
     "worst_cases",

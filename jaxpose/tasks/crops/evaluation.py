@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from jaxpose import geometry, metrics, skeletons
 from jaxpose.annotations import Dataset
 from jaxpose.tasks import mpii
 from jaxpose.tasks.comparison import compare_boxes
-from jaxpose.tasks.crops.prediction import Predict, predict_all
+from jaxpose.tasks.crops.prediction import CropPredictions, Predict, predict_all
 from jaxpose.tasks.protocol import Batch
 from jaxpose.tasks.scoring import (
     Case,
@@ -45,19 +46,7 @@ def evaluate(
 ) -> Evaluation:
     """See `Task.evaluate`."""
     predictions = predict_all(predict, batches)
-    results = metrics.assemble_results(
-        predictions.image_id,
-        predictions.keypoints,
-        predictions.scores,
-        predictions.box_score,
-        predictions.scale,
-        annotation_id=predictions.annotation_id,
-        category_id=dataset.category_id,
-        sigmas=dataset.skeleton.sigmas,
-        rescore_threshold=config.eval.rescore_threshold,
-        oks_nms_threshold=config.eval.oks_nms,
-    )
-    results = dataset.with_original_ids(results)
+    results = _results(predictions, dataset, config)
     comparison = None
     if not config.data.detections:
         comparison = compare_boxes(predictions.annotation_id, predictions.keypoints, dataset)
@@ -85,6 +74,31 @@ def evaluate(
             )
     scores |= torso_pck(comparison, dataset)
     return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
+
+
+def predict_results(
+    predict: Predict, batches: Iterable[Batch], dataset: Dataset, config: ConfigDict
+) -> list[dict[str, Any]]:
+    """See `Task.predict_results`. People are rescored, and repeated ones removed by OKS."""
+    return _results(predict_all(predict, batches), dataset, config)
+
+
+def _results(
+    predictions: CropPredictions, dataset: Dataset, config: ConfigDict
+) -> list[dict[str, Any]]:
+    results = metrics.assemble_results(
+        predictions.image_id,
+        predictions.keypoints,
+        predictions.scores,
+        predictions.box_score,
+        predictions.scale,
+        annotation_id=predictions.annotation_id,
+        category_id=dataset.category_id,
+        sigmas=dataset.skeleton.sigmas,
+        rescore_threshold=config.eval.rescore_threshold,
+        oks_nms_threshold=config.eval.oks_nms,
+    )
+    return dataset.with_original_ids(results)
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:

@@ -2,7 +2,13 @@
 
 from jaxpose.tasks.whole_images.agreement import compare
 from jaxpose.tasks.whole_images.batches import PEOPLE, fit_settings, sample_batch
-from jaxpose.tasks.whole_images.evaluation import describe_examples, evaluate, worst_cases
+from jaxpose.tasks.whole_images.evaluation import (
+    describe_examples,
+    evaluate,
+    predict_results,
+    score,
+    worst_cases,
+)
 from jaxpose.tasks.whole_images.prediction import (
     ImageDecoder,
     ImagePredictions,
@@ -34,7 +40,9 @@ __all__ = [
     "fit_settings",
     "model_predictor",
     "options_from",
+    "predict_results",
     "sample_batch",
+    "score",
     "sized_view",
     "view",
     "worst_cases",

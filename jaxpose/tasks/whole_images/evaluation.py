@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -20,7 +21,7 @@ from jaxpose.tasks.scoring import (
     annotation_file,
     torso_pck,
 )
-from jaxpose.tasks.whole_images.prediction import Predict, predict_all
+from jaxpose.tasks.whole_images.prediction import ImagePredictions, Predict, predict_all
 
 
 def describe_examples(config: ConfigDict) -> str:
@@ -40,18 +41,49 @@ def evaluate(
     """See `Task.evaluate`. There is one result per person, with the network's person score."""
     del head_boxes
     predictions = predict_all(predict, batches, dataset.skeleton.num_joints)
+    notes, subset = [], None
+    if config.data.limit:
+        notes.append(f"data.limit={config.data.limit}: only these images are scored")
+        subset = Subset(frozenset(predictions.image_ids.tolist()))
+    return score(predictions, dataset, config.eval.metric, notes, subset)
+
+
+def predict_results(
+    predict: Predict, batches: Iterable[Batch], dataset: Dataset, config: ConfigDict
+) -> list[dict[str, Any]]:
+    """See `Task.predict_results`."""
+    del config
+    predictions = predict_all(predict, batches, dataset.skeleton.num_joints)
+    return dataset.with_original_ids(predictions.results(dataset.category_id))
+
+
+def score(
+    predictions: ImagePredictions,
+    dataset: Dataset,
+    metric: str,
+    notes: list[str],
+    subset: Subset | None = None,
+) -> Evaluation:
+    """Scores the people predicted in whole images.
+
+    Args:
+      predictions: of all images to score.
+      dataset: the annotations.
+      metric: "coco" or "crowdpose".
+      notes: sentences about `subset`.
+      subset: the part of the dataset to score; None for all of it.
+
+    Raises:
+      ValueError: annotations that do not suit the metric.
+    """
     results = dataset.with_original_ids(predictions.results(dataset.category_id))
     comparison = compare_images(
         predictions.image_ids, predictions.image_id, predictions.keypoints, dataset
     )
     images = f"{len(predictions.image_ids)} images of {dataset.path}"
-    notes = [f"{len(predictions.image_id)} people predicted in {images}"]
-    subset = None
-    if config.data.limit:
-        notes.append(f"data.limit={config.data.limit}: only these images are scored")
-        subset = Subset(frozenset(predictions.image_ids.tolist()))
+    notes = [f"{len(predictions.image_id)} people predicted in {images}", *notes]
     with annotation_file(dataset, subset) as file:
-        if config.eval.metric == "crowdpose":
+        if metric == "crowdpose":
             scores = metrics.crowdpose(file, results)
         else:
             scores = metrics.coco_keypoints(

@@ -1,0 +1,151 @@
+"""Results files in COCO's form: reading and scoring them, and the name of a submission."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxpose.annotations import Dataset
+from jaxpose.annotations.records import as_numbers, is_number, missing_keys
+from jaxpose.tasks import whole_images
+from jaxpose.tasks.scoring import Evaluation
+
+# What official annotation files start with; the servers ask for this prefix.
+_PREFIXES = ("person_keypoints_", "image_info_")
+_SHOWN = 5  # unknown images named in a message
+
+
+def submission_name(annotation_file: str | os.PathLike[str]) -> str:
+    """Returns the name of the results file that belongs to an annotation file.
+
+    COCO's server wants person_keypoints_SPLIT_ALGORITHM_results.json. The split is the rest of a
+    name that starts with image_info_ or person_keypoints_; of any other name all is kept, without a
+    prefix.
+
+    >>> submission_name("annotations/image_info_test-dev2017.json")
+    'person_keypoints_test-dev2017_jaxpose_results.json'
+    >>> submission_name("zoo.json")
+    'zoo_jaxpose_results.json'
+    """
+    stem = pathlib.Path(annotation_file).stem
+    for prefix in _PREFIXES:
+        if stem.startswith(prefix):
+            stem = f"person_keypoints_{stem.removeprefix(prefix)}"
+    return f"{stem}_jaxpose_results.json"
+
+
+def read_results(
+    path: str | os.PathLike[str], dataset: Dataset
+) -> tuple[whole_images.ImagePredictions, list[str]]:
+    """Reads people from a results file: [{image_id, category_id, keypoints (3K), score}].
+
+    Args:
+      path: the file.
+      dataset: the annotations that the results belong to.
+
+    Returns:
+      The people, for all images of the dataset, and sentences about records that do not count.
+
+    Raises:
+      ValueError: the file is not a list of results, a result breaks a rule, or results are for
+        images that are not in the dataset.
+    """
+    try:
+        records = json.loads(pathlib.Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(records, list):
+        raise ValueError(
+            f"{path}: must be a list of results [{{image_id, category_id, keypoints, score}}], not "
+            f"{_kind(records)}"
+        )
+    joints, category = dataset.skeleton.num_joints, dataset.category_id
+    for number, record in enumerate(records):
+        rule = _malformed(record, joints)
+        if rule:
+            raise ValueError(f"{path}: result number {number}: {rule}")
+    unknown = [r["image_id"] for r in records if not _is_known(r["image_id"], dataset)]
+    if unknown:
+        names = list(dict.fromkeys(map(repr, unknown)))
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise ValueError(
+            f"{path}: {len(unknown)} of {len(records)} results are for {len(names)} images that "
+            f"are not in {dataset.path}: {', '.join(names[:_SHOWN])}{more}"
+        )
+    people = [record for record in records if record["category_id"] == category]
+    notes = []
+    if records and not people:
+        raise ValueError(
+            f"{path}: all results have other categories than {category}, that of the people of "
+            f"{dataset.path}"
+        )
+    if len(people) < len(records):
+        notes.append(
+            f"{len(records) - len(people)} of {len(records)} results have another category than "
+            f"{category} and are left out"
+        )
+    values = as_numbers([record["keypoints"] for record in people], 3 * joints)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        raise ValueError(f"{path}: keypoints of {bad.size} results are not finite numbers")
+    values = values.reshape(len(people), joints, 3)
+    predictions = whole_images.ImagePredictions(
+        image_id=np.array([record["image_id"] for record in people], np.int64),
+        keypoints=values[..., :2],
+        scores=values[..., 2],
+        person_score=np.array([record["score"] for record in people], np.float64),
+        image_ids=np.array(list(dataset.images), np.int64),
+    )
+    return predictions, notes
+
+
+def score_results(path: str | os.PathLike[str], dataset: Dataset, metric: str) -> Evaluation:
+    """Scores a results file made by any program against the annotations.
+
+    Args:
+      path: the file.
+      dataset: the annotations.
+      metric: `config.eval.metric`, "coco" or "crowdpose".
+
+    Raises:
+      ValueError: as `read_results`, or PCKh, which results in COCO's form do not support.
+    """
+    if metric == "mpii" or dataset.format == "mpii":
+        raise ValueError(
+            f"{path}: results in COCO's form can be scored by config.eval.metric coco or "
+            "crowdpose, not by MPII's PCKh, which needs the row of each person"
+        )
+    predictions, notes = read_results(path, dataset)
+    return whole_images.score(predictions, dataset, metric, notes)
+
+
+def _kind(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{type(value).__name__}"
+    if "annotations" in value:
+        return "a dataset with 'annotations', as `jaxpose predict` writes"
+    return "an object"
+
+
+def _is_known(identity: Any, dataset: Dataset) -> bool:
+    return isinstance(identity, int) and identity in dataset.images
+
+
+def _malformed(record: Any, joints: int) -> str | None:
+    """Returns what is wrong with the form of a result, or None."""
+    rule = missing_keys(record, ("image_id", "category_id", "keypoints", "score"))
+    if rule:
+        return rule
+    keypoints = record["keypoints"]
+    if not isinstance(keypoints, list) or len(keypoints) != 3 * joints:
+        size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)
+        return f"keypoints must be {3 * joints} numbers (x, y, score of {joints}), not {size}"
+    if not is_number(record["score"]):
+        return f"score must be a finite number, not {record['score']!r}"
+    return None

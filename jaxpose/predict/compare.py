@@ -1,0 +1,175 @@
+"""`jaxpose compare`: the poses of several networks side by side, one picture per image.
+
+jaxpose compare runs/hwl runs/lite photos/ --boxes boxes.json     two top-down networks
+jaxpose compare runs/litepose litepose.onnx photo.jpg             a network and its exported file
+jaxpose compare runs/hwl/checkpoints/20000 runs/hwl photo.jpg     two steps of one run
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from jaxpose import draw, images, runtimes
+from jaxpose.files import expand, path_argument
+from jaxpose.predict import inputs as reading
+from jaxpose.predict.boxes import Boxes
+from jaxpose.predict.estimator import PoseEstimator
+
+HEIGHT = 480  # of an image in the picture, pixels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `jaxpose compare`."""
+    parser.add_argument(
+        "what",
+        nargs="+",
+        metavar="NETWORK|IMAGE",
+        help="networks (run folders, checkpoints in them, or files written by `jaxpose export`), "
+        "and images or folders of images",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path_argument,
+        default="comparison",
+        help="folder for the pictures (default: %(default)s); not that of the images",
+    )
+    parser.add_argument(
+        "--boxes",
+        metavar="JSON",
+        type=path_argument,
+        help="top-down: one person per box; without boxes, the whole image is one person",
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        type=path_argument,
+        help="the dataset that says which image each image_id in --boxes is",
+    )
+    parser.add_argument(
+        "--box-score",
+        type=float,
+        default=0.3,
+        help="minimum score of a box in --boxes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--person-score",
+        type=float,
+        default=draw.LEAST_PERSON_SCORE,
+        help="bottom-up: minimum score of a person (default %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.2,
+        help="minimum score of a keypoint to be drawn (default %(default)s)",
+    )
+    parser.add_argument(
+        "--no-flip",
+        action="store_true",
+        help="skip the flip test, the average with the mirror image",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws the pictures; returns 1 if no image could be read."""
+    import cv2
+
+    sources = [name for name in args.what if is_network(name)]
+    others = [expand(name) for name in args.what if not is_network(name)]
+    if len(sources) < 2 or not others:
+        raise ValueError(
+            f"needs at least two networks and an image, got {len(sources)} networks (run folders "
+            f"or exported files) and {len(others)} other arguments"
+        )
+    inputs = reading.collect(others, output=args.output, recursive=False)
+    if inputs.videos:
+        raise ValueError(f"{inputs.videos[0].path} is not an image")
+    names = reading.assign_names(inputs.images)
+    targets = reading.output_paths(args.output, names, [".jpg"])
+    targets = [path.with_name(f"{path.name}.jpg") for path in targets]
+    read = [expand(source) for source in sources]
+    read += [path for path in (args.boxes, args.annotations) if path]
+    reading.check_output(args.output, targets, inputs, read)
+    networks = [_load(source, flip=not args.no_flip) for source in sources]
+    if args.boxes and not any(network.takes_boxes for network in networks):
+        raise ValueError("all networks are bottom-up and find the people themselves: omit --boxes")
+    boxes = None
+    if args.boxes:
+        files = [(file.folder, file.relative) for file in inputs.images]
+        boxes = Boxes(args.boxes, files, args.box_score, args.annotations)
+        for note in boxes.notes:
+            print(note)
+    titles = short_names(sources)
+    written = 0
+    for file, target in zip(inputs.images, targets, strict=True):
+        try:
+            image = images.decode(file.path.read_bytes(), upright=True)
+        except (OSError, images.ImageError) as error:
+            print(f"skipped {file.path}: {error}")
+            continue
+        columns, captions = [], []
+        for network, title in zip(networks, titles, strict=True):
+            if network.takes_boxes:
+                poses = network(image, boxes.of(file.path) if boxes else None)
+            else:
+                poses = network(image)
+                poses = poses.select(poses.person_scores >= args.person_score)
+            columns.append(draw.draw_poses(image, poses, network.skeleton, args.threshold))
+            captions.append(f"{title}: {len(poses)} people")
+        height, width = image.shape[:2]
+        widest = max(map(draw.caption_width, captions))
+        tall = max(HEIGHT, -(-widest * height // width))  # every caption fits below its image
+        sheet = draw.contact_sheet(columns, captions, columns=len(columns), height=tall)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(target), sheet[:, :, ::-1]):
+            raise ValueError(f"{target} could not be written")
+        written += 1
+        print(f"{target}: {'; '.join(captions)}")
+    if inputs.passed_over:
+        print(f"passed over: {reading.describe(inputs.passed_over)}")
+    return 0 if written else 1
+
+
+def is_network(name: str) -> bool:
+    """Whether an argument names a run folder, a checkpoint in one, or an exported file."""
+    path = expand(name)
+    if path.suffix in runtimes.SUFFIXES.values():
+        return True
+    if path.name == "checkpoints":
+        path = path.parent
+    elif path.parent.name == "checkpoints" and path.name.isdigit():
+        path = path.parent.parent
+    return (path / "config.json").is_file()
+
+
+def short_names(sources: Sequence[str]) -> list[str]:
+    """Returns the last parts of each path, as many as are needed to tell the paths apart.
+
+    A checkpoint is named by its run and its step.
+
+    >>> short_names(["runs/hwl/run", "runs/lite/run"])
+    ['hwl/run', 'lite/run']
+    >>> short_names(["runs/hwl", "runs/hwl/checkpoints/20000"])
+    ['hwl', 'hwl/20000']
+    """
+    parts = []
+    for source in sources:
+        path = [part for part in pathlib.Path(source).parts if part != "checkpoints"]
+        step = path[-1].isdigit() and len(path) > 1
+        parts.append([*path[:-2], "/".join(path[-2:])] if step else path)
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-count:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(sources)
+
+
+def _load(source: str, flip: bool) -> PoseEstimator:
+    if pathlib.Path(source).is_dir():
+        from jaxpose.training import runtime
+
+        runtime.use_compilation_cache()
+    return PoseEstimator(source, flip=flip)

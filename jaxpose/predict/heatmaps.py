@@ -1,0 +1,115 @@
+"""Pictures of a network's heatmaps: one tile per keypoint, over the image that the network sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxpose import draw
+
+MOST_PEOPLE = 20  # drawn in one picture
+TILE = 160  # smallest width and height of a tile, pixels
+PRESENT = 0.1  # lowest heatmap value at which a tag is drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Maps:
+    """What a network outputs for one view of an image, before decoding, without flip test.
+
+    Attributes:
+      view: uint8 [H, W, 3] RGB, the network's input: the crop of a person, or the whole image.
+      heatmaps: float32 [h, w, K].
+      tags: float32 [h, w, K], which group keypoints into people; None if the network has none.
+    """
+
+    view: np.ndarray
+    heatmaps: np.ndarray
+    tags: np.ndarray | None = None
+
+
+def draw_maps(maps: Sequence[Maps], joints: Sequence[str]) -> np.ndarray:
+    """Draws all views of an image on one sheet, one below the other.
+
+    The first tile of a view is the network's input. The colors of a view go from blue (0) to red,
+    the highest value of all its heatmaps; captions have the highest value of each heatmap.
+
+    Args:
+      maps: one per person (top-down), or one for the whole image.
+      joints: names of the K keypoints.
+
+    Returns:
+      uint8 [H, W, 3] RGB.
+
+    Raises:
+      ValueError: no maps.
+    """
+    tiles: list[np.ndarray] = []
+    captions: list[str] = []
+    columns = min(6 if len(joints) <= 24 else 12, len(joints) + 1)
+    for number, view in enumerate(maps, start=1):
+        blocks = [_heat_tiles(view)]
+        if view.tags is not None:
+            blocks.append(_tag_tiles(view))
+        name = f"input {number}" if len(maps) > 1 else "input"
+        titles = (
+            [name, *(f"{j} {m:.2f}" for j, m in zip(joints, _peaks(view), strict=True))],
+            ["tags", *joints],
+        )
+        for block, texts in zip(blocks, titles, strict=False):
+            # Every block starts a new row.
+            missing = -len(block) % columns
+            tiles += block + [np.full_like(view.view, 255)] * missing
+            captions += texts + [" "] * missing
+    height, width = maps[0].view.shape[:2] if maps else (1, 1)
+    widest = max([TILE, *(draw.caption_width(text) for text in captions)])
+    return draw.contact_sheet(
+        tiles, captions, columns=columns, height=max(TILE, int(np.ceil(widest * height / width)))
+    )
+
+
+def _peaks(maps: Maps) -> np.ndarray:
+    return maps.heatmaps.max(axis=(0, 1))
+
+
+def _heat_tiles(maps: Maps) -> list[np.ndarray]:
+    top = max(float(maps.heatmaps.max()), 1e-6)
+    tiles = [maps.view]
+    for k in range(maps.heatmaps.shape[-1]):
+        heat = np.clip(_enlarged(maps.heatmaps[..., k], maps.view) / top, 0, 1)
+        tiles.append(_blend(maps.view, heat, heat))
+    return tiles
+
+
+def _tag_tiles(maps: Maps) -> list[np.ndarray]:
+    """Tags where the heatmaps exceed `PRESENT`; one color scale for all keypoints."""
+    assert maps.tags is not None
+    shown = maps.tags[maps.heatmaps > PRESENT]
+    low, high = (shown.min(), shown.max()) if shown.size else (0.0, 1.0)
+    tiles = [maps.view]
+    for k in range(maps.heatmaps.shape[-1]):
+        tag = _enlarged(maps.tags[..., k], maps.view)
+        heat = _enlarged(maps.heatmaps[..., k], maps.view) > PRESENT
+        scaled = np.clip((tag - low) / max(high - low, 1e-6), 0, 1)
+        tiles.append(_blend(maps.view, scaled, heat.astype(np.float32)))
+    return tiles
+
+
+def _enlarged(values: np.ndarray, view: np.ndarray) -> np.ndarray:
+    import cv2
+
+    height, width = view.shape[:2]
+    values = np.ascontiguousarray(values, np.float32)
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _blend(view: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Colors of `values` 0..1 over the darkened gray view, where `weight` 0..1 is high."""
+    import cv2
+
+    gray = cv2.cvtColor(np.ascontiguousarray(view), cv2.COLOR_RGB2GRAY)[..., None] * 0.7
+    index = np.round(values * 255).astype(np.uint8)
+    color = cv2.applyColorMap(index, cv2.COLORMAP_TURBO)[..., ::-1]
+    alpha = np.clip(1.5 * weight, 0, 0.85)[..., None]
+    return np.round(gray * (1 - alpha) + color * alpha).astype(np.uint8)

@@ -1,0 +1,135 @@
+"""Results files: names of submissions, validation, and scores."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from jaxpose import annotations, metrics, skeletons
+from jaxpose.evaluation.results import read_results, score_results, submission_name
+from tests.helpers import tiny_runs
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tiny_runs.write_people(tmp_path_factory.mktemp("data") / "people", each=2)
+    return annotations.load_coco(folder / "people.json", image_dir=folder / "images")
+
+
+def results_of(dataset):
+    """The annotated people, moved by 3 pixels, in COCO's form."""
+    people = dataset.people
+    points = people.keypoints.astype(float) + (3, 0, 0)
+    return [
+        {"image_id": int(image), "category_id": 1, "keypoints": row, "score": 0.5 + n / 100}
+        for n, (image, row) in enumerate(
+            zip(people.image_id, points.reshape(len(people), -1).tolist(), strict=True)
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("image_info_test-dev2017.json", "person_keypoints_test-dev2017_jaxpose_results.json"),
+        ("a/person_keypoints_val2017.json", "person_keypoints_val2017_jaxpose_results.json"),
+        ("mine.v2.json", "mine.v2_jaxpose_results.json"),
+    ],
+)
+def test_name_of_a_submission(file, name):
+    assert submission_name(file) == name
+
+
+def test_a_file_has_the_scores_of_its_results(dataset, tmp_path):
+    results = results_of(dataset)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    evaluation = score_results(tmp_path / "results.json", dataset, "coco")
+    expected = metrics.coco_keypoints(dataset.path, results)
+    assert evaluation.metrics | expected == evaluation.metrics
+    assert 0.5 < expected["AP"] < 1 and 50 < evaluation.metrics["PCK@0.2"] < 100
+    assert evaluation.results == results
+    assert "12 people predicted in 6 images" in evaluation.notes[0]
+
+
+def test_an_empty_list_scores_zero(dataset, tmp_path):
+    (tmp_path / "results.json").write_text("[]")
+    evaluation = score_results(tmp_path / "results.json", dataset, "coco")
+    assert evaluation.score == 0 and evaluation.results == []
+
+
+def test_results_of_other_categories_are_left_out_and_counted(dataset, tmp_path):
+    results = results_of(dataset)
+    results[0]["category_id"] = 7
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    predictions, notes = read_results(tmp_path / "results.json", dataset)
+    assert len(predictions.image_id) == 11
+    assert notes == ["1 of 12 results have another category than 1 and are left out"]
+
+
+def changed(**changes):
+    def change(results):
+        results[2] = {k: v for k, v in (results[2] | changes).items() if v is not None}
+        return results
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: {"annotations": r}, "must be a list of results .*, not a dataset with 'annot"),
+        (lambda r: {"people": r}, "must be a list of results .*, not an object"),
+        (lambda r: [*r, 3], "result number 12: must be an object"),
+        (changed(score=None), "result number 2: lacks 'score'"),
+        (changed(score="high"), "result number 2: score must be a finite number, not 'high'"),
+        (changed(keypoints=[1.0] * 34), "result number 2: keypoints must be 51 numbers .*not 34"),
+        (changed(keypoints=[float("nan")] * 51), "keypoints of 1 results are not finite numbers"),
+        (changed(image_id=99), "1 of 12 results are for 1 images that are not in .*: 99$"),
+        (changed(image_id="3"), "1 of 12 results are for 1 images that are not in .*: '3'$"),
+        (lambda r: [x | {"category_id": 2} for x in r], "all results have other categories than 1"),
+        (
+            lambda r: [x | {"image_id": 100 + n} for n, x in enumerate(r)],
+            "12 of 12 results are for 12 .*: 100, 101, 102, 103, 104 and 7 more$",
+        ),
+    ],
+)
+def test_a_file_that_breaks_a_rule_is_refused_in_one_line(dataset, tmp_path, change, message):
+    (tmp_path / "results.json").write_text(json.dumps(change(results_of(dataset))))
+    with pytest.raises(ValueError, match=message) as error:
+        read_results(tmp_path / "results.json", dataset)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(dataset, tmp_path):
+    (tmp_path / "bad.json").write_text("[{")
+    with pytest.raises(ValueError, match="bad.json: not JSON"):
+        read_results(tmp_path / "bad.json", dataset)
+    with pytest.raises(ValueError, match="none.json: cannot be read"):
+        read_results(tmp_path / "none.json", dataset)
+
+
+def test_crowdpose_is_scored_by_its_metric(tmp_path):
+    random = np.random.default_rng(0)
+    keypoints = np.concatenate([random.uniform(20, 180, (14, 2)), np.full((14, 1), 2)], 1)
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": 200, "width": 200, "crowdIndex": 0.5}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "keypoints": keypoints.ravel().tolist(),
+             "bbox": [10, 10, 180, 180], "iscrowd": 0, "num_keypoints": 14},
+        ],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": list(skeletons.CROWDPOSE.joints)}
+        ],
+    }  # fmt: skip
+    (tmp_path / "crowd.json").write_text(json.dumps(content))
+    dataset = annotations.load_crowdpose(tmp_path / "crowd.json", image_dir=tmp_path)
+    result = {"image_id": 1, "category_id": 1, "keypoints": keypoints.ravel().tolist(), "score": 1}
+    (tmp_path / "results.json").write_text(json.dumps([result]))
+    evaluation = score_results(tmp_path / "results.json", dataset, "crowdpose")
+    assert evaluation.metrics["AP"] == evaluation.metrics["AP_medium"] == pytest.approx(1)
+    assert evaluation.metrics["AP_easy"] == -1
+    mpii = dataclasses.replace(dataset, format="mpii")
+    for source, metric in ((mpii, "coco"), (dataset, "mpii")):
+        with pytest.raises(ValueError, match="not by MPII's PCKh"):
+            score_results(tmp_path / "results.json", source, metric)

@@ -84,10 +84,12 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     )
     scored = data.dataset.format != "image_info"
     head_boxes = runtime.head_boxes(config) if scored else None
-    inputs = [head_boxes, source.exported and pathlib.Path(source.exported)]
+    inputs = [] if head_boxes is None else [head_boxes]
+    if source.exported:
+        inputs.append(pathlib.Path(source.exported))
     if config.data.detections:
         inputs.append(pathlib.Path(config.data.root) / config.data.detections)
-    check_folder(folder, data.dataset, filter(None, inputs))
+    check_folder(folder, data.dataset, inputs)
     examples = f"{data.num_examples} {task.describe_examples(config)}"
     print(f"{examples} of {data.dataset.path}", flush=True)
     for line in left_out_lines(data.dataset):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose.annotations import Dataset
-from jaxpose.annotations.records import as_numbers, is_number, missing_keys
+from jaxpose.annotations.records import is_number, missing_keys, numbers
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.scoring import Evaluation
 
@@ -65,12 +65,15 @@ def read_results(
             f"{path}: must be a list of results [{{image_id, category_id, keypoints, score}}], not "
             f"{_kind(records)}"
         )
-    joints, category = dataset.skeleton.num_joints, dataset.category_id
+    joints = dataset.skeleton.num_joints
+    category = dataset.original_ids.get(None, dataset.category_id)
+    # The ids of the file may be texts.
+    images = {dataset.original_ids.get(identity, identity): identity for identity in dataset.images}
     for number, record in enumerate(records):
         rule = _malformed(record, joints)
         if rule:
             raise ValueError(f"{path}: result number {number}: {rule}")
-    unknown = [r["image_id"] for r in records if not _is_known(r["image_id"], dataset)]
+    unknown = [r["image_id"] for r in records if r["image_id"] not in images]
     if unknown:
         names = list(dict.fromkeys(map(repr, unknown)))
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -90,13 +93,13 @@ def read_results(
             f"{len(records) - len(people)} of {len(records)} results have another category than "
             f"{category} and are left out"
         )
-    values = as_numbers([record["keypoints"] for record in people], 3 * joints)
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if bad.size:
-        raise ValueError(f"{path}: keypoints of {bad.size} results are not finite numbers")
+    bad = sum(not numbers(record["keypoints"], 3 * joints) for record in people)
+    if bad:
+        raise ValueError(f"{path}: keypoints of {bad} results are not finite numbers")
+    values = np.array([record["keypoints"] for record in people], np.float64)
     values = values.reshape(len(people), joints, 3)
     predictions = whole_images.ImagePredictions(
-        image_id=np.array([record["image_id"] for record in people], np.int64),
+        image_id=np.array([images[record["image_id"]] for record in people], np.int64),
         keypoints=values[..., :2],
         scores=values[..., 2],
         person_score=np.array([record["score"] for record in people], np.float64),
@@ -133,15 +136,13 @@ def _kind(value: Any) -> str:
     return "an object"
 
 
-def _is_known(identity: Any, dataset: Dataset) -> bool:
-    return isinstance(identity, int) and identity in dataset.images
-
-
 def _malformed(record: Any, joints: int) -> str | None:
     """Returns what is wrong with the form of a result, or None."""
     rule = missing_keys(record, ("image_id", "category_id", "keypoints", "score"))
     if rule:
         return rule
+    if not isinstance(record["image_id"], int | str):
+        return f"image_id must be an integer or a text, not {record['image_id']!r}"
     keypoints = record["keypoints"]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * joints:
         size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)

@@ -9,8 +9,15 @@ from typing import NamedTuple
 
 from jaxpose.models.published_rows import NOTES, SPEEDS, TABLES
 
-NUM_KEYPOINTS = {"coco": 17, "crowdpose": 14, "mpii": 16}
-DATASETS = {"test-dev": "coco test-dev"}  # names in the tables that differ from those of a Row
+# Dataset in the tables -> its name in a Row and the keypoints of the network.
+_DATASETS = {
+    "coco": ("coco", 17),
+    "test-dev": ("coco test-dev", 17),
+    "coco+neck": ("coco", 18),
+    "test-dev+neck": ("coco test-dev", 18),
+    "crowdpose": ("crowdpose", 14),
+    "mpii": ("mpii", 16),
+}
 
 
 class Row(NamedTuple):
@@ -193,7 +200,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _rows(model: str, task: str) -> tuple[Row, ...]:
+def _rows(model: str) -> tuple[Row, ...]:
     """The rows of a model, in the order of the tables."""
     rows = []
     for source, table in TABLES.items():
@@ -203,15 +210,14 @@ def _rows(model: str, task: str) -> tuple[Row, ...]:
                 continue
             printed, _, note = rest.partition("*")
             dataset, size, params, cost, convention, *scores = printed.split()
-            dataset = DATASETS.get(dataset, dataset)
+            dataset, num_keypoints = _DATASETS[dataset]
             score, *details = (None if text == "-" else float(text) for text in scores)
             assert score is not None
             rows.append(
                 Row(
                     dataset=dataset,
                     input_size=_size(size),
-                    # Part affinity fields need the neck.
-                    num_keypoints=NUM_KEYPOINTS[dataset.split()[0]] + (task == "part_affinity"),
+                    num_keypoints=num_keypoints,
                     params=None if params == "-" else float(params),
                     gflops=float(cost[:-1]) / 1024 if cost.endswith("M") else float(cost),
                     metric="PCKh" if dataset == "mpii" else "AP",
@@ -237,7 +243,7 @@ def _speeds(model: str) -> tuple[Speed, ...]:
 
 
 INFO = {
-    name: ModelInfo(name, paper.task, paper.title, size, _rows(name, paper.task), _speeds(name))
+    name: ModelInfo(name, paper.task, paper.title, size, _rows(name), _speeds(name))
     for paper in _PAPERS
     for name, size in paper.models.items()
 }

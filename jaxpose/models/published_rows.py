@@ -132,7 +132,7 @@ lite_hrnet_30       crowdpose 448x448  1.8   7.2 ptflops 51.3 78.7 52.4 *unknown
 dite_hrnet_30       coco      256x256  1.8   2.4 ptflops 35.6 63.2 34.3 *truncated_unknown
 dite_hrnet_30       crowdpose 256x256  1.8   2.4 ptflops 41.6 70.6 40.5 *truncated_unknown
 dite_hrnet_30       crowdpose 448x448  1.8   7.2 ptflops 51.0 78.5 52.3 *truncated_unknown
-lightweight_openpose test-dev+neck368x368 4.1 9.0 true 42.7 *openpose
+lightweight_openpose test-dev+neck 368x368 4.1 9.0 true 42.7 *openpose
 """,
     "HWL paper": """
 hwl_mobilenetv3             coco     256x192 3.1 0.58 mmcv 65.8 87.7 74.1 62.6 72.4 72.1
@@ -180,7 +180,7 @@ efficient_hrnet_hm1 test-dev 480x480 16.0 14.2 higher 59.1 *truncated
 efficient_hrnet_hm2 test-dev 448x448 10.3  7.7 higher 52.8 *truncated
 efficient_hrnet_hm3 test-dev 416x416  6.9  4.2 higher 44.5 *truncated
 efficient_hrnet_hm4 test-dev 384x384  3.7  2.1 higher 35.5 *truncated
-lightweight_openpose coco 368x368 4.1 9.0 true 42.8 *openpose_subset
+lightweight_openpose coco+neck 368x368 4.1 9.0 true 42.8 *openpose_subset
 """,
     "Lightweight HRNet paper, without CEM": """
 lightweight_hrnet_r0  coco     512x512 13.2 15.6 higher 55.2

@@ -153,10 +153,11 @@ def _global_names(path: pathlib.Path) -> set[str]:
 
 
 def _names_in_pickle(file: IO[bytes]) -> set[str]:
-    names, strings = set(), []
+    names: set[str] = set()
+    strings: list[str] = []
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name == "GLOBAL":
-            names.add(argument.replace(" ", "."))
+            names.add(str(argument).replace(" ", "."))
         elif opcode.name == "STACK_GLOBAL":
             names.add(".".join(strings[-2:]))
         elif isinstance(argument, str):
@@ -164,7 +165,7 @@ def _names_in_pickle(file: IO[bytes]) -> set[str]:
     return names
 
 
-def _to_numpy(value: Any, tensor: type) -> Any:
+def _to_numpy(value: Any, tensor: Any) -> Any:
     if isinstance(value, dict):
         return {key: _to_numpy(child, tensor) for key, child in value.items()}
     if isinstance(value, tensor):

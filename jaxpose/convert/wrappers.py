@@ -52,7 +52,8 @@ def find_weights(content: Any, *, ema: bool = False, where: str = "the file") ->
     Raises:
       ValueError: no weights, two networks, or no moving average with `ema`.
     """
-    parts = [(name, arrays) for name, arrays in _dicts(content) if arrays]
+    # Counters alone, such as the number of steps, are no weights.
+    parts = [part for part in _dicts(content) if any(array.ndim for array in part[1].values())]
     if not parts:
         raise ValueError(f"{where}: contains no weights: {describe(content)}")
     averages = [part for part in parts if _is_average(part[0])]

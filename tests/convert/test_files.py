@@ -83,6 +83,7 @@ def test_the_weights_are_found(save, content):
         {"model": WEIGHTS, "model_ema": AVERAGE},
         {"state_dict": WEIGHTS, "ema": {"module": AVERAGE, "updates": 7}},
         {"ema": AVERAGE},
+        {"ema": AVERAGE, "step": np.array(7)},
     ],
 )
 def test_the_moving_average_is_taken_when_asked_for(save, content):

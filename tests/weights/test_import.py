@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import cli, convert, models
+from jaxpose import cli, convert, models, tasks
+from jaxpose.weights.run_config import run_config
 from tests.helpers import tiny_runs
 from tests.helpers.server import serve
 
@@ -160,7 +161,7 @@ def test_import_predict_evaluate_export(lab, tmp_path, variables, monkeypatch, c
 
 
 @pytest.mark.slow
-def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys):
+def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
     table = ("--table", lab / "lab.json")
     assert run("import", "sticks", *table, "--file", lab / "second.pth", "-o", folder) == 0
@@ -171,9 +172,12 @@ def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys):
     info = runs.read_info(folder)
     assert info.skeleton.joints[:2] == ("keypoint 0", "keypoint 1")
     assert info.config.eval.flip is False
-    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    flipped, plain = (PoseEstimator(folder, flip=flip)(image) for flip in (True, False))
-    np.testing.assert_array_equal(flipped.keypoints, plain.keypoints)
+    task, flips = tasks.get(info.config.task), []
+    monkeypatch.setattr(
+        task, "decoder_for_estimate", lambda decoder, flip: flips.append(flip) or decoder
+    )
+    PoseEstimator(folder)
+    assert flips == [False]
 
     assert run("import", "other", *table, "-o", tmp_path / "other") == 2
     assert "the skeleton mpii has 16 keypoints, the file 17" in capsys.readouterr().err
@@ -185,12 +189,30 @@ def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys):
 def test_any_file_of_a_network_becomes_a_run_that_needs_no_recipe(lab, tmp_path):
     folder = tmp_path / "run"
     file = lab / "second.pth"
-    assert run("import", MODEL, file, "-o", folder, "--size", "64x64") == 0
-    data = tmp_path / "data"
-    tiny_runs.write_people(data)
-    done = tiny_runs.run(
-        f"--workdir={folder}", f"--config.data.root={data}", "--worst=0",
-        "--config.data.val_annotations=people.json", "--config.data.val_images=images",
-        program="eval.py",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert (
+        run("import", MODEL, file, "-o", folder, "--size", "64x64", "--skeleton", "humanart") == 0
+    )
+
+    from jaxpose import runs
+
+    info = runs.read_info(folder)
+    info.config.data.root = "/data"
+    tasks.validate(info.config, devices=1, training=False)
+    assert (info.skeleton.name, info.config.data.detections) == ("humanart", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["coco-wholebody", "aic"])
+def test_bottomup_networks_may_have_any_number_of_keypoints(tmp_path, dataset):
+    from jaxpose import PoseEstimator, public_skeletons, runs
+
+    name, task = "tests.helpers.tiny_runs:TinyPose", tasks.get("associative_embedding")
+    skeleton = public_skeletons.BY_DATASET[dataset]
+    config = run_config(name, task, (64, 64), skeleton, options={}, sigma=2, dataset=dataset)
+    model = tasks.create_model(config, skeleton.num_joints)
+    images = np.zeros((1, 64, 64, 3), np.float32)
+    variables = model.init(jax.random.key(0), images, train=False)
+    runs.write_run(tmp_path / "run", config, skeleton, variables)
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    poses = PoseEstimator(tmp_path / "run", sizing="fixed")(image)
+    assert poses.keypoints.shape[1:] == (skeleton.num_joints, 2)

@@ -28,8 +28,8 @@ SMALL = (
 
 def commands(text):
     """The commands of a page: the lines of its plain code blocks, without comments."""
-    for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines() if not language else ():
             yield shlex.split(line, comments=True)
 
 

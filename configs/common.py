@@ -125,6 +125,18 @@ def parts(variant: str, variants: tuple[str, ...], last: tuple[str, ...] = ()) -
     return given
 
 
+def model_and_codec(variant: str) -> tuple[str, str]:
+    """MODEL[,CODEC] -> the model and the value of `config.codec`, by default gaussian.
+
+    Raises:
+      ValueError: no such codec.
+    """
+    model, comma, codec = variant.partition(",")
+    if comma and codec not in ("gaussian", "udp"):
+        raise ValueError(f"unknown codec {codec!r} in {variant!r}: choose from gaussian, udp")
+    return model, codec or "gaussian"
+
+
 def pixels(size: str) -> tuple[int, int]:
     """256x192 -> (256, 192)."""
     height, width = size.split("x")

@@ -7,6 +7,7 @@
 
 Check the folder first: `jaxpose data FOLDER`. Keypoints, their left-right pairs and OKS sigmas come
 from the annotation file. Any other top-down network: --config=configs/custom_topdown.py:MODEL.
+With unbiased data processing (UDP), which has its own decoding: custom_topdown.py:MODEL,udp.
 The recipe reproduces no paper. Its values suit a few thousand people and a CPU, 165,000 crops in
 all. With a GPU and more people, use the papers' size and length: --config.input_size="(256, 192)"
 --config.sigma=2.0 --config.batch_size=64 --config.epochs=210.
@@ -22,9 +23,9 @@ deconvolutions initialized at Kaiming's scale, a wider Gaussian on the coarse he
 from configs import common
 
 
-def get_config(model="hwl_mobilenetv3"):
+def get_config(variant="hwl_mobilenetv3"):
     config = common.get_config()
-    config.model = model
+    config.model, config.codec = common.model_and_codec(variant)
     config.input_size = (128, 96)
     common.kaiming(config)
     config.sigma = 1.5
@@ -42,6 +43,7 @@ def get_config(model="hwl_mobilenetv3"):
     config.data.train_images = "images"
     config.data.val_images = "images"
     config.data.cache = True
-    config.eval.decode = "dark"
+    if config.codec == "gaussian":  # UDP has its own decoding
+        config.eval.decode = "dark"
     config.eval_every = 11.0
     return config

@@ -6,15 +6,16 @@ The recipe reproduces no paper: a program draws the people (`input_pipeline/gene
 and writes them to DATA if they are not there yet. Augmentation is weak, because the people are
 mostly upright and whole, and because the training is too short to overfit. Small batches give more
 steps in the same time. The deconvolutions start at Kaiming's scale; the paper's 0.001 would cost
-the first hundreds of steps. Another top-down network: demo.py:MODEL.
+the first hundreds of steps. Another top-down network: demo.py:MODEL. With unbiased data processing
+(UDP), which has its own decoding: demo.py:MODEL,udp
 """
 
 from configs import common
 
 
-def get_config(model="hwl_mobilenetv3"):
+def get_config(variant="hwl_mobilenetv3"):
     config = common.get_config()
-    config.model = model
+    config.model, config.codec = common.model_and_codec(variant)
     config.input_size = (128, 96)
     common.kaiming(config)
     config.sigma = 1.5
@@ -29,7 +30,8 @@ def get_config(model="hwl_mobilenetv3"):
     config.augment.shift_prob = 0.0
     config.data.format = "generated"
     config.data.cache = True
-    config.eval.decode = "dark"  # for coarse heatmaps of 32x24; the paper uses the quarter offset
+    if config.codec == "gaussian":  # UDP has its own decoding
+        config.eval.decode = "dark"  # for heatmaps of 32x24; the paper uses the quarter offset
     config.eval_every = 0.0
     config.log_every = 20
     return config

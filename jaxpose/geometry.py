@@ -5,6 +5,10 @@ those of the public HRNet and mmpose 0.x code, and of HigherHRNet for whole imag
 center of the top-left pixel, x right, y down; sizes are (H, W), points (x, y); a scale is the size
 of the cropped region in units of 200 pixels. The crop is a similarity transform whose zoom depends
 only on the widths.
+
+With `udp=True` lengths are counted between pixel centers instead, W - 1 for a width of W pixels, as
+in Huang et al., The Devil Is in the Details: Delving into Unbiased Data Processing for Human Pose
+Estimation, CVPR 2020. Then the mirror image of a crop lies on the same pixels as the crop.
 """
 
 from __future__ import annotations
@@ -137,26 +141,36 @@ def bottomup_fit(
     return middle, (region / PIXEL_STD).astype(np.float32)
 
 
-def affine(center: Any, scale: Any, rotation: float, output_size: tuple[int, int]) -> np.ndarray:
+def affine(
+    center: Any, scale: Any, rotation: float, output_size: tuple[int, int], udp: bool = False
+) -> np.ndarray:
     """Returns the matrix [2, 3] (float64) that maps image points to the crop.
 
     With k = W / (200 * scale[0]) and the rotation t,
     p' = k [[cos t, sin t], [-sin t, cos t]] (p - center) + (W / 2, H / 2).
 
+    With `udp`, k becomes diag((W - 1) / (200 * scale[0]), (H - 1) / (200 * scale[1])), and the last
+    term ((W - 1) / 2, (H - 1) / 2). The two factors differ slightly, so a rotated crop is sheared a
+    little. mmpose's UDP matrix has the opposite sign of t, unlike its other matrix.
+
     Args:
-      center: (x, y) in image pixels; mapped to (W / 2, H / 2).
-      scale: (x, y) in units of 200 pixels; only x is used.
+      center: (x, y) in image pixels; mapped to the center of the crop.
+      scale: (x, y) in units of 200 pixels; without `udp`, only x is used.
       rotation: degrees, with the sign of HRNet's augmentation (a positive angle rotates the crop's
         content from the y axis to the x axis).
       output_size: (H, W) of the crop.
+      udp: count lengths between pixel centers.
     """
-    center = np.asarray(center, np.float64)
-    height, width = output_size
-    zoom = width / (PIXEL_STD * float(np.asarray(scale, np.float64)[0]))
+    center, scale = np.asarray(center, np.float64), np.asarray(scale, np.float64)
+    length = np.array([output_size[1], output_size[0]], np.float64)
+    zoom = length[0] / (PIXEL_STD * scale[0])
+    if udp:
+        length = length - 1
+        zoom = (length / (PIXEL_STD * scale))[:, None]
     angle = np.deg2rad(float(rotation))
     sin, cos = np.sin(angle), np.cos(angle)
     linear = zoom * np.array([[cos, sin], [-sin, cos]])
-    offset = np.array([width / 2, height / 2]) - linear @ center
+    offset = length / 2 - linear @ center
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
@@ -210,18 +224,25 @@ def crop(image: np.ndarray, matrix: Any, output_size: tuple[int, int]) -> np.nda
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
 
 
-def heatmap_to_image(points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int]) -> Any:
+def heatmap_to_image(
+    points: Any, center: Any, scale: Any, heatmap_size: tuple[int, int], udp: bool = False
+) -> Any:
     """Maps points from heatmap pixels to image pixels: the inverse of the unrotated crop.
 
     p = (q - (w / 2, h / 2)) * (200 * scale_x / w) + center. Works on numpy and jax arrays.
+    With `udp`, p = (q - (w - 1, h - 1) / 2) * 200 * scale / (w - 1, h - 1) + center.
 
     Args:
       points: [..., K, 2] (x, y) in heatmap pixels.
       center: [..., 2], center of the crop in image pixels.
-      scale: [..., 2], size of the crop in units of 200 pixels; only x is used.
+      scale: [..., 2], size of the crop in units of 200 pixels; without `udp`, only x is used.
       heatmap_size: (h, w).
+      udp: whether the crop was made with `udp`.
     """
     height, width = heatmap_size
+    if udp:
+        last = np.array([width - 1, height - 1], np.float32)
+        return (points - last / 2) * (scale * PIXEL_STD / last)[..., None, :] + center[..., None, :]
     middle = np.array([width / 2, height / 2], np.float32)
     zoom = scale[..., None, :1] * (PIXEL_STD / width)
     return (points - middle) * zoom + center[..., None, :]

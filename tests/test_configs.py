@@ -84,7 +84,7 @@ def test_variant_sets_its_network_dataset_and_size(name, variant):
 LITE = ("litepose", "wlitepose")
 # What a variant may end with.
 LAST = dict.fromkeys(LITE, "litepose")
-LAST |= dict.fromkeys(("higher_hrnet", "efficient_hrnet"), "crowdpose")
+LAST |= dict.fromkeys(("higher_hrnet", "efficient_hrnet"), "crowdpose") | {"hrnet": "udp"}
 LONGER = [(name, variant) for name, variant in VARIANTS if LAST.get(name) == "crowdpose"]
 
 
@@ -101,6 +101,31 @@ def test_variants_differ_and_unknown_ones_are_refused(name):
         load(name, ",".join(["19", *rest]))
     with pytest.raises(ValueError, match=f"give all parts, e.g. '{variants(name)[0]}'"):
         load(name, ",".join(filter(None, (variants(name)[0], LAST.get(name), "more"))))
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if load(name).task == "topdown"])
+def test_every_top_down_recipe_works_with_udp(name):
+    config = load(name)
+    config.codec = "udp"
+    if name not in ("demo", "custom_topdown"):
+        return tasks.validate(config, devices=1)
+    # These decode with DARK, which UDP has no use for.
+    with pytest.raises(ValueError, match="use --config.eval.decode=quarter"):
+        tasks.validate(config, devices=1)
+    config.eval.decode = "quarter"
+    tasks.validate(config, devices=1)
+    assert str(load(name, "hwl_mobilenetv3,udp")) == str(config)
+    assert load(name, "vipnas_mobilenetv3").codec == "gaussian"
+    with pytest.raises(ValueError, match="unknown codec 'upd' .* choose from gaussian, udp"):
+        load(name, "hwl_mobilenetv3,upd")
+
+
+@pytest.mark.parametrize("variant", variants("hrnet"))
+def test_hrnet_with_udp_differs_in_the_codec_alone(variant):
+    config, usual = load("hrnet", f"{variant},udp"), load("hrnet", variant)
+    tasks.validate(config, devices=8)
+    assert differences(usual, config) == ["codec: gaussian -> udp"]
+    assert config.sigma == (3 if "384x288" in variant else 2)
 
 
 TRAINED = [name for name in models.list_models() if models.info(name).task in tasks.TASKS]

@@ -74,6 +74,38 @@ def test_affine_is_the_three_point_construction(rng):
         )
 
 
+def test_udp_affine_golden(golden):
+    case = json.loads((golden / "topdown_udp.json").read_text())["affine"]
+    matrix = geometry.affine(
+        case["center"], case["scale"], case["rotation"], case["output"], udp=True
+    )
+    np.testing.assert_allclose(matrix, case["matrix"], atol=2e-5)
+    expected = [[0.918949, 0.530556, -148.453491], [-0.531250, 0.920152, 23.157103]]
+    np.testing.assert_allclose(matrix, expected, atol=1e-5)
+    points = geometry.transform(np.array(case["points"]), matrix)
+    np.testing.assert_allclose(points, case["mapped"], atol=2e-5)
+
+
+def test_udp_crop_of_a_mirrored_image_is_the_mirrored_crop(rng):
+    for _ in range(20):
+        center, scale = rng.uniform(0, 400, 2), rng.uniform(0.1, 4, 2)
+        (height, width), rotation = rng.integers(32, 400, 2), rng.uniform(-180, 180)
+        image_width = int(rng.integers(100, 900))
+        points = rng.uniform(0, 400, (5, 2))
+        matrix = geometry.affine(center, scale, rotation, (height, width), udp=True)
+        direct = geometry.transform(points, matrix)
+        for each in (center, points):
+            each[..., 0] = image_width - 1 - each[..., 0]
+        matrix = geometry.affine(center, scale, -rotation, (height, width), udp=True)
+        mirrored = geometry.transform(points, matrix)
+        np.testing.assert_allclose(mirrored[:, 0], width - 1 - direct[:, 0], atol=1e-8)
+        np.testing.assert_allclose(mirrored[:, 1], direct[:, 1], atol=1e-8)
+    # Without rotation, the edges of the box fall on the centers of the outermost pixels.
+    matrix = geometry.affine((50, 80), (0.3, 0.5), 0, (64, 48), udp=True)
+    corners = geometry.transform(np.array([[20.0, 30.0], [80.0, 130.0]]), matrix)
+    np.testing.assert_allclose(corners, [[0, 0], [47, 63]], atol=1e-9)
+
+
 def test_transform_and_inverse(rng):
     matrix = geometry.affine((150, 200), (0.9, 1.2), 30, (256, 192))
     points = rng.uniform(0, 400, (5, 17, 2))
@@ -98,6 +130,10 @@ def test_heatmap_to_image_undoes_the_crop(rng):
     back = geometry.heatmap_to_image(on_map, center, scale, (64, 48))
     np.testing.assert_allclose(back, points, atol=1e-9)
     single = geometry.heatmap_to_image(on_map[0], center[0], scale[0], (64, 48))
+    np.testing.assert_allclose(single, points[0], atol=1e-9)
+    matrix = geometry.affine(center[0], scale[0], 0, (256, 192), udp=True)
+    on_map = geometry.transform(points[0], matrix) * (47 / 191, 63 / 255)
+    single = geometry.heatmap_to_image(on_map, center[0], scale[0], (64, 48), udp=True)
     np.testing.assert_allclose(single, points[0], atol=1e-9)
 
 

@@ -1,6 +1,7 @@
 """Who may import whom, checked on the syntax trees of every source file."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -34,10 +35,18 @@ def source_files(*folders: str) -> list[pathlib.Path]:
     return sorted(p for folder in folders for p in (ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
+def nodes_of(path: pathlib.Path) -> tuple[ast.AST, ...]:
+    """The syntax tree of a file, flat; the first node is the module."""
+    return tuple(ast.walk(ast.parse(path.read_text(), str(path))))
+
+
 def imports(path: pathlib.Path, top_level_only: bool = False) -> set[str]:
     """Dotted names that a file imports (`from a import b` counts as `a.b`)."""
-    tree = ast.parse(path.read_text(), str(path))
-    nodes = tree.body if top_level_only else ast.walk(tree)
+    nodes = nodes_of(path)
+    if top_level_only:
+        assert isinstance(nodes[0], ast.Module)
+        nodes = nodes[0].body
     names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -112,8 +121,7 @@ def test_optional_packages_are_imported_where_they_are_used(path):
 def test_one_file_takes_what_jax_may_change(path):
     if relative(path) == "jaxpose/jax_api.py":
         return
-    nodes = ast.walk(ast.parse(path.read_text(), str(path)))
-    names = imports(path) | {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+    names = imports(path) | {ast.unparse(n) for n in nodes_of(path) if isinstance(n, ast.Attribute)}
     found = sorted(filter(CHANGING.match, names))
     assert not found, f"{relative(path)}: {', '.join(found)} belongs in jaxpose/jax_api.py"
 
@@ -130,7 +138,7 @@ def test_only_tasks_know_their_names(path):
     # The benchmark of grouping by tags is about one task.
     if path.is_relative_to(ROOT / "jaxpose/tasks") or path.match("benchmark/grouping.py"):
         return
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Compare):
             values = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
             assert not values & TASK_NAMES, f"{relative(path)}:{node.lineno} asks for a task's name"

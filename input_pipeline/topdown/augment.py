@@ -191,7 +191,7 @@ def augment(
 
 
 def render(
-    image: np.ndarray, view: View, input_size: tuple[int, int]
+    image: np.ndarray, view: View, input_size: tuple[int, int], udp: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders the crop and its keypoints.
 
@@ -199,6 +199,7 @@ def render(
       image: uint8 [H, W, 3], not mirrored.
       view: the view to render.
       input_size: (H, W) of the crop, pixels.
+      udp: see `geometry.affine`.
 
     Returns:
       (crop, keypoints): uint8 [H, W, 3], and float32 [K, 3] in pixels of the crop.
@@ -207,7 +208,7 @@ def render(
         import cv2
 
         image = cv2.flip(image, 1)
-    matrix = geometry.affine(view.center, view.scale, view.rotation, input_size)
+    matrix = geometry.affine(view.center, view.scale, view.rotation, input_size, udp)
     labeled = view.keypoints[:, 2:] > 0
     points = np.where(labeled, geometry.transform(view.keypoints[:, :2], matrix), 0)
     keypoints = np.concatenate([points, labeled], axis=1).astype(np.float32)

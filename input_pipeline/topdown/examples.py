@@ -22,6 +22,7 @@ class TrainExamples:
         self.image_id = self.dataset.people.image_id
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
+        self._udp = config.get("codec") == "udp"
         self._options = augment.Options.from_config(config.augment)
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
@@ -41,7 +42,7 @@ class TrainExamples:
             skeleton=self.dataset.skeleton,
             input_size=self._input_size,
         )
-        crop, keypoints = augment.render(image, view, self._input_size)
+        crop, keypoints = augment.render(image, view, self._input_size, self._udp)
         return {
             "image": crop,
             "keypoints": keypoints,
@@ -76,6 +77,7 @@ class EvalExamples:
             self.samples = self.samples.select(np.argsort(positions, kind="stable"))
         self.image_id = self.samples.image_id
         self._input_size = tuple(config.input_size)
+        self._udp = config.get("codec") == "udp"
         self.groups = [np.arange(len(self.samples))]
         self._center, self._scale = self.samples.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
@@ -96,5 +98,5 @@ class EvalExamples:
     def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
         keypoints = self.samples.keypoints[index]
         view = augment.View(keypoints, self._center[index], self._scale[index])
-        crop, keypoints = augment.render(image, view, self._input_size)
+        crop, keypoints = augment.render(image, view, self._input_size, self._udp)
         return {"image": crop, "keypoints": keypoints}

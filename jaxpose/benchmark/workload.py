@@ -60,6 +60,8 @@ def make_workload(
     size = size or tuple(config.input_size)
     settings = _settings(task, size)
     settings.sigma = config.sigma
+    if "codec" in config:  # only on crops
+        settings.codec = config.codec
     if "loss" in config:  # an imported run has none
         settings.loss = config.loss
     config.batch_norm = "device"  # on one device, the same as "global"

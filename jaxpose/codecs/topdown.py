@@ -12,7 +12,13 @@ input pixel x goes to W - 1 - x, in heatmap pixels from x / stride to w - 1 / st
 while mirroring the heatmap takes i to w - 1 - i. Mirrored heatmaps land 1 - 1 / stride = 3/4 pixel
 too far left. That is why `flip_back` moves them right by one pixel: with the rounding of `encode`,
 a mirrored and flipped-back target then equals the direct one exactly, for every integer pixel. The
-shift belongs to this codec; a codec with an aligned grid has none.
+shift belongs to this grid.
+
+With `udp=True`, targets and decoding follow Huang et al., The Devil Is in the Details: Delving into
+Unbiased Data Processing for Human Pose Estimation, CVPR 2020, in the form of mmpose 1.x. Heatmap
+pixel i then stands for input pixel (W - 1) / (w - 1) * i: ratios of sizes are counted between pixel
+centers. That grid is aligned with the mirror of the image, and `flip_back` needs no shift. Targets
+are Gaussians around the unrounded keypoint. Crops must be those of `geometry.affine(udp=True)`.
 """
 
 from __future__ import annotations
@@ -24,7 +30,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.codecs.arrays import as_array, einsum, namespace
+from jaxpose.codecs.arrays import as_array, namespace
+from jaxpose.codecs.peaks import check_kernel, first_maximum, smoothed, values_at
+from jaxpose.codecs.udp import refine
 
 if TYPE_CHECKING:
     import jax
@@ -39,6 +47,7 @@ def encode(
     input_size: tuple[int, int],
     heatmap_size: tuple[int, int],
     sigma: float,
+    udp: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Gaussian target heatmaps of one person.
 
@@ -48,12 +57,17 @@ def encode(
     keypoint whose square misses the heatmap gets weight 0 and an empty heatmap; one whose center is
     outside but whose square overlaps the heatmap keeps its weight.
 
+    With `udp`, the position on the heatmap is q = p * (w - 1, h - 1) / (W - 1, H - 1), the square
+    is that around mu = trunc(q + 0.5), and the Gaussian is that around q, so its peak is below 1
+    unless q is a pixel.
+
     Args:
       keypoints: [K, 2] (x, y) in input pixels.
       visible: [K], 1 where the keypoint is labeled, else 0.
       input_size: (H, W) of the network's input.
       heatmap_size: (h, w) of the heatmaps.
       sigma: of the Gaussian, in heatmap pixels.
+      udp: use the grid and the centers of UDP.
 
     Returns:
       heatmaps [h, w, K] and weights [K], float32.
@@ -63,21 +77,25 @@ def encode(
     keypoints = jnp.asarray(keypoints, jnp.float32)
     visible = jnp.clip(jnp.asarray(visible, jnp.float32), 0, 1)
     size = np.array([heatmap_size[1], heatmap_size[0]], np.float32)
-    stride = np.array([input_size[1], input_size[0]], np.float32) / size
+    input_length = np.array([input_size[1], input_size[0]], np.float32)
+    stride = (input_length - 1) / (size - 1) if udp else input_length / size
     radius = 3 * sigma
 
-    center = jnp.trunc(keypoints / stride + 0.5)
+    position = keypoints / stride
+    center = jnp.trunc(position + 0.5)
+    peak = position if udp else center
     reaches = jnp.all((center - radius < size) & (center + radius + 1 >= 0), axis=-1)
     weights = jnp.where(reaches, visible, 0)
 
-    def profile(length: int, middle: jax.Array) -> jax.Array:
-        distance = jnp.arange(length, dtype=jnp.float32)[:, None] - middle
-        value = jnp.exp(-(distance**2) / (2 * sigma**2))
+    def profile(length: int, axis: int) -> jax.Array:
+        pixels = jnp.arange(length, dtype=jnp.float32)[:, None]
+        value = jnp.exp(-((pixels - peak[:, axis]) ** 2) / (2 * sigma**2))
         # Testing the weights here leaves an empty heatmap where an unlabeled coordinate is NaN.
-        return jnp.where((jnp.abs(distance) <= radius) & (weights > 0), value, 0)
+        inside = (jnp.abs(pixels - center[:, axis]) <= radius) & (weights > 0)
+        return jnp.where(inside, value, 0)
 
-    rows = profile(heatmap_size[0], center[:, 1])  # [h, K]
-    columns = profile(heatmap_size[1], center[:, 0])  # [w, K]
+    rows = profile(heatmap_size[0], 1)  # [h, K]
+    columns = profile(heatmap_size[1], 0)  # [w, K]
     return rows[:, None, :] * columns[None, :, :], weights
 
 
@@ -86,6 +104,7 @@ def encode_batch(
     input_size: tuple[int, int],
     heatmap_size: tuple[int, int],
     sigma: float,
+    udp: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """`encode` for a batch.
 
@@ -94,6 +113,7 @@ def encode_batch(
       input_size: as for `encode`.
       heatmap_size: as for `encode`.
       sigma: as for `encode`.
+      udp: as for `encode`.
 
     Returns:
       heatmaps [B, h, w, K] and weights [B, K], float32.
@@ -104,7 +124,7 @@ def encode_batch(
     keypoints = jnp.asarray(keypoints, jnp.float32)
 
     def one(person: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return encode(person[:, :2], person[:, 2], input_size, heatmap_size, sigma)
+        return encode(person[:, :2], person[:, 2], input_size, heatmap_size, sigma, udp)
 
     return jax.vmap(one)(keypoints)
 
@@ -120,7 +140,7 @@ def flip_back(
     Args:
       heatmaps: [B, h, w, K] of the mirrored image.
       flip_pairs: pairs of channels that swap, `Skeleton.flip_pairs`.
-      shift: correct for the unaligned grid; True for this codec.
+      shift: correct for the unaligned grid; False with UDP.
 
     Returns:
       [B, h, w, K].
@@ -146,29 +166,47 @@ def flip_back(
     return flipped
 
 
-def decode(heatmaps: ArrayLike, center: ArrayLike, scale: ArrayLike) -> tuple[Array, Array]:
-    """Keypoints in image pixels from heatmaps, with the quarter offset.
+def decode(
+    heatmaps: ArrayLike,
+    center: ArrayLike,
+    scale: ArrayLike,
+    udp: bool = False,
+    kernel: int = 11,
+) -> tuple[Array, Array]:
+    """Keypoints in image pixels from heatmaps, with the quarter offset or as UDP does.
 
     The first maximum in row-major order is the position (0, 0 when the maximum is not positive) and
     its value the score (not clipped). Where 1 < x < w - 1 and 1 < y < h - 1 both hold, the position
     moves a quarter pixel toward the higher neighbor on either axis (not at all between equal
     ones). The result goes back through the crop given by `center` and `scale`.
 
+    With `udp`, the position moves by the offset of `jaxpose.codecs.udp.refine` instead, also at the
+    borders, and the crop is that of `geometry.affine(udp=True)`.
+
     Args:
       heatmaps: [B, h, w, K].
       center: [B, 2] of the crop, in image pixels.
-      scale: [B, 2] of the crop, in units of 200 pixels; only x is used.
+      scale: [B, 2] of the crop, in units of 200 pixels; without `udp`, only x is used.
+      udp: whether the targets were made with `udp`.
+      kernel: odd width of UDP's smoothing kernel in heatmap pixels. mmpose 1.x uses 11 at all
+        sizes; mmpose 0.x used 17 for targets with a sigma of 3 (384x288).
 
     Returns:
       keypoints [B, K, 2] (x, y) in image pixels and scores [B, K], float32.
+
+    Raises:
+      ValueError: an even kernel or one below 3.
     """
     xp = namespace(heatmaps, center, scale)
     heatmaps = as_array(xp, heatmaps, np.float32)
     height, width = heatmaps.shape[1:3]
-    x, y, scores = _peaks(heatmaps)
+    x, y, scores = first_maximum(heatmaps)
+    if udp:
+        offset = refine(heatmaps, x, y, scores, kernel)
+        return _to_image(x, y, offset, center, scale, (height, width), udp=True), scores
     inner = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-    dx = xp.sign(_at(heatmaps, x + 1, y) - _at(heatmaps, x - 1, y))
-    dy = xp.sign(_at(heatmaps, x, y + 1) - _at(heatmaps, x, y - 1))
+    dx = xp.sign(values_at(heatmaps, x + 1, y) - values_at(heatmaps, x - 1, y))
+    dy = xp.sign(values_at(heatmaps, x, y + 1) - values_at(heatmaps, x, y - 1))
     offset = xp.where(inner[..., None], 0.25 * xp.stack([dx, dy], -1), 0)
     return _to_image(x, y, offset, center, scale, (height, width)), scores
 
@@ -214,21 +252,15 @@ def decode_dark(
     Raises:
       ValueError: an even kernel or one below 3.
     """
-    if kernel % 2 == 0 or kernel < 3:
-        raise ValueError(f"the DARK kernel must be odd and at least 3, got {kernel}")
+    check_kernel("DARK", kernel)
     xp = namespace(heatmaps, center, scale)
     heatmaps = as_array(xp, heatmaps, np.float32)
     height, width = heatmaps.shape[1:3]
-    x, y, scores = _peaks(heatmaps)
-
-    rows, columns = _smoothing_matrix(height, kernel), _smoothing_matrix(width, kernel)
-    smooth = einsum("yj,xi,bjik->byxk", rows, columns, heatmaps)
-    top = smooth.max(axis=(1, 2), keepdims=True)
-    smooth = smooth * (scores[:, None, None] / xp.where(top > 0, top, 1))
-    log = xp.log(xp.maximum(smooth, 1e-10))
+    x, y, scores = first_maximum(heatmaps)
+    log = xp.log(xp.maximum(smoothed(heatmaps, scores, kernel), 1e-10))
 
     def at(dx: int, dy: int) -> Array:
-        return _at(log, x + dx, y + dy)
+        return values_at(log, x + dx, y + dy)
 
     middle = at(0, 0)
     gx = 0.5 * (at(1, 0) - at(-1, 0))
@@ -245,37 +277,6 @@ def decode_dark(
     return _to_image(x, y, offset, center, scale, (height, width)), scores
 
 
-def _peaks(heatmaps: Array) -> tuple[Array, Array, Array]:
-    """First row-major maximum: integer x, y and its value, each [B, K]."""
-    xp = namespace(heatmaps)
-    batch, height, width, keypoints = heatmaps.shape
-    flat = heatmaps.reshape(batch, height * width, keypoints)
-    scores = flat.max(axis=1)
-    index = xp.where(scores <= 0, 0, flat.argmax(axis=1))
-    return index % width, index // width, scores
-
-
-def _at(maps: Array, x: Array, y: Array) -> Array:
-    """Values [B, K] at integer positions [B, K]; positions outside read the nearest border."""
-    xp = namespace(maps)
-    batch, height, width, keypoints = maps.shape
-    index = xp.clip(y, 0, height - 1) * width + xp.clip(x, 0, width - 1)
-    flat = maps.reshape(batch, height * width, keypoints)
-    return xp.take_along_axis(flat, index[:, None], axis=1)[:, 0]
-
-
-def _smoothing_matrix(length: int, kernel: int) -> np.ndarray:
-    """[length, length] band matrix: a normalized Gaussian along one axis, zeros outside the map.
-
-    A product of two such matrices is a separable convolution that is fast on every device.
-    """
-    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
-    distance = np.arange(length)[:, None] - np.arange(length)[None, :]
-    taps = np.exp(-((np.arange(kernel) - kernel // 2) ** 2) / (2 * sigma**2))
-    band = np.exp(-(distance**2) / (2 * sigma**2)) * (np.abs(distance) <= kernel // 2)
-    return (band / taps.sum()).astype(np.float32)
-
-
 def _to_image(
     x: Array,
     y: Array,
@@ -283,9 +284,10 @@ def _to_image(
     center: ArrayLike,
     scale: ArrayLike,
     heatmap_size: tuple[int, int],
+    udp: bool = False,
 ) -> Array:
     """Heatmap pixels x, y [B, K] and offsets [B, K, 2] as points [B, K, 2] of the image."""
     xp = namespace(x, center, scale)
     points = xp.stack([x, y], -1).astype(np.float32) + offset
     center, scale = as_array(xp, center, np.float32), as_array(xp, scale, np.float32)
-    return geometry.heatmap_to_image(points, center, scale, heatmap_size)
+    return geometry.heatmap_to_image(points, center, scale, heatmap_size, udp)

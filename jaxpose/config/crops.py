@@ -18,6 +18,12 @@ CROPS = with_settings(
             "eval.batch_size": 64,
         },
     ),
+    Setting(
+        "codec",
+        "gaussian",
+        "Crops, targets, flip test and decoding: rounded Gaussians, or unbiased (UDP).",
+        choices=("gaussian", "udp"),
+    ),
     Setting("data.format", "coco", "Format of the dataset.", choices=("coco", "mpii", "generated")),
     Setting(
         "augment.half_body_prob",

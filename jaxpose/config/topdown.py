@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ml_collections import ConfigDict
+
 from jaxpose.config import crops
-from jaxpose.config.setting import Setting, with_defaults, with_settings
+from jaxpose.config.setting import ConfigError, Setting, with_defaults, with_settings
 
 SETTINGS = with_settings(
     with_defaults(crops.CROPS, {"model": "hwl_mobilenetv3"}),
@@ -22,9 +24,30 @@ SETTINGS = with_settings(
     Setting(
         "eval.decode",
         "quarter",
-        "Refinement of peaks: by a quarter of a pixel, or by DARK (smoothed with sigma).",
+        "Codec gaussian: refinement of peaks by a quarter of a pixel, or by DARK (smoothed with "
+        "sigma).",
         choices=("quarter", "dark"),
+    ),
+    Setting(
+        "eval.udp_kernel",
+        11,
+        "Codec udp: width of the smoothing kernel, odd; 17 for mmpose 0.x weights at 384x288.",
+        "heatmap pixels",
+        minimum=3,
     ),
 )
 
-check = crops.check
+
+def check(config: ConfigDict) -> None:
+    """Checks rules between settings; raises ConfigError for the first that is broken."""
+    crops.check(config)
+    if config.codec == "udp" and config.eval.decode != "quarter":
+        raise ConfigError(
+            f"config.eval.decode={config.eval.decode} is for config.codec=gaussian; udp has its "
+            "own refinement: use --config.eval.decode=quarter"
+        )
+    kernel = config.eval.udp_kernel
+    if kernel % 2 == 0:
+        raise ConfigError(
+            f"config.eval.udp_kernel={kernel} must be odd; the nearest is {kernel + 1}"
+        )

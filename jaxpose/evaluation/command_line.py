@@ -66,13 +66,13 @@ def check_sources(values: flags.FlagValues) -> None:
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
-    """Sets the model options of a recipe to those of the run; returns a log line per change.
+    """Sets model options and codec of a recipe to those of the run; returns a log line per change.
 
     A recipe describes the data and the evaluation. The options of the network are those of the run,
-    except where --config.model_options.KEY=VALUE is given.
+    except where --config.model_options.KEY=VALUE is given. The codec is always that of the run.
 
     Raises:
-      ValueError: the recipe is for another model.
+      ValueError: the recipe is for another model, or --config.codec is not that of the run.
     """
     config, overrides = values.config, config_flags.get_override_values(values["config"])
     if config.model != run.model:
@@ -89,6 +89,15 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
                     config.model_options[key] = in_run
                 else:
                     del config.model_options[key]
+    # Only tasks on crops have a codec.
+    if "codec" in run and "codec" in config and config.codec != run.codec:
+        if "codec" in overrides:
+            raise ValueError(
+                f"the run was trained with the codec {run.codec}: leave out "
+                f"--config.codec={config.codec}"
+            )
+        lines.append(f"codec={run.codec} from the run, not {config.codec} of the recipe")
+        config.codec = run.codec
     return lines
 
 

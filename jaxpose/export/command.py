@@ -148,7 +148,8 @@ def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | 
         except images.ImageError as error:
             raise ValueError(f"{name}: {error}") from None
         center, scale = source.task.view(image.shape[:2], size)
-        inputs.append(geometry.crop(image, geometry.affine(center, scale, 0.0, size), size))
+        matrix = source.task.crop_matrix(center, scale, size, source.decoder)
+        inputs.append(geometry.crop(image, matrix, size))
     if not inputs:
         return None
     return np.concatenate([np.stack(inputs), images.draw_samples(size)])

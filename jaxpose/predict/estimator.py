@@ -68,6 +68,7 @@ class PoseEstimator:
             choices = choose_from(self.sizing, network.sizings)
             raise ValueError(f"{source}: sizing={sizing!r}: {choices}")
         self._task, self._predict, self._batch_size = network.task, network.predict, batch_size
+        self._decoder = network.decoder
 
     @property
     def takes_boxes(self) -> bool:
@@ -101,6 +102,7 @@ class PoseEstimator:
             input_size=self.input_size,
             sizing=self.sizing,
             batch_size=self._batch_size,
+            decoder=self._decoder,
         )
 
 
@@ -109,6 +111,7 @@ class _Network:
     """A network from a run folder or a file; `sizings` are the choices, the default first."""
 
     task: tasks.Task
+    decoder: tasks.Decoder
     skeleton: Skeleton
     input_size: tuple[int, int]
     predict: Callable[[tasks.Batch], Any]
@@ -131,6 +134,7 @@ def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Networ
         sizings = tuple(sorted(sizings, key=lambda choice: choice != config.eval.sizing))
     return _Network(
         task,
+        decoder,
         skeleton,
         tuple(config.input_size),
         functools.partial(predict, replicate(variables, mesh)),
@@ -144,4 +148,5 @@ def _load_file(path: pathlib.Path, flip: bool) -> _Network:
     skeleton = Skeleton.from_dict(file.metadata["skeleton"])
     decoder = task.decoder_for_estimate(task.decoder_from_metadata(file.metadata), flip)
     predict = task.file_predictor(file.run, skeleton, decoder)
-    return _Network(task, skeleton, tuple(file.metadata["input_size"]), predict, ("fixed",))
+    size = tuple(file.metadata["input_size"])
+    return _Network(task, decoder, skeleton, size, predict, ("fixed",))

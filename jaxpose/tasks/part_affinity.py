@@ -37,6 +37,7 @@ decoder_for_estimate = whole_images.decoder_for_estimate
 model_predictor = whole_images.model_predictor
 file_predictor = whole_images.file_predictor
 view = whole_images.view
+crop_matrix = whole_images.crop_matrix
 estimate = whole_images.estimate
 evaluate = whole_images.evaluate
 worst_cases = whole_images.worst_cases

@@ -165,6 +165,12 @@ class Task(Protocol):
         """Center [2] and scale [2] of the crop that shows a whole image at the input size."""
         ...
 
+    def crop_matrix(
+        self, center: np.ndarray, scale: np.ndarray, input_size: Size, decoder: Decoder
+    ) -> np.ndarray:
+        """The matrix [2, 3] from the image to a crop without rotation, which the decoder undoes."""
+        ...
+
     def estimate(
         self,
         predict: Callable[[Batch], Any],
@@ -175,8 +181,9 @@ class Task(Protocol):
         input_size: Size,
         sizing: str,
         batch_size: int,
+        decoder: Decoder,
     ) -> Poses:
-        """Poses in one uint8 RGB image [H, W, 3], in its pixels."""
+        """Poses in one uint8 RGB image [H, W, 3], in its pixels; `decoder` is that of `predict`."""
         ...
 
     # ---------------------------------------------------------------- evaluation

@@ -36,6 +36,7 @@ metric_of = crops.metric_of
 model_predictor = crops.model_predictor
 file_predictor = crops.file_predictor
 view = crops.view
+crop_matrix = crops.crop_matrix
 estimate = crops.estimate
 evaluate = crops.evaluate
 worst_cases = crops.worst_cases
@@ -65,13 +66,13 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """
     from jaxpose import losses
 
-    size, sigma = tuple(config.input_size), config.sigma
+    size, sigma, udp = tuple(config.input_size), config.sigma, config.codec == "udp"
     weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
         heatmaps, batch_stats = forward(model, params, batch_stats, batch["image"], key)
         targets, weights = codecs.topdown.encode_batch(
-            batch["keypoints"], size, map_size(size, QUARTER), sigma
+            batch["keypoints"], size, map_size(size, QUARTER), sigma, udp
         )
         check_outputs(model, heatmaps, heatmaps=targets.shape)
         value = losses.heatmap_weighting_loss(heatmaps, targets, weights, fn=weighting)
@@ -95,31 +96,42 @@ class Decoder:
 
     Attributes:
       flip: whether to average with the heatmaps of the mirrored crop.
-      offset: "quarter" or "dark", the refinement of positions between pixels.
+      offset: "quarter" or "dark", the refinement of positions between pixels; unused with `udp`.
       sigma: of the targets in training, in heatmap pixels.
+      udp: whether crops and targets in training were those of UDP.
+      kernel: width of UDP's smoothing kernel, in heatmap pixels.
     """
 
     flip: bool = True
     offset: str = "quarter"
     sigma: float = 2.0
+    udp: bool = False
+    kernel: int = 11
 
     def decode(
         self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
     ) -> tuple[Any, Any]:
         """See `crops.CropDecoder`; outputs are heatmaps [B, h, w, K]."""
         if mirrored is not None:
-            outputs = (outputs + codecs.topdown.flip_back(mirrored, skeleton.flip_pairs)) / 2
+            pairs, shift = skeleton.flip_pairs, not self.udp
+            outputs = (outputs + codecs.topdown.flip_back(mirrored, pairs, shift)) / 2
+        if self.udp:
+            return codecs.topdown.decode(outputs, center, scale, udp=True, kernel=self.kernel)
         return codecs.topdown.decoder(self.offset, self.sigma)(outputs, center, scale)
 
 
 def decoder_from_config(config: ConfigDict) -> Decoder:
-    """From `config.eval.flip`, `config.eval.decode` and `config.sigma`."""
-    return Decoder(config.eval.flip, config.eval.decode, config.sigma)
+    """From `config.codec`, `config.sigma` and `config.eval`."""
+    test, udp = config.eval, config.codec == "udp"
+    return Decoder(test.flip, test.decode, config.sigma, udp, test.udp_kernel)
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
     """With the flip test."""
-    return Decoder(True, metadata["codec"]["decode"], metadata["codec"]["sigma"])
+    codec = metadata["codec"]
+    if crops.codec_of(metadata) == "udp":
+        return Decoder(sigma=codec["sigma"], udp=True, kernel=codec["kernel"])
+    return Decoder(offset=codec["decode"], sigma=codec["sigma"])
 
 
 def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
@@ -134,18 +146,24 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
     """How to get from an image and a box to keypoints.
 
     Crops are those of `jaxpose.geometry`: the aspect ratio of the box is fixed first, then the box
-    is enlarged by `box_padding`.
+    is enlarged by `box_padding`. With the targets "udp", crops and decoding are those of
+    `geometry.affine` and `codecs.topdown.decode` with `udp=True` and this kernel.
     """
     del skeleton, num_outputs
+    udp = config.codec == "udp"
+    codec: dict[str, Any] = {
+        "name": "topdown",
+        "targets": config.codec,
+        "decode": "udp" if udp else config.eval.decode,
+        "sigma": config.sigma,
+        "flip_shift": not udp,
+    }
+    if udp:
+        codec["kernel"] = config.eval.udp_kernel
     return {
         "box_padding": geometry.BOX_PADDING,
         "heatmap_stride": QUARTER,
-        "codec": {
-            "name": "topdown",
-            "decode": config.eval.decode,
-            "sigma": config.sigma,
-            "flip_shift": True,
-        },
+        "codec": codec,
     }
 
 

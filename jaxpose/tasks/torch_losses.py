@@ -32,7 +32,7 @@ def topdown(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
         raise ValueError("--vs torch supports only the loss heatmap_weighting with fn=x")
     size = tuple(config.input_size)
     maps, weights = codecs.topdown.encode_batch(
-        batch["keypoints"], size, map_size(size, QUARTER), config.sigma
+        batch["keypoints"], size, map_size(size, QUARTER), config.sigma, config.codec == "udp"
     )
     target, weight = nchw(maps), nchw(np.asarray(weights)[:, None, None])
 

@@ -33,6 +33,7 @@ for decoder in ("quarter", "dark"):
     flipped = topdown.flip_back(maps, pairs)
     keypoints, scores = topdown.decoder(decoder, 2.0)(maps + flipped, *box)
     assert keypoints.shape == (2, 17, 2)
+assert topdown.decode(maps, *box, udp=True)[0].shape == (2, 17, 2)
 outputs = np.zeros((1, 8, 8, 34), np.float32), np.zeros((1, 16, 16, 17), np.float32)
 outputs[0][0, 2, 3, :17] = 1
 people = associative_embedding.find(

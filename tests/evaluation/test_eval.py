@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common
-from jaxpose import annotations, runs
+from jaxpose import annotations, runs, skeletons
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import check_folder, make_report, write_report
 from jaxpose.tasks import mpii, topdown
@@ -377,6 +377,37 @@ def test_a_recipe_keeps_the_network_of_the_run(monkeypatch):
     assert keep(given) == ({"attention": "none", "deconv_init": "released"}, 2)
     with pytest.raises(ValueError, match="model is hwl_mobilenetv3, but .* for lite_hrnet_18"):
         keep("--config.model=lite_hrnet_18")
+
+
+def test_the_codec_is_that_of_the_run(monkeypatch):
+    run, recipe = common.get_config(), common.get_config()
+    run.codec = "udp"
+
+    def keep(*arguments):
+        monkeypatch.setattr("sys.argv", ["eval.py", *arguments])
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dict("config", recipe, flag_values=values, lock_config=False)
+        values(["eval.py", *arguments])
+        return command_line.keep_network(values, run), values.config.codec
+
+    assert keep() == (["codec=udp from the run, not gaussian of the recipe"], "udp")
+    assert keep() == ([], "udp")
+    with pytest.raises(ValueError, match="trained with the codec udp: leave out --config.codec=ga"):
+        keep("--config.codec=gaussian")
+
+
+def test_a_file_of_another_codec_is_refused():
+    config = common.get_config()
+    config.codec = "udp"
+    file = topdown.metadata(config, skeletons.COCO, 1) | {"input_size": [256, 192]}
+    assert topdown.fit_settings(config, file, "a.onnx") == ""
+    config.codec = "gaussian"
+    with pytest.raises(ValueError, match="^a.onnx has the codec udp, but .* --config.codec=udp$"):
+        topdown.fit_settings(config, file, "a.onnx")
+    # Files of version 0.1.
+    file["codec"] = {"name": "topdown", "decode": "dark", "sigma": 3.0, "flip_shift": True}
+    assert topdown.fit_settings(config, file, "a.onnx") == ""
+    assert topdown.decoder_from_metadata(file) == topdown.Decoder(True, "dark", 3.0)
 
 
 def test_a_file_is_not_a_run_folder(tmp_path):

@@ -92,6 +92,36 @@ def test_ties_are_counted_not_compared():
     assert agreement.ties == 1 and agreement.keypoint == 0
 
 
+def test_udp_leaves_out_positions_that_rounding_moves():
+    """UDP divides by the curvature, which is near 0 on a map that is nearly flat."""
+
+    def compared(expected, actual):
+        return crops.compare(expected, actual, SIZE, topdown.Decoder(udp=True), skeletons.COCO)
+
+    left = peaks([(4, 5), (8, 9)])
+    rows, columns = np.mgrid[: MAPS[0], : MAPS[1]]
+    left[0, ..., 1] = 0.5 + 1e-3 * ((columns == 6) & (rows == 8))
+    right = left + 1e-5 * np.random.default_rng(0).choice((-1, 1), left.shape).astype(np.float32)
+    agreement = compared(left, right)
+    assert agreement.holds and (agreement.keypoints, agreement.ties) == (1, 1)
+    moved = compared(peaks([(4, 5), (8, 9)]), peaks([(4, 5), (8.1, 9)]))
+    assert moved.ties == 0 and moved.keypoint == pytest.approx(0.1 * 48 / 11, rel=0.1)
+
+
+@pytest.mark.parametrize("target", ["onnx", "torch"])
+def test_a_random_network_with_udp_agrees_with_its_file(target, tmp_path):
+    pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
+    network = source_of(Function(body), "tiny", "topdown", SIZE, {"codec": "udp"})
+    path, agreement = command.export_file(network, target, tmp_path)
+    assert agreement.holds and agreement.keypoints > agreement.ties
+    stored = export.read_metadata(path)["codec"]
+    assert stored == {
+        "name": "topdown", "targets": "udp", "decode": "udp", "sigma": 2.0, "flip_shift": False,
+        "kernel": 11,
+    }  # fmt: skip
+    assert topdown.decoder_from_metadata({"codec": stored}) == network.decoder
+
+
 def test_nan_is_a_disagreement(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     original = source()

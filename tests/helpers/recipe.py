@@ -50,3 +50,8 @@ def sample_index(count, number=64):
     """Positions of the stored samples in a flattened array of `count` numbers."""
     fraction, _ = np.modf(np.arange(1, number + 1) * 0.6180339887498949)
     return np.floor(fraction * count).astype(np.int64)
+
+
+def rnd(seed, shape):
+    """Uniform-looking float64 numbers in [0, 1)."""
+    return _wave(int(np.prod(shape)), 2 * np.pi * seed / 1000).reshape(shape)

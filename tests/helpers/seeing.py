@@ -74,10 +74,11 @@ def two_people(size):
     return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
 
 
-def write_runs(folder):
+def write_runs(folder, codec="gaussian"):
     """Run folders of a `Looker` of 32x128 pixels and of a `Seer` of short side 64."""
-    folders = []
-    for network, config in ((Looker, common.get_config()), (Seer, common.bottomup())):
+    folders, topdown = [], common.get_config()
+    topdown.codec = codec
+    for network, config in ((Looker, topdown), (Seer, common.bottomup())):
         config.model = f"tests.helpers.seeing:{network.__name__}"
         config.input_size = network.input_size
         images = np.zeros((1, *network.input_size, 3), np.float32)

@@ -37,5 +37,10 @@ def every(names: Iterable[str]) -> list[Any]:
     return [name if name in SMALL else pytest.param(name, marks=_marks(name)) for name in names]
 
 
+def traced(names: Iterable[str]) -> list[Any]:
+    """For tests that trace networks without compiling them: the large ones are marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in names]
+
+
 def _marks(name: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow, pytest.mark.zoo] if name in LARGE else [pytest.mark.slow]

@@ -55,6 +55,7 @@ def make_config(root):
     return ConfigDict(
         {
             "task": "topdown",
+            "codec": "gaussian",
             "seed": 0,
             "batch_size": 4,
             "input_size": (64, 48),

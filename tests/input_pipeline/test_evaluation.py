@@ -45,6 +45,26 @@ def test_crops_map_back_to_the_image(config, dots):
                 assert np.abs(pixel - color).max() < 60
 
 
+def test_crops_of_udp_map_back_to_the_image(config, dots):
+    plain = passes(config, 1)
+    config.codec = "udp"
+    for batch, other in zip(passes(config, 1), plain, strict=True):
+        assert not np.array_equal(batch["image"], other["image"])
+        points = geometry.heatmap_to_image(
+            batch["keypoints"][..., :2], batch["center"], batch["scale"], (64, 48), udp=True
+        )
+        for slot in np.flatnonzero(batch["valid"]):
+            index = batch["annotation_id"][slot] - 100
+            np.testing.assert_allclose(points[slot], dots.points + index, atol=1e-3)
+            matrix = geometry.affine(
+                batch["center"][slot], batch["scale"][slot], 0, (64, 48), udp=True
+            )
+            image, _ = dots.draw(index, 120 + index, 130 + 2 * index)
+            np.testing.assert_array_equal(
+                batch["image"][slot], geometry.crop(image, matrix, (64, 48))
+            )
+
+
 def test_damaged_image_is_not_valid(config):
     path = pathlib.Path(config.data.root) / "images" / "train03.png"
     path.write_bytes(b"")

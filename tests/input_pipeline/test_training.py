@@ -61,6 +61,22 @@ def test_epochs_differ_in_augmentation(config):
     assert len(crops) == 4 and not all(np.array_equal(crops[0], other) for other in crops[1:])
 
 
+def test_udp_changes_the_crop_alone(config):
+    plain = input_pipeline.train_data(config)
+    config.codec = "udp"
+    data = input_pipeline.train_data(config)
+    for number in range(5):
+        one, other = data.example(number), plain.example(number)
+        for key in ("center", "scale", "annotation_id"):
+            np.testing.assert_array_equal(one[key], other[key])
+        # Lengths of 47 and 63 pixels instead of 48 and 64, around a center half a pixel away.
+        labeled = one["keypoints"][:, 2] > 0
+        middle = np.array([48, 64]) / 2
+        expected = (other["keypoints"][labeled, :2] - middle) * [47 / 48, 63 / 64] + middle - 0.5
+        np.testing.assert_allclose(one["keypoints"][labeled, :2], expected, atol=1e-3)
+        assert labeled.any() and not np.array_equal(one["image"], other["image"])
+
+
 def test_limit_takes_the_first_people(config):
     config.data.limit = 3
     data = input_pipeline.train_data(config)

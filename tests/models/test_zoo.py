@@ -14,7 +14,7 @@ import jaxpose
 from jaxpose import models
 from jaxpose.layers import BatchNorm, Conv, ConvNormAct, init
 from tests.helpers import recipe
-from tests.helpers.zoo import every
+from tests.helpers.zoo import every, traced
 
 NAMES = jaxpose.list_models()
 TOPDOWN = [name for name in NAMES if models.info(name).task == "topdown"]
@@ -28,7 +28,7 @@ def shapes_of(model, height=64, width=64):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", traced(NAMES))
 def test_shapes_types_and_collections(name):
     model = jaxpose.create_model(name, num_keypoints=5, dtype=jnp.bfloat16, bn_axis="data")
     norms = []

@@ -244,6 +244,33 @@ def test_the_score_of_a_box_is_split_off(runs):
     np.testing.assert_allclose(scored.person_scores, plain.person_scores * [0.5, 0.25], rtol=1e-6)
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_udp_from_image_to_keypoints(tmp_path, flip):
+    pytest.importorskip("onnxruntime")
+    run = seeing.write_runs(tmp_path, codec="udp")[0]
+    assert cli.main(["export", str(run)]) == 0
+    file = run / "export" / "Looker_32x128.onnx"
+    stored = export.read_metadata(file)["codec"]
+    assert (stored["targets"], stored["flip_shift"], stored["kernel"]) == ("udp", False, 11)
+
+    image_size, size, box = (80, 240), (32, 128), np.array([20.0, 12.0, 180.0, 50.0])
+    joints = np.array([[60.3, 30.1], [110.7, 45.4], [150.2, 36.9]])
+    image = seeing.draw_image(joints[None], image_size)
+    poses = [PoseEstimator(source, flip=flip)(image, box[None]) for source in (run, file)]
+    np.testing.assert_allclose(poses[1].keypoints, poses[0].keypoints, atol=0.01)
+    np.testing.assert_allclose(poses[1].scores, poses[0].scores, atol=1e-5)
+
+    # `Looker` averages squares of four pixels, so its pixel i is at 4 i + 1.5; UDP has it at
+    # (W - 1) / (w - 1) i. What is left of the joint's place is exact.
+    center, scale = geometry.box_to_center_scale(box, size)
+    last = np.array([127, 31])
+    sides = 200 * scale
+    in_crop = (joints - center) / sides * last + last / 2
+    read = (in_crop - 1.5) / 4 * last / (np.array([32, 8]) - 1)
+    expected = (read - last / 2) / last * sides + center
+    np.testing.assert_allclose(poses[0].keypoints[0], expected, atol=0.1)
+
+
 # --- bottom-up -----------------------------------------------------------------------------------
 
 SIZE = (96, 160)  # of the image

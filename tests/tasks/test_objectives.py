@@ -11,6 +11,7 @@ from jaxpose import losses, tasks
 from jaxpose.codecs import associative_embedding, part_affinity, topdown
 from jaxpose.layers import BatchNorm, Conv
 from jaxpose.models.efficientnet import MBConv, Row
+from jaxpose.tasks import torch_losses
 
 K, P = 17, 4
 SIZE = (64, 96)
@@ -75,6 +76,26 @@ def make(base=common.bottomup, shapes=MAPS, **changes):
 
 def gradient(objective):
     return jax.jit(jax.grad(objective.loss, has_aux=True))
+
+
+@pytest.mark.parametrize("codec", ["gaussian", "udp"])
+def test_top_down_targets_are_those_of_the_codec(codec):
+    changes = {"codec": codec, "loss.fn": "x"}
+    objective, params, stats = make(common.get_config, ((16, 24, K),), **changes)
+    batch = random_batch(1)
+    batch["keypoints"] = batch["keypoints"][:, 0]
+    value, _ = jax.jit(objective.loss)(params, stats, batch)
+    targets, weights = topdown.encode_batch(
+        batch["keypoints"], SIZE, (16, 24), 2.0, udp=codec == "udp"
+    )
+    expected = losses.heatmap_weighting_loss(params["map0"], targets, weights, fn="x")
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    pytest.importorskip("torch")
+    config = common.get_config()
+    config.input_size = SIZE
+    config.update_from_flattened_dict(changes)
+    theirs = torch_losses.topdown(config, batch)(torch_losses.nchw(params["map0"]))
+    np.testing.assert_allclose(theirs, value, rtol=1e-5)
 
 
 @pytest.mark.slow

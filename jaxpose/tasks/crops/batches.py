@@ -24,11 +24,22 @@ def sample_batch(
 
 
 def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
-    """Checks that the input size is that of the file. See `Task.fit_settings`."""
+    """Checks that input size and codec are those of the file. See `Task.fit_settings`."""
     size = tuple(metadata["input_size"])
     if size != tuple(config.input_size):
         raise ValueError(
             f"{source} has the input size {size}, but config.input_size="
             f"{tuple(config.input_size)}: use --config.input_size='{size}'"
         )
+    codec = codec_of(metadata)
+    if codec != config.codec:
+        raise ValueError(
+            f"{source} has the codec {codec}, but config.codec={config.codec}: use "
+            f"--config.codec={codec}"
+        )
     return ""
+
+
+def codec_of(metadata: Mapping[str, Any]) -> str:
+    """`config.codec` of an exported file; version 0.1 had no choice and did not record it."""
+    return metadata["codec"].get("targets", "gaussian")

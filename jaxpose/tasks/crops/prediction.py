@@ -26,10 +26,14 @@ class CropDecoder(Protocol):
 
     Attributes:
       flip: whether the outputs are averaged with those for the mirrored crop.
+      udp: whether the crops are those of UDP, `geometry.affine(udp=True)`.
     """
 
     @property
     def flip(self) -> bool: ...
+
+    @property
+    def udp(self) -> bool: ...
 
     def decode(
         self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
@@ -155,6 +159,7 @@ def estimate(
     input_size: Size,
     sizing: str,
     batch_size: int,
+    decoder: CropDecoder,
 ) -> Poses:
     """Poses of the people in the boxes, in the order of the boxes.
 
@@ -167,6 +172,7 @@ def estimate(
       input_size: (H, W) of a crop.
       sizing: "fixed", the only choice for crops.
       batch_size: people per call; the last call is padded, so that only one program is compiled.
+      decoder: of `predict`.
 
     Raises:
       ValueError: boxes of another shape, that are not finite, or without width or height.
@@ -178,7 +184,7 @@ def estimate(
     scores = [np.zeros((0, num_keypoints), np.float32)]
     for start in range(0, len(boxes), batch_size):
         rows = slice(start, start + batch_size)
-        batch = _padded_batch(image, center[rows], scale[rows], input_size, batch_size)
+        batch = _padded_batch(image, center[rows], scale[rows], input_size, batch_size, decoder)
         points, of_keypoints = predict(batch)
         count = len(center[rows])
         keypoints.append(np.asarray(points)[:count])
@@ -210,12 +216,24 @@ def _split_boxes(boxes: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return array[:, :4], array[:, 4] if array.shape[1] == 5 else None
 
 
+def crop_matrix(
+    center: np.ndarray, scale: np.ndarray, input_size: Size, decoder: CropDecoder
+) -> np.ndarray:
+    """The matrix [2, 3] of a crop without rotation, which the decoder undoes."""
+    return geometry.affine(center, scale, 0, input_size, udp=decoder.udp)
+
+
 def _padded_batch(
-    image: np.ndarray, center: np.ndarray, scale: np.ndarray, input_size: Size, batch_size: int
+    image: np.ndarray,
+    center: np.ndarray,
+    scale: np.ndarray,
+    input_size: Size,
+    batch_size: int,
+    decoder: CropDecoder,
 ) -> dict[str, np.ndarray]:
     crops = np.zeros((batch_size, *input_size, 3), np.uint8)
     for row in range(len(center)):
-        matrix = geometry.affine(center[row], scale[row], 0, input_size)
+        matrix = crop_matrix(center[row], scale[row], input_size, decoder)
         crops[row] = geometry.crop(image, matrix, input_size)
     padding = ((0, batch_size - len(center)), (0, 0))
     return {

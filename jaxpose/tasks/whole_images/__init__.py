@@ -6,6 +6,7 @@ from jaxpose.tasks.whole_images.evaluation import describe_examples, evaluate, w
 from jaxpose.tasks.whole_images.prediction import (
     ImageDecoder,
     ImagePredictions,
+    crop_matrix,
     decoder_for_estimate,
     decoder_from_config,
     decoder_from_metadata,
@@ -22,6 +23,7 @@ __all__ = [
     "ImageDecoder",
     "ImagePredictions",
     "compare",
+    "crop_matrix",
     "decoder_for_estimate",
     "decoder_from_config",
     "decoder_from_metadata",

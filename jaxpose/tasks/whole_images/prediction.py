@@ -314,6 +314,14 @@ def sized_view(
     return size, center, scale
 
 
+def crop_matrix(
+    center: np.ndarray, scale: np.ndarray, input_size: Size, decoder: ImageDecoder
+) -> np.ndarray:
+    """The matrix [2, 3] of a crop without rotation, the same for all decoders."""
+    del decoder
+    return geometry.affine(center, scale, 0, input_size)
+
+
 def estimate(
     predict: Predict,
     image: np.ndarray,
@@ -323,6 +331,7 @@ def estimate(
     input_size: Size,
     sizing: str,
     batch_size: int,
+    decoder: ImageDecoder,
 ) -> Poses:
     """Poses of all people in an image, highest person score first.
 
@@ -331,6 +340,7 @@ def estimate(
       image: uint8 RGB [H, W, 3].
       boxes: must be None; the network finds the people itself.
       num_keypoints, batch_size: unused.
+      decoder: of `predict`.
       input_size, sizing: see `sized_view`.
 
     Raises:
@@ -339,7 +349,7 @@ def estimate(
     if boxes is not None:
         raise ValueError("a bottom-up network finds the people itself and takes no boxes")
     size, center, scale = sized_view(image.shape[:2], input_size, sizing)
-    crop = geometry.crop(image, geometry.affine(center, scale, 0, size), size)
+    crop = geometry.crop(image, crop_matrix(center, scale, size, decoder), size)
     (people,) = predict({"image": crop[None], "center": center[None], "scale": scale[None]})
     keypoints, scores, person_scores = (np.asarray(part, np.float32) for part in people)
     poses = Poses(keypoints, scores, extent(keypoints, scores > 0), person_scores)

@@ -63,7 +63,11 @@ def main(argv: list[str] | None = None) -> int:
         if verb == chosen:
             module = importlib.import_module(name)
             module.add_arguments(child)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest and getattr(args, "file", "") is None and not rest[0].startswith("-"):
+        args.file = rest.pop(0)  # argparse takes an optional file after options for absent
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     memory.keep_freed()
     assert module is not None  # parse_args rejects everything else
     try:

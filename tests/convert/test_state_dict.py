@@ -238,7 +238,7 @@ def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
 )
 def test_arguments_are_checked_before_the_file_is_read(tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
-        command.run(parse(*words, tmp_path / "no.pth", "-o", tmp_path / "run"))
+        command.run(parse(words[0], tmp_path / "no.pth", *words[1:], "-o", tmp_path / "run"))
 
 
 def test_skeleton_of_an_unusual_joint_count(tmp_path):

@@ -95,6 +95,7 @@ def run(*words):
         (["sticks", "--sigma", "3"], "--sigma is for MODEL FILE.pth: sticks has its own"),
         (["sticks", "--file", "none.pth"], "none.pth: no such file"),
         (["sticks", "a.pth", "--file", "b.pth"], "two files, a.pth and b.pth"),
+        (["sticks", "--file", "a.pth", "b.pth"], "two files, b.pth and a.pth"),
         ([MODEL], f"--table is for names of checkpoints, but {MODEL} is a network"),
     ],
 )

@@ -240,7 +240,7 @@ def _person_category(categories: Any, default: int) -> int:
         named = (c for c in categories if isinstance(c, dict) and c.get("name") == "person")
         category = next(named, None)
     identity = category.get("id") if category else None
-    return int(identity) if is_int(identity) else default
+    return default if identity is None or not is_int(identity) else int(identity)
 
 
 def _unique(by_name: Mapping[str, int]) -> dict[str, int]:

@@ -291,7 +291,7 @@ def test_detected_boxes(run, people, tmp_path):
 
 def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
     content = json.loads((people / "people.json").read_text())
-    content["categories"][0]["keypoints"] = [f"joint{k}" for k in range(17)]
+    content["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(17)], "flip_pairs": []}
     (people / "other.json").write_text(json.dumps(content))
     config, source = tiny_runs.source_of(run, **{"data.val_annotations": "other.json"})
     with pytest.raises(ValueError, match="joint16"):

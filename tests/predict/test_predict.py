@@ -271,17 +271,6 @@ def test_udp_from_image_to_keypoints(tmp_path, flip):
     np.testing.assert_allclose(poses[0].keypoints[0], expected, atol=0.1)
 
 
-def test_the_score_of_a_box_is_split_off(runs):
-    estimator, image = PoseEstimator(runs[0]), np.full((96, 80, 3), 90, np.uint8)
-    boxes = np.array([[8, 8, 60, 70], [1, 2, 30, 40]], np.float32)
-    plain = estimator(image, boxes)
-    scored = estimator(image, np.concatenate([boxes, [[0.5], [0.25]]], axis=1))
-    np.testing.assert_array_equal(scored.boxes, boxes)
-    np.testing.assert_array_equal(scored.keypoints, plain.keypoints)
-    assert (plain.person_scores > 0).all()
-    np.testing.assert_allclose(scored.person_scores, plain.person_scores * [0.5, 0.25], rtol=1e-6)
-
-
 # --- bottom-up -----------------------------------------------------------------------------------
 
 SIZE = (96, 160)  # of the image

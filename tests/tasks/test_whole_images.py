@@ -10,7 +10,7 @@ import pytest
 
 from jaxpose import annotations, codecs, models, runs, skeletons, tasks
 from jaxpose.codecs.associative_embedding import Grouping
-from jaxpose.evaluation import command_line
+from jaxpose.evaluation import command_line, figures
 from jaxpose.evaluation.report import make_report
 from jaxpose.mesh import make_mesh
 from jaxpose.tasks import associative_embedding, whole_images
@@ -225,8 +225,9 @@ def test_the_report(run, tmp_path):
     notes = json.loads((tmp_path / "metrics.json").read_text())["notes"]
     assert "people predicted in 6 images" in notes[0]
     assert {r["image_id"] for r in results(tmp_path)} == set(range(6))
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "metrics.json", "results.json", "index.html", "worst_01.jpg", "worst_02.jpg"
+    assert {path.name for path in tmp_path.iterdir()} - set(figures.NAMES) == {
+        "metrics.json", "results.json", "analysis.json", "index.html", "worst_01.jpg",
+        "worst_02.jpg",
     }  # fmt: skip
 
 

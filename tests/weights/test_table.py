@@ -74,7 +74,8 @@ def test_every_row_makes_complete_settings(checkpoint):
         assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
         assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")
         assert config.data.detections == (COCO_BOXES if checkpoint.dataset == "coco" else "")
-        assert config.eval.metric == ("mpii" if checkpoint.dataset == "mpii" else "coco")
+        own = checkpoint.dataset in ("mpii", "crowdpose")
+        assert config.eval.metric == (checkpoint.dataset if own else "coco")
 
 
 def weights_of_unknown(checkpoint):

@@ -220,6 +220,7 @@ class LightHead(nn.Module):
         _, quarter, eighth, sixteenth, x = maps
         fusion = partial(FusionDeconv, deconv=self.deconv, norm=self.norm)
         first, middle, last = self.widths.fusion
+        steps: list[tuple[int, jax.Array | None]]
         if x.shape[1] == sixteenth.shape[1]:
             steps = [(first, sixteenth), (last, eighth)]
         else:

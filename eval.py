@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 import input_pipeline
 from jaxpose import models, ops, runtimes, tasks
-from jaxpose.annotations import left_out_lines
+from jaxpose.annotations import left_out_lines, need_sides
 from jaxpose.evaluation import command_line
 from jaxpose.evaluation.report import make_report, write_report
 from jaxpose.mesh import make_mesh, replicate
@@ -78,6 +78,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         mesh = make_mesh()
         step = task.model_predictor(model, data.skeleton, mesh, decoder)
         predict = functools.partial(step, replicate(variables, mesh))
+    if config.eval.flip:
+        need_sides(data.dataset)
     print(f"network: {source.name}", flush=True)
 
     # ------------------------------------------------------------------ scores

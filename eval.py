@@ -36,7 +36,7 @@ from ml_collections import ConfigDict  # noqa: E402
 import input_pipeline  # noqa: E402
 from input_pipeline.bad_files import BadFiles  # noqa: E402
 from jaxpose import models, ops, runtimes, skeletons, tasks  # noqa: E402
-from jaxpose.annotations import Dataset, left_out_lines  # noqa: E402
+from jaxpose.annotations import Dataset, left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_path  # noqa: E402
 from jaxpose.evaluation import command_line  # noqa: E402
 from jaxpose.evaluation.report import Report, check_folder, make_report, write_report  # noqa: E402
@@ -111,6 +111,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         mesh = make_mesh()
         step = task.model_predictor(model, data.skeleton, mesh, decoder)
         predict = functools.partial(step, replicate(variables, mesh))
+    if config.eval.flip:
+        need_sides(data.dataset)
     print(f"network: {source.name}", flush=True)
 
     # ------------------------------------------------------------------ results without scores

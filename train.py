@@ -27,7 +27,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
 from jaxpose import ops, tasks  # noqa: E402
-from jaxpose.annotations import left_out_lines  # noqa: E402
+from jaxpose.annotations import left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
@@ -94,6 +94,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         log_line("config.data.val_annotations is empty: no score will be shown")
     else:
         check_same_keypoints(skeleton, eval_data.skeleton)
+        if config.eval.flip:
+            need_sides(eval_data.dataset)
     total = schedule.total_steps(config.epochs, examples, config.batch_size)
     steps_per_epoch = examples / config.batch_size
     validated = eval_data.num_examples if eval_data else 0

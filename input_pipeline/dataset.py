@@ -58,7 +58,7 @@ def load_dataset(
     Raises:
       ValueError: unknown format, or no annotation file in the settings.
       AnnotationError: a missing or malformed annotation file, or one without left-right pairs if
-        images are mirrored.
+        the training images are mirrored.
     """
     data = config.data
     kind = check_choice(data.format, "data.format", FORMATS)
@@ -92,8 +92,8 @@ def load_dataset(
         flip_pairs=data.get("flip_pairs", ()),
     )
     dataset = dataclasses.replace(dataset, image_dir=folder)
-    if config.augment.flip > 0 if split == "train" else config.eval.get("flip", False):
-        need_sides(dataset)
+    if split == "train" and config.augment.flip > 0:
+        need_sides(dataset)  # evaluation needs them too, once it is known to be the right file
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset

@@ -289,6 +289,17 @@ def test_detected_boxes(run, people, tmp_path):
     assert "12 detected boxes" in report(tmp_path)["notes"][0]
 
 
+def test_mirrored_images_need_pairs(people, tmp_path):
+    content = json.loads((people / "people.json").read_text())
+    content["categories"][0]["keypoints"] = [f"joint{k}" for k in range(17)]
+    (people / "numbered.json").write_text(json.dumps(content))
+    changes = {"model": "tests.helpers.tiny_runs:TinyHeatmaps"}
+    config = tiny_runs.config(people, **changes, **{"data.val_annotations": "numbered.json"})
+    source = command_line.Source("random weights", tmp_path)
+    with pytest.raises(ValueError, match="numbered.json: .* need the left-right pairs"):
+        eval_program.main(config, source, tmp_path, worst=0)
+
+
 def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
     content = json.loads((people / "people.json").read_text())
     content["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(17)], "flip_pairs": []}

@@ -57,7 +57,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         return run_source(str(path))
     if path.is_file():
         template = {"params": state.params, "batch_stats": state.batch_stats}
-        return file_source(path, read_state_dict(path), task, model, template)
+        return file_source(path, _read(path), task, model, template)
     table = weights.load_table()
     if any(checkpoint.name.startswith(init_from) for checkpoint in table):
         return checkpoint_source(weights.find(init_from, table))
@@ -66,6 +66,14 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         f"config.init_from={init_from}: no run folder, no file and no name from `jaxpose weights`"
         f"{_near(path, known)}"
     )
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """`read_state_dict`; a missing package is an error of the setting that needs it."""
+    try:
+        return read_state_dict(path)
+    except ImportError as error:
+        raise ConfigError(f"config.init_from={path}: {error}") from None
 
 
 def _near(path: pathlib.Path, known: list[str]) -> str:
@@ -84,7 +92,7 @@ def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
     """
     name, file = checkpoint.model, weights.fetch(checkpoint)
     options = names.OPTIONS.get(name, {}) | dict(checkpoint.options)
-    state_dict = read_state_dict(file)
+    state_dict = _read(file)
     variables = from_torch(name, state_dict, keypoints_of(state_dict, name) or 17, **options)
     joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
     return Source(str(file), flat(variables), joints, note=checkpoint.name)

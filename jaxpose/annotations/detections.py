@@ -86,7 +86,8 @@ def parse(
       (boxes, problems); None if the file as a whole has the wrong form. The boxes are valid only
       if no problem is fatal.
     """
-    kind, records, problems = "detection", data, []
+    kind, records = "detection", data
+    problems: list[Problem] = []
     if isinstance(data, dict):
         kind, records = "annotation", data.get("annotations")
         if not isinstance(data.get("images", []), list) or not isinstance(records, list):
@@ -239,7 +240,7 @@ def _person_category(categories: Any, default: int) -> int:
         named = (c for c in categories if isinstance(c, dict) and c.get("name") == "person")
         category = next(named, None)
     identity = category.get("id") if category else None
-    return identity if is_int(identity) else default
+    return identity if isinstance(identity, int) and is_int(identity) else default
 
 
 def _unique(by_name: Mapping[str, int]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxpose import annotations
+from jaxpose.annotations import load_boxes
 from jaxpose.annotations.detections import FOREIGN, SCORE, Detections, counted
 from jaxpose.poses import Poses, extent
 
@@ -62,9 +62,7 @@ class Boxes:
         threshold: float = 0.0,
         dataset: str | pathlib.Path | None = None,
     ):
-        detections, problems = annotations.load_boxes(
-            path, annotations=dataset, lowest_score=threshold
-        )
+        detections, problems = load_boxes(path, annotations=dataset, lowest_score=threshold)
         self._path = path
         self._boxes: dict[pathlib.Path, list[np.ndarray]] = collections.defaultdict(list)
         _check_numbers(path, detections, dataset)

@@ -8,6 +8,7 @@ import os
 import sys
 
 from jaxpose import memory
+from jaxpose.interrupts import report_interrupts
 
 # verb -> (module, help). A module is imported only when its verb is called, so --help is instant.
 VERBS = {
@@ -51,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit status.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        report_interrupts("jaxpose")  # also during the imports
+        argv = sys.argv[1:]
     parser = argparse.ArgumentParser(
         prog="jaxpose", description="Lightweight human pose estimation in JAX"
     )

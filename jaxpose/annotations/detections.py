@@ -86,8 +86,8 @@ def parse(
       (boxes, problems); None if the file as a whole has the wrong form. The boxes are valid only
       if no problem is fatal.
     """
-    problems: list[Problem] = []
     kind, records = "detection", data
+    problems: list[Problem] = []
     if isinstance(data, dict):
         kind, records = "annotation", data.get("annotations")
         if not isinstance(data.get("images", []), list) or not isinstance(records, list):
@@ -240,7 +240,7 @@ def _person_category(categories: Any, default: int) -> int:
         named = (c for c in categories if isinstance(c, dict) and c.get("name") == "person")
         category = next(named, None)
     identity = category.get("id") if category else None
-    return default if identity is None or not is_int(identity) else int(identity)
+    return identity if isinstance(identity, int) and is_int(identity) else default
 
 
 def _unique(by_name: Mapping[str, int]) -> dict[str, int]:

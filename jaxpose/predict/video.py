@@ -97,7 +97,8 @@ class Video:
         """Yields the time in seconds and the image, uint8 RGB [H, W, 3], of each frame."""
         import cv2
 
-        start, last, index, frame = time.perf_counter(), -1.0, 0, self._first
+        start, last, index = time.perf_counter(), -1.0, 0
+        frame: np.ndarray | None = self._first
         while frame is not None:
             if self.is_camera:
                 seconds = time.perf_counter() - start
@@ -108,7 +109,9 @@ class Video:
             yield seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             with _quiet():
                 read, frame = self._capture.read()
-            last, index, frame = seconds, index + 1, frame if read else None
+            last, index = seconds, index + 1
+            if not read:
+                return
 
     def close(self) -> None:
         """Releases the file or the camera."""

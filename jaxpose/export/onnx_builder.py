@@ -289,10 +289,11 @@ def _scales(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray | Non
 
     ONNX defines the output size as floor(input size * scale), so a rounded quotient may lose a row.
     """
-    scales = np.float32(after) / np.float32(before)
-    exact = np.floor(np.float32(before) * scales) == after
+    source, target = np.array(before, np.float32), np.array(after, np.float32)
+    scales = target / source
+    exact = np.floor(source * scales) == target
     # Importers that compute in double precision must get the same size.
-    exact &= np.floor(np.float64(before) * np.float64(scales)) == after
+    exact &= np.floor(np.float64(source) * np.float64(scales)) == target
     return scales if exact.all() else None
 
 

@@ -289,10 +289,11 @@ def _scales(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray | Non
 
     ONNX defines the output size as floor(input size * scale), so a rounded quotient may lose a row.
     """
-    scales = np.float32(after) / np.float32(before)
-    exact = np.floor(np.float32(before) * scales) == after
+    old, new = np.array(before, np.float32), np.array(after, np.float32)
+    scales = new / old
+    exact = np.floor(old * scales) == new
     # Importers that compute in double precision must get the same size.
-    exact &= np.floor(np.float64(before) * np.float64(scales)) == after
+    exact &= np.floor(old.astype(np.float64) * scales.astype(np.float64)) == new
     return scales if exact.all() else None
 
 

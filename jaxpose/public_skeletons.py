@@ -71,12 +71,14 @@ def _make(
 ) -> Skeleton:
     names = joints.split() if isinstance(joints, str) else joints
     pairs = [limb.split("-") for limb in (limbs.split() if isinstance(limbs, str) else limbs)]
-    return Skeleton(
+    skeleton = Skeleton(
         name=name,
         joints=tuple(names),
         limbs=tuple((names.index(a), names.index(b)) for a, b in pairs),
         sigmas=sigmas or tuple(default_sigma(joint) for joint in names),
     )
+    # One hand, or an animal seen from its side: nothing changes places in a mirrored image.
+    return skeleton if skeleton.flip_pairs else dataclasses.replace(skeleton, declared_pairs=())
 
 
 def _named_limbs(skeleton: Skeleton) -> list[str]:
@@ -226,4 +228,4 @@ BY_DATASET = {
 def numbered(name: str, count: int) -> Skeleton:
     """A skeleton for a dataset whose keypoints are not known: keypoint 0, keypoint 1, ..."""
     joints = tuple(f"keypoint {number}" for number in range(count))
-    return Skeleton(name, joints, (), tuple(map(default_sigma, joints)))
+    return Skeleton(name, joints, (), tuple(map(default_sigma, joints)), declared_pairs=())

@@ -62,8 +62,7 @@ def make_workload(
     settings.sigma = config.sigma
     if "codec" in config:  # only on crops
         settings.codec = config.codec
-    if "loss" in config:  # an imported run has none
-        settings.loss = config.loss
+    settings.loss = config.loss
     config.batch_norm = "device"  # on one device, the same as "global"
     model = tasks.create_model(config, skeleton.num_joints)
     batch = task.sample_batch(size, batch_size, skeleton.num_joints)

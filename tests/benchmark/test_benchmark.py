@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from jaxpose import benchmark, export, layers, runs, skeletons, summary, tasks
 from jaxpose.benchmark import hwl_table5, latency, report, training
@@ -16,6 +15,7 @@ from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.config import default_config
 from jaxpose.export import source
 from jaxpose.tasks.whole_images import scenes
+from jaxpose.weights.run_config import run_config
 from tests.helpers import tiny_runs
 from tests.helpers.networks import initialized
 
@@ -209,13 +209,11 @@ def test_bottomup_steps_give_the_losses_of_torch(crowds, tmp_path, loss):
 
 
 def test_an_imported_run_is_timed_with_the_loss_of_its_kind(crowds, tmp_path):
-    # What `jaxpose import` writes: a .pth file does not tell how its weights were trained.
-    config = {
-        "task": "associative_embedding", "model": "litepose_xs", "model_options": {},
-        "input_size": SIZE,
-        "dtype": "float32", "ops": "auto", "batch_norm": "device", "sigma": 2.0,
-    }  # fmt: skip
-    model = tasks.create_model(ConfigDict(config), 14)
+    task = tasks.get("associative_embedding")
+    config = run_config(
+        "litepose_xs", task, SIZE, skeletons.CROWDPOSE, options={}, dataset="crowdpose"
+    )
+    model = tasks.create_model(config, 14)
     runs.write_run(tmp_path / "run", config, skeletons.CROWDPOSE, initialized(model, (64, 64)))
     assert make_workload(str(tmp_path / "run"), None, 2).loss.startswith("mse")
 

@@ -158,7 +158,7 @@ def test_whole_images_are_used(tmp_path):
     file = tmp_path / "p.png"
     cv2.imwrite(str(file), np.full((50, 50, 3), 90, np.uint8))
     original = source(Function(small), "small", SIZE)
-    image = command._verification_images([str(file)], original)[0]
+    image = command._verification_images([file], original)[0]
     assert image.shape == (*SIZE, 3)
     assert (image[2:-2, 18:-18] == 90).all() and (image[:, :14] == 0).all()  # 64x64 in the middle
 

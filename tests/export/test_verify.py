@@ -211,9 +211,9 @@ def test_images_are_cropped_like_people(tmp_path):
     cv2 = pytest.importorskip("cv2")
     file = tmp_path / "p.png"
     cv2.imwrite(str(file), np.full((50, 30, 3), 90, np.uint8))
-    crops = command._verification_images([str(file)], source())
+    crops = command._verification_images([file], source())
     assert crops.shape[1:] == (*SIZE, 3) and crops.dtype == np.uint8
     assert (crops[0, SIZE[0] // 2, SIZE[1] // 2] == 90).all()
     file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="p.png"):
-        command._verification_images([str(file)], source())
+        command._verification_images([file], source())

@@ -18,16 +18,14 @@ class People:
 
     Attributes:
       entry: the first of them, with its id as an integer; keypoints and limbs are its own.
-      ids: of all of them, as integers.
+      ids: integer -> id in the file, of all of them.
       number: from a category's id in the file to the integer.
-      original: the id of `entry` in the file.
       notes: on categories that are merged or left out.
     """
 
     entry: Mapping[str, Any]
-    ids: frozenset[int]
+    ids: dict[int, Any]
     number: Ids
-    original: Any
     notes: list[str]
 
 
@@ -69,14 +67,12 @@ def choose(categories: list[Any], choice: str = "") -> People:
             f"categories{kind} are left out: {left} (kept: {_name(first)}; choose with "
             f"{SETTING}={_plain_name(others[0])})"
         )
-    ids = {number(entry.get("id")) for entry in chosen} - {None}
-    return People(
-        {**first, "id": number(first["id"])},
-        frozenset(identity for identity in ids if identity is not None),
-        number,
-        first["id"],
-        notes,
-    )
+    ids: dict[int, Any] = {}
+    for entry in chosen:
+        identity = number(entry.get("id"))
+        if identity is not None:
+            ids.setdefault(identity, entry["id"])
+    return People({**first, "id": number(first["id"])}, ids, number, notes)
 
 
 def _joints(entry: Mapping[str, Any]) -> tuple[str, ...]:

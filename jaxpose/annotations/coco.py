@@ -56,7 +56,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
     except ValueError as error:
         return None, [Problem(path, "categories", str(error))]
     problems += [note(path, "categories", text) for text in chosen.notes]
-    where = f"category {chosen.original}"
+    where = f"category {chosen.ids[chosen.entry['id']]}"
     try:
         skeleton, notes = skeletons.read_category(chosen.entry)
     except ValueError as error:
@@ -68,9 +68,6 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
     people = _parse_people(
         path, data["annotations"], chosen, skeleton.num_joints, images, ids, problems
     )
-    original: dict[int | None, Any] = dict(ids.original.items())
-    if chosen.original != chosen.entry["id"] or isinstance(chosen.original, str):
-        original[None] = chosen.original
     fields = {
         "format": "coco",
         "skeleton": skeleton,
@@ -78,7 +75,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
         "category_id": chosen.entry["id"],
         "category_ids": chosen.ids,
         "images": images,
-        "original_ids": original,
+        "original_ids": ids.original,
         "crowd_index": {},
     }
     return fields | people, problems

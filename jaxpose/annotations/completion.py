@@ -30,7 +30,7 @@ class Ids:
 
     def __init__(self, records: Iterable[Any]) -> None:
         given = [r["id"] for r in records if isinstance(r, dict) and r.get("id") is not None]
-        keys = {key: value for value in given if (key := _key(value)) is not None}
+        keys = {key: value for value in given if (key := id_key(value)) is not None}
         used = {key for key in keys if isinstance(key, int)}
         free = (number for number in itertools.count() if number not in used)
         self._numbers = {key: next(free) for key in keys if isinstance(key, str)}
@@ -42,12 +42,12 @@ class Ids:
 
     def __call__(self, value: Any) -> int | None:
         """Returns the integer of an id; None for a text that no record has, or another type."""
-        key = _key(value)
+        key = id_key(value)
         return self._numbers.get(key) if isinstance(key, str) else key
 
 
-def _key(value: Any) -> int | str | None:
-    """The same key for 12, 12.0 and "12"; None if a JSON value is neither a number nor a text."""
+def id_key(value: Any) -> int | str | None:
+    """The same key for 12, 12.0 and "12"; None if a JSON value is no integer and no text."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and value.isascii() and value.isdigit() and str(int(value)) == value:

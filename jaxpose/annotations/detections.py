@@ -8,25 +8,26 @@ that of the file itself, or the one given with it. A number alone does not say w
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jaxpose import skeletons
+from jaxpose.annotations import categories
+from jaxpose.annotations.completion import id_key
 from jaxpose.annotations.records import (
     Dataset,
     People,
     Problem,
-    is_int,
     is_number,
     label,
     missing_keys,
     numbers,
 )
 
-PERSON = 1  # category of people in COCO
+PERSON: frozenset[int | str] = frozenset({1})  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
 
 # Reasons for which a box is left out, as they are counted.
@@ -42,7 +43,7 @@ class Detections:
     """N boxes of people, in the order of the file.
 
     Attributes:
-      image_id: the id that the dataset gives the image of each box; None if it only has a name.
+      image_id: key of the image id of each box (`completion.id_key`); None if it only has a name.
       name: file name of the image of each box, as the file or its dataset has it; None if no
         dataset explains the id.
       box: float64 [N, 4], (x, y, w, h) in pixels.
@@ -51,7 +52,7 @@ class Detections:
       left_out: reason -> number of boxes.
     """
 
-    image_id: list[int | None]
+    image_id: list[int | str | None]
     name: list[str | None]
     box: np.ndarray
     score: np.ndarray
@@ -66,7 +67,8 @@ def parse(
     path: str,
     data: Any,
     *,
-    category_id: int = PERSON,
+    people: frozenset[int | str] = PERSON,
+    category: str = "",
     file_names: Mapping[Any, str] | None = None,
     lowest_score: float = -np.inf,
     needs_score: bool = False,
@@ -76,9 +78,10 @@ def parse(
     Args:
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
-      category_id: category of people in a list of detections; a record without category is a
-        person. A dataset says itself which of its categories are people.
-      file_names: image id -> file name, of the dataset that explains the ids of a list.
+      people: keys of the categories of people in a list of detections; a record without category
+        is a person. A dataset says itself which of its categories are people.
+      category: name or id of the category to read of a dataset, if it has it.
+      file_names: key of an image id -> file name, of the dataset that explains the ids of a list.
       lowest_score: boxes with a lower score are left out.
       needs_score: whether a box without a score is a problem.
 
@@ -93,7 +96,7 @@ def parse(
         if not isinstance(data.get("images", []), list) or not isinstance(records, list):
             return None, [Problem(path, "file", _FORM)]
         file_names, problems = image_names(path, data.get("images", []))
-        category_id = _person_category(data.get("categories"), category_id)
+        people = _person_categories(data.get("categories"), category, people)
     elif not isinstance(data, list):
         return None, [Problem(path, "file", _FORM)]
 
@@ -101,7 +104,7 @@ def parse(
     for index, record in enumerate(records):
         fatal, reason, rule = True, None, _malformed(record, needs_score)
         if rule is None:
-            reason = _reason(record, category_id, lowest_score)
+            reason = _reason(record, people, lowest_score)
             if reason == EMPTY:
                 fatal, rule = False, f"box {record['bbox']} is empty"
         if rule:
@@ -128,29 +131,35 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     Args:
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
-      dataset: explains the ids; its category is that of the people.
+      dataset: explains the ids of images and categories.
 
     Returns:
       (people, problems). Boxes of other images are a problem that is not fatal, unless no box is
       left.
     """
-    names = {identity: info.file_name for identity, info in dataset.images.items()}
+    numbers_of = dataset.image_numbers
     detections, problems = parse(
-        path, data, category_id=dataset.category_id, file_names=names, needs_score=True
+        path,
+        data,
+        people=dataset.person_categories,
+        category=dataset.category,
+        file_names={key: dataset.images[n].file_name for key, n in numbers_of.items()},
+        needs_score=True,
     )
     if detections is None:
         return None, problems
-    by_name = _unique({name: identity for identity, name in names.items()})
+    by_name = _unique({info.file_name: number for number, info in dataset.images.items()})
     own_file = isinstance(data, dict)  # its ids are its own; only the names say which image it is
     rows, ids, foreign = [], [], []
-    for row, (identity, name) in enumerate(zip(detections.image_id, detections.name, strict=True)):
-        if identity not in names or own_file:
-            identity = by_name.get(name or "", by_name.get((name or "").rpartition("/")[2]))
-        if identity is None:
-            foreign.append(name if name is not None else detections.image_id[row])
+    for row, (key, name) in enumerate(zip(detections.image_id, detections.name, strict=True)):
+        number = None if own_file or key is None else numbers_of.get(key)
+        if number is None and name is not None:
+            number = by_name.get(name, by_name.get(name.rpartition("/")[2]))
+        if number is None:
+            foreign.append(name if name is not None else key)
         else:
             rows.append(row)
-            ids.append(identity)
+            ids.append(number)
     example = f", e.g. {foreign[0]!r}" if foreign else ""
     fatal = any(problem.fatal for problem in problems)
     if not rows and not fatal:
@@ -176,31 +185,33 @@ def counted(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
 
 
-def image_names(path: str, images: list[Any]) -> tuple[dict[Any, str], list[Problem]]:
-    """Image id -> file name of the `images` of a dataset, and the problems."""
-    names, problems = {}, []
+def image_names(path: str, images: list[Any]) -> tuple[dict[int | str, str], list[Problem]]:
+    """Key of an image id -> file name of the `images` of a dataset, and the problems."""
+    names: dict[int | str, str] = {}
+    problems = []
     for index, image in enumerate(images):
         rule = missing_keys(image, ("id", "file_name"))
-        if rule is None and not _is_identity(image["id"]):
+        key = id_key(image["id"]) if rule is None else None
+        if rule is None and key is None:
             rule = f"id must be an integer or a string, not {image['id']!r}"
         elif rule is None and not (isinstance(image["file_name"], str) and image["file_name"]):
             rule = f"file_name must be a non-empty string, not {image['file_name']!r}"
-        if rule:
-            problems.append(Problem(path, label("image", index, image), rule))
+        if rule or key is None:
+            problems.append(Problem(path, label("image", index, image), str(rule)))
         else:
-            names[_identity(image["id"])] = image["file_name"].replace("\\", "/")
+            names[key] = image["file_name"].replace("\\", "/")
     return names, problems
 
 
-def _image(record: dict[str, Any], names: Mapping[Any, str]) -> tuple[int | None, str | None]:
-    """(id, file name) of a box's image; a text id that no dataset explains is a file name."""
-    identity, name = _identity(record.get("image_id")), record.get("file_name")
-    if not name:
-        name = names.get(identity, identity if isinstance(identity, str) else None)
-    return (
-        identity if isinstance(identity, int) else None,
-        name.replace("\\", "/") if name else None,
-    )
+def _image(
+    record: dict[str, Any], names: Mapping[int | str, str]
+) -> tuple[int | str | None, str | None]:
+    """(key, file name) of a box's image; a text id that no dataset explains is a file name."""
+    given, name = record.get("image_id"), record.get("file_name")
+    key = id_key(given)
+    if not name and key is not None:
+        name = names.get(key, given if isinstance(given, str) else None)
+    return key, name.replace("\\", "/") if name else None
 
 
 def _malformed(record: Any, needs_score: bool) -> str | None:
@@ -217,14 +228,16 @@ def _malformed(record: Any, needs_score: bool) -> str | None:
         return None if isinstance(name, str) else f"file_name must be a string, not {name!r}"
     if identity is None or identity == "":
         return "names no image: it needs file_name or image_id"
-    if not _is_identity(identity):
+    if id_key(identity) is None:
         return f"image_id must be an integer or a string, not {identity!r}"
     return None
 
 
-def _reason(record: dict[str, Any], category_id: int, lowest_score: float) -> str | None:
+def _reason(
+    record: dict[str, Any], people: frozenset[int | str], lowest_score: float
+) -> str | None:
     """The reason for which a box is left out, or None."""
-    if record.get("category_id", category_id) != category_id:
+    if "category_id" in record and id_key(record["category_id"]) not in people:
         return CATEGORY
     if record.get("iscrowd"):
         return CROWD
@@ -233,14 +246,24 @@ def _reason(record: dict[str, Any], category_id: int, lowest_score: float) -> st
     return EMPTY if min(record["bbox"][2:]) <= 0 else None
 
 
-def _person_category(categories: Any, default: int) -> int:
-    """The category of the people of a dataset: with keypoints, or named person, or the default."""
-    category = skeletons.category_with_joints(categories)
-    if category is None and isinstance(categories, list):
-        named = (c for c in categories if isinstance(c, dict) and c.get("name") == "person")
-        category = next(named, None)
-    identity = category.get("id") if category else None
-    return identity if isinstance(identity, int) and is_int(identity) else default
+def _person_categories(
+    entries: Any, choice: str, default: frozenset[int | str]
+) -> frozenset[int | str]:
+    """The categories of the people of a dataset: with keypoints, or named person, or the default.
+
+    Args:
+      entries: the categories of the dataset.
+      choice: name or id of one of them; it counts only if the dataset has it.
+      default: keys, if no category is of people.
+    """
+    entries = entries if isinstance(entries, list) else []
+    for chosen in dict.fromkeys((choice, "")):
+        with contextlib.suppress(ValueError):  # none with keypoints, or not the chosen one
+            ids = categories.choose(entries, chosen).ids.values()
+            return frozenset(key for key in map(id_key, ids) if key is not None)
+    people = (e for e in entries if isinstance(e, dict) and e.get("name") == "person")
+    named = (id_key(entry.get("id")) for entry in people)
+    return frozenset(key for key in named if key is not None) or default
 
 
 def _unique(by_name: Mapping[str, int]) -> dict[str, int]:
@@ -248,12 +271,3 @@ def _unique(by_name: Mapping[str, int]) -> dict[str, int]:
     count = collections.Counter(name.rpartition("/")[2] for name in by_name)
     bare = {name.rpartition("/")[2]: identity for name, identity in by_name.items()}
     return {name: i for name, i in bare.items() if count[name] == 1} | dict(by_name)
-
-
-def _is_identity(value: Any) -> bool:
-    return is_int(_identity(value)) or isinstance(value, str)
-
-
-def _identity(value: Any) -> Any:
-    """An image id; 1.0 is the integer 1."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

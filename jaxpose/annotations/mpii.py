@@ -70,7 +70,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
         "format": "mpii",
         "skeleton": skeleton,
         "category_id": 1,
-        "category_ids": frozenset({1}),
+        "category_ids": {1: 1},
         "images": {info.id: info for info in images.values()},
         "people": people,
         "labeled": people.select(keypoints[..., 2].any(axis=1)),

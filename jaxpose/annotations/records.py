@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose import geometry, skeletons
+from jaxpose.annotations.completion import id_key
 from jaxpose.annotations.regions import Segmentation
 
 StrPath = str | os.PathLike[str]
@@ -130,9 +131,9 @@ class Dataset:
       notes: the non-fatal problems behind `skipped` (crowd regions are not problems), and notes on
         records that are read in an unusual way.
       category: name or id of the chosen category; "": the file's first.
-      category_ids: ids of all categories that are read as people.
-      original_ids: image id -> id in the file, and None -> category id in the file, where they
-        differ: ids that are texts are replaced by numbers.
+      category_ids: category id -> id in the file, of all categories that are read as people.
+      original_ids: image id -> id in the file, where they differ: ids that are texts are replaced
+        by numbers.
     """
 
     format: str
@@ -149,8 +150,8 @@ class Dataset:
     skipped: dict[str, int]
     notes: list[Problem]
     category: str = ""
-    category_ids: frozenset[int] = frozenset()
-    original_ids: dict[int | None, Any] = dataclasses.field(default_factory=dict)
+    category_ids: dict[int, Any] = dataclasses.field(default_factory=dict)
+    original_ids: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -167,10 +168,22 @@ class Dataset:
             {
                 **result,
                 "image_id": self.original_ids.get(result["image_id"], result["image_id"]),
-                "category_id": self.original_ids.get(None, result["category_id"]),
+                "category_id": self.category_ids.get(result["category_id"], result["category_id"]),
             }
             for result in results
         ]
+
+    @functools.cached_property
+    def image_numbers(self) -> dict[int | str, int]:
+        """Image id of the file, as `completion.id_key` reads it -> image id."""
+        ids = ((id_key(self.original_ids.get(number, number)), number) for number in self.images)
+        return {key: number for key, number in ids if key is not None}
+
+    @functools.cached_property
+    def person_categories(self) -> frozenset[int | str]:
+        """Category ids of the people in the file, as `completion.id_key` reads them."""
+        keys = map(id_key, self.category_ids.values())
+        return frozenset(key for key in keys if key is not None)
 
     def image_path(self, image_id: int) -> Path:
         """Returns the path of an image."""

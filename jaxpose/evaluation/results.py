@@ -66,9 +66,9 @@ def read_results(
             f"{_kind(records)}"
         )
     joints = dataset.skeleton.num_joints
-    category = dataset.original_ids.get(None, dataset.category_id)
     # The ids of the file may be texts.
     images = {dataset.original_ids.get(identity, identity): identity for identity in dataset.images}
+    categories = list(dataset.category_ids.values())
     for number, record in enumerate(records):
         rule = _malformed(record, joints)
         if rule:
@@ -81,17 +81,18 @@ def read_results(
             f"{path}: {len(unknown)} of {len(records)} results are for {len(names)} images that "
             f"are not in {dataset.path}: {', '.join(names[:_SHOWN])}{more}"
         )
-    people = [record for record in records if record["category_id"] == category]
+    people = [record for record in records if record["category_id"] in categories]
+    names_of = " or ".join(map(str, categories))
     notes = []
     if records and not people:
         raise ValueError(
-            f"{path}: all results have other categories than {category}, that of the people of "
+            f"{path}: all results have other categories than {names_of}, that of the people of "
             f"{dataset.path}"
         )
     if len(people) < len(records):
         notes.append(
             f"{len(records) - len(people)} of {len(records)} results have another category than "
-            f"{category} and are left out"
+            f"{names_of} and are left out"
         )
     bad = sum(not numbers(record["keypoints"], 3 * joints) for record in people)
     if bad:

@@ -210,15 +210,11 @@ def _people(
             people_of = categories.choose(entries, choice)
         except ValueError as error:
             raise ValueError(f"{file}: categories: {error}") from None
-        category, original = dict(people_of.entry), people_of.original
-        number, numbers = people_of.number, people_of.ids
+        category, number, numbers = dict(people_of.entry), people_of.number, people_of.ids
     else:  # results may give the number of keypoints
         number = Ids(entries)
-        category, original = (
-            {**entries[0], "id": number(entries[0].get("id"))},
-            entries[0].get("id"),
-        )
-        numbers = frozenset({category["id"]})
+        category = {**entries[0], "id": number(entries[0].get("id"))}
+        numbers = {category["id"]: entries[0].get("id")}
     chosen = [a for a in dataset["annotations"] if number(a.get("category_id")) in numbers]
     joints = _num_joints(category, chosen)
     people = []
@@ -228,7 +224,7 @@ def _people(
         people[-1] |= {
             "id": count, "image_id": ids(annotation.get("image_id")), "category_id": category["id"]
         }  # fmt: skip
-    return {**category, "original_id": original}, people
+    return {**category, "original_id": numbers[category["id"]]}, people
 
 
 def _complete(

@@ -207,7 +207,7 @@ def test_categories_with_equal_keypoints_are_one(tmp_path):
     people = [person(), person(2, category_id=2, image_id=2), person(3, category_id=9)]
     data = content(*people, categories=categories(JOINTS, JOINTS))
     dataset = load(tmp_path, data)
-    assert dataset.people.annotation_id.tolist() == [1, 2] and dataset.category_ids == {1, 2}
+    assert dataset.people.annotation_id.tolist() == [1, 2] and set(dataset.category_ids) == {1, 2}
     assert dataset.skipped == {"of another category": 1}
     assert notes(dataset) == [
         "categories: 2 categories with the same keypoints are read as one: 'kind1', 'kind2'"
@@ -219,6 +219,39 @@ def test_categories_with_equal_keypoints_are_one(tmp_path):
         assert perfect(chosen, data, category=choice) == pytest.approx(1)
     with pytest.raises(annotations.AnnotationError, match="no category 'kind3' .* 'kind"):
         load(tmp_path, data, category="kind3")
+
+
+def test_detections_name_images_and_categories_as_the_file_does(tmp_path):
+    data = content(person(image_id="a", category_id="cat"), person(2, image_id="7", category_id=5))
+    data["images"] = [
+        {**image, "id": identity} for image, identity in zip(data["images"], "a7", strict=True)
+    ]
+    data["categories"] = [
+        {"id": "cat", "name": "cat", "keypoints": JOINTS},
+        {"id": 5, "name": "dog", "keypoints": JOINTS},
+        {"id": 6, "name": "car"},
+    ]
+    dataset = load(tmp_path, data)
+    text, number = dataset.images
+    assert number == 7 and text != "a"
+    box = {"bbox": [1, 2, 30, 40], "score": 0.5}
+    records = [
+        box | {"image_id": image, "category_id": category}
+        for image, category in (("a", "cat"), (7, 5), ("7", "5"), ("a", 6), (text, 5))
+    ]
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(records))
+    people, problems = annotations.read_detections(path, dataset)
+    assert people.image_id.tolist() == [text, 7, 7]
+    (problem,) = problems  # the number that stands for "a" is no id of the file
+    assert f"1 boxes are of images that a.json lacks, e.g. {text}" in str(problem)
+
+    of_dogs = load(tmp_path, data, category="dog")
+    assert len(annotations.load_detections(path, of_dogs)) == 2
+    boxes = {**data, "annotations": records[:3]}
+    path.write_text(json.dumps(boxes))
+    assert annotations.load_detections(path, dataset).image_id.tolist() == [text, 7, 7]
+    assert annotations.load_detections(path, of_dogs).image_id.tolist() == [7, 7]
 
 
 def test_categories_with_other_keypoints_are_named(tmp_path):

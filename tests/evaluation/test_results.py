@@ -65,6 +65,8 @@ def test_results_of_other_categories_are_left_out_and_counted(dataset, tmp_path)
     predictions, notes = read_results(tmp_path / "results.json", dataset)
     assert len(predictions.image_id) == 11
     assert notes == ["1 of 12 results have another category than 1 and are left out"]
+    merged = dataclasses.replace(dataset, category_ids={1: 1, 7: 7})
+    assert len(read_results(tmp_path / "results.json", merged)[0].image_id) == 12
 
 
 def changed(**changes):

@@ -159,7 +159,7 @@ def load_boxes(
 
     Args:
       path: a list of detections, or a dataset with boxes.
-      annotations: the dataset that explains the image ids of a list; its `images` are read.
+      annotations: the dataset that explains the ids of a list: its `images` and `categories`.
       lowest_score: boxes with a lower score are left out.
 
     Returns:
@@ -168,7 +168,7 @@ def load_boxes(
     Raises:
       AnnotationError: a file is missing or breaks a rule, or a dataset is given twice.
     """
-    data, names = _read_json(path), None
+    data, images, people = _read_json(path), None, detections.PERSON
     if annotations is not None:
         if isinstance(data, dict):
             raise AnnotationError(
@@ -177,9 +177,12 @@ def load_boxes(
         content = _read_json(annotations)
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise AnnotationError(f"{annotations}: file: must be an object with the list 'images'")
-        names, problems = detections.image_names(str(annotations), content["images"])
+        people = detections.person_categories(content.get("categories"))
+        images, problems = detections.read_images(str(annotations), content["images"])
         _raise_first(problems)
-    boxes, problems = detections.parse(str(path), data, file_names=names, lowest_score=lowest_score)
+    boxes, problems = detections.parse(
+        str(path), data, people=people, images=images, lowest_score=lowest_score
+    )
     _raise_first(problems)
     assert boxes is not None
     return boxes, problems

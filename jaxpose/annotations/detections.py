@@ -11,7 +11,7 @@ import collections
 import contextlib
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,13 @@ EMPTY = "empty"
 FOREIGN = "of other images"
 
 
+class Image(NamedTuple):
+    """An image of a dataset: its file name, and its (H, W) where the dataset states it."""
+
+    name: str
+    size: tuple[int, int] | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Detections:
     """N boxes of people, in the order of the file.
@@ -49,6 +56,7 @@ class Detections:
       box: float64 [N, 4], (x, y, w, h) in pixels.
       score: float32 [N]; 1 where the file has none.
       names: file names of all images that the file or its dataset knows, also without boxes.
+      sizes: file name -> (H, W) that the file or its dataset states, of the images that have one.
       left_out: reason -> number of boxes.
     """
 
@@ -57,6 +65,7 @@ class Detections:
     box: np.ndarray
     score: np.ndarray
     names: list[str]
+    sizes: dict[str, tuple[int, int]]
     left_out: collections.Counter[str]
 
     def __len__(self) -> int:
@@ -69,7 +78,7 @@ def parse(
     *,
     people: frozenset[int | str] = PERSON,
     category: str = "",
-    file_names: Mapping[Any, str] | None = None,
+    images: Mapping[int | str, Image] | None = None,
     lowest_score: float = -np.inf,
     needs_score: bool = False,
 ) -> tuple[Detections | None, list[Problem]]:
@@ -81,7 +90,7 @@ def parse(
       people: keys of the categories of people in a list of detections; a record without category
         is a person. A dataset says itself which of its categories are people.
       category: name or id of the category to read of a dataset, if it has it.
-      file_names: key of an image id -> file name, of the dataset that explains the ids of a list.
+      images: key of an image id -> image, of the dataset that explains the ids of a list.
       lowest_score: boxes with a lower score are left out.
       needs_score: whether a box without a score is a problem.
 
@@ -95,8 +104,8 @@ def parse(
         kind, records = "annotation", data.get("annotations")
         if not isinstance(data.get("images", []), list) or not isinstance(records, list):
             return None, [Problem(path, "file", _FORM)]
-        file_names, problems = image_names(path, data.get("images", []))
-        people = _person_categories(data.get("categories"), category, people)
+        images, problems = read_images(path, data.get("images", []))
+        people = person_categories(data.get("categories"), category, people)
     elif not isinstance(data, list):
         return None, [Problem(path, "file", _FORM)]
 
@@ -113,13 +122,15 @@ def parse(
             left_out[reason] += 1
         elif rule is None:
             kept.append(record)
-    images = [_image(record, file_names or {}) for record in kept]
+    known = images or {}
+    image_of = [_image(record, known) for record in kept]
     detections = Detections(
-        image_id=[identity for identity, _ in images],
-        name=[name for _, name in images],
+        image_id=[identity for identity, _ in image_of],
+        name=[name for _, name in image_of],
         box=np.reshape(np.array([record["bbox"] for record in kept], np.float64), (-1, 4)),
         score=np.array([record.get("score", 1.0) for record in kept], np.float32),
-        names=list((file_names or {}).values()),
+        names=[image.name for image in known.values()],
+        sizes={image.name: image.size for image in known.values() if image.size},
         left_out=left_out,
     )
     return detections, problems
@@ -143,7 +154,10 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
         data,
         people=dataset.person_categories,
         category=dataset.category,
-        file_names={key: dataset.images[n].file_name for key, n in numbers_of.items()},
+        images={
+            key: Image(dataset.images[number].file_name, dataset.annotated_size(number))
+            for key, number in numbers_of.items()
+        },
         needs_score=True,
     )
     if detections is None:
@@ -185,11 +199,11 @@ def counted(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
 
 
-def image_names(path: str, images: list[Any]) -> tuple[dict[int | str, str], list[Problem]]:
-    """Key of an image id -> file name of the `images` of a dataset, and the problems."""
-    names: dict[int | str, str] = {}
+def read_images(path: str, records: list[Any]) -> tuple[dict[int | str, Image], list[Problem]]:
+    """Key of an image id -> image, of the `images` of a dataset, and the problems."""
+    images: dict[int | str, Image] = {}
     problems = []
-    for index, image in enumerate(images):
+    for index, image in enumerate(records):
         rule = missing_keys(image, ("id", "file_name"))
         key = id_key(image["id"]) if rule is None else None
         if rule is None and key is None:
@@ -199,18 +213,21 @@ def image_names(path: str, images: list[Any]) -> tuple[dict[int | str, str], lis
         if rule or key is None:
             problems.append(Problem(path, label("image", index, image), str(rule)))
         else:
-            names[key] = image["file_name"].replace("\\", "/")
-    return names, problems
+            sides = image.get("height"), image.get("width")
+            stated = all(is_number(side) and side >= 1 for side in sides)
+            size = (int(sides[0]), int(sides[1])) if stated else None
+            images[key] = Image(image["file_name"].replace("\\", "/"), size)
+    return images, problems
 
 
 def _image(
-    record: dict[str, Any], names: Mapping[int | str, str]
+    record: dict[str, Any], images: Mapping[int | str, Image]
 ) -> tuple[int | str | None, str | None]:
     """(key, file name) of a box's image; a text id that no dataset explains is a file name."""
     given, name = record.get("image_id"), record.get("file_name")
     key = id_key(given)
     if not name and key is not None:
-        name = names.get(key, given if isinstance(given, str) else None)
+        name = images[key].name if key in images else given if isinstance(given, str) else None
     return key, name.replace("\\", "/") if name else None
 
 
@@ -246,8 +263,8 @@ def _reason(
     return EMPTY if min(record["bbox"][2:]) <= 0 else None
 
 
-def _person_categories(
-    entries: Any, choice: str, default: frozenset[int | str]
+def person_categories(
+    entries: Any, choice: str = "", default: frozenset[int | str] = PERSON
 ) -> frozenset[int | str]:
     """The categories of the people of a dataset: with keypoints, or named person, or the default.
 
@@ -255,6 +272,9 @@ def _person_categories(
       entries: the categories of the dataset.
       choice: name or id of one of them; it counts only if the dataset has it.
       default: keys, if no category is of people.
+
+    Returns:
+      Keys of the ids (`completion.id_key`).
     """
     entries = entries if isinstance(entries, list) else []
     for chosen in dict.fromkeys((choice, "")):

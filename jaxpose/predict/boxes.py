@@ -67,6 +67,8 @@ class Boxes:
         self._boxes: dict[pathlib.Path, list[np.ndarray]] = collections.defaultdict(list)
         _check_numbers(path, detections, dataset)
         image_of, by_name_alone = _match(path, detections.names, detections.name, images)
+        sizes = detections.sizes
+        self._sizes = {image: sizes[name] for name, image in image_of.items() if name in sizes}
         foreign = []
         for identity, name, box in zip(
             detections.image_id, detections.name, detections.box, strict=True
@@ -96,6 +98,10 @@ class Boxes:
     def __len__(self) -> int:
         """Number of boxes of all images."""
         return sum(map(len, self._boxes.values()))
+
+    def size_of(self, image: pathlib.Path) -> tuple[int, int] | None:
+        """Returns the (H, W) of an image in the dataset of its boxes; None without one."""
+        return self._sizes.get(image)
 
     def of(self, image: pathlib.Path) -> np.ndarray:
         """Returns the boxes [N, 4] of an image file; N = 0 if it has none."""

@@ -23,6 +23,12 @@ from jaxpose.files import path_argument, write_atomic
 from jaxpose.poses import Poses
 from jaxpose.predict import inputs as reading
 from jaxpose.predict import video as recording
+from jaxpose.predict.arguments import (
+    add_people_arguments,
+    check_people_arguments,
+    load_estimator,
+    read_boxes,
+)
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
@@ -79,24 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="videos: predict every N-th frame; the frames between show its poses (default: 1)",
     )
-    parser.add_argument(
-        "--boxes",
-        metavar="JSON",
-        type=path_argument,
-        help="top-down: one person per box; without boxes, the whole image is one person",
-    )
-    parser.add_argument(
-        "--annotations",
-        metavar="JSON",
-        type=path_argument,
-        help="the dataset that says which image each image_id in --boxes is",
-    )
-    parser.add_argument(
-        "--box-score",
-        type=float,
-        default=0.3,
-        help="minimum score of a box in --boxes (default %(default)s)",
-    )
+    add_people_arguments(parser)
     parser.add_argument(
         "--people",
         metavar="BOTTOMUP",
@@ -104,28 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="top-down: get the boxes from this bottom-up network (run folder or exported file)",
     )
     parser.add_argument(
-        "--person-score",
-        type=float,
-        default=draw.LEAST_PERSON_SCORE,
-        help="bottom-up: minimum score of a person (default %(default)s)",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=0.2,
-        help="minimum score of a keypoint to be drawn (default %(default)s)",
-    )
-    parser.add_argument(
         "--heatmaps",
         action="store_true",
         help="also draw the heatmap of every keypoint, into the folder heatmaps of the results",
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
-    parser.add_argument(
-        "--no-flip",
-        action="store_true",
-        help="skip the flip test, the average with the mirror image",
-    )
     parser.add_argument(
         "--batch", type=int, default=8, help="top-down: people per call (default %(default)s)"
     )
@@ -143,9 +115,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = reading.collect(args.input, output=args.output, recursive=args.recursive)
     output: pathlib.Path = args.output
     document = output / "predictions.json"
-    names = reading.assign_names(inputs.images)
-    drawings = reading.output_paths(output, names, [".jpg"], [document])
-    drawings = [path.with_name(f"{path.name}.jpg") for path in drawings]
+    names, drawings = reading.drawing_paths(output, inputs.images, [document])
     names_of_videos = [*reading.assign_names(inputs.videos)]
     if args.camera is not None:
         names_of_videos.append(pathlib.PurePath(f"camera{args.camera}.mp4"))
@@ -161,12 +131,12 @@ def run(args: argparse.Namespace) -> int:
         output, written, inputs, [pathlib.Path(path) for path in others if path is not None]
     )
 
-    estimator, predict = _predictor(args, inputs)
+    estimator, predict, boxes = _predictor(args, inputs)
     output.mkdir(parents=True, exist_ok=True)
     done, words = 0, []
     if inputs.images:
         done, text = _predict_images(
-            args, inputs.images, names, drawings, document, estimator, predict
+            args, inputs.images, names, drawings, document, estimator, predict, boxes
         )
         words.append(text)
     sources: list[pathlib.Path | int] = [file.path for file in inputs.videos]
@@ -207,6 +177,7 @@ def _predict_images(
     document: pathlib.Path,
     estimator: PoseEstimator,
     predict: Predictor,
+    boxes: Boxes | None,
 ) -> tuple[int, str]:
     """Returns the number of images that could be read, and the last line."""
     import cv2
@@ -214,9 +185,7 @@ def _predict_images(
     records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
     for file, name, target in zip(files, names, drawings, strict=True):
         try:
-            # A photograph is shown upright, by its EXIF orientation. (Annotations of datasets are
-            # in stored pixels.)
-            image = images.decode(file.path.read_bytes(), upright=True)
+            image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
         except (OSError, images.ImageError) as error:
             print(f"skipped {file.path}: {error}")
             continue
@@ -282,18 +251,19 @@ def _describe(
     return lines
 
 
-def _predictor(args: argparse.Namespace, inputs: reading.Inputs) -> tuple[PoseEstimator, Predictor]:
-    """Returns the network whose poses are drawn, and the function that predicts an image."""
+def _predictor(
+    args: argparse.Namespace, inputs: reading.Inputs
+) -> tuple[PoseEstimator, Predictor, Boxes | None]:
+    """Returns the network whose poses are drawn, how it predicts an image, and the boxes given."""
     if args.boxes and args.people:
         raise ValueError("--boxes and --people cannot be combined: choose one of them")
-    if args.annotations and not args.boxes:
-        raise ValueError("--annotations explains the image ids in --boxes: give --boxes too")
+    check_people_arguments(args)
     if args.boxes and (inputs.videos or args.camera is not None):
         raise ValueError(
             "--boxes is for images; for videos, --people BOTTOMUP gives the boxes of each frame"
         )
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
-    estimator = _estimator(args.checkpoint, args.step, batch_size=args.batch, **options)
+    estimator = load_estimator(args.checkpoint, args.step, batch_size=args.batch, **options)
     if not estimator.takes_boxes:
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)
         if given:
@@ -302,30 +272,17 @@ def _predictor(args: argparse.Namespace, inputs: reading.Inputs) -> tuple[PoseEs
                 f"--{given}"
             )
         detector = _PersonDetector(estimator, args.person_score)
-        return estimator, lambda path, image: detector(image)
+        return estimator, lambda path, image: detector(image), None
     if args.people:
-        people = _estimator(args.people, None, **options)
+        people = load_estimator(args.people, **options)
         if people.takes_boxes:
             raise ValueError(f"--people {args.people} is top-down: it must be a bottom-up network")
         detector = _PersonDetector(people, args.person_score)
-        return estimator, lambda path, image: estimator(image, around(detector(image)))
-    if not args.boxes:
-        return estimator, lambda path, image: estimator(image)
-    files = [(file.folder, file.relative) for file in inputs.images]
-    boxes = Boxes(args.boxes, files, args.box_score, args.annotations)
-    for note in boxes.notes:
-        print(note)
-    return estimator, lambda path, image: estimator(image, boxes.of(path or pathlib.Path()))
-
-
-def _estimator(source: str, step: str | None, **options) -> PoseEstimator:
-    if pathlib.Path(source).is_dir():
-        from jaxpose import runs
-        from jaxpose.training import runtime
-
-        runtime.use_compilation_cache()
-        return PoseEstimator(source, step=runs.parse_step(step), **options)
-    return PoseEstimator(source, step=step, **options)
+        return estimator, lambda path, image: estimator(image, around(detector(image))), None
+    boxes = read_boxes(args, inputs.images)
+    if boxes is None:
+        return estimator, lambda path, image: estimator(image), None
+    return estimator, lambda path, image: estimator(image, boxes.of(path or pathlib.Path())), boxes
 
 
 class _PersonDetector:

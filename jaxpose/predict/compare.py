@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from jaxpose import draw, images, runtimes
 from jaxpose.files import expand, path_argument
 from jaxpose.predict import inputs as reading
-from jaxpose.predict.boxes import Boxes
-from jaxpose.predict.estimator import PoseEstimator
+from jaxpose.predict.arguments import (
+    add_people_arguments,
+    check_people_arguments,
+    load_estimator,
+    read_boxes,
+)
 
 HEIGHT = 480  # of an image in the picture, pixels
 
@@ -36,41 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="comparison",
         help="folder for the pictures (default: %(default)s); not that of the images",
     )
-    parser.add_argument(
-        "--boxes",
-        metavar="JSON",
-        type=path_argument,
-        help="top-down: one person per box; without boxes, the whole image is one person",
-    )
-    parser.add_argument(
-        "--annotations",
-        metavar="JSON",
-        type=path_argument,
-        help="the dataset that says which image each image_id in --boxes is",
-    )
-    parser.add_argument(
-        "--box-score",
-        type=float,
-        default=0.3,
-        help="minimum score of a box in --boxes (default %(default)s)",
-    )
-    parser.add_argument(
-        "--person-score",
-        type=float,
-        default=draw.LEAST_PERSON_SCORE,
-        help="bottom-up: minimum score of a person (default %(default)s)",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=0.2,
-        help="minimum score of a keypoint to be drawn (default %(default)s)",
-    )
-    parser.add_argument(
-        "--no-flip",
-        action="store_true",
-        help="skip the flip test, the average with the mirror image",
-    )
+    add_people_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,26 +57,20 @@ def run(args: argparse.Namespace) -> int:
     inputs = reading.collect(others, output=args.output, recursive=False)
     if inputs.videos:
         raise ValueError(f"{inputs.videos[0].path} is not an image")
-    names = reading.assign_names(inputs.images)
-    targets = reading.output_paths(args.output, names, [".jpg"])
-    targets = [path.with_name(f"{path.name}.jpg") for path in targets]
+    _, targets = reading.drawing_paths(args.output, inputs.images)
     read = [expand(source) for source in sources]
     read += [path for path in (args.boxes, args.annotations) if path]
     reading.check_output(args.output, targets, inputs, read)
-    networks = [_load(source, flip=not args.no_flip) for source in sources]
+    check_people_arguments(args)
+    networks = [load_estimator(source, flip=not args.no_flip) for source in sources]
     if args.boxes and not any(network.takes_boxes for network in networks):
         raise ValueError("all networks are bottom-up and find the people themselves: omit --boxes")
-    boxes = None
-    if args.boxes:
-        files = [(file.folder, file.relative) for file in inputs.images]
-        boxes = Boxes(args.boxes, files, args.box_score, args.annotations)
-        for note in boxes.notes:
-            print(note)
+    boxes = read_boxes(args, inputs.images)
     titles = short_names(sources)
     written = 0
     for file, target in zip(inputs.images, targets, strict=True):
         try:
-            image = images.decode(file.path.read_bytes(), upright=True)
+            image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
         except (OSError, images.ImageError) as error:
             print(f"skipped {file.path}: {error}")
             continue
@@ -165,11 +129,3 @@ def short_names(sources: Sequence[str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return list(sources)
-
-
-def _load(source: str, flip: bool) -> PoseEstimator:
-    if pathlib.Path(source).is_dir():
-        from jaxpose.training import runtime
-
-        runtime.use_compilation_cache()
-    return PoseEstimator(source, flip=flip)

@@ -8,7 +8,10 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from jaxpose.files import check_outputs, overwritten
+from jaxpose.images import decode, decode_annotated
 
 # Files that are meant to be images: if they cannot be decoded, they are named, not passed over.
 SUFFIXES = frozenset(
@@ -171,6 +174,35 @@ def output_paths(
         used.update(f"{path}{suffix}".casefold() for suffix in suffixes)
         paths.append(path)
     return paths
+
+
+def drawing_paths(
+    folder: pathlib.Path, files: Sequence[Input], taken: Iterable[pathlib.Path] = ()
+) -> tuple[list[pathlib.PurePath], list[pathlib.Path]]:
+    """The names of images (`assign_names`), and the .jpg to draw for each (`output_paths`)."""
+    names = assign_names(files)
+    paths = output_paths(folder, names, [".jpg"], taken)
+    return names, [path.with_name(f"{path.name}.jpg") for path in paths]
+
+
+def read_image(path: pathlib.Path, annotated: tuple[int, int] | None) -> np.ndarray:
+    """Reads an image as uint8 RGB [H, W, 3], in the orientation of its boxes.
+
+    A photograph is shown upright, by its EXIF orientation. If its boxes come with the size of the
+    image, that shows the orientation, as for training and evaluation.
+
+    Args:
+      path: the file.
+      annotated: (H, W) of the image in the file of its boxes; None if it has none.
+
+    Raises:
+      OSError: the file cannot be read.
+      ImageError: it is no image, or of another size than the boxes are for.
+    """
+    data = path.read_bytes()
+    if annotated is None:
+        return decode(data, upright=True)
+    return decode_annotated(data, annotated)
 
 
 def check_output(

@@ -158,3 +158,14 @@ def test_boxes_are_float32(tmp_path):
     boxes = Boxes(tmp_path / "boxes.json", [(tmp_path, pathlib.Path("1.jpg"))])
     assert len(boxes) == 1 and boxes.of(tmp_path / "1.jpg").dtype == np.float32
     assert boxes.of(tmp_path / "2.jpg").shape == (0, 4)
+
+
+def test_a_list_has_the_categories_of_its_dataset(tmp_path):
+    kinds = [{"id": name, "name": name, "keypoints": ["nose"]} for name in ("cat", "dog")]
+    content = dataset("a.jpg", categories=[{"id": 1, "name": "car"}, *kinds])
+    content["images"][0]["id"] = "x"
+    explained = write_json(tmp_path / "dataset.json", content)
+    boxes = [record(BOX, image_id="x", category_id=name) for name in ("cat", "dog", 1)]
+    read_boxes, notes = read(tmp_path, boxes, ["a.jpg"], dataset=explained)
+    assert read_boxes == {"a.jpg": [BOX, BOX]}
+    assert notes == [f"{tmp_path / 'boxes.json'}: boxes left out: 1 of another category"]

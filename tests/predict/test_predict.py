@@ -103,6 +103,34 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
     assert (output / "a.jpg").is_file()
 
 
+def test_an_image_is_read_in_the_orientation_of_its_boxes(runs, tmp_path, capsys):
+    photograph(tmp_path / "b.jpg", turned=True)  # stored as 90x60, upright 60x90
+    box = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [50, 5, 40, 50], "score": 0.9}
+    image = {"id": 7, "file_name": "b.jpg"}
+    boxes = write_json(tmp_path / "boxes.json", [box])
+    dataset, output = tmp_path / "dataset.json", tmp_path / "out"
+    command = ["predict", str(runs[0]), str(tmp_path / "b.jpg"), "-o", str(output)]
+
+    def size(**sides):
+        write_json(dataset, {"images": [image | sides], "annotations": [box]})
+        explained = [str(boxes), "--annotations", str(dataset)]
+        sizes = []
+        for words in ([str(dataset)], explained):
+            assert cli.main([*command, "--boxes", *words]) == 0
+            written = json.loads((output / "predictions.json").read_text())
+            assert [a["bbox"] for a in written["annotations"]] == [box["bbox"]]
+            sizes += [(i["width"], i["height"]) for i in written["images"]]
+        assert cv2.imread(str(output / "b.jpg")).shape[1::-1] == sizes[0] == sizes[1]
+        return sizes[0]
+
+    assert size(width=90, height=60) == (90, 60)
+    assert size(width=60, height=90) == size() == (60, 90)
+    write_json(dataset, {"images": [image | {"width": 45, "height": 30}], "annotations": [box]})
+    capsys.readouterr()
+    assert cli.main([*command, "--boxes", str(dataset)]) == 1
+    assert "b.jpg: is 90x60, annotated as 45x30" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [

@@ -225,6 +225,14 @@ BY_DATASET = {
 }  # fmt: skip
 
 
+def by_count(count: int) -> Skeleton | None:
+    """The skeleton of weights whose dataset is not named: COCO's, MPII's or CrowdPose's, or None.
+
+    Other numbers of keypoints show no dataset: users' own datasets have them too.
+    """
+    return {s.num_joints: s for s in (COCO, MPII, CROWDPOSE)}.get(count)
+
+
 def numbered(name: str, count: int) -> Skeleton:
     """A skeleton for a dataset whose keypoints are not known: keypoint 0, keypoint 1, ..."""
     joints = tuple(f"keypoint {number}" for number in range(count))

@@ -14,12 +14,11 @@ import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from jaxpose import models, public_skeletons, skeletons, tasks, weights
 from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
+from jaxpose.convert.keypoints import count_keypoints, keep_keypoints
 from jaxpose.convert.state_dict import check_convertible, from_torch
 from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
@@ -27,7 +26,6 @@ from jaxpose.models.sizes import parse_size
 from jaxpose.weights import Checkpoint
 from jaxpose.weights.run_config import run_config
 
-_BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
 # Options that a row of the table answers.
 _FOR_FILES = ("size", "sigma", "skeleton", "option")
 
@@ -232,18 +230,6 @@ def write(
     print(f"to evaluate it: python eval.py --workdir={output} --config.data.root=DATASET")
 
 
-def keep_keypoints(
-    name: str, state_dict: dict[str, np.ndarray], count: int
-) -> dict[str, np.ndarray]:
-    """The weights with the first `count` keypoints of the last layer."""
-    kept = dict(state_dict)
-    for key, value in state_dict.items():
-        layer = names.canonical(name, key).rpartition(".")[0]
-        if f"{layer}.weight" in names.FINAL_LAYERS:
-            kept[key] = value[:count]
-    return kept
-
-
 def input_size(text: str | None, info: models.ModelInfo, where: str = "--size") -> tuple[int, int]:
     """(H, W) of "HxW", by default that of the paper; `where` it was given, for the message.
 
@@ -259,21 +245,6 @@ def input_size(text: str | None, info: models.ModelInfo, where: str = "--size") 
     return size
 
 
-def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
-    """Number of keypoints of a checkpoint, from its last layer."""
-    for key, value in state_dict.items():
-        extra = names.FINAL_LAYERS.get(names.canonical(name, key))
-        if extra is not None:
-            return int(value.shape[0]) - extra
-    expected = " or ".join(map(repr, names.FINAL_LAYERS))
-    keys = list(state_dict)
-    shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
-    raise ValueError(
-        f"{name}: the checkpoint has no {expected}; was it made with a different model, or is it a "
-        f"backbone alone? Its {len(keys)} keys are {shown}"
-    )
-
-
 def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleton:
     """The skeleton of a checkpoint.
 
@@ -286,14 +257,15 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
       ValueError: no such skeleton, or one with another number of keypoints.
     """
     if choice is None:
-        if num_keypoints not in _BY_COUNT:
+        known_by_count = public_skeletons.by_count(num_keypoints)
+        if known_by_count is None:
             table = public_skeletons.BY_DATASET.items()
             fitting = [name for name, known in table if known.num_joints == num_keypoints]
             raise ValueError(
                 f"the weights have {num_keypoints} keypoints: say of which dataset with "
                 f"--skeleton, {', '.join(fitting) or 'a COCO annotation file'}"
             )
-        skeleton = _BY_COUNT[num_keypoints]
+        skeleton = known_by_count
     elif choice.endswith(".json"):
         try:
             categories = json.loads(pathlib.Path(choice).read_text())["categories"]

@@ -15,11 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import skeletons, tasks, weights
+from jaxpose import public_skeletons, tasks, weights
 from jaxpose.choices import did_you_mean
 from jaxpose.config import ConfigError
 from jaxpose.convert import backbones, names
 from jaxpose.convert.files import read_state_dict
+from jaxpose.convert.keypoints import (
+    count_keypoints,
+    keep_keypoints,
+    keypoints_of,
+    list_keys,
+)
 from jaxpose.convert.state_dict import from_layout, from_torch
 from jaxpose.training.initial import Source, run_source
 from jaxpose.training.selection import flat
@@ -34,7 +40,6 @@ _PATHS = {
     "running_mean": ("batch_stats/{}/mean",),
     "running_var": ("batch_stats/{}/var",),
 }
-_BY_COUNT = {len(s.joints): s for s in (skeletons.COCO, skeletons.MPII, skeletons.CROWDPOSE)}
 
 
 def read_source(init_from: str, task: str, model: str, state: TrainState) -> Source | None:
@@ -93,7 +98,9 @@ def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
     name, file = checkpoint.model, weights.fetch(checkpoint)
     options = names.OPTIONS.get(name, {}) | dict(checkpoint.options)
     state_dict = _read(file)
-    variables = from_torch(name, state_dict, keypoints_of(state_dict, name) or 17, **options)
+    if checkpoint.keep_keypoints:
+        state_dict = keep_keypoints(name, state_dict, checkpoint.keep_keypoints)
+    variables = from_torch(name, state_dict, count_keypoints(name, state_dict), **options)
     joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
     return Source(str(file), flat(variables), joints, note=checkpoint.name)
 
@@ -121,11 +128,9 @@ def file_source(
         if fitting > most:
             best, arrays, unused, most = naming, converted, left, fitting
     if not arrays:
-        keys = list(state_dict)
-        shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
         raise ValueError(
-            f"config.init_from={path}: none of its {len(keys)} arrays has a place in {model}; its "
-            f"keys are {shown}"
+            f"config.init_from={path}: none of its {len(state_dict)} arrays has a place in "
+            f"{model}; its keys are {list_keys(state_dict)}"
         )
     note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))
     joints = _joints_of(state_dict, task, model)
@@ -196,21 +201,12 @@ def _torch_ndim(path: str, shape: tuple[int, ...]) -> int:
     return 3 if kernel_over_channels else len(shape)
 
 
-def keypoints_of(state_dict: Mapping[str, np.ndarray], model: str) -> int | None:
-    """Keypoints in the last layer of a whole network; None if there is no such layer."""
-    for key, value in state_dict.items():
-        extra = names.FINAL_LAYERS.get(names.canonical(model, key))
-        if extra is not None:
-            return int(value.shape[0]) - extra
-    return None
-
-
 def _joints_of(
     state_dict: Mapping[str, np.ndarray], task: str, model: str
 ) -> tuple[str, ...] | None:
     """The keypoints of a file by their number, as `jaxpose import` has them; None if unknown."""
-    count = keypoints_of(state_dict, backbones.LIKE.get(model, model))
+    count = keypoints_of(backbones.LIKE.get(model, model), state_dict)
     if count is None:
         return None
-    skeleton = _BY_COUNT.get(count - tasks.get(task).network_keypoints(0))
+    skeleton = public_skeletons.by_count(count - tasks.get(task).network_keypoints(0))
     return skeleton.joints if skeleton else None

@@ -137,6 +137,9 @@ def _check_same_run(
     changes = differences(info.config, config, tasks.get(config.task).SETTINGS)
     if info.skeleton.joints != skeleton.joints:
         changes.append(f"keypoints: {len(info.skeleton.joints)} -> {skeleton.num_joints}")
+    elif info.skeleton.flip_pairs != skeleton.flip_pairs:
+        before, after = (_pair_names(skeleton) for skeleton in (info.skeleton, skeleton))
+        changes.append(f"left-right pairs: {before} -> {after}")
     changes += [
         f"{key}: {info.facts[key]} -> {value}"
         for key, value in facts.items()
@@ -147,6 +150,12 @@ def _check_same_run(
             f"{folder} was started with different settings; use the same settings or another "
             f"--workdir: {'; '.join(changes)}"
         )
+
+
+def _pair_names(skeleton: Skeleton) -> str:
+    """The left-right pairs in words: "left_eye/right_eye, left_ear/right_ear", or "none"."""
+    pairs = (f"{skeleton.joints[a]}/{skeleton.joints[b]}" for a, b in skeleton.flip_pairs)
+    return ", ".join(pairs) or "none"
 
 
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:

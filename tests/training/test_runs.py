@@ -1,5 +1,6 @@
 """Run folders: networks are loaded completely, or refused with one line."""
 
+import dataclasses
 import json
 
 import jax
@@ -11,8 +12,9 @@ import pytest
 import jaxpose
 from configs import common
 from jaxpose import runs, skeletons
+from jaxpose.config import ConfigError
 from jaxpose.runs.arrays import CheckpointError
-from jaxpose.training import checkpoint, state
+from jaxpose.training import checkpoint, runtime, state
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -69,6 +71,18 @@ def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, hwl):
     del record["config"]["augment"], record["config"]["data"]["generated"]["seed"]
     (tmp_path / "config.json").write_text(json.dumps(record))
     assert runs.read_info(tmp_path).config.to_dict() == config.to_dict()
+
+
+def test_a_run_is_resumed_with_the_same_left_right_pairs(tmp_path, hwl):
+    config, variables = hwl
+    runs.write_run(tmp_path, config, skeletons.MPII, variables)
+    same = dataclasses.replace(skeletons.MPII, declared_pairs=skeletons.MPII.flip_pairs)
+    runtime.open_run(tmp_path, config, same, {})
+    for pairs, text in (((), "none"), (((6, 7),), "pelvis/thorax")):
+        runs.write_info(tmp_path, config, skeletons.MPII)
+        other = dataclasses.replace(skeletons.MPII, declared_pairs=pairs)
+        with pytest.raises(ConfigError, match=f"left-right pairs: .*right_ankle/.* -> {text}$"):
+            runtime.open_run(tmp_path, config, other, {})
 
 
 def test_steps_are_words_or_numbers():

@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--include-prepost",
         action="store_true",
-        help="also time cropping with normalization, and decoding, in separate rows",
+        help="also time cropping with normalization, and decoding, in separate rows: those of the "
+        "first argument",
     )
     report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
 
@@ -89,10 +90,12 @@ def run(args: argparse.Namespace) -> int:
         for i, what in enumerate(args.what):
             subfolder = Path(folder) / str(i)
             subfolder.mkdir()
-            task, timed = contestants_of(what, threads, size, args.batch, subfolder, args.task)
+            task, timed, decoder = contestants_of(
+                what, threads, size, args.batch, subfolder, args.task
+            )
             contestants += timed
             if args.include_prepost and not around:
-                around = _around(task, timed[0].size)
+                around = _around(task, decoder, timed[0].size)
         rows = measure(
             contestants + around, warmup=args.warmup, runs=args.runs, seconds=args.seconds
         )
@@ -141,8 +144,8 @@ def contestants_of(
     batch: int,
     folder: Path,
     task_name: str | None = None,
-) -> tuple[tasks.Task, list[Contestant]]:
-    """The task of one argument of the command line, and everything to time for it.
+) -> tuple[tasks.Task, list[Contestant], tasks.Decoder]:
+    """Task of one argument of the command line, everything to time for it, and its decoder.
 
     Args:
       what: file, run folder or model.
@@ -159,7 +162,8 @@ def contestants_of(
     if path.suffix in SUFFIXES.values():
         metadata = export.read_metadata(path)
         timed = of_file(path, path.name, threads, tuple(metadata["input_size"]), batch)
-        return tasks.get(metadata["task"]), list(timed)
+        task = tasks.get(metadata["task"])
+        return task, list(timed), task.decoder_from_metadata(metadata)
     if path.is_dir():
         source = from_run(path, size)
     elif what in models.list_models() or not path.exists():
@@ -171,11 +175,12 @@ def contestants_of(
     path = folder / "model.onnx"
     metadata = source.metadata()
     export.to_onnx(source.model, source.variables, source.input_size, path, metadata=metadata)
-    return source.task, [
+    timed = [
         _jax(source, batch),
         *of_file(path, source.name, threads, source.input_size, batch),
         *_torch_module(source, threads, batch),
     ]
+    return source.task, timed, source.decoder
 
 
 def _images(size: tuple[int, int], batch: int) -> np.ndarray:
@@ -269,16 +274,16 @@ def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contesta
         yield Contestant(_facts(name, runtime, count, size, batch, path), size, start)
 
 
-def _around(task: tasks.Task, size: tuple[int, int]) -> list[Contestant]:
+def _around(task: tasks.Task, decoder: tasks.Decoder, size: tuple[int, int]) -> list[Contestant]:
     """Cropping with normalization, and decoding, for networks of this task and input size."""
     image = images.draw_samples((480, 640), 1)[0]
 
     def crop():
         center, scale = task.view(image.shape[:2], size)
-        matrix = geometry.affine(center, scale, 0.0, size)
+        matrix = task.crop_matrix(center, scale, size, decoder)
         return geometry.normalize(geometry.crop(image, matrix, size))
 
-    description, decode = task.sample_decoding(size)
+    description, decode = task.sample_decoding(size, decoder)
     rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": description}
     before = {"model": f"{task.EXAMPLE} + normalize", "runtime": "numpy, OpenCV"} | rest
     after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest

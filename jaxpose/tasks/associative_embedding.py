@@ -184,10 +184,11 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
     }
 
 
-def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
+def sample_decoding(
+    input_size: Size, decoder: whole_images.ImageDecoder
+) -> tuple[str, Callable[[], object]]:
     """Decodes the outputs of a synthetic scene."""
     from jaxpose.tasks.whole_images import scenes
 
     scene = scenes.draw(10, input_size, flip=False)
-    grouping = codecs.associative_embedding.Grouping()
-    return "10 people", lambda: scenes.find(scene, grouping)
+    return "10 people", lambda: scenes.find(scene, decoder.grouping)

@@ -144,7 +144,9 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
     }
 
 
-def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
+def sample_decoding(
+    input_size: Size, decoder: whole_images.ImageDecoder
+) -> tuple[str, Callable[[], object]]:
     """Decodes the outputs of a synthetic scene."""
     import jax
 
@@ -153,7 +155,7 @@ def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
     scene = scenes.draw(10, input_size, flip=False)
     keypoints = codecs.part_affinity.from_coco(scene.joints)
     outputs = codecs.part_affinity.encode_batch(keypoints[None], input_size)
-    grouping = codecs.part_affinity.Grouping()
+    grouping = decoder.grouping
     find = jax.jit(
         lambda maps: codecs.part_affinity.find({1.0: (maps, None)}, input_size, grouping)
     )

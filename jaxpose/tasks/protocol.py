@@ -258,6 +258,11 @@ class Task(Protocol):
         """
         ...
 
-    def sample_decoding(self, input_size: Size) -> tuple[str, Callable[[], object]]:
-        """A description and a function that decodes synthetic outputs, for benchmarks."""
+    def sample_decoding(
+        self, input_size: Size, decoder: Decoder
+    ) -> tuple[str, Callable[[], object]]:
+        """A description and a function that decodes synthetic outputs, for benchmarks.
+
+        The decoder's grouping or refinement is used; there is no flip test.
+        """
         ...

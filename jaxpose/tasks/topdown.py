@@ -10,7 +10,7 @@ import numpy as np
 
 import jaxpose.config.topdown
 from jaxpose import codecs, geometry
-from jaxpose.skeletons import Skeleton
+from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import crops, torch_losses
 from jaxpose.tasks.objective import QUARTER, check_outputs, forward, map_size
 from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
@@ -175,13 +175,14 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
     }
 
 
-def sample_decoding(input_size: Size) -> tuple[str, Callable[[], object]]:
-    """Decodes the pose of one person from random heatmaps, with the quarter offset."""
+def sample_decoding(input_size: Size, decoder: Decoder) -> tuple[str, Callable[[], object]]:
+    """Decodes the pose of one person from random heatmaps."""
     import jax
     import jax.numpy as jnp
 
-    decode = jax.jit(codecs.topdown.decode)
+    decode = jax.jit(lambda maps, c, s: decoder.decode(maps, None, c, s, COCO))
     center, scale = (jnp.asarray(part)[None] for part in view((480, 640), input_size))
     height, width = map_size(input_size, QUARTER)
-    maps = jnp.asarray(np.random.default_rng(0).random((1, height, width, 17)))
-    return "1 person", lambda: jax.block_until_ready(decode(maps, center, scale))
+    maps = jnp.asarray(np.random.default_rng(0).random((1, height, width, COCO.num_joints)))
+    refinement = "udp" if decoder.udp else decoder.offset
+    return f"1 person, {refinement}", lambda: jax.block_until_ready(decode(maps, center, scale))

@@ -90,11 +90,23 @@ def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
     rows = result["rows"]
     assert [row["runtime"].split()[0] for row in rows[:3]] == ["jax", "onnxruntime", "torch"]
     assert [row["model"] for row in rows[3:]] == ["crop + normalize", "decode"]
+    assert [row["input"] for row in rows[3:]] == ["1 person, quarter"] * 2
     wanted = set(latency.COLUMNS)
     for row in rows:
         assert wanted <= set(row)
         assert row["runs"] >= 2 and row["warmup"] == 1
     assert result["terms"]["host"] == report.host_cpu()
+
+
+def test_cropping_and_decoding_are_those_of_the_file():
+    task = tasks.get("topdown")
+    metadata = {"codec": {"targets": "udp", "decode": "udp", "sigma": 2.0, "kernel": 11}}
+    for codec, name in ((metadata, "udp"), ({"codec": {"decode": "dark", "sigma": 2.0}}, "dark")):
+        crop, decode = latency._around(task, task.decoder_from_metadata(codec), (64, 64))
+        assert decode.facts["input"] == f"1 person, {name}"
+        points, scores = decode.start()()
+        assert points.shape == (1, 17, 2) and np.isfinite(scores).all()
+        assert crop.start()().shape == (64, 64, 3)
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from jaxpose.interrupts import report_interrupts
 if __name__ == "__main__":
     report_interrupts("eval.py")  # also during the imports, which take seconds
 
-import functools  # noqa: E402
 import json  # noqa: E402
 import pathlib  # noqa: E402
 import sys  # noqa: E402
@@ -34,16 +33,14 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from input_pipeline.bad_files import BadFiles  # noqa: E402
-from jaxpose import models, ops, runtimes, skeletons, tasks  # noqa: E402
+from jaxpose import ops, skeletons, tasks  # noqa: E402
 from jaxpose.annotations import Dataset, left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_path  # noqa: E402
 from jaxpose.evaluation import command_line  # noqa: E402
+from jaxpose.evaluation.network import make_predictor, open_exported, skeleton_of  # noqa: E402
 from jaxpose.evaluation.report import Report, check_folder, make_report, write_report  # noqa: E402
 from jaxpose.evaluation.results import score_results, submission_name  # noqa: E402
 from jaxpose.files import write_atomic  # noqa: E402
-from jaxpose.mesh import make_mesh, replicate  # noqa: E402
-from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.tasks import whole_images  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
 
@@ -74,11 +71,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     ops.set_implementation(config.ops)
 
     # ------------------------------------------------------------------ data
-    skeleton = skeletons.COCO  # of random weights, if the annotation file has no keypoint names
-    if file:
-        skeleton = Skeleton.from_dict(file.metadata["skeleton"])
-    elif source.run:
-        skeleton = source.run.skeleton
+    # The keypoints of the network, for an annotation file without keypoint names.
+    skeleton = skeleton_of(source, file) or skeletons.COCO
     data = input_pipeline.eval_data(
         config, host_id=jax.process_index(), host_count=hosts, skeleton=skeleton
     )
@@ -96,21 +90,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         print(line, flush=True)
 
     # ------------------------------------------------------------------ network
-    decoder = task.decoder_from_config(config)
-    if file:
-        check_keypoints(skeleton, data.skeleton, source.name)
-        predict = task.file_predictor(file.run, data.skeleton, decoder)
-    else:
-        # Built from `config`, since flags may change settings such as dtype.
-        model = tasks.create_model(config, data.skeleton.num_joints)
-        if source.run:
-            check_keypoints(skeleton, data.skeleton, source.name)
-            variables = source.run.variables
-        else:
-            variables = models.initial_variables(model, tuple(config.input_size), config.seed)
-        mesh = make_mesh()
-        step = task.model_predictor(model, data.skeleton, mesh, decoder)
-        predict = functools.partial(step, replicate(variables, mesh))
+    predict = make_predictor(source, file, config, data.skeleton)
     if config.eval.flip:
         need_sides(data.dataset)
     print(f"network: {source.name}", flush=True)
@@ -119,7 +99,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     start = time.perf_counter()
     if not scored:
         results = task.predict_results(predict, data.batches(), data.dataset, config)
-        print_bad_files(data.bad_files)
+        for line in data.bad_files.lines():
+            print(line)
         path = folder / submission_name(data.dataset.path)
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +119,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     record = {"source": source.name, "bad_files": data.bad_files.names}
     report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
     publish(report, data.dataset, config, folder, record)
-    print_bad_files(data.bad_files)
+    for line in data.bad_files.lines():
+        print(line)
     print(f"\n{examples} in {seconds:.1f} s; report {folder / 'index.html'}")
     return 0
 
@@ -173,45 +155,6 @@ def publish(
         record = record | {"config": config.to_dict()}
         for line in write_report(folder, report, dataset, title=title, record=record):
             print(line)
-
-
-def print_bad_files(bad_files: BadFiles) -> None:
-    """Prints how many images were left out because they are unusable, and the first names."""
-    if bad_files.count:
-        names = ", ".join(bad_files.names[:5])
-        print(f"{bad_files.count} unusable images left out: {names}")
-
-
-def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
-    """Opens an exported file and adapts the settings to it, e.g. the input size.
-
-    Raises:
-      ValueError: the file is for another task than the settings.
-    """
-    file = runtimes.open_file(path)
-    name = file.metadata["task"]
-    if name != config.task:
-        raise ValueError(
-            f"{path} is for the task {name}, but the settings are for {config.task}: give the run "
-            "or the recipe that the file was exported from"
-        )
-    line = tasks.get(name).fit_settings(config, file.metadata, path)
-    if line:
-        print(line, flush=True)
-    return file
-
-
-def check_keypoints(network: Skeleton, data: Skeleton, name: str) -> None:
-    """Checks that network and data have the same keypoints.
-
-    Raises:
-      ValueError: they differ.
-    """
-    if network.joints != data.joints:
-        raise ValueError(
-            f"{name} has {network.num_joints} keypoints ({', '.join(network.joints)}), but the "
-            f"dataset has {data.num_joints} ({', '.join(data.joints)})"
-        )
 
 
 def run(argv: list[str]) -> int:

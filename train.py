@@ -244,9 +244,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ the end
     checkpoints.wait()  # reports a failed background save
-    if train_data.bad_files.count:
-        names = ", ".join(train_data.bad_files.names[:5])
-        log_line(f"{train_data.bad_files.count} unusable images left out: {names}")
+    for line in train_data.bad_files.lines():
+        log_line(line)
     log_line(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"

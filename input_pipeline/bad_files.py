@@ -42,6 +42,13 @@ class BadFiles:
         with self._lock:
             return dict(self._reasons)
 
+    def lines(self) -> list[str]:
+        """How many images are left out and the first names, in one line; [] if none is."""
+        names = self.names
+        if not names:
+            return []
+        return [f"{len(names)} unusable images left out: {', '.join(names[:5])}"]
+
     def add(self, name: str, reason: str) -> None:
         """Records an image once.
 

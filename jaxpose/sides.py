@@ -142,6 +142,30 @@ def is_left(name: str, mirrored: str) -> bool | None:
     return None
 
 
+def split(names: Sequence[str]) -> list[tuple[str | None, str]]:
+    """Returns (side, rest) of each name, equal for one keypoint in differently written files.
+
+    The rest is in lower case, without separators.
+
+    >>> split(["lShoulder", "rShoulder", "Left Upper-Arm", "L1"])
+    [('left', 'shoulder'), ('right', 'shoulder'), ('left', 'upperarm'), (None, 'l1')]
+    """
+    mates = {a: b for pair in pairs_by_name(names) for a, b in (pair, pair[::-1])}
+    result = []
+    for index, name in enumerate(names):
+        spans = [span for span in _sides(name) if index in mates or _is_clear(name, *span)]
+        if not spans and index in mates:
+            other = _normal(names[mates[index]])
+            spans = [span for span in _fused(name) if _normal(_swap(name, [span])) == other]
+        side, rest = None, name
+        if spans:
+            start, end = spans[0]
+            side = "left" if name[start].lower() in _LEFT else "right"
+            rest = f"{name[:start]} {name[end:]}"
+        result.append((side, _normal(rest).replace("_", "")))
+    return result
+
+
 def declared(values: Any, names: Sequence[str], *, first: int = 0) -> Pairs:
     """Reads declared pairs.
 

@@ -67,6 +67,24 @@ def test_names_without_partner():
     assert sides.without_partner(["left_paw", "nose", "R_ear"], ()) == ["left_paw", "R_ear"]
 
 
+@pytest.mark.parametrize("case", PAIRS)
+def test_split_names_the_sides_of_a_pair_alike(case):
+    left, right = PAIRS[case]
+    nose, second, first = sides.split(["Nose", right, left])
+    assert nose == (None, "nose") and (first[0], second[0]) == ("left", "right")
+    assert first[1] == second[1]
+
+
+def test_split_knows_a_keypoint_however_it_is_written():
+    for names in (("lShoulder", "rShoulder"), ("LSHO", "RSHO"), ("leftshoulder", "x")):
+        assert sides.split(names)[0][0] == "left"
+    spellings = ["left_hip", "LHip", "hip.L", "Left Hip", "LEFT-HIP", "lHip"]
+    assert {sides.split([name])[0] for name in spellings} == {("left", "hip")}
+    assert sides.split(["lhip", "rhip"]) == [("left", "hip"), ("right", "hip")]
+    unsided = ["L5", "lip", "R2D2", "Head Top"]
+    assert sides.split(unsided) == [(None, n) for n in ("l5", "lip", "r2d2", "headtop")]
+
+
 def test_declared_forms():
     names = ["a", "b/c", "d"]
     assert sides.declared(["b/c/d"], names) == ((1, 2),)

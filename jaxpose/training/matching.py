@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import tasks
+from jaxpose import sides, tasks
 from jaxpose.models.zoo import CONSTRUCTORS
-from jaxpose.skeletons import split_side
 from jaxpose.tasks.protocol import Tree
 from jaxpose.training.selection import flat
 
@@ -78,12 +77,12 @@ class Matching:
 def shared_joints(old: tuple[str, ...] | None, new: tuple[str, ...]) -> Pairs:
     """Indexes (old, new) of the keypoints with the same name, however it is written.
 
-    >>> shared_joints(("nose", "left_hip"), ("LHip", "tail", "nose"))
+    >>> shared_joints(("nose", "left_hip"), ("LHip", "tail", "Nose"))
     [(1, 0), (0, 2)]
     """
-    index = {split_side(joint): number for number, joint in reversed(list(enumerate(old or ())))}
-    names = [split_side(joint) for joint in new]
-    return [(index[name], number) for number, name in enumerate(names) if name in index]
+    index = {name: number for number, name in reversed(list(enumerate(sides.split(old or ()))))}
+    names = enumerate(sides.split(new))
+    return [(index[name], number) for number, name in names if name in index]
 
 
 def keypoint_channels(

@@ -161,9 +161,9 @@ def contestants_of(
     path = Path(what)
     if path.suffix in SUFFIXES.values():
         metadata = export.read_metadata(path)
-        timed = of_file(path, path.name, threads, tuple(metadata["input_size"]), batch)
+        timed = list(of_file(path, path.name, threads, tuple(metadata["input_size"]), batch))
         task = tasks.get(metadata["task"])
-        return task, list(timed), task.decoder_from_metadata(metadata)
+        return task, timed, task.decoder_from_metadata(metadata)
     if path.is_dir():
         source = from_run(path, size)
     elif what in models.list_models() or not path.exists():

@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -262,7 +263,10 @@ def _predictor(
         raise ValueError(
             "--boxes is for images; for videos, --people BOTTOMUP gives the boxes of each frame"
         )
-    options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
+    options: dict[str, Any] = {
+        "flip": not args.no_flip,
+        "sizing": "fixed" if args.one_size else None,
+    }
     estimator = load_estimator(args.checkpoint, args.step, batch_size=args.batch, **options)
     if not estimator.takes_boxes:
         given = next((flag for flag in ("boxes", "people") if getattr(args, flag)), None)

@@ -12,29 +12,9 @@ import pytest
 from jaxpose import geometry
 from jaxpose.codecs import topdown
 from jaxpose.skeletons import COCO
+from tests.helpers import plain
 
 INPUT, MAP = (128, 96), (32, 24)
-
-
-def _encode_numpy(keypoints, visible, input_size, heatmap_size, sigma):
-    """Pixel by pixel, in plain Python, as the conventions say."""
-    height, width = heatmap_size
-    radius = 3 * sigma
-    maps = np.zeros((height, width, len(keypoints)), np.float32)
-    weights = np.array(visible, np.float32)
-    for k, (x, y) in enumerate(np.asarray(keypoints, np.float64)):
-        mx = int(x / (input_size[1] / width) + 0.5)
-        my = int(y / (input_size[0] / height) + 0.5)
-        if mx - radius >= width or mx + radius + 1 < 0:
-            weights[k] = 0
-        if my - radius >= height or my + radius + 1 < 0:
-            weights[k] = 0
-        if weights[k] == 0:
-            continue
-        for i in range(max(0, mx - radius), min(width, mx + radius + 1)):
-            for j in range(max(0, my - radius), min(height, my + radius + 1)):
-                maps[j, i, k] = math.exp(-((i - mx) ** 2 + (j - my) ** 2) / (2 * sigma**2))
-    return maps, weights
 
 
 def test_encode_golden(golden):
@@ -61,7 +41,7 @@ def test_encode_equals_numpy_on_random_people(sigma):
         keypoints = random.uniform(-50, 180, (17, 2)).round(3)
         visible = (random.random(17) > 0.2).astype(np.float32)
         maps, weights = encode(keypoints, visible, INPUT, MAP, sigma)
-        expected, expected_weights = _encode_numpy(keypoints, visible, INPUT, MAP, sigma)
+        expected, expected_weights = plain.encode(keypoints, visible, INPUT, MAP, sigma)
         np.testing.assert_array_equal(weights, expected_weights)
         np.testing.assert_allclose(maps, expected, atol=2e-7)
 
@@ -76,7 +56,7 @@ def test_encode_borders_and_truncation_toward_zero():
     keypoints = np.array(list(cases), np.float32)
     visible = np.ones(len(cases), np.float32)
     maps, weights = topdown.encode(keypoints, visible, INPUT, MAP, 2)
-    expected, expected_weights = _encode_numpy(keypoints, visible, INPUT, MAP, 2)
+    expected, expected_weights = plain.encode(keypoints, visible, INPUT, MAP, 2)
     np.testing.assert_array_equal(weights, list(cases.values()))
     np.testing.assert_array_equal(weights, expected_weights)
     np.testing.assert_allclose(maps, expected, atol=2e-7)

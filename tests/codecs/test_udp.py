@@ -5,7 +5,6 @@ on inputs that `tests/helpers/recipe.py` makes.
 """
 
 import json
-import math
 
 import cv2
 import jax
@@ -15,7 +14,7 @@ import pytest
 from jaxpose import geometry
 from jaxpose.codecs import topdown
 from jaxpose.skeletons import COCO
-from tests.helpers import recipe
+from tests.helpers import plain, recipe
 
 INPUT, MAP = (128, 96), (32, 24)
 encode = jax.jit(topdown.encode, static_argnums=(2, 3, 4, 5))
@@ -68,25 +67,6 @@ def test_encode_golden(case):
             assert list(np.unravel_index(maps[..., k].argmax(), MAP)) == peak
 
 
-def encode_numpy(keypoints, visible, sigma):
-    """Pixel by pixel, in plain Python."""
-    (height, width), radius = MAP, 3 * sigma
-    maps, weights = np.zeros((height, width, len(keypoints))), np.array(visible, np.float32)
-    for k, (x, y) in enumerate(np.asarray(keypoints, np.float64)):
-        qx, qy = x * (width - 1) / (INPUT[1] - 1), y * (height - 1) / (INPUT[0] - 1)
-        mx, my = int(qx + 0.5), int(qy + 0.5)  # toward zero
-        if mx - radius >= width or mx + radius + 1 < 0:
-            weights[k] = 0
-        if my - radius >= height or my + radius + 1 < 0:
-            weights[k] = 0
-        if weights[k] == 0:
-            continue
-        for i in range(max(0, mx - radius), min(width, mx + radius + 1)):
-            for j in range(max(0, my - radius), min(height, my + radius + 1)):
-                maps[j, i, k] = math.exp(-((i - qx) ** 2 + (j - qy) ** 2) / (2 * sigma**2))
-    return maps, weights
-
-
 def test_the_device_encodes_as_plain_python():
     random = np.random.default_rng(1)
     encode_batch = jax.jit(topdown.encode_batch, static_argnums=(1, 2, 3, 4))
@@ -94,7 +74,9 @@ def test_the_device_encodes_as_plain_python():
     people[..., 2] = random.random((5, 17)) > 0.2
     maps, weights = encode_batch(people, INPUT, MAP, 2, True)
     for person, one_map, one_weight in zip(people, maps, weights, strict=True):
-        expected, expected_weights = encode_numpy(person[:, :2], person[:, 2], 2)
+        expected, expected_weights = plain.encode(
+            person[:, :2], person[:, 2], INPUT, MAP, 2, udp=True
+        )
         np.testing.assert_array_equal(one_weight, expected_weights)
         np.testing.assert_allclose(one_map, expected, atol=2e-6)
 

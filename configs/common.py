@@ -151,9 +151,10 @@ def pixels(size: str) -> tuple[int, int]:
 def crops(dataset: str, size: str) -> ConfigDict:
     """COCO, CrowdPose or MPII, top-down at that size; otherwise the defaults of `get_config()`.
 
-    The random shift of the crop's center on COCO and CrowdPose is mmpose's. Up to its version 0.25,
-    mmpose draws it once per person for the whole run; here it is drawn for every example.
-    CrowdPose is scored on annotated boxes, or on detected ones: --config.data.detections=FILE
+    On COCO and CrowdPose, the center of a crop is shifted at random, as in mmpose. Up to its
+    version 0.25, mmpose draws the shift once per person for the whole run; here it is drawn for
+    every example. CrowdPose is scored on annotated boxes, or on detected boxes with
+    --config.data.detections=FILE.
     """
     if dataset != "crowdpose":
         return coco(size) if dataset == "coco" else mpii()

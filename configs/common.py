@@ -183,7 +183,7 @@ WLITEPOSE_TOPDOWN = ("coco,256x256", "crowdpose,256x256", "crowdpose,448x448")
 
 
 def wlitepose_topdown(config: ConfigDict) -> None:
-    """Trains a top-down network in the setup of WLitePose's paper, for its Tables IV and V.
+    """Changes a top-down recipe to the training setup of WLitePose's Tables IV and V.
 
     Adam 1e-3, batch 32, no warm-up, COCO 500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and
     180), no half-body augmentation. Rotation and scale stay those of the network's own recipe.

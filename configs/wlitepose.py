@@ -16,8 +16,9 @@ Scores in the paper, flip test:  COCO val2017                 CrowdPose test (tr
     s                               57.7 (78.2, 63.0)             59.6 (82.3, 63.5)
 The other networks of Tables I to III are in litepose.py, higher_hrnet.py, efficient_hrnet.py and
 lightweight_openpose.py, except PersonLab, DEKR, SWAHR and HigherHRNet-W16 and -W24. The top-down
-networks of Tables IV and V are in lite_hrnet.py (variant 30,crowdpose,448x448) and dite_hrnet.py
-(the same variant). docs/zoo.md has the rows of all available networks and explains what is missing.
+networks of Tables IV and V are variants of lite_hrnet.py and dite_hrnet.py, such as
+30,crowdpose,448x448. docs/zoo.md has the rows of all available networks and explains what is
+missing.
 Its ablations (Tables VI to X) are settings of s,crowdpose; docs/wlitepose.md lists them.
 The backbone ends at 1/16, as in LitePose. For 1/32, as in the paper's section III, and 32 channels
 in the light module, set model_options.topology=text, light_width=32 and light_groups=4.

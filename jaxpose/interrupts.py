@@ -1,4 +1,4 @@
-"""One line instead of a traceback when a program is stopped."""
+"""Ends an interrupted program with one line instead of a traceback."""
 
 import signal
 import sys

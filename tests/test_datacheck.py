@@ -197,8 +197,13 @@ def test_notes_on_images(tmp_path, capsys):
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 unusable, 0 whose size differs" in text
-    assert "note: 1 images are read upright, as EXIF says" in text and ": 2.png\n" in text
-    assert "note: 1 images have 16 bits and come out nearly black" in text and ": 1.png\n" in text
+    assert (
+        "note: 1 images have the annotated size only after rotation" in text and ": 2.png\n" in text
+    )
+    assert (
+        "note: 1 images are nearly black after conversion from 16 to 8 bits" in text
+        and ": 1.png\n" in text
+    )
 
 
 def test_images_without_people_are_noted(tmp_path, capsys):
@@ -246,7 +251,7 @@ def test_detections_are_checked(tmp_path, capsys):
     boxes.write_text(json.dumps([{"image_id": 9, "category_id": 2, "bbox": [1] * 4, "score": 1}]))
     assert check(tmp_path, "--detections", str(boxes), "-o", "") == 1
     text = capsys.readouterr().out
-    assert "boxes.json: file: no box is of a person in an image of " in text
+    assert "boxes.json: file: no box belongs to a person in the images of " in text
     assert "1 of other images, e.g. 9" in text
 
 

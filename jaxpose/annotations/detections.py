@@ -1,8 +1,8 @@
-"""Boxes of people from a file: the one reader of `predict --boxes` and of config.data.detections.
+"""Reads boxes of people from a file, for `predict --boxes` and config.data.detections.
 
 A file is a list of detections (COCO's results format), or a dataset with `images` and
-`annotations`. A box belongs to an image by its file name, or by a number that a dataset explains:
-that of the file itself, or the one given with it. A number alone does not say whose box it is.
+`annotations`. A box belongs to the image with its file name. If the box has an image id that is a
+number, the file name comes from a dataset: the file itself, or the dataset given with a list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jaxpose.annotations.records import (
 PERSON = 1  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
 
-# Reasons for which a box is left out, as they are counted.
+# Reasons for leaving out a box, as in the counts.
 CATEGORY = "of another category"
 CROWD = "marked as a crowd"
 SCORE = "with a low score"
@@ -78,7 +78,7 @@ def parse(
       data: parsed JSON.
       category_id: category of people in a list of detections; a record without category is a
         person. A dataset says itself which of its categories are people.
-      file_names: image id -> file name, of the dataset that explains the ids of a list.
+      file_names: image id -> file name, from the dataset given with a list.
       lowest_score: boxes with a lower score are left out.
       needs_score: whether a box without a score is a problem.
 
@@ -128,7 +128,7 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     Args:
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
-      dataset: explains the ids; its category is that of the people.
+      dataset: gives the file names of the ids, and the category of the people.
 
     Returns:
       (people, problems). Boxes of other images are a problem that is not fatal, unless no box is
@@ -141,7 +141,7 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     if detections is None:
         return None, problems
     by_name = _unique({name: identity for identity, name in names.items()})
-    own_file = isinstance(data, dict)  # its ids are its own; only the names say which image it is
+    own_file = isinstance(data, dict)  # a dataset has its own ids: images are matched by file name
     rows, ids, foreign = [], [], []
     for row, (identity, name) in enumerate(zip(detections.image_id, detections.name, strict=True)):
         if identity not in names or own_file:
@@ -156,10 +156,10 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     if not rows and not fatal:
         detections.left_out[FOREIGN] += len(foreign)
         counts = counted(+detections.left_out) or "the list is empty"
-        rule = f"no box is of a person in an image of {dataset.path.name}: {counts}{example}"
+        rule = f"no box belongs to a person in the images of {dataset.path.name}: {counts}{example}"
         problems.append(Problem(path, "file", rule))
     elif foreign:
-        rule = f"{len(foreign)} boxes are of images that {dataset.path.name} lacks{example}"
+        rule = f"{len(foreign)} boxes belong to images not in {dataset.path.name}{example}"
         problems.append(Problem(path, "file", rule, fatal=False))
     people = People(
         annotation_id=np.arange(len(rows), dtype=np.int64),
@@ -193,7 +193,7 @@ def image_names(path: str, images: list[Any]) -> tuple[dict[Any, str], list[Prob
 
 
 def _image(record: dict[str, Any], names: Mapping[Any, str]) -> tuple[int | None, str | None]:
-    """(id, file name) of a box's image; a text id that no dataset explains is a file name."""
+    """(id, file name) of a box's image; a string id that is in no dataset is the file name."""
     identity, name = _identity(record.get("image_id")), record.get("file_name")
     if not name:
         name = names.get(identity, identity if isinstance(identity, str) else None)
@@ -216,14 +216,14 @@ def _malformed(record: Any, needs_score: bool) -> str | None:
     if name:
         return None if isinstance(name, str) else f"file_name must be a string, not {name!r}"
     if identity is None or identity == "":
-        return "names no image: it needs file_name or image_id"
+        return "needs file_name or image_id"
     if not _is_identity(identity):
         return f"image_id must be an integer or a string, not {identity!r}"
     return None
 
 
 def _reason(record: dict[str, Any], category_id: int, lowest_score: float) -> str | None:
-    """The reason for which a box is left out, or None."""
+    """The reason for leaving out a box, or None."""
     if record.get("category_id", category_id) != category_id:
         return CATEGORY
     if record.get("iscrowd"):

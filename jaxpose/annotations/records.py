@@ -31,7 +31,7 @@ class Problem:
       record: what breaks the rule.
       rule: in words.
       fatal: whether loading stops.
-      skipped: whether the record, otherwise, is left out.
+      skipped: whether the record is left out, if the problem is not fatal.
     """
 
     file: str
@@ -132,7 +132,7 @@ class Dataset:
       category: name or id of the chosen category; "": the file's first.
       category_ids: ids of all categories that are read as people.
       original_ids: image id -> id in the file, and None -> category id in the file, where they
-        differ: ids that are texts are replaced by numbers.
+        differ: ids that are strings are replaced by numbers.
     """
 
     format: str
@@ -230,7 +230,7 @@ def problem_lines(
 
 
 def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
-    """Returns what is left out of datasets and how odd records are read, as `jaxpose data` says it.
+    """Returns lines on records that are left out or unusual, as `jaxpose data` prints them.
 
     Args:
       *datasets: a file that several of them share is described once; None is skipped.
@@ -244,7 +244,7 @@ def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
 
 
 def no_people(path: StrPath, skipped: dict[str, int]) -> AnnotationError:
-    """The error of a file in which nobody can be used."""
+    """The error for a file without usable people."""
     counts = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     return AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
 

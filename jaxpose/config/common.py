@@ -41,7 +41,8 @@ _NETWORK = (
     Setting(
         "init_share",
         0.5,
-        "Minimum share of the parameters (of a backbone alone: of the backbone's) from init_from.",
+        "Minimum share of the parameters that init_from must provide (of the backbone's parameters "
+        "if it provides only a backbone).",
         minimum=0,
         maximum=1,
         fixed=False,
@@ -49,7 +50,7 @@ _NETWORK = (
     Setting(
         "freeze",
         (),
-        "Patterns of parameters that stay as they are, as do their batch norms: 'backbone/*'.",
+        "Patterns of the parameters and batch norm statistics to freeze, such as 'backbone/*'.",
     ),
 )
 
@@ -87,7 +88,8 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Factors of the learning rate: 'backbone/*=0.1'. The first pattern that matches counts.",
+        "Factors of the learning rate by pattern, such as 'backbone/*=0.1'; the first pattern that "
+        "matches a parameter applies.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(
@@ -151,13 +153,14 @@ _DATA = (
     Setting(
         "data.category",
         "",
-        "Name or id of the category of the people; empty: the first with keypoints, and those with "
-        "the same.",
+        "Name or id of the category to read; empty: the first with keypoints, and all others with "
+        "the same keypoints.",
     ),
     Setting(
         "data.flip_pairs",
         (),
-        "Left-right pairs, each LEFT/RIGHT, or none; empty: those of the annotation file.",
+        "Left-right pairs, each LEFT/RIGHT, or 'none' if there are none; empty: those of the "
+        "annotation file.",
     ),
     Setting(
         "data.detections",

@@ -21,7 +21,8 @@ CROPS = with_settings(
     Setting(
         "codec",
         "gaussian",
-        "Crops, targets, flip test and decoding: rounded Gaussians, or unbiased (UDP).",
+        "Crops, targets, flip test and decoding: Gaussians around rounded keypoints, or unbiased "
+        "data processing (UDP).",
         choices=("gaussian", "udp"),
     ),
     Setting(

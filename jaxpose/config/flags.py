@@ -41,7 +41,7 @@ class _Path(flags.ArgumentParser):
 
     def parse(self, argument: str) -> str:
         if not argument.strip():
-            raise ValueError("the path is empty; give one, or leave the flag out")
+            raise ValueError("the path is empty; give a path, or omit the flag")
         return str(expand(argument))
 
 

@@ -1,9 +1,9 @@
 """Weights to start a training from (`config.init_from`), under the paths of the network.
 
 They come from a run folder, a checkpoint of the public table or a file. A file may hold a whole
-network, with the keys of its public checkpoints, or a backbone with those of torchvision, timm,
-mmpretrain or HRNet's classification code. Each naming that the network knows is tried; the one that
-gives the most parameters is taken.
+network, with the keys of its public checkpoints, or a backbone, with the keys of torchvision, timm,
+mmpretrain or HRNet's classification code. Every naming that is known for the network is tried; the
+one that matches the most parameters is used.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         return checkpoint_source(weights.find(init_from, table))
     known = [c.name for c in table if not c.refused] if "/" not in init_from else []
     raise ConfigError(
-        f"config.init_from={init_from}: no run folder, no file and no name from `jaxpose weights`"
+        f"config.init_from={init_from} is not a run folder, a file or a name from `jaxpose weights`"
         f"{_near(path, known)}"
     )
 
@@ -124,7 +124,7 @@ def file_source(
         keys = list(state_dict)
         shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
         raise ValueError(
-            f"config.init_from={path}: none of its {len(keys)} arrays has a place in {model}; its "
+            f"config.init_from={path}: none of its {len(keys)} arrays belongs to {model}; its "
             f"keys are {shown}"
         )
     note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))

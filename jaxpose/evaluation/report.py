@@ -49,7 +49,7 @@ class Report:
 
 
 class Ranking(Protocol):
-    """What selects the worst cases: a task, or `tasks.whole_images` for a results file."""
+    """Selects the worst cases: a task, or `tasks.whole_images` for a results file."""
 
     def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
         """See `Task.worst_cases`."""
@@ -111,7 +111,7 @@ def _by_keypoint(
 
 
 def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib.Path]) -> None:
-    """Checks that the report does not overwrite what it is about.
+    """Checks that the report does not overwrite an input.
 
     Args:
       folder: folder of the report.
@@ -123,7 +123,7 @@ def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib
         folder is that of the images.
     """
     outputs = [folder / name for name in ("metrics.json", "results.json", "index.html")]
-    outputs += folder.glob("worst_*.jpg")  # those of an earlier report are removed
+    outputs += folder.glob("worst_*.jpg")  # drawings of an earlier report are removed
     images = map(dataset.image_path, dataset.images)
     check_outputs([folder, *outputs], [dataset.image_dir, dataset.path, *files, *images])
 
@@ -169,7 +169,7 @@ def write_report(
         try:
             figures = draw_figures(folder, report.analysis)
         except ImportError as error:
-            lines.append(f"numbers only in analysis.json, no pictures of them: {error}")
+            lines.append(f"the report has no plots, only numbers (analysis.json): {error}")
     drawings, unread = draw_cases(folder, report.worst, dataset)
     write_atomic(folder / "index.html", _page(title, report, figures, drawings, unread))
     return lines

@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="videos: predict every N-th frame; the frames between show its poses (default: 1)",
+        help="videos: predict every Nth frame; the frames after it show its poses (default: 1)",
     )
     parser.add_argument(
         "--boxes",
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         metavar="JSON",
         type=path_argument,
-        help="the dataset that says which image each image_id in --boxes is",
+        help="dataset with the file name of each image_id in --boxes",
     )
     parser.add_argument(
         "--box-score",
@@ -118,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heatmaps",
         action="store_true",
-        help="also draw the heatmap of every keypoint, into the folder heatmaps of the results",
+        help="also draw the heatmap of every keypoint, into OUTPUT/heatmaps",
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
@@ -193,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
         if summary.interrupted and not video.is_camera:
             raise KeyboardInterrupt
     if inputs.passed_over:
-        words.append(f"passed over: {reading.describe(inputs.passed_over)}")
+        words.append(f"ignored: {reading.describe(inputs.passed_over)}")
     if words:
         print("; ".join(words))
     return 0 if done else 1
@@ -214,8 +214,8 @@ def _predict_images(
     records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
     for file, name, target in zip(files, names, drawings, strict=True):
         try:
-            # A photograph is shown upright, by its EXIF orientation. (Annotations of datasets are
-            # in stored pixels.)
+            # Photographs are rotated by their EXIF orientation; annotations of datasets often
+            # refer to the stored pixels.
             image = images.decode(file.path.read_bytes(), upright=True)
         except (OSError, images.ImageError) as error:
             print(f"skipped {file.path}: {error}")
@@ -274,7 +274,7 @@ def _describe(
             f"{video.name}: only {summary.frames} of {summary.announced} frames can be decoded"
         )
     if summary.rate_missing:
-        lines.append(f"{video.name}: gives no frame rate; the new video has 25 frames/s")
+        lines.append(f"{video.name}: has no frame rate; the output has 25 frames/s")
     frames = f"{summary.frames} frames"
     if summary.predicted < summary.frames:
         frames += f" ({summary.predicted} predicted)"
@@ -287,10 +287,11 @@ def _predictor(args: argparse.Namespace, inputs: reading.Inputs) -> tuple[PoseEs
     if args.boxes and args.people:
         raise ValueError("--boxes and --people cannot be combined: choose one of them")
     if args.annotations and not args.boxes:
-        raise ValueError("--annotations explains the image ids in --boxes: give --boxes too")
+        raise ValueError("--annotations has the file names for --boxes: give --boxes too")
     if args.boxes and (inputs.videos or args.camera is not None):
         raise ValueError(
-            "--boxes is for images; for videos, --people BOTTOMUP gives the boxes of each frame"
+            "--boxes works only with images; for videos, use --people BOTTOMUP, which finds the "
+            "boxes in each frame"
         )
     options = {"flip": not args.no_flip, "sizing": "fixed" if args.one_size else None}
     estimator = _estimator(args.checkpoint, args.step, batch_size=args.batch, **options)

@@ -1,4 +1,4 @@
-"""`jaxpose compare`: the poses of several networks side by side, one picture per image.
+"""`jaxpose compare`: the poses of several networks side by side, one drawing per image.
 
 jaxpose compare runs/hwl runs/lite photos/ --boxes boxes.json     two top-down networks
 jaxpose compare runs/litepose litepose.onnx photo.jpg             a network and its exported file
@@ -17,7 +17,7 @@ from jaxpose.predict import inputs as reading
 from jaxpose.predict.boxes import Boxes
 from jaxpose.predict.estimator import PoseEstimator
 
-HEIGHT = 480  # of an image in the picture, pixels
+HEIGHT = 480  # of an image in the drawing, pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=path_argument,
         default="comparison",
-        help="folder for the pictures (default: %(default)s); not that of the images",
+        help="folder for the drawings (default: %(default)s); not that of the images",
     )
     parser.add_argument(
         "--boxes",
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         metavar="JSON",
         type=path_argument,
-        help="the dataset that says which image each image_id in --boxes is",
+        help="dataset with the file name of each image_id in --boxes",
     )
     parser.add_argument(
         "--box-score",
@@ -74,14 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the pictures; returns 1 if no image could be read."""
+    """Draws the images; returns 1 if none could be read."""
     import cv2
 
     sources = [name for name in args.what if is_network(name)]
     others = [expand(name) for name in args.what if not is_network(name)]
     if len(sources) < 2 or not others:
         raise ValueError(
-            f"needs at least two networks and an image, got {len(sources)} networks (run folders "
+            f"give at least two networks and an image, not {len(sources)} networks (run folders "
             f"or exported files) and {len(others)} other arguments"
         )
     inputs = reading.collect(others, output=args.output, recursive=False)
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         written += 1
         print(f"{target}: {'; '.join(captions)}")
     if inputs.passed_over:
-        print(f"passed over: {reading.describe(inputs.passed_over)}")
+        print(f"ignored: {reading.describe(inputs.passed_over)}")
     return 0 if written else 1
 
 
@@ -146,7 +146,7 @@ def is_network(name: str) -> bool:
 
 
 def short_names(sources: Sequence[str]) -> list[str]:
-    """Returns the last parts of each path, as many as are needed to tell the paths apart.
+    """Returns the last parts of each path, as many as are needed to distinguish the paths.
 
     A checkpoint is named by its run and its step.
 

@@ -1,8 +1,8 @@
 """Matches the arrays of a network with those of another one, by path, shape and keypoint.
 
-An array is taken if the network has one of the same path and shape. Arrays with channels for every
-keypoint are matched by the names of the keypoints if these are known and differ: heatmaps, or
-heatmaps and then tags, each in the order of the keypoints.
+An array is taken if the network has one of the same path and shape. If the keypoints are known and
+differ, arrays with channels for each keypoint are matched by the names of the keypoints. Their
+channels are heatmaps, or heatmaps and then tags, each in the order of the keypoints.
 """
 
 import dataclasses
@@ -190,7 +190,7 @@ def report(
 ) -> tuple[list[list[str]], float]:
     """A table of what was taken, and the share of the parameters.
 
-    If everything that was taken lies in the backbone, the share is that of the backbone.
+    If everything that was taken is in the backbone, the share is that of the backbone's parameters.
 
     Args:
       needed: path -> shape of the network's arrays.

@@ -29,7 +29,7 @@ def flat(tree: Tree) -> dict[str, Any]:
 
 
 def keep_frozen(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:
-    """`new`, with the frozen arrays of `old`: the same bits, whatever was computed for them."""
+    """`new`, with the frozen arrays of `old` unchanged, whatever was computed for them."""
     if not patterns:
         return new
     return _map(lambda path, a, b: b if first_match(path, patterns) else a, new, old)
@@ -114,7 +114,7 @@ def describe(params: Tree, batch_stats: Tree, config: ConfigDict) -> list[str]:
         rows.append([effect, pattern, f"{count:,}", f"{100 * count / total:.1f}%"])
     norms = {path.rpartition("/")[0] for path in statistics}
     if held := sum(freezes_norm(norm, freeze) for norm in norms):
-        rows.append(["statistics kept", f"of {held} batch norms", "", ""])
+        rows.append(["frozen statistics", f"of {held} batch norms", "", ""])
     return tables.text(rows).splitlines()
 
 

@@ -192,7 +192,7 @@ def test_text_and_number_of_one_id_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("identity", [None, True, [1], 1.5, ""])
 def test_ids_that_are_none(tmp_path, identity):
-    with pytest.raises(annotations.AnnotationError, match="'id' must be an integer or a text"):
+    with pytest.raises(annotations.AnnotationError, match="'id' must be an integer or a string"):
         load(tmp_path, content(person(identity)))
 
 
@@ -256,7 +256,9 @@ def test_pairs_of_the_setting_win(tmp_path):
     assert none.skeleton.flip_pairs == ()
     annotations.need_sides(none)
     data["categories"][0]["keypoints"] = ["a", "b", "c"]
-    with pytest.raises(annotations.AnnotationError, match="names .a, b, c. show none: declare"):
+    with pytest.raises(
+        annotations.AnnotationError, match="names of the keypoints .a, b, c. contain none: declare"
+    ):
         annotations.need_sides(load(tmp_path, data))
     with pytest.raises(annotations.AnnotationError, match="config.data.flip_pairs=.*keypoint 'd'"):
         load(tmp_path, data, flip_pairs=("a/d",))

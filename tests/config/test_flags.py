@@ -87,7 +87,7 @@ def test_other_arguments_are_kept():
             "--config.epochs= is empty: give a value, e.g. --config.epochs=210.0",
         ),
         (["--config.eval.flip="], "--config.eval.flip= is empty: give a value, e.g. --config.eval"),
-        (["--workdir="], "flag --workdir=: the path is empty; give one, or leave the flag out"),
+        (["--workdir="], "flag --workdir=: the path is empty; give a path, or omit the flag"),
     ],
 )
 def test_an_empty_value_is_one_line(words, message, repository, monkeypatch, capsys):

@@ -101,7 +101,7 @@ def test_what_has_no_average_comes_from_the_weights_beside_it(save):
 
 
 def test_without_an_average_one_line_says_so(save):
-    with pytest.raises(ValueError, match=r"no moving average .*leave out --ema; it has state_dict"):
+    with pytest.raises(ValueError, match=r"no moving average .*omit --ema; it has state_dict"):
         read_state_dict(save({"state_dict": WEIGHTS}), ema=True)
 
 

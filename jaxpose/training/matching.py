@@ -76,7 +76,7 @@ class Matching:
 
 
 def shared_joints(old: tuple[str, ...] | None, new: tuple[str, ...]) -> Pairs:
-    """Indexes (old, new) of the keypoints with the same name, however it is written.
+    """Indexes (old, new) of the keypoints with the same name, in any spelling.
 
     >>> shared_joints(("nose", "left_hip"), ("LHip", "tail", "nose"))
     [(1, 0), (0, 2)]

@@ -36,7 +36,7 @@ def keep_frozen(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:
 
 
 def keep_frozen_norms(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:
-    """The same for statistics: mean and variance of a frozen batch norm are kept together."""
+    """Like the function above, for statistics: mean and variance are frozen together."""
     if not patterns:
         return new
     return _map(

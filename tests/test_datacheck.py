@@ -168,7 +168,7 @@ def test_pairs_are_printed_or_needed(tmp_path, capsys):
     assert "left-right pairs: a-c (declared" in capsys.readouterr().out
     rename(tmp_path, "left_a", "b", "c", flip_pairs=[[0, 7]])
     assert check(tmp_path, "-o", "") == 1
-    assert "train.json: category 2: category 'thing': 'flip_pairs' has the keypoint 7, outside" in (
+    assert "train.json: category 2: category 'thing': 'flip_pairs' has the keypoint number 7" in (
         capsys.readouterr().out
     )
 
@@ -211,7 +211,7 @@ def test_images_without_people_are_noted(tmp_path, capsys):
     del data["annotations"][0]
     (tmp_path / "train.json").write_text(json.dumps(data))
     assert check(tmp_path, "-o", "") == 0
-    assert "note: 1 images without people; bottom-up networks learn" in capsys.readouterr().out
+    assert "note: 1 images without people; bottom-up networks use" in capsys.readouterr().out
 
 
 def test_a_file_without_boxes_is_described(tmp_path, capsys):
@@ -222,7 +222,7 @@ def test_a_file_without_boxes_is_described(tmp_path, capsys):
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 usable people; left out: 4 with an empty box" in text
-    assert "bottom-up networks alone" in text
+    assert "only bottom-up networks" in text
 
 
 def test_nothing_to_check(tmp_path, capsys):

@@ -144,7 +144,7 @@ def test_category_without_keypoint_names_is_refused():
     ("values", "limbs", "note"),
     [
         ([[1, 2], [2, 3]], ((0, 1), (1, 2)), None),
-        ([[0, 1], [0, 2]], ((0, 1), (0, 2)), "counted from 0"),
+        ([[0, 1], [0, 2]], ((0, 1), (0, 2)), "count keypoints from 0"),
         (
             [[2, 1], [32, 33]],
             ((1, 0),),

@@ -193,7 +193,7 @@ def _parse_people(
             if clipped is None:
                 rule = f"box {box} is empty or outside the image ({size})"
                 if derived:
-                    rule = f"no box, and no labeled keypoint is inside the image ({size})"
+                    rule = f"no box, and its labeled keypoints span none in the image ({size})"
             elif is_number(area) and float(area) < 0:
                 rule = f"area {area} is negative"
             elif derived:

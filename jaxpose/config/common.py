@@ -41,8 +41,7 @@ _NETWORK = (
     Setting(
         "init_share",
         0.5,
-        "Minimum share of the parameters that init_from must provide (of the backbone's parameters "
-        "if it provides only a backbone).",
+        "Minimum share of parameters taken from init_from; of the backbone's if it has only these.",
         minimum=0,
         maximum=1,
         fixed=False,
@@ -88,8 +87,7 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Factors of the learning rate by pattern, such as 'backbone/*=0.1'; the first pattern that "
-        "matches a parameter applies.",
+        "Learning rate factors by pattern, as 'backbone/*=0.1'; the first match applies.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(
@@ -153,8 +151,8 @@ _DATA = (
     Setting(
         "data.category",
         "",
-        "Name or id of the category to read; empty: the first with keypoints, and all others with "
-        "the same keypoints.",
+        "Category to read, name or id; empty: the first with keypoints, and those with the same "
+        "keypoints.",
     ),
     Setting(
         "data.flip_pairs",

@@ -21,8 +21,7 @@ CROPS = with_settings(
     Setting(
         "codec",
         "gaussian",
-        "Crops, targets, flip test and decoding: Gaussians around rounded keypoints, or unbiased "
-        "data processing (UDP).",
+        "Crops, targets, flip test and decoding: with rounded Gaussian centers, or unbiased (UDP).",
         choices=("gaussian", "udp"),
     ),
     Setting(

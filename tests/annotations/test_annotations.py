@@ -250,7 +250,7 @@ def test_detections_of_other_images_are_left_out(tmp_path):
         ([box | {"image_id": 77}], "1 of other images, e.g. 77"),
         ([thin, box | {"image_id": 2, "category_id": 3}], "1 empty, 1 of another category"),
     ):
-        with pytest.raises(annotations.AnnotationError, match=f"image of a.json: {message}"):
+        with pytest.raises(annotations.AnnotationError, match=f"images of a.json: {message}"):
             annotations.load_detections(save(tmp_path, records, "bad.json"), dataset)
 
 

@@ -179,7 +179,7 @@ def test_objects_of_unknown_classes_are_passed_over(save):
 @pytest.mark.parametrize(
     "content,message",
     [
-        (b"", "empty; not a PyTorch checkpoint"),
+        (b"", "empty, not a PyTorch checkpoint"),
         (b"not a checkpoint", "damaged"),
         (b"<!DOCTYPE html><html>Not found</html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),

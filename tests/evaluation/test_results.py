@@ -134,5 +134,5 @@ def test_crowdpose_is_scored_by_its_metric(tmp_path):
     assert evaluation.metrics["AP_easy"] == -1
     mpii = dataclasses.replace(dataset, format="mpii")
     for source, metric in ((mpii, "coco"), (dataset, "mpii")):
-        with pytest.raises(ValueError, match="not by MPII's PCKh"):
+        with pytest.raises(ValueError, match="not with MPII's PCKh"):
             score_results(tmp_path / "results.json", source, metric)

@@ -230,13 +230,15 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    define_path("workdir", "Run folder written by train.py.")
+    define_path("workdir", "Run folder written by train.py or `jaxpose import`.")
     define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
     define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
     define_path("results", "Results of any program to score, in COCO's results format.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path(
-        "report", "Folder of the report (default: report/ in the run or in FILE_eval/ by the file)."
+        "report",
+        "Folder of the report (default: report/ in the run, or in FILE_eval/ next to an exported file "
+        "or a results file).",
     )
     flags.DEFINE_integer(
         "worst",

@@ -48,7 +48,7 @@ def test_good_dataset(tmp_path, capsys):
     sheet = tmp_path / "out" / "sheet.png"
     assert check(tmp_path, "-o", str(sheet)) == 0
     text = capsys.readouterr().out
-    assert "4 images, 4 usable people; left out: nobody" in text
+    assert "4 images, 4 usable people; left out: none" in text
     assert "skeleton 'thing': 3 keypoints, 2 limbs" in text
     assert "left-right pairs: left_hand-right_hand" in text
     assert "keypoints without a side: head" in text

@@ -43,8 +43,7 @@ class Detections:
 
     Attributes:
       image_id: the id that the dataset gives the image of each box; None if it only has a name.
-      name: file name of the image of each box, as the file or its dataset has it; None if no
-        dataset explains the id.
+      name: file name of the image of each box, as the file or its dataset has it; None if unknown.
       box: float64 [N, 4], (x, y, w, h) in pixels.
       score: float32 [N]; 1 where the file has none.
       names: file names of all images that the file or its dataset knows, also without boxes.

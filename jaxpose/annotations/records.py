@@ -158,7 +158,7 @@ class Dataset:
         skipped = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
         return (
             f"{self.format} format: {len(self.images)} images, {len(self.people)} usable people; "
-            f"left out: {skipped or 'nobody'}"
+            f"left out: {skipped or 'none'}"
         )
 
     def with_original_ids(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Learning rate factors by pattern, as 'backbone/*=0.1'; the first match applies.",
+        "Learning rate factors by pattern, e.g. 'backbone/*=0.1'; the first match applies.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(

@@ -136,7 +136,7 @@ def torchvision_shufflenet_v2() -> Table:
 
 
 def timm_efficientnet() -> Table:
-    """`blocks.STAGE.NUMBER` as in MobileNetV2, with `se`; EfficientNet-B0 alone."""
+    """`blocks.STAGE.NUMBER` as in MobileNetV2, with `se`; only for EfficientNet-B0."""
     table: Table = {}
     _layer(table, "conv_stem", "bn1", "backbone/features_0")
     number = 0

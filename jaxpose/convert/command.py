@@ -269,8 +269,8 @@ def count_keypoints(name: str, state_dict: dict[str, np.ndarray]) -> int:
     keys = list(state_dict)
     shown = ", ".join(map(repr, [*keys[:2], *keys[-2:]] if len(keys) > 4 else keys))
     raise ValueError(
-        f"{name}: the checkpoint has no {expected}; was it made with a different model, or is it a "
-        f"backbone alone? Its {len(keys)} keys are {shown}"
+        f"{name}: the checkpoint has no {expected}; was it made with a different model, or "
+        f"does it contain only a backbone? Its {len(keys)} keys are {shown}"
     )
 
 

@@ -77,7 +77,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _near(path: pathlib.Path, known: list[str]) -> str:
-    """`; did you mean 'runs/coco'?`, from the names beside the deepest folder that exists."""
+    """`; did you mean 'runs/coco'?`, from the names in the deepest existing folder of the path."""
     folder = next((parent for parent in path.parents if parent.is_dir()), pathlib.Path())
     part = path.relative_to(folder).parts[0]
     beside = [str(folder / p.name) for p in folder.iterdir() if p.is_dir() or p.suffix in SUFFIXES]

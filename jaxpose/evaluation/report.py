@@ -136,9 +136,9 @@ def write_report(
     title: str,
     record: dict[str, Any],
 ) -> list[str]:
-    """Writes metrics.json, results.json, analysis.json, index.html and pictures.
+    """Writes metrics.json, results.json, analysis.json, index.html, drawings and plots.
 
-    The pictures are the worst cases and, if matplotlib is installed, those of the analysis.
+    The drawings show the worst cases. The plots show the analysis, if matplotlib is installed.
 
     Args:
       folder: folder of the report; created if missing.
@@ -148,7 +148,7 @@ def write_report(
       record: further entries of metrics.json.
 
     Returns:
-      Lines for the log: pictures that are left out.
+      Lines for the log, on plots that are left out.
 
     Raises:
       ValueError: a drawing cannot be written.

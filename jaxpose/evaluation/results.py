@@ -67,7 +67,7 @@ def read_results(
         )
     joints = dataset.skeleton.num_joints
     category = dataset.original_ids.get(None, dataset.category_id)
-    # The ids of the file may be texts.
+    # The ids of the file may be strings.
     images = {dataset.original_ids.get(identity, identity): identity for identity in dataset.images}
     for number, record in enumerate(records):
         rule = _malformed(record, joints)

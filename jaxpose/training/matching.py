@@ -28,7 +28,7 @@ class Channels:
     """Where an array depends on the number of keypoints K: a size of `blocks` * K + `others`.
 
     The other channels come after the keypoints in an output (the background). They come before them
-    in an input, also of a depthwise layer: HigherHRNet's and WLitePose's heads read features and
+    in an input, even of a depthwise layer: HigherHRNet's and WLitePose's heads read features and
     then their predictions.
     """
 

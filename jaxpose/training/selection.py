@@ -67,7 +67,7 @@ def scaled(
 ) -> optax.GradientTransformation:
     """The optimizer with its updates times the factor of the first pattern that matches.
 
-    For the optimizers here this is a factor of the learning rate, also of AdamW's decay.
+    For the optimizers here, this multiplies the learning rate and AdamW's weight decay.
     """
 
     def scale(updates: Tree, _: Tree) -> Tree:

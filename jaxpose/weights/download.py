@@ -64,7 +64,7 @@ def address(url: str) -> str:
 def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     """The verified file of a checkpoint: from the cache, or downloaded into it.
 
-    A download that was cut off is resumed. Files with a file address are used where they are.
+    An interrupted download is resumed. A file with a file address is used without a copy.
 
     Raises:
       DownloadError: the checkpoint cannot be imported, the file cannot be downloaded, or its

@@ -121,6 +121,13 @@ def test_the_home_folder_is_expanded_in_flags(repository, tmp_path, monkeypatch)
     assert values.config.a == 1 and values.workdir == f"{tmp_path}/runs/a"
 
 
+def test_help_lists_the_paths(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    values = flags.FlagValues()
+    define_path("workdir", "Folder.", values)
+    assert "--workdir: Folder." in values.main_module_help()
+
+
 @pytest.mark.parametrize(
     "argument,message",
     [

@@ -152,12 +152,14 @@ def test_eval_repeats_the_score_of_a_bottom_up_run(finished_crowds, tmp_path):
     ].items()
 
 
+@pytest.mark.slow
 def test_each_step_function_is_compiled_once(either):
     _, _, compiled = either
     assert [name for name in compiled if "train_step" in name] == ["jit(train_step)"]
     assert [name for name in compiled if "predict_step" in name] == ["jit(predict_step)"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_nothing(finished):
     config, folder, _ = finished
     before = (folder / "metrics.jsonl").read_bytes()
@@ -233,6 +235,7 @@ def test_different_pairs_of_the_splits_are_refused():
         train.check_same_keypoints(skeleton, other)
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused(finished, people):
     _, folder, _ = finished
     changed = tiny_runs.config(people, ema_decay=0.5, keep=7, **{"augment.rotation": 10.0})

@@ -76,6 +76,7 @@ def test_host():
     assert 10 < report.peak_rss_mb() < 1e6
 
 
+@pytest.mark.slow
 def test_latency_of_a_model_states_its_terms(tiny, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("torch")
@@ -227,6 +228,7 @@ def test_steps_with_fields_give_the_losses_of_torch(crowds):
     np.testing.assert_allclose(left, right, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["litepose_xs", "lightweight_openpose"])
 def test_latency_of_a_bottomup_model(crowds, model, capsys):
     pytest.importorskip("onnxruntime")
@@ -250,6 +252,7 @@ def test_all_synthetic_people_are_found(people):
         assert (np.where(present & detected, apart, 0).max(1).min() <= 3) and detected.any()
 
 
+@pytest.mark.slow
 def test_grouping_states_its_terms(crowds, tmp_path, capsys):
     words = "grouping litepose_xs --size 64x96 --people 0,2 --warmup 0 --runs 1 --seconds 0"
     path = tmp_path / "grouping.json"

@@ -68,6 +68,7 @@ def test_encode_truncates_toward_zero_and_cuts_the_gaussian():
     assert not middle[:, :3].any() and not middle[:, 18:].any()
 
 
+@pytest.mark.slow
 def test_encode_without_people_and_with_too_many():
     maps, slots = associative_embedding.encode(np.zeros((0, 17, 3)), (8, 12))
     assert maps.shape == (8, 12, 17) and slots.shape == (30, 17, 3)

@@ -345,6 +345,7 @@ def test_keypoint_order_of_other_skeletons():
         assert sorted(grouping.keypoint_order(count)) == list(range(count))
 
 
+@pytest.mark.slow
 def test_bounds_hold():
     random = np.random.default_rng(8)
     heat, tags = random.random((1, 37, 50, 3)), random.standard_normal((1, 37, 50, 3, 2))
@@ -361,6 +362,7 @@ def test_bounds_hold():
             np.testing.assert_array_equal(bounds.tag_high[0, i, j], inside[1].max((0, 1)))
 
 
+@pytest.mark.slow
 def test_a_batch_of_network_outputs_is_grouped_image_by_image():
     """Ten people through aggregation, candidates and grouping, with missing keypoints filled in."""
     size, options = (128, 192), associative_embedding.Grouping()

@@ -136,6 +136,7 @@ def _gaussians(batch, size, channels):
     return maps.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["quarter", "dark"])
 def test_topdown_agrees(decoder):
     decode = topdown.decoder(decoder, 2.0)
@@ -195,6 +196,7 @@ def test_candidates_are_the_same(kind, refine):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skeleton, flip", [(COCO, True), (CROWDPOSE, False)])
 def test_people_by_tags_are_the_same(skeleton, flip):
     size, options = (128, 192), associative_embedding.Grouping()

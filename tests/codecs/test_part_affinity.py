@@ -87,6 +87,7 @@ def test_targets_equal_plain_loops():
     assert heatmaps[0].max() == 1
 
 
+@pytest.mark.slow
 def test_targets_of_nobody_are_background():
     for people in (np.zeros((1, 0, 18, 3)), np.zeros((1, 2, 18, 3))):
         heatmaps, fields = part_affinity.encode_batch(people, SIZE)
@@ -202,6 +203,7 @@ def test_connections_are_the_best_pairs_that_agree_with_the_field():
     assert connections(same, same, field) == []
 
 
+@pytest.mark.slow
 def test_small_and_weak_people_are_dropped():
     people = np.stack([person(60, 50, 3.0)])
     people[:, 4:, 2] = 0  # nose, neck, right shoulder, right elbow

@@ -37,6 +37,7 @@ def _encode_numpy(keypoints, visible, input_size, heatmap_size, sigma):
     return maps, weights
 
 
+@pytest.mark.slow
 def test_encode_golden(golden):
     case = json.loads((golden / "topdown_codec.json").read_text())["encode"]
     maps, weights = topdown.encode(
@@ -86,6 +87,7 @@ def test_encode_borders_and_truncation_toward_zero():
     np.testing.assert_allclose(maps[0, 0, 1], math.exp(-1 / 8), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_encode_peak_is_one_and_outside_the_square_is_zero():
     maps, _ = topdown.encode([[48.0, 60.0]], [1], INPUT, MAP, 2)
     maps = np.asarray(maps[..., 0])
@@ -94,6 +96,7 @@ def test_encode_peak_is_one_and_outside_the_square_is_zero():
     assert maps[15 - 6, 12 - 6] > 0 and maps[15 - 7, 12] == 0
 
 
+@pytest.mark.slow
 def test_encode_ignores_the_coordinates_of_unlabeled_keypoints():
     maps, weights = topdown.encode([[np.nan, 3.0], [40, 40]], [0, 0], INPUT, MAP, 2)
     assert not np.asarray(maps).any() and not np.asarray(weights).any()
@@ -196,6 +199,7 @@ def test_first_maximum_in_row_major_order_wins():
     np.testing.assert_allclose(_decode_on_heatmap(maps)[0][0, 0], (7, 1), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_decode_of_encoded_targets():
     """From image to map and back: within half a heatmap pixel plus the quarter offset."""
     random = np.random.default_rng(5)
@@ -237,6 +241,7 @@ def _mirrored(keypoints):
     return keypoints
 
 
+@pytest.mark.slow
 def test_shift_makes_the_mirrored_target_equal_the_direct_one():
     """For a network that outputs the exact targets of an image and of its mirror image.
 
@@ -335,6 +340,7 @@ def test_dark_kernel_fits_the_sigma_of_the_targets(sigma, kernel):
     assert topdown.decoder("quarter", sigma) is topdown.decode
 
 
+@pytest.mark.slow
 def test_dark_without_a_peak_stays_finite_and_near_the_maximum():
     random = np.random.default_rng(12)
     maps = np.concatenate(

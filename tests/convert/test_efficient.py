@@ -87,6 +87,7 @@ def test_every_key_of_the_public_checkpoint_is_placed(name, shapes):
     check(name, shapes[name])
 
 
+@pytest.mark.slow
 def test_lightweight_openpose_takes_one_stage_or_three():
     state, variables = check("lightweight_openpose", openpose_shapes(), 18)
     released = state | recipe.state_dict(openpose_shapes(3), 0.5)
@@ -103,6 +104,7 @@ def test_lightweight_openpose_takes_one_stage_or_three():
             convert.from_torch("lightweight_openpose", state | change, 18)
 
 
+@pytest.mark.slow
 def test_lightweight_hrnet_has_keys_of_its_own():
     name = "lightweight_hrnet_rm2"
     model = jaxpose.create_model(name)
@@ -127,6 +129,7 @@ def test_lightweight_hrnet_has_keys_of_its_own():
     assert jax.tree.structure(again) == jax.tree.structure(shapes)
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_named(shapes):
     name, key = "efficient_hrnet_hm4", "features.1.conv.1.se.3.bias"
     state = {k: np.zeros(shape) for k, shape in shapes[name].items() if k != key}
@@ -134,6 +137,7 @@ def test_a_missing_key_is_named(shapes):
         convert.from_torch(name, state)
 
 
+@pytest.mark.slow
 def test_imported_openpose_takes_what_its_weights_were_trained_on(tmp_path):
     torch = pytest.importorskip("torch")
     import argparse

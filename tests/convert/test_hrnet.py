@@ -37,6 +37,7 @@ def test_every_key_of_the_public_checkpoint_is_placed(name, keys, shapes):
     assert command.count_keypoints(name, state) == 17
 
 
+@pytest.mark.slow
 def test_round_trip_keeps_every_bit_in_both_namings(shapes):
     name = "small_hrnet_w16"
     state = recipe.state_dict(shapes[name], 0.5)

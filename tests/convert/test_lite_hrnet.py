@@ -92,6 +92,7 @@ def test_a_missing_key_is_named(key, shapes):
         convert.from_torch("dite_hrnet_18", state)
 
 
+@pytest.mark.slow
 def test_a_kernel_of_another_length_is_named(shapes):
     state = recipe.state_dict(shapes["lite_csw_hrnet_18"], 0.5)
     with pytest.raises(

@@ -32,6 +32,7 @@ def read(model, arrays):
     return source, needed, matching.match(needed, source.arrays, {}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}", "backbone.{}", "module.backbone.{}"])
 @pytest.mark.parametrize("model", ["simplebaseline_mobilenetv2", "hwl_mobilenetv3"])
 def test_files_of_mmpose_and_mmpretrain_with_and_without_prefixes(model, form):

@@ -277,6 +277,7 @@ def test_a_drawing_that_cannot_be_written_is_an_error(people, tmp_path, monkeypa
         write_report(tmp_path, report, dataset, title="", record={})
 
 
+@pytest.mark.slow
 def test_detected_boxes(run, people, tmp_path):
     boxes = [
         {"image_id": n, "category_id": 1, "bbox": [8, 9, 64, 78], "score": 0.5 + n / 30}
@@ -300,6 +301,7 @@ def test_mirrored_images_need_pairs(people, tmp_path):
         eval_program.main(config, source, tmp_path, worst=0)
 
 
+@pytest.mark.slow
 def test_weights_for_other_keypoints_are_refused(run, people, tmp_path):
     content = json.loads((people / "people.json").read_text())
     content["categories"][0] |= {"keypoints": [f"joint{k}" for k in range(17)], "flip_pairs": []}

@@ -92,6 +92,7 @@ def test_onnx_file_of_several_outputs(name, tmp_path):
         np.testing.assert_allclose(actual, reference, rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 def test_hwl_is_a_short_list_of_nodes():
     model, variables, _, _ = network("hwl_mobilenetv3")
     assert len(export.build_graph(model, variables, SIZE).nodes) <= 165

@@ -25,6 +25,7 @@ def photo(tmp_path):
     return str(tmp_path / "7.png")
 
 
+@pytest.mark.slow
 def test_one_column_per_network(runs, photo, tmp_path, capsys):
     boxes = [{"file_name": "7.png", "bbox": [10, 10, 40, 48], "score": 1.0}]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))

@@ -75,6 +75,7 @@ WLITEPOSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family,table", [("litepose", LITEPOSE), ("wlitepose", WLITEPOSE)])
 @pytest.mark.parametrize("size,side,column", [("s", 448, 0), ("xs", 256, 2)])
 def test_modules(family, table, size, side, column):

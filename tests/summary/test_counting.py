@@ -101,6 +101,7 @@ SHUFFLENET_V2 = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name,table",
     [
@@ -158,6 +159,7 @@ def test_baseline_backbones(name, params, macs):
     assert (backbone.params, round(backbone.macs / 1e6, 3)) == (params, macs)
 
 
+@pytest.mark.slow
 def test_a_built_model_counts_like_its_name():
     model = jaxpose.create_model("hwl_mobilenetv3", num_keypoints=16)
     built, named = summary.count(model, (64, 96)), summary.count("hwl_mobilenetv3", (64, 96), 16)
@@ -166,6 +168,7 @@ def test_a_built_model_counts_like_its_name():
         summary.count(model, (64, 96), attention="se")
 
 
+@pytest.mark.slow
 def test_report_explains_differences():
     text = report("wlitepose_xs", None, 17, "ptflops")
     assert "FLOPs (ptflops)" in text and "backbone/stage_3" in text

@@ -78,6 +78,7 @@ def gradient(objective):
     return jax.jit(jax.grad(objective.loss, has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["gaussian", "udp"])
 def test_top_down_targets_are_those_of_the_codec(codec):
     changes = {"codec": codec, "loss.fn": "x"}
@@ -221,6 +222,7 @@ def test_outputs_of_another_shape_are_named(base, shapes, message):
         jax.eval_shape(objective.loss, params, stats, batch)
 
 
+@pytest.mark.slow
 def test_stochastic_depth_follows_the_key():
     config = common.get_config()
     config.input_size = SIZE

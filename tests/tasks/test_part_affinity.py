@@ -104,6 +104,7 @@ def test_a_run_is_trained_and_scored(run, tmp_path):
     assert {"metrics.json", "worst_01.jpg"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_and_predicts(run, tmp_path):
     pytest.importorskip("onnxruntime")
     data, folder = run

@@ -71,6 +71,7 @@ def test_people_are_located(flip, scales):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 def test_people_outside_the_image_are_ignored(flip):
     batch, _ = batch_of((64, 128))
@@ -219,6 +220,7 @@ def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_report(run, tmp_path):
     config, source = tiny_runs.source_of(run)
     assert eval_program.main(config, source, tmp_path, worst=2) == 0
@@ -231,6 +233,7 @@ def test_the_report(run, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_exported_file_finds_the_same_people(run, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

@@ -237,8 +237,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path(
         "report",
-        "Folder of the report (default: report/ in the run, or in FILE_eval/ next to an exported file "
-        "or a results file).",
+        "Folder of the report (default: report/ in the run, or in FILE_eval/ next to an exported "
+        "file or a results file).",
     )
     flags.DEFINE_integer(
         "worst",

@@ -421,9 +421,9 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_taken_over(finished, tmp_pa
 
 def test_a_foreign_config_json_is_not_overwritten(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+    with pytest.raises(runs.CheckpointError, match="config.json does not belong to a run"):
         runs.write_run(tmp_path, {}, skeletons.COCO, {"params": {}})
-    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+    with pytest.raises(runs.CheckpointError, match="config.json does not belong to a run"):
         runtime.open_run(tmp_path, tiny_runs.config(tmp_path), skeletons.COCO, {})
     assert (tmp_path / "config.json").read_text() == '{"model_type": "vit"}'
 

@@ -1,4 +1,4 @@
-"""What predict reads and passes over, and the names of what it writes."""
+"""What predict reads and ignores, and the names of what it writes."""
 
 import pathlib
 

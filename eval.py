@@ -1,20 +1,20 @@
-"""Evaluates a trained network or an exported file.
+"""Evaluates a trained network, an exported file or a results file.
 
     python eval.py --workdir=runs/hwl                          the newest checkpoint of a run
     python eval.py --workdir=runs/hwl --step=best              its best checkpoint
     python eval.py --checkpoint=runs/hwl/checkpoints/20000     one checkpoint
-    python eval.py --exported=hwl.onnx --workdir=runs/hwl      a file, on the data of that run
+    python eval.py --exported=hwl.onnx --workdir=runs/hwl      an exported file, on the run's data
     python eval.py --exported=hwl.onnx --config=configs/hwl.py:coco,256x192 --config.data.root=DIR
     python eval.py --untrained --config=...                    random weights, for comparison
-    python eval.py --results=results.json --config=...         results of any program, COCO's form
+    python eval.py --results=results.json --config=...         COCO-format results of any program
 
 Settings come from the run's config.json; --config.key=value changes them, for example
 --config.data.detections=boxes.json or --config.eval.decode=dark. The report folder contains
 metrics.json, results.json (COCO results format), analysis.json (kinds of errors) and index.html
 with drawings of the worst people (bottom-up: of the worst images).
 
-If the annotation file lists images without annotations, as COCO's image_info_test-dev2017.json
-does, the results are not scored but written for the server.
+If the annotation file lists images without annotations, like COCO's image_info_test-dev2017.json,
+the results are not scored; they are written as a submission for the server.
 """
 
 from jaxpose.interrupts import report_interrupts
@@ -134,7 +134,7 @@ def score_file(
     dataset = input_pipeline.load_dataset(config, "val", images=False)
     print(f"results: {source.name}", flush=True)
     evaluation = score_results(source.results, dataset, config.eval.metric)
-    # Of a file, only people and images are known, not the boxes of a network.
+    # A results file gives only people and images, not the boxes that its network used.
     report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)
     publish(report, dataset, config, folder, {"source": source.name})
     print(f"\nreport {folder / 'index.html'}")
@@ -173,12 +173,16 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    define_path("workdir", "Run folder written by train.py.")
+    define_path("workdir", "Run folder written by train.py or `jaxpose import`.")
     define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
     define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
-    define_path("results", "Results in COCO's form to score, of any program.")
+    define_path("results", "Results of any program to score, in COCO's results format.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
-    define_path("report", "Folder of the report (default: report/ in the run).")
+    define_path(
+        "report",
+        "Folder of the report (default: report/ in the run, or in FILE_eval/ next to an exported "
+        "file or a results file).",
+    )
     flags.DEFINE_integer(
         "worst",
         10,

@@ -151,9 +151,10 @@ def pixels(size: str) -> tuple[int, int]:
 def crops(dataset: str, size: str) -> ConfigDict:
     """COCO, CrowdPose or MPII, top-down at that size; otherwise the defaults of `get_config()`.
 
-    The random shift of the crop's center on COCO and CrowdPose is mmpose's. Up to its version 0.25,
-    mmpose draws it once per person for the whole run; here it is drawn for every example.
-    CrowdPose is scored on annotated boxes, or on detected ones: --config.data.detections=FILE
+    On COCO and CrowdPose, the center of a crop is shifted at random, as in mmpose. Up to its
+    version 0.25, mmpose draws the shift once per person for the whole run; here it is drawn for
+    every example. CrowdPose is scored on annotated boxes, or on detected boxes with
+    --config.data.detections=FILE.
     """
     if dataset != "crowdpose":
         return coco(size) if dataset == "coco" else mpii()
@@ -182,7 +183,7 @@ WLITEPOSE_TOPDOWN = ("coco,256x256", "crowdpose,256x256", "crowdpose,448x448")
 
 
 def wlitepose_topdown(config: ConfigDict) -> None:
-    """Trains a top-down network in the setup of WLitePose's paper, for its Tables IV and V.
+    """Changes a top-down recipe to the training setup of WLitePose's Tables IV and V.
 
     Adam 1e-3, batch 32, no warm-up, COCO 500 epochs (x0.1 at 350 and 480), CrowdPose 200 (50 and
     180), no half-body augmentation. Rotation and scale stay those of the network's own recipe.

@@ -8,7 +8,7 @@
 Check the folder first: `jaxpose data FOLDER`. Keypoints, their left-right pairs and OKS sigmas come
 from the annotation file. Crowd regions (iscrowd) and people without labeled keypoints are left out
 of the loss if the file has their segmentation. Label everyone else: a person without labels is
-learned as background, and so are images without anyone. Any other network with tags:
+learned as background, and so are images without people. Any other network with tags:
 --config=configs/custom_bottomup.py:MODEL.
 The recipe reproduces no paper.
 """

@@ -11,8 +11,9 @@ The authors publish batches of 1, 6, 8, 10 and 48 images per device, but not the
 this recipe uses 32 for all networks. The backbone has stochastic depth of 0.2; without it:
 --config.model_options.drop_path=0.0
 The authors initialize the backbone with ImageNet weights and freeze it at first; this recipe trains
-everything from random weights (for h0 there is --config.init_from=FILE with EfficientNet-B0, and
---config.freeze="backbone/*"). They publish nothing for CrowdPose; the same values are used.
+everything from random weights. For h0, --config.init_from=FILE starts from EfficientNet-B0, and
+--config.freeze="backbone/*" freezes it. For CrowdPose, the authors publish nothing; this recipe
+uses the same values.
 
 Published scores, val2017, flip test:   h0   hm1   hm2   hm3   hm4
     side                               512   480   448   416   384

@@ -10,8 +10,8 @@ rotation +-45, scale 0.65 to 1.35, flip. MPII: 1e-3, 210 epochs (170, 200), batc
 scale are drawn as in HRNet's code: normally distributed, clipped at twice that angle and at these
 factors.
 The loss is the mean squared error of eq. (2), and sigma is 2. HRNet's code, which the paper builds
-on, has a factor of 0.5 before this error; Adam's steps do not depend on it, but for its epsilon.
-Keypoints without labels do not count, as in HRNet's code; the paper is silent about them.
+on, multiplies this error by 0.5; apart from its epsilon, Adam does not depend on such a factor.
+Keypoints without labels do not count, as in HRNet's code; the paper does not mention them.
 The paper does not give the optimizer and the augmentation for MPII, or warm-up. These follow
 HRNet's code: Adam, +-30, 0.75 to 1.25, no warm-up. Initial weights are random. The paper does not
 mention half-body augmentation, which HRNet's code has: --config.augment.half_body_prob=0.3

@@ -6,8 +6,8 @@
 The networks and the public configurations of Cheng et al., HigherHRNet: Scale-Aware Representation
 Learning for Bottom-Up Human Pose Estimation, CVPR 2020: Adam 1e-3, 300 epochs (x0.1 at 200 and
 260), mean squared error at both resolutions with sigma 2, batch 12 on each of 4 devices (W48: 10).
-The authors start from ImageNet weights; this recipe starts from random weights, or from the FILE of
-HRNet's classification weights or of a whole network: --config.init_from=FILE. At 640 the authors
+The authors start from ImageNet weights; this recipe starts from random weights, or, with
+--config.init_from=FILE, from HRNet's classification weights or a whole network. At 640 the authors
 use 16-bit floats: --config.dtype=bfloat16.
 On fewer devices: --config.accumulate=4, which also gives batch norm its 12 images.
 DATASET is coco (default) or crowdpose, with the same recipe.

@@ -7,8 +7,8 @@ The networks and the public configurations of Sun et al., Deep High-Resolution R
 Learning for Human Pose Estimation, CVPR 2019: Adam 1e-3 without warm-up, 210 epochs (x0.1 at 170
 and 200), batch 32 on each of 4 devices (W48 at 384x288: 24), mean squared error, sigma 2 (384x288:
 3). COCO: scale +-0.35, rotation 45, half-body augmentation; MPII: +-0.25, 30, none. The authors
-start from ImageNet weights; this recipe starts from random weights, or from the FILE of HRNet's
-classification weights or of a whole network: --config.init_from=FILE
+start from ImageNet weights; this recipe starts from random weights, or, with
+--config.init_from=FILE, from HRNet's classification weights or a whole network.
 On fewer devices: --config.accumulate=4, which also gives batch norm its 32 people.
 A variant that ends with ,udp uses unbiased data processing (Huang et al., CVPR 2020) for crops,
 targets, flip test and decoding, as mmpose 1.x does: hrnet.py:w32,coco,256x192,udp

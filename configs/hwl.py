@@ -6,8 +6,8 @@
 The recipe of Li & Xiang, Lightweight Human Pose Estimation Using Heatmap-Weighting Loss, ICPR 2022:
 random initial weights, Adam 5e-4, batch 64 on one device, 210 epochs (x0.1 at 170 and 200), heatmap
 weighting loss with F(x) = x. The sigma of the targets is 2, also at 384x288, as in the released
-configuration. The random shift of the crop's center on COCO is mmpose's, in which the released code
-runs, not the paper's; without it: --config.augment.shift_prob=0.0
+configuration. The random shift of the crop's center on COCO comes from mmpose, which the released
+code uses, not from the paper; to turn it off: --config.augment.shift_prob=0.0
 
 Scores in the paper, val: COCO (detector boxes) 256x192 AP 65.8 (AP50 87.7, AP75 74.1, AR 72.1),
 384x288 AP 69.9 (AP50 88.8, AP75 77.5, AR 75.5);
@@ -17,8 +17,9 @@ Its ablations, on COCO at 256x192:
 --config.model_options.attention=none|se|cbam|own gives 65.29 / 65.71 / 65.77 / 65.83 AP.
 The released code has a ReLU inside both branches of the attention; without it, as in eqs. (5) and
 (6): --config.model_options.inner_relu=False
-With the textbook backbone, from ImageNet weights in torchvision's or timm's file, which is not the
-network of the paper: --config.model_options.backbone=mobilenetv3_large_std --config.init_from=FILE
+With the standard MobileNetV3-large, which is not the paper's backbone but can start from ImageNet
+weights (FILE of torchvision or timm): --config.model_options.backbone=mobilenetv3_large_std
+--config.init_from=FILE
 Scores here: none, not trained here.
 """
 

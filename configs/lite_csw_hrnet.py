@@ -9,7 +9,7 @@ augmentation, scale 0.75 to 1.25, rotation +-30 (both drawn as in Lite-HRNet's c
 distributed, clipped at these factors and at 60 degrees).
 The paper does not give learning rate decay, warm-up, batch (64 on each of 8 devices; 384x288, MPII:
 32), sigma and the MPII recipe; these are Lite-HRNet's, which it modifies (configs/lite_hrnet.py).
-The random shift of the crop's center on COCO is mmpose's, not the paper's; without it:
+The random shift of the crop's center on COCO comes from mmpose, not from the paper; to turn it off:
 --config.augment.shift_prob=0.0
 The paper centers crops on the hip; here crops are centered on the box, as the detector boxes of its
 tables require. It has neither the 30 nor MPII.

@@ -8,7 +8,8 @@ The networks and the public configurations of Yu et al., Lite-HRNet: A Lightweig
 Network, CVPR 2021: random initial weights, Adam 2e-3, 210 epochs (x0.1 at 170 and 200), 500 warm-up
 steps, mean squared error, batch 64 on each of 8 devices (384x288, MPII: 32), sigma 2 (384x288: 3),
 scale +-0.25, rotation 30; COCO with half-body augmentation. The random shift of the crop's center
-on COCO is mmpose's, in which they run, not the paper's; without it: --config.augment.shift_prob=0.0
+on COCO comes from mmpose, which the authors' code uses, not from the paper; to turn it off:
+--config.augment.shift_prob=0.0
 On fewer devices: --config.accumulate=8, which also gives batch norm its 64 (32) people.
 No recipe is published for Small HRNet, nor for the naive networks at 384x288; the same values are
 used.
@@ -20,9 +21,9 @@ Published scores, val:     COCO 256x192   384x288   MPII
     wider_naive_18                 66.0         -        86.8
     small_w16                      55.2      56.0           -
 In WLitePose's setup (its Tables IV and V): 30 on COCO at 256x256 AP 37.1, on CrowdPose at 256x256
-AP 41.8, at 448x448 51.3. It is Adam 1e-3, batch 32, COCO 500 epochs (x0.1 at 350 and 480),
+AP 41.8, at 448x448 51.3. Setup: Adam 1e-3, batch 32, COCO 500 epochs (x0.1 at 350 and 480),
 CrowdPose 200 (50 and 180), no half-body augmentation. The paper does not say how people are
-detected: on CrowdPose, boxes are the annotated ones, on COCO those of the other rows.
+detected; here, CrowdPose is scored on annotated boxes, COCO on the boxes of the other rows.
 HRNet's fusion instead of the released one, which counts the first branch twice:
 --config.model_options.fusion=sum (small_w16 always has HRNet's fusion).
 Scores here: none, not trained here.

@@ -10,8 +10,8 @@ with the backbones and recipes of the public mmpose configurations: mean squared
 mobilenetv3). This recipe starts from random weights, or from ImageNet weights with
 --config.init_from=FILE (docs/finetune.md), with a batch of 64, like the HWL paper's own network.
 
-The random shift of the crop's center on COCO is mmpose's, not the papers'; without it:
---config.augment.shift_prob=0.0
+The random shift of the crop's center on COCO comes from mmpose, not from the papers; to turn it
+off: --config.augment.shift_prob=0.0
 
 Published scores, val; AP (AP50, AP75, AR) with detector boxes:
                     COCO 256x192                 384x288                  MPII 256x256

@@ -7,7 +7,7 @@ The network and recipe of the public mmpose configuration of Xu et al., ViPNAS: 
 Estimation via Neural Architecture Search, 2021: random initial weights, Adam 5e-4, 210 epochs (x0.1
 at 170 and 200), 500 warm-up steps, mean squared error, sigma 2, scale +-0.25, rotation 30,
 half-body augmentation, batch 64 on each of 8 devices.
-The random shift of the crop's center on COCO is mmpose's, not the paper's; without it:
+The random shift of the crop's center on COCO comes from mmpose, not from the paper; to turn it off:
 --config.augment.shift_prob=0.0
 On fewer devices: --config.accumulate=8, which also gives batch norm its 64 people.
 Nothing is published for 384x288 and MPII; the same values are used, with sigma 3 at 384x288.

@@ -14,13 +14,14 @@ on both datasets.
 Scores in the paper, flip test:  COCO val2017                 CrowdPose test (trained on train, val)
     xs                           AP 41.1 (AP50 62.1, AP75 44.3)   50.6 (74.8, 52.8)
     s                               57.7 (78.2, 63.0)             59.6 (82.3, 63.5)
-The other networks of Tables I to III: litepose.py, higher_hrnet.py, efficient_hrnet.py and
+The other networks of Tables I to III are in litepose.py, higher_hrnet.py, efficient_hrnet.py and
 lightweight_openpose.py, except PersonLab, DEKR, SWAHR and HigherHRNet-W16 and -W24. The top-down
-networks of Tables IV and V: lite_hrnet.py:30,crowdpose,448x448 and dite_hrnet.py with the same
-variants. docs/zoo.md has the rows of all available networks and explains the missing ones.
+networks of Tables IV and V are variants of lite_hrnet.py and dite_hrnet.py, such as
+30,crowdpose,448x448. docs/zoo.md has the rows of all available networks and explains what is
+missing.
 Its ablations (Tables VI to X) are settings of s,crowdpose; docs/wlitepose.md lists them.
-The backbone ends at 1/16, as LitePose's; at 1/32, as in the paper's section III, and with 32
-channels in the light module: model_options.topology=text light_width=32 light_groups=4.
+The backbone ends at 1/16, as in LitePose. For 1/32, as in the paper's section III, and 32 channels
+in the light module, set model_options.topology=text, light_width=32 and light_groups=4.
 Networks fitted to the printed sizes: model_options.preset=A, B or C. No gradient through the weight
 of the loss, which the paper does not specify: loss.detach_weight=True.
 Scores here: none, not trained here.

@@ -70,7 +70,7 @@ def load_dataset(
         path, folder = root / f"{split}.json", root / "images"
     else:
         if not Path(data.root).is_dir():
-            raise ValueError(f"config.data.root: no such folder {data.root}")
+            raise ValueError(f"config.data.root={data.root}: no such folder")
         if not data[f"{split}_annotations"]:
             raise ValueError(
                 f"config.data.{split}_annotations is empty: give the annotation file, "
@@ -93,7 +93,7 @@ def load_dataset(
     )
     dataset = dataclasses.replace(dataset, image_dir=folder)
     if split == "train" and config.augment.flip > 0:
-        need_sides(dataset)  # evaluation needs them too, once it is known to be the right file
+        need_sides(dataset)  # eval.py checks this later, after the keypoints
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset
@@ -107,7 +107,7 @@ def check_crowding(config: Any, dataset: Dataset) -> None:
     """
     crowding = dataset.crowd_index
     if dataset.format == "image_info":
-        return  # it is not scored
+        return  # images without annotations are not scored
     if config.eval.get("metric") == "crowdpose" and len(crowding) < len(dataset.images):
         raise ValueError(
             f"config.eval.metric='crowdpose' needs the crowdIndex of every image; {dataset.path} "

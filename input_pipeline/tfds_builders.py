@@ -7,9 +7,9 @@ The records hold the unchanged image files in the order of the annotation file. 
 still read from the annotation file. Nothing is downloaded.
 
 The name of the copy contains fingerprints of the annotation file and of the images (name, size,
-time), so a change of a file creates a new copy. If no image file exists any more, the newest copy
-for the annotation file is used. An image that cannot be read is named when the copy is made; its
-record is empty, and the file itself is read instead.
+time), so a new copy is made when a file changes. If none of the image files exists any more, the
+newest copy for the annotation file is used. If an image cannot be read when the copy is made, a
+warning names it; its record is empty, and later the file itself is read instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 
 SPLIT = "pictures"  # stored in prepared copies
-NAMED = 5  # unreadable images that the warning names
+NAMED = 5  # number of unreadable images that the warning names
 
 _log = logging.getLogger(__name__)
 

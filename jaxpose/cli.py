@@ -19,17 +19,17 @@ VERBS = {
     "summary": ("jaxpose.summary", "show parameters and MACs of one model by stage"),
     "predict": (
         "jaxpose.predict.command",
-        "predict poses in images; write drawings and COCO-format JSON",
+        "predict poses in images and videos; write drawings and JSON",
     ),
     "compare": (
         "jaxpose.predict.compare",
         "draw the poses of several networks side by side",
     ),
     "export": ("jaxpose.export.command", "export a model to verified ONNX or PyTorch files"),
-    "weights": ("jaxpose.weights.command", "list public checkpoints that `import` takes by name"),
+    "weights": ("jaxpose.weights.command", "list the public checkpoints for `jaxpose import`"),
     "import": (
         "jaxpose.convert.command",
-        "make a run folder of a public checkpoint, by name or from a PyTorch file",
+        "convert a public checkpoint to a run folder, by name or from a file",
     ),
     "benchmark": ("jaxpose.benchmark", "measure latency and training speed"),
     "settings": (

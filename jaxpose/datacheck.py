@@ -44,11 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--category", default="", metavar="NAME",
-        help="category of the people, as config.data.category (default: the first with keypoints)",
+        help="category to read, as in config.data.category (default: the first with keypoints)",
     )  # fmt: skip
     parser.add_argument(
         "--flip-pairs", nargs="+", default=(), metavar="LEFT/RIGHT",
-        help="left-right pairs, or none, as config.data.flip_pairs (default: those of the file)",
+        help="left-right pairs, or 'none' if there are none, as in config.data.flip_pairs "
+        "(default: those of the file)",
     )  # fmt: skip
     parser.add_argument(
         "--all", action="store_true", help="decode all images and print all problems"
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             "from the annotation"
         )
         if seen.mismatched:
-            print("  images with a differing size are left out as unusable")
+            print("  images whose size differs from the annotation are not used")
         _print_lines(seen.damaged + seen.mismatched, args.all)
         for note in seen.notes:
             print(f"  note: {note}")
@@ -223,7 +224,7 @@ def describe(dataset: Dataset) -> str:
             f"5th to 95th percentile {low:.0f} to {high:.0f}",
         ]
     else:
-        lines.append("  note: no person has a box, so bottom-up networks alone can use the file")
+        lines.append("  note: no person has a box, so only bottom-up networks can use the file")
     return "\n".join(lines + _per_image(dataset) + _warnings(dataset, labeled, skeleton))
 
 
@@ -256,7 +257,7 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     empty = len(dataset.images) - len(dataset.with_people)
     if empty:
         lines.append(
-            f"  note: {empty} images without people; bottom-up networks learn them as background "
+            f"  note: {empty} images without people; bottom-up networks use them as background "
             "with --config.data.negatives=True"
         )
     if not skeleton.limbs:
@@ -322,10 +323,12 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
     notes = [
         f"{len(names)} images {text}: {', '.join(names[:3])}{', ...' if names[3:] else ''}"
         for names, text in (
-            (upright, "are read upright, as EXIF says, since only so they have the annotated size"),
-            (turned, "have an EXIF orientation that keeps the size and are read as stored; look at "
-             "the sheet"),
-            (dark, "have 16 bits and come out nearly black; store them with the full range"),
+            (upright, "have the annotated size only after rotation by their EXIF orientation, and "
+             "are rotated"),
+            (turned, "have an EXIF orientation that does not change their size, and are read as "
+             "stored; check them on the sheet"),
+            (dark, "are nearly black after conversion from 16 to 8 bits; store them with the full "
+             "range of values"),
         )
         if names
     ]  # fmt: skip

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 
 def expand(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The path with `~` and `~user` expanded, as a shell would where it sees them.
+    """The path with `~` and `~user` expanded.
 
-    Shells leave `~` as it is after "=", as in --workdir=~/runs/a.
+    Shells do not expand `~` after "=", as in --workdir=~/runs/a.
 
     >>> expand("~/runs") == pathlib.Path.home() / "runs"
     True
@@ -50,7 +50,7 @@ def write_atomic(path: pathlib.Path, text: str) -> None:
 def overwritten(
     outputs: Iterable[pathlib.Path], inputs: Iterable[pathlib.Path]
 ) -> tuple[pathlib.Path, pathlib.Path] | None:
-    """The first output that is an input, by another path or link if need be, and that input.
+    """The first output that is also an input, and that input; their paths may differ by links.
 
     Args:
       outputs: files that will be written; one that does not exist overwrites nothing.

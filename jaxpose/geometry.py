@@ -6,7 +6,7 @@ center of the top-left pixel, x right, y down; sizes are (H, W), points (x, y); 
 of the cropped region in units of 200 pixels. The crop is a similarity transform whose zoom depends
 only on the widths.
 
-With `udp=True` lengths are counted between pixel centers instead, W - 1 for a width of W pixels, as
+With `udp=True` lengths are measured between pixel centers, W - 1 for a width of W pixels, as
 in Huang et al., The Devil Is in the Details: Delving into Unbiased Data Processing for Human Pose
 Estimation, CVPR 2020. Then the mirror image of a crop lies on the same pixels as the crop.
 """
@@ -159,7 +159,7 @@ def affine(
       rotation: degrees, with the sign of HRNet's augmentation (a positive angle rotates the crop's
         content from the y axis to the x axis).
       output_size: (H, W) of the crop.
-      udp: count lengths between pixel centers.
+      udp: measure lengths between pixel centers.
     """
     center, scale = np.asarray(center, np.float64), np.asarray(scale, np.float64)
     length = np.array([output_size[1], output_size[0]], np.float64)

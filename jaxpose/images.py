@@ -43,17 +43,16 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
 def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
     """Decodes an image in the orientation in which it is annotated.
 
-    Some annotation tools show the stored pixels, others turn the image as its EXIF orientation
-    says. The annotated size shows which: the stored pixels if they have it, otherwise the upright
-    image.
+    Some annotation tools show the stored pixels; others first rotate the image by its EXIF
+    orientation. The annotated size decides: if the stored pixels have it, they are used, otherwise
+    the rotated image.
 
     Args:
       data: content of the file.
-      size: annotated (H, W); None if the annotation file has none: the stored pixels.
+      size: annotated (H, W); None if the annotation file has none, for the stored pixels.
 
     Raises:
-      ImageError: as `decode`; or neither orientation has the annotated size, so that the
-        annotations do not fit.
+      ImageError: as `decode`; or neither orientation has the annotated size.
     """
     image = decode(data)
     if size is None or image.shape[:2] == tuple(size):
@@ -66,7 +65,7 @@ def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def is_turned(data: bytes, image: np.ndarray) -> bool:
-    """Whether EXIF turns or mirrors an image of equal size, so that its size shows nothing.
+    """Whether an image has an EXIF orientation that does not change its size.
 
     Args:
       data: content of the file.

@@ -1,16 +1,16 @@
-"""One line instead of a traceback when a program is stopped."""
+"""Ends an interrupted program with one line instead of a traceback."""
 
 import signal
 import sys
 from types import FrameType, TracebackType
 
-TERMINATED = 128 + signal.SIGTERM  # exit status, as shells give it
+TERMINATED = 128 + signal.SIGTERM  # exit status, as in shells
 
 
 def report_interrupts(program: str) -> None:
-    """Makes Ctrl-C end the program with one line, and SIGTERM through its cleanup.
+    """Makes Ctrl-C and SIGTERM end the program with one line, after its cleanup.
 
-    Call it before imports that take long.
+    Call it before slow imports.
 
     Args:
       program: the name that starts the line.

@@ -12,7 +12,8 @@ class Poses:
     """The poses of N people in one image.
 
     Attributes:
-      keypoints: [N, K, 2] (x, y) in image pixels; (0, 0) where a bottom-up network has no keypoint.
+      keypoints: [N, K, 2] (x, y) in image pixels; (0, 0) for a keypoint that a bottom-up network
+        did not find.
       scores: [N, K]; about 1 if the network is certain, 0 or less if there is no keypoint.
       boxes: [N, 4] (x, y, w, h) in pixels. Top-down: the given boxes. Bottom-up: the extent of each
         person's keypoints.

@@ -77,7 +77,7 @@ def _make(
         limbs=tuple((names.index(a), names.index(b)) for a, b in pairs),
         sigmas=sigmas or tuple(default_sigma(joint) for joint in names),
     )
-    # One hand, or an animal seen from its side: nothing changes places in a mirrored image.
+    # One hand, or an animal seen from the side: no keypoints swap in a mirrored image.
     return skeleton if skeleton.flip_pairs else dataclasses.replace(skeleton, declared_pairs=())
 
 

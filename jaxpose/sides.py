@@ -1,8 +1,8 @@
 """Left-right pairs of keypoints: read from their names, or declared.
 
-A name has a side if swapping left and right in it gives another name of the same file:
-`front_left_paw` and `front_right_paw`, `lShoulder` and `rShoulder`, `F_L_Hip` and `F_R_Hip`,
-`eye.L` and `eye.R`, `TL` and `TR`. So the vertebra `L1` has no side unless there is an `R1`.
+Two names are a pair if swapping left and right in one gives the other: `front_left_paw` and
+`front_right_paw`, `lShoulder` and `rShoulder`, `F_L_Hip` and `F_R_Hip`, `eye.L` and `eye.R`, `TL`
+and `TR`. The vertebra `L1` is not a left keypoint unless there is an `R1`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+")
 _SEPARATORS = re.compile(r"[\W_]+")
 # Keys of the pairs in a category: Ultralytics', mmpose's, and those of other tools.
 KEYS = ("flip_idx", "flip_indices", "flip_pairs", "swap_pairs", "swap", "symmetry")
-# What a lone pair such as `lear` and `rear` must end in to be sides. Two pairs need no such proof.
+# Endings that make a lone pair such as `lear` and `rear` a left-right pair. Two pairs need none.
 _BODY = frozenset(
     "ank ankle arm brow calf cheek chest ear elb elbow eye eyebrow face finger foot forearm hand "
     "head heel hip hoof kne knee leg nipple palm paw pinky pupil rib sho shin shoulder shldr sole "
@@ -36,7 +36,7 @@ _BODY = frozenset(
 
 
 def pairs_by_name(names: Sequence[str]) -> Pairs:
-    """Returns the pairs that the names show, sorted, smaller index first.
+    """Returns the left-right pairs in the names, sorted, smaller index first.
 
     >>> pairs_by_name(["nose", "front_left_paw", "front_right_paw", "L1"])
     ((1, 2),)
@@ -63,7 +63,7 @@ def pairs_by_name(names: Sequence[str]) -> Pairs:
 
 
 def without_partner(names: Sequence[str], pairs: Pairs) -> list[str]:
-    """Returns the names with a side in them that are in no pair: `left_paw` without `right_paw`."""
+    """Returns the left and right names that are in no pair: `left_paw` without `right_paw`."""
     paired = {index for pair in pairs for index in pair}
     return [
         name
@@ -90,7 +90,7 @@ def declared_in(
       names: the keypoints.
 
     Returns:
-      The pairs, None without a declaration; and how they were read, if not as `declared` says.
+      The pairs, None without a declaration; and notes on an unusual form.
 
     Raises:
       ValueError: an invalid declaration, or two that differ.
@@ -110,7 +110,7 @@ def declared_in(
         raise ValueError(f"{first!r} {pairs}")
     for key in others:
         if _unordered(read[key]) != _unordered(pairs):
-            # COCO counts limbs from 1, and some files do so here: only a second declaration shows.
+            # Some files count from 1, like COCO's limbs; only a second declaration reveals it.
             if _from_one(given[key], names) != _unordered(pairs):
                 raise ValueError(f"{key!r} and {first!r} declare different pairs")
             notes.append(f"{key!r} counts keypoints from 1, as {first!r} shows")
@@ -129,7 +129,7 @@ def _unordered(pairs: Pairs | ValueError) -> set[frozenset[int]] | None:
 
 
 def is_left(name: str, mirrored: str) -> bool | None:
-    """Whether the first keypoint of a pair is the left one; None if the names do not show it.
+    """Whether the first keypoint of a pair is the left one; None if the names are neutral.
 
     >>> is_left("TL", "TR"), is_left("rHand", "lHand"), is_left("1", "2")
     (True, False, None)
@@ -170,9 +170,9 @@ def declared(values: Any, names: Sequence[str], *, first: int = 0) -> Pairs:
     """Reads declared pairs.
 
     Args:
-      values: one of: pairs of keypoints, each [left, right] or "left/right"; one keypoint per
-        keypoint, its mirror image (null, "" or itself for none); {left: right}. Keypoints are names
-        or numbers. [] and "none" declare that there are no pairs.
+      values: pairs of keypoints, each [left, right] or "left/right"; or for each keypoint its
+        mirror image (null, "" or itself if it has none); or {left: right}. Keypoints are given by
+        name or number. [] and "none" declare that there are no pairs.
       names: the keypoints.
       first: number of the first keypoint.
 
@@ -238,8 +238,8 @@ def _index(value: Any, names: Sequence[str], first: int) -> int:
         raise ValueError(f"must list names or numbers of keypoints, not {value!r}")
     if not first <= number < first + len(names):
         raise ValueError(
-            f"has the keypoint {int(number)}, outside {first}..{first + len(names) - 1} (numbers "
-            f"count from {first})"
+            f"has the keypoint number {int(number)}; numbers go from {first} to "
+            f"{first + len(names) - 1}"
         )
     return int(number) - first
 

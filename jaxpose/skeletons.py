@@ -74,8 +74,8 @@ class Skeleton:
       joints: keypoint names, unique.
       limbs: pairs of 0-based keypoint indexes, for drawing only.
       sigmas: one OKS sigma per keypoint (relative to the square root of the person's area).
-      declared_pairs: 0-based (left, right) pairs, () if there are none; None: those that the names
-        show (`sides.pairs_by_name`).
+      declared_pairs: 0-based (left, right) pairs, () if there are none; None for those in the names
+        (`sides.pairs_by_name`).
 
     Raises:
       ValueError: a repeated name, a limb or a pair with an invalid index, a keypoint in several
@@ -282,7 +282,7 @@ def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
 
 
 def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
-    """Returns what `from_coco_category` does, and notes on what was read in another way.
+    """Returns the result of `from_coco_category`, and notes on unusual values.
 
     Raises:
       ValueError: as `from_coco_category`.
@@ -307,28 +307,28 @@ def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
         skeleton = Skeleton(name, joints, limbs, tuple(sigmas), pairs)
     if pairs is None:
         alone = sides.without_partner(joints, skeleton.flip_pairs)
-        notes += [f"{joint!r} has a side, but no keypoint is its mirror image" for joint in alone]
+        notes += [f"{joint!r} is left or right, but has no counterpart" for joint in alone]
     return skeleton, notes
 
 
 def _read_limbs(
     values: Any, joints: tuple[str, ...]
 ) -> tuple[tuple[tuple[int, int], ...], list[str]]:
-    """Returns 0-based limbs, and notes on those that are left out; drawings alone use limbs."""
+    """Returns 0-based limbs, and notes on those that are left out; only drawings use limbs."""
     if values is None:
         return (), []
     if not isinstance(values, list | tuple):
         return (), [f"limbs left out: 'skeleton' must be a list of pairs, not {values!r}"]
     first, notes = 1, []
     if any(end == 0 for limb in values if isinstance(limb, list | tuple) for end in limb):
-        first, notes = 0, ["limbs are counted from 0, since one of them has a 0"]
+        first, notes = 0, ["limbs count keypoints from 0, because one of them contains a 0"]
     limbs = []
     for limb in values:
         ends = limb if isinstance(limb, list | tuple) and len(limb) == 2 else (None, None)
         a, b = (_limb_end(end, joints, first) for end in ends)
         if a is None or b is None:
             last = first + len(joints) - 1
-            notes.append(f"limb {limb!r} left out: not two of the keypoints {first}..{last}")
+            notes.append(f"limb {limb!r} left out: it must be two numbers from {first} to {last}")
         else:
             limbs.append((a, b))
     return tuple(limbs), notes

@@ -48,7 +48,7 @@ def test_good_dataset(tmp_path, capsys):
     sheet = tmp_path / "out" / "sheet.png"
     assert check(tmp_path, "-o", str(sheet)) == 0
     text = capsys.readouterr().out
-    assert "4 images, 4 usable people; left out: nobody" in text
+    assert "4 images, 4 usable people; left out: none" in text
     assert "skeleton 'thing': 3 keypoints, 2 limbs" in text
     assert "left-right pairs: left_hand-right_hand" in text
     assert "keypoints without a side: head" in text
@@ -168,7 +168,7 @@ def test_pairs_are_printed_or_needed(tmp_path, capsys):
     assert "left-right pairs: a-c (declared" in capsys.readouterr().out
     rename(tmp_path, "left_a", "b", "c", flip_pairs=[[0, 7]])
     assert check(tmp_path, "-o", "") == 1
-    assert "train.json: category 2: category 'thing': 'flip_pairs' has the keypoint 7, outside" in (
+    assert "train.json: category 2: category 'thing': 'flip_pairs' has the keypoint number 7" in (
         capsys.readouterr().out
     )
 
@@ -197,8 +197,13 @@ def test_notes_on_images(tmp_path, capsys):
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 unusable, 0 whose size differs" in text
-    assert "note: 1 images are read upright, as EXIF says" in text and ": 2.png\n" in text
-    assert "note: 1 images have 16 bits and come out nearly black" in text and ": 1.png\n" in text
+    assert (
+        "note: 1 images have the annotated size only after rotation" in text and ": 2.png\n" in text
+    )
+    assert (
+        "note: 1 images are nearly black after conversion from 16 to 8 bits" in text
+        and ": 1.png\n" in text
+    )
 
 
 def test_images_without_people_are_noted(tmp_path, capsys):
@@ -206,7 +211,7 @@ def test_images_without_people_are_noted(tmp_path, capsys):
     del data["annotations"][0]
     (tmp_path / "train.json").write_text(json.dumps(data))
     assert check(tmp_path, "-o", "") == 0
-    assert "note: 1 images without people; bottom-up networks learn" in capsys.readouterr().out
+    assert "note: 1 images without people; bottom-up networks use" in capsys.readouterr().out
 
 
 def test_a_file_without_boxes_is_described(tmp_path, capsys):
@@ -217,7 +222,7 @@ def test_a_file_without_boxes_is_described(tmp_path, capsys):
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 usable people; left out: 4 with an empty box" in text
-    assert "bottom-up networks alone" in text
+    assert "only bottom-up networks" in text
 
 
 def test_nothing_to_check(tmp_path, capsys):
@@ -246,7 +251,7 @@ def test_detections_are_checked(tmp_path, capsys):
     boxes.write_text(json.dumps([{"image_id": 9, "category_id": 2, "bbox": [1] * 4, "score": 1}]))
     assert check(tmp_path, "--detections", str(boxes), "-o", "") == 1
     text = capsys.readouterr().out
-    assert "boxes.json: file: no box is of a person in an image of " in text
+    assert "boxes.json: file: no box belongs to a person in the images of " in text
     assert "1 of other images, e.g. 9" in text
 
 

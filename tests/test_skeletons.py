@@ -144,9 +144,17 @@ def test_category_without_keypoint_names_is_refused():
     ("values", "limbs", "note"),
     [
         ([[1, 2], [2, 3]], ((0, 1), (1, 2)), None),
-        ([[0, 1], [0, 2]], ((0, 1), (0, 2)), "counted from 0"),
-        ([[2, 1], [32, 33]], ((1, 0),), r"limb \[32, 33\] left out: not two of the keypoints 1..3"),
-        ([[0, 3], [0, 1]], ((0, 1),), r"limb \[0, 3\] left out: not two of the keypoints 0..2"),
+        ([[0, 1], [0, 2]], ((0, 1), (0, 2)), "count keypoints from 0"),
+        (
+            [[2, 1], [32, 33]],
+            ((1, 0),),
+            r"limb \[32, 33\] left out: it must be two numbers from 1 to 3",
+        ),
+        (
+            [[0, 3], [0, 1]],
+            ((0, 1),),
+            r"limb \[0, 3\] left out: it must be two numbers from 0 to 2",
+        ),
         ([[1.0, 2.0], ["a", "c"]], ((0, 1), (0, 2)), None),
         ([1, 2], (), "limb 1 left out"),
         ([[1, None], [1, 2, 3], [True, 2]], (), "left out"),
@@ -190,7 +198,10 @@ def test_declared_pairs_win_over_names(declaration):
 @pytest.mark.parametrize(
     ("declaration", "message"),
     [
-        ({"flip_pairs": [[1, 3]]}, r"'flip_pairs' has the keypoint 3, outside 0..2 \(.*from 0\)"),
+        (
+            {"flip_pairs": [[1, 3]]},
+            r"'flip_pairs' has the keypoint number 3; numbers go from 0 to 2",
+        ),
         ({"flip_pairs": [["b", "d"]]}, "unknown keypoint 'd'"),
         ({"flip_idx": [1, 2, 0]}, "in several pairs"),
         ({"flip_pairs": [[0, 1]], "flip_idx": [0, 2, 1]}, "declare different pairs"),
@@ -205,7 +216,7 @@ def test_wrong_pairs_are_refused(declaration, message):
 def test_a_side_without_its_mirror_image_is_noted():
     skeleton, notes = skeletons.read_category({"keypoints": ["left_paw", "nose", "L1"]})
     assert skeleton.flip_pairs == ()
-    assert notes == ["'left_paw' has a side, but no keypoint is its mirror image"]
+    assert notes == ["'left_paw' is left or right, but has no counterpart"]
 
 
 def test_sides_for_drawing():

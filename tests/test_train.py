@@ -416,14 +416,14 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_taken_over(finished, tmp_pa
     record["namespace"] = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self") else ""
     (folder / "lock.json").write_text(json.dumps(record))
     assert train.main(config, str(folder)) == 0
-    assert "took over" in capsys.readouterr().out and not (folder / "lock.json").exists()
+    assert "replaced" in capsys.readouterr().out and not (folder / "lock.json").exists()
 
 
 def test_a_foreign_config_json_is_not_overwritten(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+    with pytest.raises(runs.CheckpointError, match="config.json does not belong to a run"):
         runs.write_run(tmp_path, {}, skeletons.COCO, {"params": {}})
-    with pytest.raises(runs.CheckpointError, match="config.json is not of a run"):
+    with pytest.raises(runs.CheckpointError, match="config.json does not belong to a run"):
         runtime.open_run(tmp_path, tiny_runs.config(tmp_path), skeletons.COCO, {})
     assert (tmp_path / "config.json").read_text() == '{"model_type": "vit"}'
 

@@ -44,8 +44,8 @@ class TrainExamples:
         self.image_id = np.array(list(chosen), np.int64)
         if empty := len(self.dataset.images) - len(chosen):
             text = (
-                f"{empty} without a record of a person are not trained on; "
-                "--config.data.negatives=True learns them as background"
+                f"{empty} without a record of a person are not used; "
+                "--config.data.negatives=True uses them as background"
             )
             path = str(self.dataset.path)
             notes = [*self.dataset.notes, note(path, "images", text)]

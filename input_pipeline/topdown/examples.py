@@ -68,8 +68,8 @@ class EvalExamples:
         self.samples = self.dataset.people
         if self.dataset.format == "image_info" and not config.data.detections:
             raise ValueError(
-                f"{self.dataset.path} has no annotations, so a network that sees one person per "
-                "box needs the boxes of a detector: --config.data.detections=FILE"
+                f"{self.dataset.path} has no annotations, so a top-down network needs the boxes "
+                "of a detector: --config.data.detections=FILE"
             )
         if config.data.detections:
             path = Path(config.data.root) / config.data.detections

@@ -2,7 +2,7 @@
 
 `load_coco`, `load_crowdpose`, `load_mpii` and `load_detections` return the people to train or
 evaluate on, in the order of the file. They select the same people as the public HRNet, HigherHRNet
-and mmpose 0.x code. What a record leaves out is completed or unlabeled (`annotations.completion`).
+and mmpose 0.x code. `annotations.completion` has the rules for missing and unusual values.
 A file that breaks a rule in a way that would change what is learned raises a one-line error that
 names the file, the record and the rule; `check` lists all problems and notes.
 
@@ -68,7 +68,7 @@ def load_coco(
       image_dir: folder of the images.
       category: name or id of the category to read instead of the first.
       flip_pairs: left-right pairs, "left name/right name" each; ("none",) if there are none. By
-        default, those that the category declares or, without a declaration, the names show.
+        default, those that the category declares or, without a declaration, those in the names.
 
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
@@ -155,7 +155,7 @@ def read_detections(path: StrPath, dataset: Dataset) -> tuple[People, list[Probl
 def load_boxes(
     path: StrPath, *, annotations: StrPath | None = None, lowest_score: float
 ) -> tuple[detections.Detections, list[Problem]]:
-    """Loads boxes of images that no dataset holds, as `jaxpose predict` takes them.
+    """Loads boxes for images that belong to no dataset, as for `jaxpose predict`.
 
     Args:
       path: a list of detections, or a dataset with boxes.
@@ -172,7 +172,8 @@ def load_boxes(
     if annotations is not None:
         if isinstance(data, dict):
             raise AnnotationError(
-                f"{path}: file: lists its own images, so {annotations} would not be used: give one"
+                f"{path}: file: has its own list of images, so {annotations} would not be used: "
+                "give only one of them"
             )
         content = _read_json(annotations)
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
@@ -237,8 +238,8 @@ def need_sides(dataset: Dataset) -> None:
         names = ", ".join(skeleton.joints[:5]) + (", ..." if skeleton.num_joints > 5 else "")
         raise AnnotationError(
             f"{dataset.path}: category {skeleton.name!r}: mirrored images need the left-right "
-            f"pairs, and the names ({names}) show none: declare them in the category, "
-            '"flip_pairs": [["LEFT", "RIGHT"], ...] ([] for none), or with '
+            f"pairs, but the names of the keypoints ({names}) contain none: declare them in the "
+            'category, "flip_pairs": [["LEFT", "RIGHT"], ...] ([] for none), or with '
             "--config.data.flip_pairs=\"('LEFT/RIGHT', ...)\" (=none for none), or turn mirroring "
             "off with --config.augment.flip=0 --config.eval.flip=False"
         )

@@ -1,4 +1,4 @@
-"""Which categories of a COCO-format file are the people: those with equal keypoints, or one."""
+"""Chooses the categories of a COCO-format file that are read as people."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def parse_images(
             identity, name = ids(record["id"]), record["file_name"]
             size = record["height"], record["width"]
             if identity is None:
-                rule = f"'id' must be an integer or a text, not {record['id']!r}"
+                rule = f"'id' must be an integer or a string, not {record['id']!r}"
             elif identity in images:
                 rule = f"duplicate id (already {images[identity].file_name!r})"
             elif not isinstance(name, str) or not name:
@@ -133,7 +133,7 @@ def _parse_people(
         if rule is None:
             identity, image_id = _number(ids, record["id"]), _number(image_ids, record["image_id"])
             if ids(record["id"]) is None:
-                rule = f"'id' must be an integer or a text, not {record['id']!r}"
+                rule = f"'id' must be an integer or a string, not {record['id']!r}"
             elif identity in known_ids:
                 rule = "duplicate id"
             elif image_ids(record["image_id"]) is None or image_id not in images:
@@ -190,7 +190,7 @@ def _parse_people(
             if clipped is None:
                 rule = f"box {box} is empty or outside the image ({size})"
                 if derived:
-                    rule = f"no box, and its labeled keypoints give none in the image ({size})"
+                    rule = f"no box, and its labeled keypoints span none in the image ({size})"
             elif is_number(area) and float(area) < 0:
                 rule = f"area {area} is negative"
             elif derived:
@@ -240,7 +240,7 @@ def _parse_regions(
 
 
 def _number(ids: Ids, value: Any) -> int:
-    """Returns the integer of an id, -1 if it has none."""
+    """Returns the integer of an id; -1 if the id is invalid."""
     number = ids(value)
     return -1 if number is None else number
 
@@ -254,7 +254,7 @@ def _flags(record: dict[str, Any]) -> list[Any]:
 def _parse_keypoints(
     path: str, records: list[dict[str, Any]], num_joints: int, problems: list[Problem]
 ) -> tuple[np.ndarray, set[int]]:
-    """Returns the keypoints [N, K, 3] as in the file, zeros where nothing is said.
+    """Returns the keypoints [N, K, 3] as in the file, with zeros for missing values.
 
     Also returns the rows with a fatal problem.
     """
@@ -282,7 +282,7 @@ def _parse_keypoints(
         if missing:
             text = f"{missing} keypoints without coordinates are read as unlabeled"
             problems.append(note(path, where, text))
-    # DeepLabCut writes -1 for keypoints that an image's annotators did not look for.
+    # DeepLabCut writes -1 for keypoints that were not annotated in an image.
     negative = (keypoints[..., 2] < 0).sum(1)
     for row in np.flatnonzero(negative).tolist():
         text = f"{negative[row]} keypoints with a negative flag are read as unlabeled"

@@ -1,8 +1,8 @@
-"""What a record leaves out or writes in an unusual way, and what is read instead.
+"""Rules for missing and unusual values in the records of an annotation file.
 
 The reader of annotation files and the metrics share these rules, so both see the same people:
 
-* Ids: 1.0 is the integer 1, "12" is 12. Other texts are numbered.
+* Ids: 1.0 and "1" are read as the integer 1. Other strings are numbered.
 * A keypoint without coordinates (null, NaN, infinite) is unlabeled.
 * A missing box (also null or all zeros) is the extent of the labeled keypoints.
 * A missing area (also null or 0) is `BOX_AREA` of the box, as in CrowdPose.
@@ -54,12 +54,12 @@ def id_key(value: Any) -> int | str | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
-    # Arrays of ids are int64; longer numbers, e.g. hashes, are read as texts.
+    # Arrays of ids are int64; longer numbers, e.g. hashes, are read as strings.
     return value if isinstance(value, str) or -(2**63) <= value < 2**63 else str(value)
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether a JSON value says nothing: null, NaN or infinite."""
+    """Whether a JSON value is missing: null, NaN or infinite."""
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
@@ -73,7 +73,7 @@ def complete_keypoints(values: list[Any]) -> tuple[list[float], int]:
       The numbers, and how many keypoints lack coordinates or a flag.
 
     Raises:
-      ValueError: a labeled keypoint has something else than numbers.
+      ValueError: a value of a labeled keypoint is not a number.
     """
     complete: list[float] = []
     missing = 0
@@ -91,7 +91,7 @@ def complete_keypoints(values: list[Any]) -> tuple[list[float], int]:
 
 
 def is_missing_box(box: Any) -> bool:
-    """Whether a box says nothing: null, [], a null or NaN in it, or no width and no height."""
+    """Whether a box is missing: null, [], a null or NaN in it, or zero width and height."""
     if is_nothing(box):
         return True
     if not isinstance(box, list) or len(box) not in (0, 4):
@@ -113,9 +113,9 @@ def box_of(keypoints: np.ndarray) -> list[float]:
 
 
 def area_of(box: Any) -> Any:
-    """Returns the area that stands for a missing one: `BOX_AREA` of boxes [..., 4] (x, y, w, h).
+    """Returns the area to use if none is given: `BOX_AREA` of boxes [..., 4] (x, y, w, h).
 
-    A thin box has no width or no height; the other side then stands for both.
+    For a box with zero width or height, the other side is used for both.
     """
     width, height = np.moveaxis(np.asarray(box, np.float64)[..., 2:], -1, 0)
     width, height = np.where(width > 0, width, height), np.where(height > 0, height, width)
@@ -125,7 +125,7 @@ def area_of(box: Any) -> Any:
 def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float, float] | None:
     """Like `geometry.clip_box`, but keeps thin boxes, where one side is at most one pixel.
 
-    Two keypoints at the same height make such a box. Its crop has the width of the other side.
+    Two keypoints at the same height have such a box. The other side gives the size of its crop.
 
     Args:
       box: (x, y, w, h) in pixels.

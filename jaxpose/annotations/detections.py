@@ -1,8 +1,8 @@
-"""Boxes of people from a file: the one reader of `predict --boxes` and of config.data.detections.
+"""Reads boxes of people from a file, for `predict --boxes` and config.data.detections.
 
 A file is a list of detections (COCO's results format), or a dataset with `images` and
-`annotations`. A box belongs to an image by its file name, or by a number that a dataset explains:
-that of the file itself, or the one given with it. A number alone does not say whose box it is.
+`annotations`. A box belongs to the image with its file name. If the box has an image id that is a
+number, the file name comes from a dataset: the file itself, or the dataset given with a list.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from jaxpose.annotations.records import (
 PERSON: frozenset[int | str] = frozenset({1})  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
 
-# Reasons for which a box is left out, as they are counted.
+# Reasons for leaving out a box, as in the counts.
 CATEGORY = "of another category"
 CROWD = "marked as a crowd"
 SCORE = "with a low score"
@@ -163,7 +163,7 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     if detections is None:
         return None, problems
     by_name = _unique({info.file_name: number for number, info in dataset.images.items()})
-    own_file = isinstance(data, dict)  # its ids are its own; only the names say which image it is
+    own_file = isinstance(data, dict)  # a dataset has its own ids: images are matched by file name
     rows, ids, foreign = [], [], []
     for row, (key, name) in enumerate(zip(detections.image_id, detections.name, strict=True)):
         number = None if own_file or key is None else numbers_of.get(key)
@@ -179,10 +179,10 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     if not rows and not fatal:
         detections.left_out[FOREIGN] += len(foreign)
         counts = counted(+detections.left_out) or "the list is empty"
-        rule = f"no box is of a person in an image of {dataset.path.name}: {counts}{example}"
+        rule = f"no box belongs to a person in the images of {dataset.path.name}: {counts}{example}"
         problems.append(Problem(path, "file", rule))
     elif foreign:
-        rule = f"{len(foreign)} boxes are of images that {dataset.path.name} lacks{example}"
+        rule = f"{len(foreign)} boxes belong to images not in {dataset.path.name}{example}"
         problems.append(Problem(path, "file", rule, fatal=False))
     people = People(
         annotation_id=np.arange(len(rows), dtype=np.int64),
@@ -244,7 +244,7 @@ def _malformed(record: Any, needs_score: bool) -> str | None:
     if name:
         return None if isinstance(name, str) else f"file_name must be a string, not {name!r}"
     if identity is None or identity == "":
-        return "names no image: it needs file_name or image_id"
+        return "needs file_name or image_id"
     if id_key(identity) is None:
         return f"image_id must be an integer or a string, not {identity!r}"
     return None
@@ -253,7 +253,7 @@ def _malformed(record: Any, needs_score: bool) -> str | None:
 def _reason(
     record: dict[str, Any], people: frozenset[int | str], lowest_score: float
 ) -> str | None:
-    """The reason for which a box is left out, or None."""
+    """The reason for leaving out a box, or None."""
     if "category_id" in record and id_key(record["category_id"]) not in people:
         return CATEGORY
     if record.get("iscrowd"):

@@ -32,7 +32,7 @@ class Problem:
       record: what breaks the rule.
       rule: in words.
       fatal: whether loading stops.
-      skipped: whether the record, otherwise, is left out.
+      skipped: whether the record is left out, if the problem is not fatal.
     """
 
     file: str
@@ -159,7 +159,7 @@ class Dataset:
         skipped = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
         return (
             f"{self.format} format: {len(self.images)} images, {len(self.people)} usable people; "
-            f"left out: {skipped or 'nobody'}"
+            f"left out: {skipped or 'none'}"
         )
 
     def with_original_ids(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -243,7 +243,7 @@ def problem_lines(
 
 
 def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
-    """Returns what is left out of datasets and how odd records are read, as `jaxpose data` says it.
+    """Returns lines on records that are left out or unusual, as `jaxpose data` prints them.
 
     Args:
       *datasets: a file that several of them share is described once; None is skipped.
@@ -257,7 +257,7 @@ def left_out_lines(*datasets: Dataset | None, shown: int = 3) -> list[str]:
 
 
 def no_people(path: StrPath, skipped: dict[str, int]) -> AnnotationError:
-    """The error of a file in which nobody can be used."""
+    """The error for a file without usable people."""
     counts = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     return AnnotationError(f"{path}: annotations: no usable person ({counts or 'empty list'})")
 

@@ -20,7 +20,7 @@ _VERBS = {
     "networks": (networks, "compare several networks: size, latency, training step"),
     "hwl-table5": (
         hwl_table5,
-        "repeat Table V of the HWL paper, frames per second of six networks, on this machine",
+        "measure the frames per second of the six networks in Table V of the HWL paper",
     ),
 }
 

@@ -1,8 +1,8 @@
 """`jaxpose benchmark hwl-table5`: Table V of the HWL paper, inference speed, on this machine.
 
 The five networks of the table and HWL's own, at 256x192 and batch 1 on the CPU. As in section IV-D,
-5 rounds are dropped, 50 are averaged, and pre-processing does not count. The paper's numbers stand
-beside ours; they were measured on its own devices.
+5 rounds are dropped, 50 are averaged, and pre-processing does not count. The paper's numbers, which
+were measured on other devices, are printed next to ours.
 """
 
 from __future__ import annotations

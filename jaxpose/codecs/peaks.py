@@ -1,4 +1,4 @@
-"""Peaks of heatmaps: where they are, the values around them, and the blur before refining them.
+"""Peaks of heatmaps: their positions, the values around them, and the blur before refinement.
 
 Numpy arrays give numpy arrays, jax arrays give jax arrays; see `jaxpose.codecs.arrays`.
 """

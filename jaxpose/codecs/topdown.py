@@ -16,9 +16,10 @@ shift belongs to this grid.
 
 With `udp=True`, targets and decoding follow Huang et al., The Devil Is in the Details: Delving into
 Unbiased Data Processing for Human Pose Estimation, CVPR 2020, in the form of mmpose 1.x. Heatmap
-pixel i then stands for input pixel (W - 1) / (w - 1) * i: ratios of sizes are counted between pixel
-centers. That grid is aligned with the mirror of the image, and `flip_back` needs no shift. Targets
-are Gaussians around the unrounded keypoint. Crops must be those of `geometry.affine(udp=True)`.
+pixel i then stands for input pixel (W - 1) / (w - 1) * i, because lengths are measured between
+pixel centers. This grid is aligned with that of the mirrored image, so `flip_back` needs no shift.
+Targets are Gaussians around the unrounded keypoint. Crops must be those of
+`geometry.affine(udp=True)`.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def decode(
     udp: bool = False,
     kernel: int = 11,
 ) -> tuple[Array, Array]:
-    """Keypoints in image pixels from heatmaps, with the quarter offset or as UDP does.
+    """Keypoints in image pixels from heatmaps, with the quarter offset or UDP's refinement.
 
     The first maximum in row-major order is the position (0, 0 when the maximum is not positive) and
     its value the score (not clipped). Where 1 < x < w - 1 and 1 < y < h - 1 both hold, the position

@@ -3,7 +3,7 @@
 Huang et al., The Devil Is in the Details: Delving into Unbiased Data Processing for Human Pose
 Estimation, CVPR 2020, in the form of mmpose 1.x. The heatmap is smoothed and its logarithm taken;
 the offset is one Newton step from the maximum of the unsmoothed heatmap. `topdown.decode_dark`
-takes the same step from differences over two pixels, inside the map only, and never far.
+takes a similar step, with differences over two pixels, only inside the map, and of limited length.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _NETWORK = (
     Setting(
         "init_share",
         0.5,
-        "Minimum share of the parameters (of a backbone alone: of the backbone's) from init_from.",
+        "Minimum share of parameters taken from init_from; of the backbone's if it has only these.",
         minimum=0,
         maximum=1,
         fixed=False,
@@ -49,7 +49,7 @@ _NETWORK = (
     Setting(
         "freeze",
         (),
-        "Patterns of parameters that stay as they are, as do their batch norms: 'backbone/*'.",
+        "Patterns of the parameters and batch norm statistics to freeze, such as 'backbone/*'.",
     ),
 )
 
@@ -87,7 +87,7 @@ _OPTIMIZATION = (
     Setting(
         "optimizer.rate_scale",
         (),
-        "Factors of the learning rate: 'backbone/*=0.1'. The first pattern that matches counts.",
+        "Learning rate factors by pattern, e.g. 'backbone/*=0.1'; the first match applies.",
     ),
     Setting("optimizer.clip_norm", 0.0, "Maximum global gradient norm; 0: off.", minimum=0),
     Setting(
@@ -151,13 +151,14 @@ _DATA = (
     Setting(
         "data.category",
         "",
-        "Name or id of the category of the people; empty: the first with keypoints, and those with "
-        "the same.",
+        "Category to read, name or id; empty: the first with keypoints, and those with the same "
+        "keypoints.",
     ),
     Setting(
         "data.flip_pairs",
         (),
-        "Left-right pairs, each LEFT/RIGHT, or none; empty: those of the annotation file.",
+        "Left-right pairs, each LEFT/RIGHT, or 'none' if there are none; empty: those of the "
+        "annotation file.",
     ),
     Setting(
         "data.detections",

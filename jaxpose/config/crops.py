@@ -21,7 +21,7 @@ CROPS = with_settings(
     Setting(
         "codec",
         "gaussian",
-        "Crops, targets, flip test and decoding: rounded Gaussians, or unbiased (UDP).",
+        "Crops, targets, flip test and decoding: with rounded Gaussian centers, or unbiased (UDP).",
         choices=("gaussian", "udp"),
     ),
     Setting(

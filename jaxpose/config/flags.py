@@ -41,7 +41,7 @@ class _Path(flags.ArgumentParser):
 
     def parse(self, argument: str) -> str:
         if not argument.strip():
-            raise ValueError("the path is empty; give one, or leave the flag out")
+            raise ValueError("the path is empty; give a path, or omit the flag")
         return str(expand(argument))
 
 
@@ -50,7 +50,13 @@ def define_path(
 ) -> flags.FlagHolder[str | None]:
     """Defines --NAME=PATH without a default; `~` is expanded, and an empty path is an error."""
     return flags.DEFINE(
-        _Path(), name, None, help_text, values, serializer=flags.ArgumentSerializer()
+        _Path(),
+        name,
+        None,
+        help_text,
+        values,
+        serializer=flags.ArgumentSerializer(),
+        module_name=sys.argv[0],  # of the program, so that its --help lists the flag
     )
 
 

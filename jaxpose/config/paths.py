@@ -15,8 +15,8 @@ def expand_paths(config: ConfigDict, settings: Iterable[Setting] = COMMON) -> No
     """Replaces a leading `~` by the home folder in all settings that are paths, in place.
 
     Args:
-      config: settings; those it lacks are passed over.
-      settings: declarations, which say what is a path.
+      config: the settings.
+      settings: declarations, which mark the paths; one that `config` lacks is ignored.
     """
     for setting in settings:
         *groups, name = setting.key.split(".")

@@ -24,14 +24,15 @@ SETTINGS = with_settings(
     Setting(
         "eval.decode",
         "quarter",
-        "Codec gaussian: refinement of peaks by a quarter of a pixel, or by DARK (smoothed with "
+        "With codec=gaussian: refine peaks by a quarter of a pixel, or with DARK (smoothed with "
         "sigma).",
         choices=("quarter", "dark"),
     ),
     Setting(
         "eval.udp_kernel",
         11,
-        "Codec udp: width of the smoothing kernel, odd; 17 for mmpose 0.x weights at 384x288.",
+        "With codec=udp: width of the smoothing kernel, odd; use 17 for mmpose 0.x weights at "
+        "384x288.",
         "heatmap pixels",
         minimum=3,
     ),
@@ -43,8 +44,8 @@ def check(config: ConfigDict) -> None:
     crops.check(config)
     if config.codec == "udp" and config.eval.decode != "quarter":
         raise ConfigError(
-            f"config.eval.decode={config.eval.decode} is for config.codec=gaussian; udp has its "
-            "own refinement: use --config.eval.decode=quarter"
+            f"config.eval.decode={config.eval.decode} works only with config.codec=gaussian; "
+            "config.codec=udp has its own refinement: use --config.eval.decode=quarter"
         )
     kernel = config.eval.udp_kernel
     if kernel % 2 == 0:

@@ -66,7 +66,7 @@ WHOLE_IMAGES = with_settings(
     Setting(
         "data.negatives",
         False,
-        "Train also on the images without any record of a person, as background.",
+        "Also train on images without any record of a person, as background.",
     ),
     Setting(
         "data.generated.people",

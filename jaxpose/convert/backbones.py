@@ -1,13 +1,13 @@
 """Names of the layers in files of classification backbones, by the network that has the backbone.
 
-A table maps the module of a file, "features.1.conv.0.0", to a module here, "backbone/layer1_0/
-conv_0/conv". Layers that a table has not, such as the classifier, have no place in the network.
+A table maps a module of the file, "features.1.conv.0.0", to a module here, "backbone/layer1_0/
+conv_0/conv". A layer that is not in the table, such as the classifier, is not used.
 torchvision's and timm's ResNet, HRNet's own classification code and timm's HRNet name their modules
 as mmpose does, without the prefix `backbone.`; they need no table, nor does mmpretrain except for
 MobileNetV3.
 
-What the networks of a file and of this library share is their arrays. They may differ in what has
-none: `NOTES` says where.
+Two networks with the same arrays may still differ in operations without arrays, such as padding;
+`NOTES` lists these differences.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def torchvision_shufflenet_v2() -> Table:
 
 
 def timm_efficientnet() -> Table:
-    """`blocks.STAGE.NUMBER` as in MobileNetV2, with `se`; EfficientNet-B0 alone."""
+    """`blocks.STAGE.NUMBER` as in MobileNetV2, with `se`; only for EfficientNet-B0."""
     table: Table = {}
     _layer(table, "conv_stem", "bn1", "backbone/features_0")
     number = 0
@@ -198,14 +198,15 @@ TABLES: dict[str, dict[str, Callable[[], Table]]] = {
 # Models without public checkpoints of their own, whose layers have the names of another one.
 LIKE = {"el_hrnet_w32": "hrnet_w32"}
 
-# Where a file and the network may differ beside the arrays. Naming -> remark for the log.
+# Naming -> how the file's network and this one may differ, apart from the arrays; for the log.
 NOTES = {
     "torchvision's MobileNetV3": "model_options.backbone=mobilenetv3_large_std of hwl_mobilenetv3 "
-    "has all of its layers and its eps of batch norm",
-    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std; tf_* weights were "
-    "trained with 0.5 and 0.5",
-    "timm's EfficientNet": "images are normalized with ImageNet's mean and std (*_ap weights: 0.5 "
-    "and 0.5), padding is that of tf_* weights, eps of batch norm that of the others",
-    "torchvision's EfficientNet": "convolutions of stride 2 are padded on both sides there, and as "
-    "TensorFlow's here",
+    "has all layers of the file and the same eps of batch norm",
+    "timm's MobileNetV3": "images are normalized with ImageNet's mean and std here, but with 0.5 "
+    "and 0.5 for tf_* weights",
+    "timm's EfficientNet": "images are normalized with ImageNet's mean and std here, but with 0.5 "
+    "and 0.5 for *_ap weights; padding is that of tf_* weights, and eps of batch norm that of the "
+    "other weights",
+    "torchvision's EfficientNet": "convolutions of stride 2 are padded on both sides in torchvision"
+    ", but as in TensorFlow here",
 }

@@ -1,7 +1,7 @@
 """`jaxpose import`: public PyTorch checkpoints as run folders.
 
 jaxpose import NAME -o DIR              a checkpoint of `jaxpose weights`, downloaded
-jaxpose import NAME --file FILE -o DIR  the same, from a file that is already here
+jaxpose import NAME --file FILE -o DIR  the same, from a file that you have already downloaded
 jaxpose import MODEL FILE.pth -o DIR    any file of that network
 """
 
@@ -26,7 +26,7 @@ from jaxpose.models.sizes import parse_size
 from jaxpose.weights import Checkpoint
 from jaxpose.weights.run_config import run_config
 
-# Options that a row of the table answers.
+# Options whose values a row of the table gives.
 _FOR_FILES = ("size", "sigma", "skeleton", "option")
 
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="fetched",
         metavar="FILE",
         type=path_argument,
-        help="file of NAME that is already here",
+        help="file of NAME that you have already downloaded",
     )
     parser.add_argument(
         "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
@@ -65,10 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ema",
         action="store_true",
-        help="take the copies that the file calls ema; the hooks of MMEngine and MMCV keep the "
-        "moving average under the normal names, which need no option",
+        help="read the weights that the file calls ema; not needed for files from MMEngine and "
+        "MMCV, which store the moving average under the normal names",
     )
-    group = parser.add_argument_group("for MODEL FILE.pth; NAME has them in its table")
+    group = parser.add_argument_group("only for MODEL FILE.pth (for NAME, the table gives them)")
     group.add_argument("--size", metavar="HxW", help="input size (default: that of the paper)")
     group.add_argument(
         "--sigma",
@@ -80,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skeleton",
         metavar="NAME|FILE.json",
         type=os.path.expanduser,
-        help="a dataset of `jaxpose weights`, e.g. coco, or a COCO annotation file (default: by "
-        "number of keypoints)",
+        help="a dataset of `jaxpose weights`, e.g. coco, or a COCO annotation file (default: "
+        "COCO, MPII or CrowdPose, by the number of keypoints)",
     )
     group.add_argument(
         "--option",
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model not in models.list_models():
         return import_checkpoint(_find(args), file, output, args)
     if args.table:
-        raise ValueError(f"--table is for names of checkpoints, but {args.model} is a network")
+        raise ValueError(f"--table needs the name of a checkpoint, but {args.model} is a network")
     if file is None:
         own = [c.name for c in weights.load_table() if c.model == args.model and not c.refused]
         hint = f", or one of its checkpoints, e.g. {own[0]}" if own else ""
@@ -141,7 +141,7 @@ def import_checkpoint(
     """Imports a checkpoint of a table, from `file` or by download."""
     given = next((option for option in _FOR_FILES if getattr(args, option)), None)
     if given:
-        raise ValueError(f"--{given} is for MODEL FILE.pth: {checkpoint.name} has its own")
+        raise ValueError(f"--{given} is only for MODEL FILE.pth; omit it for {checkpoint.name}")
     if checkpoint.refused:
         raise ValueError(f"{checkpoint.name} cannot be imported: {checkpoint.refused}")
     name = checkpoint.model
@@ -183,13 +183,13 @@ def import_checkpoint(
     if skeleton is None:
         skeleton = public_skeletons.numbered(checkpoint.dataset, num_keypoints - added)
         print(
-            f"the keypoints of {checkpoint.dataset} are not known here: they are numbered, without "
-            "left-right pairs, and used without the flip test"
+            f"the keypoints of {checkpoint.dataset} are unknown: they are numbered and have no "
+            "left-right pairs, so the flip test is off"
         )
     elif skeleton.num_joints != num_keypoints - added:
         raise ValueError(
             f"{checkpoint.name}: the skeleton {skeleton.name} has {skeleton.num_joints} keypoints, "
-            f"the file {num_keypoints - added}"
+            f"but the file has {num_keypoints - added}"
         )
     task.check_skeleton(skeleton, checkpoint.name)
     variables = from_torch(name, state_dict, num_keypoints, **options)
@@ -262,8 +262,8 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
             table = public_skeletons.BY_DATASET.items()
             fitting = [name for name, known in table if known.num_joints == num_keypoints]
             raise ValueError(
-                f"the weights have {num_keypoints} keypoints: say of which dataset with "
-                f"--skeleton, {', '.join(fitting) or 'a COCO annotation file'}"
+                f"the weights have {num_keypoints} keypoints: name their dataset with "
+                f"--skeleton ({', '.join(fitting) or 'a COCO annotation file'})"
             )
         skeleton = known_by_count
     elif choice.endswith(".json"):

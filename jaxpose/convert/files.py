@@ -1,9 +1,9 @@
 """Reads the weights in PyTorch and safetensors files as numpy arrays, without executing any code.
 
 A PyTorch file is a pickle, which could run any program. `torch.load(weights_only=True)` creates
-tensors, plain containers and the scalars of numpy alone. Objects of other classes beside the
-weights (settings, logs of a training program) are replaced by an empty object; functions of the
-operating system are refused.
+only tensors, plain containers and numpy scalars. Objects of other classes (settings and logs of a
+training program) are replaced by an empty object. A file that calls functions of the operating
+system is refused.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Object:
 def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
     """Returns the weights in a .pth, .pt, .ckpt or .safetensors file.
 
-    They are found at the top level or in nested dicts (state_dict, model, network, ...). A prefix
-    that all keys have (`module.`, `model.`, ...) is dropped. Other values beside them are ignored.
+    They may be at the top level or in nested dicts (state_dict, model, network, ...). A prefix of
+    all keys (`module.`, `model.`, ...) is removed. Other values are ignored.
 
     Args:
       path: the file. One that ends in .safetensors is read as such, all others as PyTorch files.
@@ -80,11 +80,11 @@ def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
 
 
 def check_not_text(path: pathlib.Path) -> None:
-    """Raises ValueError for files that often stand in the place of a checkpoint."""
+    """Raises ValueError for files that are often mistaken for a checkpoint."""
     with open(path, "rb") as file:
         start = file.read(64).lstrip().lower()
     if not start:
-        raise ValueError(f"{path}: the file is empty; not a PyTorch checkpoint")
+        raise ValueError(f"{path}: the file is empty, not a PyTorch checkpoint")
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ValueError(f"{path}: a web page, not a PyTorch checkpoint; download the file itself")
     if start.startswith(b"version https://git-lfs"):
@@ -102,7 +102,7 @@ def _read_torch(path: pathlib.Path) -> Any:
     names = _global_names(path)
     refused = sorted(n for n in names if n in _REFUSED or n.split(".")[0] in _REFUSED)
     if refused:
-        raise ValueError(f"{path}: not read, since loading it would call {refused[0]}")
+        raise ValueError(f"{path}: not read, because loading it would call {refused[0]}")
     unknown = sorted(n for n in names if n.split(".")[0] not in ("torch", "collections", "numpy"))
     allowed = [*_numpy_globals(), *((Object, name) for name in unknown)]
     try:

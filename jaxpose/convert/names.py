@@ -131,7 +131,7 @@ WRAPPERS = ("module.", "1.")
 
 # mmpose has a prefix for each part of a network; the head is `keypoint_head` in 0.x, `head` in 1.x.
 _MMPOSE_PREFIXES = ("backbone.", "keypoint_head.", "head.")
-_OWN_NAMES = (_EFFICIENT, _LIGHTWEIGHT, _OPENPOSE, _LITEPOSE)  # as their authors have them
+_OWN_NAMES = (_EFFICIENT, _LIGHTWEIGHT, _OPENPOSE, _LITEPOSE)  # names of the authors' code
 _HEAD_LAYERS = ("deconv_layers.", "final_layer.")
 
 # Keys of a public checkpoint that the model does not need. Lightweight OpenPose was trained with

@@ -1,9 +1,9 @@
 """Weights to start a training from (`config.init_from`), under the paths of the network.
 
 They come from a run folder, a checkpoint of the public table or a file. A file may hold a whole
-network, with the keys of its public checkpoints, or a backbone with those of torchvision, timm,
-mmpretrain or HRNet's classification code. Each naming that the network knows is tried; the one that
-gives the most parameters is taken.
+network, with the keys of its public checkpoints, or a backbone, with the keys of torchvision, timm,
+mmpretrain or HRNet's classification code. Every naming that is known for the network is tried; the
+one that matches the most parameters is used.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         return checkpoint_source(weights.find(init_from, table))
     known = [c.name for c in table if not c.refused] if "/" not in init_from else []
     raise ConfigError(
-        f"config.init_from={init_from}: no run folder, no file and no name from `jaxpose weights`"
+        f"config.init_from={init_from} is not a run folder, a file or a name from `jaxpose weights`"
         f"{_near(path, known)}"
     )
 
@@ -82,7 +82,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _near(path: pathlib.Path, known: list[str]) -> str:
-    """`; did you mean 'runs/coco'?`, from the names beside the deepest folder that exists."""
+    """`; did you mean 'runs/coco'?`, from the names in the deepest existing folder of the path."""
     folder = next((parent for parent in path.parents if parent.is_dir()), pathlib.Path())
     part = path.relative_to(folder).parts[0]
     beside = [str(folder / p.name) for p in folder.iterdir() if p.is_dir() or p.suffix in SUFFIXES]
@@ -129,7 +129,7 @@ def file_source(
             best, arrays, unused, most = naming, converted, left, fitting
     if not arrays:
         raise ValueError(
-            f"config.init_from={path}: none of its {len(state_dict)} arrays has a place in "
+            f"config.init_from={path}: none of its {len(state_dict)} arrays belongs to "
             f"{model}; its keys are {list_keys(state_dict)}"
         )
     note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))

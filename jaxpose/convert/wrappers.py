@@ -52,7 +52,7 @@ def find_weights(content: Any, *, ema: bool = False, where: str = "the file") ->
     Raises:
       ValueError: no weights, two networks, or no moving average with `ema`.
     """
-    # Counters alone, such as the number of steps, are no weights.
+    # A dict of counters, such as the number of steps, does not hold weights.
     parts = [part for part in _dicts(content) if any(array.ndim for array in part[1].values())]
     if not parts:
         raise ValueError(f"{where}: contains no weights: {describe(content)}")
@@ -70,8 +70,8 @@ def find_weights(content: Any, *, ema: bool = False, where: str = "the file") ->
         return _without_prefix(normal)
     if not copies:
         raise ValueError(
-            f"{where}: has no moving average (no key begins with ema_, no part is called ema): "
-            f"leave out --ema; {describe(content)}"
+            f"{where}: has no moving average (no key begins with ema_, and no dict is called ema): "
+            f"omit --ema; {describe(content)}"
         )
     return _without_prefix({key: copies.get(key, value) for key, value in normal.items()})
 
@@ -125,13 +125,13 @@ def _largest(parts: list[tuple[str, Arrays]], where: str) -> Arrays:
     if len(largest) > 1:
         names = " and ".join(repr(name) for name, _ in largest)
         raise ValueError(
-            f"{where}: has several sets of weights, {names}: save the one to use in a file"
+            f"{where}: has several sets of weights, {names}: save the set to use in its own file"
         )
     return largest[0][1]
 
 
 def _separate(arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """Returns the arrays without the copies `ema_...`, and the copies by the normal key."""
+    """Splits arrays into those without the prefix `ema_`, and the others under the normal key."""
     normal = dict(arrays)
     copies = {}
     for key in arrays:

@@ -1,4 +1,4 @@
-"""Where the errors are: precision and recall, OKS by person size, kinds of keypoint errors."""
+"""Analyzes errors: precision and recall, OKS by person size, kinds of keypoint errors."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ class Analysis:
             },
             "errors": {
                 "definition": f"people matched at OKS >= {LOOSE}; good: ks >= {PRECISE}; jitter: "
-                f"ks >= {NEAR}; inversion, swap: ks >= {NEAR} to another keypoint of the same, of "
-                "another person; miss: the rest",
+                f"ks >= {NEAR}; inversion: ks >= {NEAR} to another keypoint of the same person; "
+                f"swap: ks >= {NEAR} to a keypoint of another person; miss: the rest",
                 "matched_people": int(matched.sum()),
                 "missed_people": int((~matched).sum()),
                 "unmatched_results": self.matching.unmatched,

@@ -97,10 +97,10 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
     if "codec" in run and "codec" in config and config.codec != run.codec:
         if "codec" in overrides:
             raise ValueError(
-                f"the run was trained with the codec {run.codec}: leave out "
+                f"the run was trained with the codec {run.codec}: omit "
                 f"--config.codec={config.codec}"
             )
-        lines.append(f"codec={run.codec} from the run, not {config.codec} of the recipe")
+        lines.append(f"codec={run.codec} as in the run (the recipe has {config.codec})")
         config.codec = run.codec
     return lines
 

@@ -2,7 +2,7 @@
 Multi-Instance Pose Estimation", ICCV 2017.
 
 The paper compares a keypoint with the same keypoint of other people and with its left or right
-counterpart. Here, an inversion is near any other keypoint of the person, and a swap near any
+counterpart. Here, an inversion may be near any other keypoint of the person, and a swap near any
 keypoint of another person.
 """
 
@@ -50,8 +50,9 @@ def classify(matching: Matching, skeleton: Skeleton) -> Errors:
     * swap: ks < 0.5, but ks >= 0.5 to a keypoint of another person;
     * miss: ks < 0.5 to all labeled keypoints of all people.
 
-    A keypoint near both its own person and another one has the kind of the higher similarity; if
-    they are equal, it is an inversion. ks to a keypoint uses its sigma and the area of its person.
+    If a prediction is near other keypoints of both its own person and another one, the higher
+    similarity decides between inversion and swap; if they are equal, it is an inversion. ks to an
+    annotated keypoint uses the sigma of that keypoint and the area of its person.
     """
     counterpart = skeleton.flip_indices
     kinds = np.full(matching.labeled.shape, -1)

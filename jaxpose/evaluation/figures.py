@@ -1,4 +1,4 @@
-"""Pictures of an analysis with matplotlib, which is optional."""
+"""Plots of an analysis with matplotlib, which is optional."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jaxpose.evaluation.analysis import Analysis, size_name
 from jaxpose.evaluation.errors import KINDS
 
 NAMES = ("precision_recall.png", "oks.png", "errors.png")
-# Of the kinds of errors: distinguishable in grey and with color blindness.
+# Colors of the kinds of errors, distinguishable in gray and with color blindness.
 COLORS = ("#2f6f4f", "#a6cf98", "#f2c14e", "#f78154", "#4d194d")
 _BLUE = "#3b6ea8"
 
 
 def draw_figures(folder: pathlib.Path, analysis: Analysis) -> list[tuple[str, str]]:
-    """Draws the pictures of `NAMES` into a folder.
+    """Draws the plots `NAMES` into a folder.
 
     Returns:
-      (file name, caption) of each picture.
+      (file name, caption) of each plot.
 
     Raises:
       ImportError: matplotlib is not installed; the message has the command that installs it.
@@ -72,9 +72,10 @@ def draw_figures(folder: pathlib.Path, analysis: Analysis) -> list[tuple[str, st
     kinds.legend(loc="outside upper center", ncols=len(KINDS), frameon=False)
 
     captions = (
-        "Precision at each recall, for two thresholds of the OKS and the mean of AP's ten.",
-        "Of people matched at OKS 0.5.",
-        "Kinds of errors of keypoints, in people matched at OKS 0.1; the legend is over all.",
+        "Precision at each recall, for two OKS thresholds and the mean over the ten of AP.",
+        "Mean similarity and OKS of people matched at an OKS of at least 0.5.",
+        "Kinds of keypoint errors of people matched at an OKS of at least 0.1; the percentages in "
+        "the legend are those of all keypoints.",
     )
     for name, figure in zip(NAMES, (curve, similar, kinds), strict=True):
         figure.savefig(folder / name, dpi=110)

@@ -49,7 +49,7 @@ class Report:
 
 
 class Ranking(Protocol):
-    """What selects the worst cases: a task, or `tasks.whole_images` for a results file."""
+    """Selects the worst cases: a task, or `tasks.whole_images` for a results file."""
 
     def worst_cases(self, evaluation: Evaluation, count: int) -> list[Case]:
         """See `Task.worst_cases`."""
@@ -111,7 +111,7 @@ def _by_keypoint(
 
 
 def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib.Path]) -> None:
-    """Checks that the report does not overwrite what it is about.
+    """Checks that the report does not overwrite an input.
 
     Args:
       folder: folder of the report.
@@ -123,7 +123,7 @@ def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib
         folder is that of the images.
     """
     outputs = [folder / name for name in ("metrics.json", "results.json", "index.html")]
-    outputs += folder.glob("worst_*.jpg")  # those of an earlier report are removed
+    outputs += folder.glob("worst_*.jpg")  # drawings of an earlier report are removed
     images = map(dataset.image_path, dataset.images)
     check_outputs([folder, *outputs], [dataset.image_dir, dataset.path, *files, *images])
 
@@ -136,9 +136,9 @@ def write_report(
     title: str,
     record: dict[str, Any],
 ) -> list[str]:
-    """Writes metrics.json, results.json, analysis.json, index.html and pictures.
+    """Writes metrics.json, results.json, analysis.json, index.html, drawings and plots.
 
-    The pictures are the worst cases and, if matplotlib is installed, those of the analysis.
+    The drawings show the worst cases. The plots show the analysis, if matplotlib is installed.
 
     Args:
       folder: folder of the report; created if missing.
@@ -148,7 +148,7 @@ def write_report(
       record: further entries of metrics.json.
 
     Returns:
-      Lines for the log: pictures that are left out.
+      Lines for the log, on plots that are left out.
 
     Raises:
       ValueError: a drawing cannot be written.
@@ -169,7 +169,7 @@ def write_report(
         try:
             figures = draw_figures(folder, report.analysis)
         except ImportError as error:
-            lines.append(f"numbers only in analysis.json, no pictures of them: {error}")
+            lines.append(f"the report has no plots, only numbers (analysis.json): {error}")
     drawings, unread = draw_cases(folder, report.worst, dataset)
     write_atomic(folder / "index.html", _page(title, report, figures, drawings, unread))
     return lines

@@ -1,4 +1,4 @@
-"""Results files in COCO's form: reading and scoring them, and the name of a submission."""
+"""Results files in COCO's format: reading and scoring them, and the name of a submission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxpose.annotations.records import is_number, missing_keys, numbers
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.scoring import Evaluation
 
-# What official annotation files start with; the servers ask for this prefix.
+# Prefix of the official annotation files; the servers require it.
 _PREFIXES = ("person_keypoints_", "image_info_")
 _SHOWN = 5  # unknown images named in a message
 
@@ -22,9 +22,9 @@ _SHOWN = 5  # unknown images named in a message
 def submission_name(annotation_file: str | os.PathLike[str]) -> str:
     """Returns the name of the results file that belongs to an annotation file.
 
-    COCO's server wants person_keypoints_SPLIT_ALGORITHM_results.json. The split is the rest of a
-    name that starts with image_info_ or person_keypoints_; of any other name all is kept, without a
-    prefix.
+    COCO's server requires person_keypoints_SPLIT_ALGORITHM_results.json. If the name of the
+    annotation file starts with image_info_ or person_keypoints_, the rest of it is the split. Any
+    other name is kept as a whole, without the prefix.
 
     >>> submission_name("annotations/image_info_test-dev2017.json")
     'person_keypoints_test-dev2017_jaxpose_results.json'
@@ -86,13 +86,12 @@ def read_results(
     notes = []
     if records and not people:
         raise ValueError(
-            f"{path}: all results have other categories than {names_of}, that of the people of "
-            f"{dataset.path}"
+            f"{path}: no result has the category of the people in {dataset.path}, {names_of}"
         )
     if len(people) < len(records):
         notes.append(
-            f"{len(records) - len(people)} of {len(records)} results have another category than "
-            f"{names_of} and are left out"
+            f"{len(records) - len(people)} of {len(records)} results are left out: their category "
+            f"is not {names_of}"
         )
     bad = sum(not numbers(record["keypoints"], 3 * joints) for record in people)
     if bad:
@@ -122,8 +121,8 @@ def score_results(path: str | os.PathLike[str], dataset: Dataset, metric: str) -
     """
     if metric == "mpii" or dataset.format == "mpii":
         raise ValueError(
-            f"{path}: results in COCO's form can be scored by config.eval.metric coco or "
-            "crowdpose, not by MPII's PCKh, which needs the row of each person"
+            f"{path}: results in COCO's format can be scored with config.eval.metric=coco or "
+            "crowdpose, but not with MPII's PCKh, which needs the row of each person"
         )
     predictions, notes = read_results(path, dataset)
     return whole_images.score(predictions, dataset, metric, notes)
@@ -143,7 +142,7 @@ def _malformed(record: Any, joints: int) -> str | None:
     if rule:
         return rule
     if not isinstance(record["image_id"], int | str):
-        return f"image_id must be an integer or a text, not {record['image_id']!r}"
+        return f"image_id must be an integer or a string, not {record['image_id']!r}"
     keypoints = record["keypoints"]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * joints:
         size = len(keypoints) if isinstance(keypoints, list) else repr(keypoints)

@@ -205,8 +205,8 @@ class _Writer:
         self.add("MatMul", [self.constant(rows, f"{out}/rows"), f"{out}/narrow"], y)
 
     def _resize(self, node, x, y, a):
-        # By scales where they give the exact size: every importer reads that form. The attribute
-        # `axes` of opset 18 is read by few, and four sizes would fix the batch.
+        # Scales are used if they give the exact size, because all importers support them. Few
+        # support the attribute `axes` of opset 18, and four sizes would fix the batch size.
         before, after, out = node.inputs[0].shape[2:], a["size"], y[0]
         scales = _scales(before, after)
         if scales is not None:

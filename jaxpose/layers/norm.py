@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from jaxpose import ops
 
-# Collection of the batch norms that keep their running statistics in training. It has an entry
-# "mean" where such a batch norm has its own in "batch_stats"; the value does not count.
+# Collection that marks the batch norms with frozen statistics. For each of them it has an entry
+# "mean" at the same place as "batch_stats"; the value is not used.
 FROZEN = "frozen"
 
 
@@ -19,7 +19,7 @@ class BatchNorm(nn.Module):
     As in PyTorch, activations are normalized with the biased batch variance, while the running
     variance is updated with the unbiased one. Running statistics are float32 in `batch_stats`.
 
-    With an entry in the collection `FROZEN` it does the same in training as outside of it, as
+    With an entry in the collection `FROZEN` it uses its running statistics in training too, like
     PyTorch's layer in eval mode.
 
     Attributes:

@@ -143,11 +143,11 @@ class HWL(nn.Module):
       attention: "own" (eq. 7), or "se", "cbam", "none" (the ablations of Table VI).
       hard_sigmoid: gate of the backbone and the attention, "hard_sigmoid" = clip((x+3)/6, 0, 1) or
         "hard_sigmoid_v1" = clip((x+1)/2, 0, 1) (mmcv before 1.4.4).
-      inner_relu: whether "own" has the released code's ReLU between the two convolutions of both
-        branches; eqs. (5) and (6) have none. The other kinds of attention always have theirs.
-      backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", the textbook's, whose
-        ImageNet weights are public: `--config.init_from=FILE` starts from torchvision's or timm's
-        file. It is not the network of the paper's tables.
+      inner_relu: whether attention "own" has the released code's ReLU between the two convolutions
+        of both branches; eqs. (5) and (6) have none. The other kinds of attention need True.
+      backbone: "mobilenetv3" (the paper's) or "mobilenetv3_large_std", the standard one. It is not
+        that of the paper's tables, but `--config.init_from=FILE` can start from torchvision's or
+        timm's ImageNet weights.
       deconv_init: "paper" = N(0, 0.001) or "kaiming".
       dtype: of the arithmetic; parameters stay float32.
       bn_axis: mesh axis over which batch norm shares its statistics.

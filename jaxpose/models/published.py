@@ -25,8 +25,8 @@ class Row(NamedTuple):
 
     `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
     56.4, on test-dev 60.9) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` names who
-    printed the row; repetitions by others are left out. `note` says why our counts differ from it,
-    where they do. What a source does not print is None.
+    printed the row; repetitions by others are left out. `note` is the reason if our counts differ.
+    Numbers that the source does not print are None.
     """
 
     dataset: str

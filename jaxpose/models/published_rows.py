@@ -2,8 +2,8 @@
 
 `TABLES` has one line per row of a table: model, dataset, input size, millions of parameters, G (or
 M, 1024 of which are 1 G), counting convention, then AP, AP50, AP75, APM, APL, AR (MPII: PCKh), and
-the key of a note. "-" and numbers that are missing at the end were not printed. Rows of other
-networks that a source copied from another one are left out. `SPEEDS` has one line per model.
+the key of a note. "-" and numbers that are missing at the end were not printed. Rows that a source
+copied from another source are left out. `SPEEDS` has one line per model.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ NOTES = {
     "small": "0.54 G in the paper that printed it first",
 }
 
-# The source of a network comes before the papers that compare with it. Some numbers are cited from
-# these: of Lite-HRNet's paper all but AP from the papers of HWL and EL-HRNet, and of HigherHRNet on
-# test-dev all but AP from WLitePose's.
+# The source of a network comes before the papers that compare with it. Some numbers of a source are
+# only known from these papers: for the Lite-HRNet paper all except AP, from HWL and EL-HRNet; for
+# HigherHRNet on test-dev all except AP, from WLitePose.
 TABLES = {
     "LitePose repository": """
 litepose_xs coco      256x256 -  1.2 ptflops 40.6

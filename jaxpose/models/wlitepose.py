@@ -7,10 +7,10 @@ module (III-B) -> heatmaps at 1/2.
 Trained with `jaxpose.losses.soft_boundary_loss` (III-A, eq. 4). There is no public code. What the
 text leaves open is an option of `WLitePose`. The defaults differ from the text in two points:
 
-* the backbone ends at 1/16, as in LitePose's code, from which the paper's sizes of LitePose come;
-  the text has 1/32 (section III): `topology="text"`.
-* the light module has 33 channels. The text has 32 in 3 groups, which is impossible; 32 in 2 or 4
-  groups: `light_width=32, light_groups=4`.
+* The backbone ends at 1/16, as in LitePose's code, to which the paper's sizes of LitePose belong.
+  In the text it ends at 1/32 (section III); `topology="text"` selects this.
+* The light module has 33 channels. The text has 32 in 3 groups, which is impossible;
+  `light_width=32, light_groups=4` gives 32 channels in 4 groups.
 
 No interpretation gives the sizes that the paper prints: see `jaxpose models --paper wlitepose`.
 """
@@ -200,8 +200,8 @@ class LightHead(nn.Module):
     """The backbone's five maps -> (heatmaps and tags at 1/4, heatmaps at 1/2).
 
     The lightweight deconvolution module takes the place of LitePose's last fusion deconvolution,
-    from 1/4 to 1/2. Its input are the features and the predictions at 1/4, for S on COCO 32 + 34 =
-    66 channels, as in the paper.
+    from 1/4 to 1/2. Its inputs are the features and the predictions at 1/4; for S on COCO, these
+    have 32 + 34 = 66 channels, as in the paper.
 
     After stages at 1/4, 1/8, 1/16 and 1/16, two fusion deconvolutions lead to 1/4. With the last
     stage at 1/32 there are three; the first one enlarges the map of that stage alone.
@@ -251,8 +251,8 @@ class WLitePose(nn.Module):
       num_keypoints: K.
       preset: "literal" (the text), or "A", "B", "C" (fits to printed sizes, see `PRESETS`). It sets
         those of gate, pool, dfc_kernel, dfc_bn, expansion and keep_first that are None.
-      topology: "litepose" = stage 4 at 1/16 and two fusion deconvolutions, as LitePose's code, or
-        "text" = stage 4 at 1/32 and three, as section III has it.
+      topology: "litepose" = stage 4 at 1/16 and two fusion deconvolutions, as in LitePose's code,
+        or "text" = stage 4 at 1/32 and three fusion deconvolutions, as in section III.
       stages: which of the backbone's stages 1 to 4 have the DFC-bottleneck (Table VII).
       light_deconv: the module of section III-B; False keeps LitePose's third fusion deconvolution
         (topology "litepose" only).

@@ -1,7 +1,7 @@
 """The ablations of the WLitePose paper (Tables VI to X), row by row, and its text's topology.
 
-`jaxpose models --paper wlitepose`, and so docs/wlitepose.md, prints them beside our counts. All
-networks were trained and tested on CrowdPose at 448x448.
+`jaxpose models --paper wlitepose` prints them next to our counts; docs/wlitepose.md is its output.
+All networks were trained and tested on CrowdPose at 448x448.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ TABLES: dict[str, tuple[Ablation, ...]] = {
     ),
 }
 
-# The topology of section III: 1/32 after stage 4, three fusion deconvolutions to 1/4, and the light
-# module after them; 32 channels, which its 3 groups do not divide, in 4 or 2 groups.
+# The topology of section III: 1/32 after stage 4, three fusion deconvolutions to 1/4, then the
+# light module. The paper's 3 groups do not divide 32 channels; here there are 4 or 2 groups.
 _TEXT = {"topology": "text"}
 _FOUR = _TEXT | {"light_width": 32, "light_groups": 4}
 _TWO = _TEXT | {"light_width": 32, "light_groups": 2}

@@ -36,19 +36,19 @@ class Boxes:
 
     The file is a dataset ({"images": ..., "annotations": [{"image_id", "bbox"}]}) or a list of
     detections ([{"bbox", "score", "file_name" or "image_id"}]). A box belongs to the image whose
-    path ends with its file name, folders included. A file name fits an image in another folder
-    only if no other image, given or known to the file, has that name. An image_id that is a number
-    says nothing without the dataset that explains it.
+    path ends with its file name, folders included. A file name matches an image in another folder
+    only if no other image, given or known to the file, has that name. For an image_id that is a
+    number, a dataset must give the file name.
 
     Args:
       path: the file.
       images: (folder, path relative to it) of each image.
       threshold: minimum score; boxes with a lower score are left out, as are boxes of another
         category than people, boxes marked as a crowd and empty boxes.
-      dataset: annotation file whose `images` explain the image ids of a list of detections.
+      dataset: annotation file whose `images` give the file names of a list's image ids.
 
     Attributes:
-      notes: one line for each kind of box that is left out, or that is used by its name alone.
+      notes: lines on boxes that are left out, or matched by name without the folder.
 
     Raises:
       ValueError: a file is not JSON or has another form, a record is malformed, a file name fits
@@ -88,7 +88,7 @@ class Boxes:
         if by_name_alone:
             name, image = by_name_alone[0]
             self.notes.append(
-                f"{path}: {len(by_name_alone)} images are matched by name alone, since their "
+                f"{path}: {len(by_name_alone)} images are matched by name alone, because their "
                 f"folders differ, e.g. {name} and {image}"
             )
         without = sum(folder / relative not in self._boxes for folder, relative in images)
@@ -111,7 +111,7 @@ class Boxes:
 def _check_numbers(
     path: str | pathlib.Path, detections: Detections, dataset: str | pathlib.Path | None
 ) -> None:
-    """Refuses boxes whose image is a number that no dataset explains."""
+    """Raises ValueError if all boxes have image ids without a file name."""
     unexplained = [
         identity
         for identity, name in zip(detections.image_id, detections.name, strict=True)
@@ -120,10 +120,10 @@ def _check_numbers(
     if len(unexplained) == len(detections) and unexplained:
         if dataset is None:
             raise ValueError(
-                f"{path}: image_id is a number ({unexplained[0]}), and only a dataset says which "
-                "image that is: give it with --annotations FILE.json"
+                f"{path}: image_id is a number ({unexplained[0]}) without a file name: give the "
+                "dataset that has it with --annotations FILE.json"
             )
-        raise ValueError(f"{path}: no image_id (e.g. {unexplained[0]}) is one of {dataset}")
+        raise ValueError(f"{path}: no image_id (e.g. {unexplained[0]}) is in {dataset}")
 
 
 def _match(
@@ -132,7 +132,7 @@ def _match(
     used: Sequence[str | None],
     images: Sequence[tuple[pathlib.Path, pathlib.Path]],
 ) -> tuple[dict[str, pathlib.Path], list[tuple[str, pathlib.Path]]]:
-    """Says which image each file name is.
+    """Matches file names to images.
 
     Args:
       path: the file of the boxes, for the error message.
@@ -141,7 +141,7 @@ def _match(
       images: (folder, path relative to it) of each given image.
 
     Returns:
-      File name -> image, and the pairs of which only the last part of the path agrees.
+      File name -> image, and the pairs for which only the last part of the path is the same.
     """
     names = sorted({name for name in (*known, *used) if name})
     parts = {name: pathlib.PurePosixPath(name).parts for name in names}
@@ -166,8 +166,8 @@ def _match(
             if len(exact) != 1:
                 some = ", ".join(str(folder / relative) for folder, relative in candidates[:3])
                 raise ValueError(
-                    f"{path}: {name!r} fits {len(candidates)} images ({some}): name them with "
-                    "their folders in the file, or predict one folder at a time"
+                    f"{path}: {name!r} matches {len(candidates)} images ({some}): add the folders "
+                    "to the names in the file, or predict one folder at a time"
                 )
             candidates = exact
         image_of[name] = candidates[0][0] / candidates[0][1]

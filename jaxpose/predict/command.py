@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="videos: predict every N-th frame; the frames between show its poses (default: 1)",
+        help="videos: predict every Nth frame; the frames after it show its poses (default: 1)",
     )
     add_people_arguments(parser)
     parser.add_argument(
@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heatmaps",
         action="store_true",
-        help="also draw the heatmap of every keypoint, into the folder heatmaps of the results",
+        help="also draw the heatmap of every keypoint, into OUTPUT/heatmaps",
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
         if summary.interrupted and not video.is_camera:
             raise KeyboardInterrupt
     if inputs.passed_over:
-        words.append(f"passed over: {reading.describe(inputs.passed_over)}")
+        words.append(f"ignored: {reading.describe(inputs.passed_over)}")
     if words:
         print("; ".join(words))
     return 0 if done else 1
@@ -244,7 +244,7 @@ def _describe(
             f"{video.name}: only {summary.frames} of {summary.announced} frames can be decoded"
         )
     if summary.rate_missing:
-        lines.append(f"{video.name}: gives no frame rate; the new video has 25 frames/s")
+        lines.append(f"{video.name}: has no frame rate; the output has 25 frames/s")
     frames = f"{summary.frames} frames"
     if summary.predicted < summary.frames:
         frames += f" ({summary.predicted} predicted)"
@@ -261,7 +261,8 @@ def _predictor(
     check_people_arguments(args)
     if args.boxes and (inputs.videos or args.camera is not None):
         raise ValueError(
-            "--boxes is for images; for videos, --people BOTTOMUP gives the boxes of each frame"
+            "--boxes works only with images; for videos, use --people BOTTOMUP, which finds the "
+            "boxes in each frame"
         )
     options: dict[str, Any] = {
         "flip": not args.no_flip,

@@ -1,4 +1,4 @@
-"""`jaxpose compare`: the poses of several networks side by side, one picture per image.
+"""`jaxpose compare`: the poses of several networks side by side, one drawing per image.
 
 jaxpose compare runs/hwl runs/lite photos/ --boxes boxes.json     two top-down networks
 jaxpose compare runs/litepose litepose.onnx photo.jpg             a network and its exported file
@@ -21,7 +21,7 @@ from jaxpose.predict.arguments import (
     read_boxes,
 )
 
-HEIGHT = 480  # of an image in the picture, pixels
+HEIGHT = 480  # of an image in the drawing, pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,20 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=path_argument,
         default="comparison",
-        help="folder for the pictures (default: %(default)s); not that of the images",
+        help="folder for the drawings (default: %(default)s); not that of the images",
     )
     add_people_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the pictures; returns 1 if no image could be read."""
+    """Draws the images; returns 1 if none could be read."""
     import cv2
 
     sources = [name for name in args.what if is_network(name)]
     others = [expand(name) for name in args.what if not is_network(name)]
     if len(sources) < 2 or not others:
         raise ValueError(
-            f"needs at least two networks and an image, got {len(sources)} networks (run folders "
+            f"give at least two networks and an image, not {len(sources)} networks (run folders "
             f"or exported files) and {len(others)} other arguments"
         )
     inputs = reading.collect(others, output=args.output, recursive=False)
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         written += 1
         print(f"{target}: {'; '.join(captions)}")
     if inputs.passed_over:
-        print(f"passed over: {reading.describe(inputs.passed_over)}")
+        print(f"ignored: {reading.describe(inputs.passed_over)}")
     return 0 if written else 1
 
 
@@ -110,7 +110,7 @@ def is_network(name: str) -> bool:
 
 
 def short_names(sources: Sequence[str]) -> list[str]:
-    """Returns the last parts of each path, as many as are needed to tell the paths apart.
+    """Returns the last parts of each path, as many as are needed to distinguish the paths.
 
     A checkpoint is named by its run and its step.
 

@@ -26,8 +26,8 @@ class PoseEstimator:
       source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
         needs only its own runtime, not JAX.
       step: checkpoint of a run folder: a number, "best", or None for the newest.
-      flip: average with the mirrored image, as in the papers' test results; doubles the time. A run
-        with `config.eval.flip=False` is never flipped.
+      flip: average with the mirrored image, as in the papers' test results; doubles the time. Has
+        no effect for a run with `config.eval.flip=False`.
       batch_size: people per call of a top-down network; the last call is padded, so that the
         network is compiled once.
       sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None for the run's

@@ -1,4 +1,4 @@
-"""Pictures of a network's heatmaps: one tile per keypoint, over the image that the network sees."""
+"""Drawings of heatmaps: one tile per keypoint, over the input of the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpose import draw
 
-MOST_PEOPLE = 20  # drawn in one picture
+MOST_PEOPLE = 20  # in one drawing
 TILE = 160  # smallest width and height of a tile, pixels
 PRESENT = 0.1  # lowest heatmap value at which a tag is drawn
 

@@ -1,4 +1,4 @@
-"""What `jaxpose predict` reads, what it passes over, and the names of what it writes."""
+"""The files that `jaxpose predict` reads or ignores, and the names of the files it writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxpose.files import check_outputs, overwritten
 from jaxpose.images import decode, decode_annotated
 
-# Files that are meant to be images: if they cannot be decoded, they are named, not passed over.
+# Suffixes of images: such a file that cannot be decoded is reported by name, not ignored.
 SUFFIXES = frozenset(
     ".avif .bmp .gif .heic .heif .jfif .jp2 .jpeg .jpg .png .tif .tiff .webp".split()
 )
@@ -43,7 +43,7 @@ class Inputs:
     Attributes:
       images: files that are images by their content or their suffix.
       videos: other files that were given by name.
-      passed_over: what -> number of the files and subfolders that are not used.
+      passed_over: kind of file or folder -> number of those that are ignored.
     """
 
     images: list[Input]
@@ -56,8 +56,8 @@ def collect(names: Sequence[pathlib.Path], *, output: pathlib.Path, recursive: b
 
     Args:
       names: files and folders.
-      output: folder of the results, which is not walked.
-      recursive: whether to walk the subfolders.
+      output: folder of the results, which is ignored.
+      recursive: whether to include subfolders.
 
     Raises:
       ValueError: a name does not exist, or a folder has no images.
@@ -124,18 +124,18 @@ def is_image(path: pathlib.Path) -> bool:
 
 
 def describe(passed_over: collections.Counter[str]) -> str:
-    """What is passed over, in words: "2 other files, 1 subfolder (--recursive walks it)"."""
+    """What is ignored, in words: "2 other files, 1 subfolder (--recursive includes it)"."""
     words = []
     for what, count in sorted(passed_over.items()):
         text = f"{count} {what}{'s' * (count > 1)}"
         if what == "subfolder":
-            text += f" (--recursive walks {'them' if count > 1 else 'it'})"
+            text += f" (--recursive includes {'them' if count > 1 else 'it'})"
         words.append(text)
     return ", ".join(words)
 
 
 def assign_names(files: Sequence[Input]) -> list[pathlib.PurePath]:
-    """A different name for each file: its path in its folder, with more folders where two agree."""
+    """A unique name for each file: its path in the given folder, with more folders if needed."""
     same: dict[str, list[int]] = collections.defaultdict(list)
     for index, file in enumerate(files):
         same[str(file.relative).casefold()].append(index)
@@ -155,13 +155,13 @@ def output_paths(
     suffixes: Sequence[str],
     taken: Iterable[pathlib.Path] = (),
 ) -> list[pathlib.Path]:
-    """The files to write per name, without suffix; equal ones are numbered, so none is lost.
+    """The path to write for each name, without suffix; equal paths get a number.
 
     Args:
       folder: of the results.
       names: of the inputs, with their suffixes.
       suffixes: of the files that are written for one input.
-      taken: files that are written besides.
+      taken: other files that are written.
     """
     used = {str(path).casefold() for path in taken}
     paths = []
@@ -230,7 +230,7 @@ def check_output(
         if not folder.is_absolute() and ".." not in folder.parts:
             free = folder.with_name(free.name) if folder.name else pathlib.Path("..", free.name)
         raise ValueError(
-            f"--output {folder} is the folder of the input, whose images would be overwritten: "
-            f"choose another, e.g. -o {free}"
+            f"--output {folder} is the folder of the input, and its images would be overwritten: "
+            f"choose another folder, e.g. -o {free}"
         )
     check_outputs(outputs, [*(file.path for file in files), *others])

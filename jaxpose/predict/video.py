@@ -1,4 +1,4 @@
-"""Poses in a video or of a camera: a video with the poses drawn, and a JSON file of the frames."""
+"""Poses in a video or from a camera: a video with the poses drawn, and a JSON file of frames."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class VideoError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What became of a video.
+    """The result of predicting a video.
 
     Attributes:
       frames: number of frames that were read and written.
       predicted: number of frames whose poses were estimated.
       people: number of people in these.
-      announced: number of frames that the file says it has; None if it does not say.
+      announced: number of frames according to the file; None if unknown.
       speed: frames per second after the first, which includes compilation.
       interrupted: whether Ctrl-C ended it.
       rate_missing: whether the file gives no frame rate.
@@ -183,7 +183,7 @@ def predict_video(
 
 
 class _Writer:
-    """Writes RGB frames; without a rate, it is measured on the first frames, which are kept."""
+    """Writes RGB frames; if no rate is given, it is measured on the first frames."""
 
     def __init__(self, path: pathlib.Path, rate: float | None):
         self._path, self._rate = path, rate
@@ -229,7 +229,7 @@ class _Writer:
             with _quiet():
                 self._file = cv2.VideoWriter(str(self._path), code, self.rate, self._size)
             if not self._file.isOpened():
-                raise VideoError(f"{self._path.parent}: OpenCV cannot write a video here")
+                raise VideoError(f"{self._path.parent}: OpenCV cannot write a video in this folder")
         frame = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         bottom, right = self._size[1] - height, self._size[0] - width
         if bottom in (0, 1) and right in (0, 1):

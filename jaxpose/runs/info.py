@@ -85,7 +85,7 @@ def check_own(folder: pathlib.Path) -> None:
         record = None
     if not isinstance(record, dict) or not {"config", "skeleton"} <= record.keys():
         raise CheckpointError(
-            f"{path} is not of a run and would be overwritten: choose another folder"
+            f"{path} does not belong to a run and would be overwritten: choose another folder"
         )
 
 

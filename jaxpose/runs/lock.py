@@ -1,9 +1,9 @@
-"""The lock of a run folder: one training at a time writes in it.
+"""The lock of a run folder: only one training at a time writes into it.
 
-lock.json names the host and the process that train. On the same host a lock counts as long as that
-process lives; a lock left by a killed process is taken over. Whether a process of another host
-lives cannot be seen, so a thread renews the time of the file, and the lock of another host counts
-until it has not been renewed for `STALE` seconds.
+lock.json names the host and the process that train. On the same host, a lock is valid as long as
+that process is running; the lock of a killed process is replaced. Whether a process on another host
+is running cannot be checked. Therefore a thread renews the time of the file, and the lock of
+another host expires `STALE` seconds after its last renewal.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 NAME = "lock.json"
 RENEWAL = 20.0  # seconds between two renewals
-STALE = 120.0  # seconds without a renewal after which the lock of another host does not count
-_EMPTY = 2.0  # seconds in which a new lock must get its content
+STALE = 120.0  # seconds without a renewal after which the lock of another host expires
+_EMPTY = 2.0  # seconds after which an empty lock is invalid
 
 
 class LockError(ValueError):
-    """Another training is alive in the run folder."""
+    """Another training is running in the run folder."""
 
 
 @contextlib.contextmanager
@@ -33,10 +33,10 @@ def locked(folder: pathlib.Path) -> Iterator[str | None]:
     """Holds the lock of a run folder, which is created if it is missing.
 
     Yields:
-      A line about a lock that was taken over, or None.
+      A line about an old lock that was replaced, or None.
 
     Raises:
-      LockError: another training is alive in the folder.
+      LockError: another training is running in the folder.
       OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def locked(folder: pathlib.Path) -> Iterator[str | None]:
 
 
 def _acquire(path: pathlib.Path, own: dict[str, Any]) -> str | None:
-    """Creates the lock file, or takes over one that does not count any more."""
+    """Creates the lock file, or replaces one that is no longer valid."""
     line = None
     while True:
         try:
@@ -69,7 +69,7 @@ def _acquire(path: pathlib.Path, own: dict[str, Any]) -> str | None:
             who = _name(holder)
             if _counts(holder, age, own):
                 raise LockError(_refusal(path, holder, who, age, own)) from None
-            line = f"took over {path} of {who}, which ended without removing it"
+            line = f"replaced {path} of {who}, which ended without removing it"
             _take_away(path, holder)
 
 
@@ -84,21 +84,21 @@ def _create(path: pathlib.Path, own: dict[str, Any]) -> None:
 
 
 def _take_away(path: pathlib.Path, holder: dict[str, Any] | None) -> None:
-    """Removes a lock that does not count; one that another process has just taken over stays."""
+    """Removes an invalid lock, unless another process has just replaced it."""
     aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         path.rename(aside)
     except FileNotFoundError:
         return
     if _read(aside) != holder and not path.exists():
-        aside.rename(path)  # put the other one's lock back
+        aside.rename(path)  # put the lock of the other process back
     aside.unlink(missing_ok=True)
 
 
 def _counts(holder: dict[str, Any] | None, age: float, own: dict[str, Any]) -> bool:
-    """Whether the training of a lock may be alive."""
+    """Whether the training that holds a lock may be running."""
     if holder is None:
-        return False  # nobody wrote it to the end
+        return False  # it was not written completely
     if _place(holder) == _place(own):
         return _alive(holder)
     return age < STALE
@@ -107,19 +107,19 @@ def _counts(holder: dict[str, Any] | None, age: float, own: dict[str, Any]) -> b
 def _refusal(
     path: pathlib.Path, holder: dict[str, Any] | None, who: str, age: float, own: dict[str, Any]
 ) -> str:
-    start = f"{path.parent}: {who} trains in this run folder"
+    start = f"{path.parent}: {who} is training in this run folder"
     if holder is not None and _place(holder) == _place(own):
-        return f"{start}: wait for it, stop it, or use another --workdir"
+        return f"{start}: wait for it to end, stop it, or use another --workdir"
     return (
-        f"{start} (last sign of life {max(age, 0):.0f} s ago): use another --workdir; if that "
-        f"process is dead, remove {path}, or start again when it is {STALE:.0f} s old"
+        f"{start} (lock renewed {max(age, 0):.0f} s ago): use another --workdir; if that process "
+        f"has ended, delete {path}, or wait until the last renewal was {STALE:.0f} s ago"
     )
 
 
 def _describe_process() -> dict[str, Any]:
-    """Host, process and the start of the process, which tells it from a later one of its number."""
+    """Host, process number and start time, which distinguishes processes of the same number."""
     try:
-        namespace = os.readlink("/proc/self/ns/pid")  # containers of one host name have their own
+        namespace = os.readlink("/proc/self/ns/pid")  # containers may share a host name, not this
     except OSError:
         namespace = ""
     return {
@@ -142,7 +142,7 @@ def _name(holder: dict[str, Any] | None) -> str:
 
 
 def _alive(holder: dict[str, Any]) -> bool:
-    """Whether a process of this host lives. One that is stopped lives; a zombie does not."""
+    """Whether a process of this host is running; a stopped one counts, a zombie does not."""
     pid = holder.get("pid")
     if not isinstance(pid, int) or pid < 1:
         return False
@@ -151,7 +151,7 @@ def _alive(holder: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it lives and belongs to another user
+        pass  # it is running and belongs to another user
     start = _process_start(pid)
     return start is None or start == holder.get("process_start")
 

@@ -1,7 +1,7 @@
 """`jaxpose models --markdown`: docs/zoo.md, a comparison of published numbers with our counts.
 
-Each paper has a table of sizes and one of scores; a last table has the papers' speeds. No model is
-tuned to match a number; rows that differ have a reason.
+Each paper has a table of sizes and one of scores; the last table has the papers' speeds. No model
+is tuned to match a number; rows that differ have a note with the reason.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ column gives a reason if the two differ at the printed digits, or if the convent
 parameters twice.
 
 *Scores* are those of the source, not ours: COCO AP on val2017 (unless noted) with flip test, for
-top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val. "-" is not printed.
+top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val. "-" marks numbers
+that the source does not print.
 
 * `true`: multiply-adds only.
 * `mmcv`: mmcv's counter; also biases, batch norm (2 per element), ReLU and pooling.
@@ -74,9 +75,9 @@ These networks are in the tables of the papers but not in this library:
   SimpleBaseline of ResNet-152 (Lite CSW-HRNet, Table 3); ScaleNAS, Stacked Hourglass and Hourglass
   with U-Net (EL-HRNet, Tables 2 and 4).
 
-Lite-HRNet-30 and Dite-HRNet-30 of WLitePose's Tables IV and V are printed with 2.4 G at 256x256 and
-7.2 G at 448x448, but these networks have 0.4 and 1.3 G per person. The paper calls them top-down;
-it does not say which head they have or how people are detected. The recipes `lite_hrnet.py` and
+WLitePose's Tables IV and V print 2.4 G at 256x256 and 7.2 G at 448x448 for Lite-HRNet-30 and
+Dite-HRNet-30, but these networks have 0.4 and 1.3 G per person. The paper calls them top-down; it
+does not say which head they have or how people are detected. The recipes `lite_hrnet.py` and
 `dite_hrnet.py` train the networks above in that setup, on annotated boxes.
 
 WLitePose's ablations are in [wlitepose.md](wlitepose.md)."""

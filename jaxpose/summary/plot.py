@@ -52,14 +52,15 @@ def add_arguments(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="JSON",
-        help="with --plot: also against latency, from `jaxpose benchmark networks --json JSON`",
+        help="with --plot: also plot scores against the latency in these files of "
+        "`jaxpose benchmark networks --json JSON`",
     )
     parser.add_argument(
         "--dataset",
         nargs="+",
         default=list(PANELS),
         metavar="NAME",
-        help=f"with --plot: only these of {', '.join(map(repr, PANELS))}",
+        help=f"with --plot: only these datasets, of {', '.join(map(repr, PANELS))}",
     )
 
 
@@ -94,7 +95,7 @@ def plot(file: str, latency: Sequence[str] = (), datasets: Sequence[str] = tuple
             panels.append((f"{PANELS[dataset]}; latency measured", terms, timed))
     if measured and not any(x_label == terms for _, x_label, _ in panels):
         raise ValueError(
-            f"no published score belongs to the models and sizes in {', '.join(latency)}"
+            f"no scores are published for the models and sizes in {', '.join(latency)}"
         )
     figure = Figure(figsize=(13, 8.5 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)

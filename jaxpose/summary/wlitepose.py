@@ -74,10 +74,10 @@ each with the prefix `--config.`. *AP* is that of the paper, on the CrowdPose te
 trained here."""
 
 _TOPOLOGY = """\
-Section III ends stage 4 at 1/32 of the input and follows it with fusions and deconvolutions to 1/4
-and with the light module of 32 channels to 1/2. Three fusion deconvolutions lead from 1/32 to 1/4.
-The last one has 32 channels (S), so the light module has the 66 input channels of the paper on
-COCO. Inputs must be multiples of 64, because the DFC branch halves the maps of stage 4."""
+In section III, stage 4 ends at 1/32 of the input. Fusions and deconvolutions then lead to 1/4, and
+the light module of 32 channels to 1/2. Here, three fusion deconvolutions lead from 1/32 to 1/4. The
+last one has 32 channels (S), so on COCO the light module has 66 input channels, as in the paper.
+Inputs must be multiples of 64, because the DFC branch halves the maps of stage 4."""
 
 _REASONS = """\
 There is no public code, and the printed rows contradict the text, each other, or arithmetic:
@@ -99,13 +99,13 @@ There is no public code, and the printed rows contradict the text, each other, o
   parameters; a quarter of a million at 1/2 of the resolution would cost 12 G. The module also
   replaces LitePose's last fusion deconvolution and head, which cost more, so the total decreases.
 * **32 channels in 3 groups** (section III-B) are impossible; this library uses 33 by default.
-* **1/32 costs less.** Section III ends the backbone at 1/32. LitePose's printed 5.0 G are those of
-  its code, which ends at 1/16; a stage at 1/32 has a quarter of the pixels.
+* **1/32 costs less.** In section III, the backbone ends at 1/32. The 5.0 G printed for LitePose are
+  those of its code, which ends at 1/16; a stage at 1/32 has a quarter of the pixels.
 * **S and XS need different blocks.** Expansion 9, 10, 12 instead of 6 gives S 3.41, 3.74, 4.40 M
   and XS 1.93, 2.11, 2.48 M; the printed numbers are 3.6 and 2.3.
 
-The default, preset `literal`, follows sections III-B and III-C but for the 33 channels, and
-LitePose's code instead of section III for the stride of the backbone; it is smaller than LitePose.
+The default, preset `literal`, follows sections III-B and III-C except for the 33 channels. The
+stride of the backbone is that of LitePose's code, not of section III. It is smaller than LitePose.
 In presets A, B and C, attention weights the expanded channels, contrary to eq. (11),
 and the first block of a stage is LitePose's. Each of them comes close to a few printed numbers and
 misses the rest (last table). They are fits, not evidence of the authors' code."""

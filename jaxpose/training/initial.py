@@ -1,4 +1,4 @@
-"""The state at step 0: random weights, or those of another network as far as they fit."""
+"""The state at step 0: random weights, or those of another network where they match."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -81,8 +81,8 @@ def initial_state(
         missing = next(p for p in matched.random if p.startswith("params/")).partition("/")[2]
         raise ConfigError(
             f"config.init_from={config.init_from} has {100 * share:.1f}% of the parameters of "
-            f"{config.model}, less than config.init_share={config.init_share:g}; the first that it "
-            f"lacks is {missing}"
+            f"{config.model}, less than config.init_share={config.init_share:g}; the first missing "
+            f"parameter is {missing}"
         )
     arrays = dict(matched.arrays)
     if matched.random or matched.by_name:

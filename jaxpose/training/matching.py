@@ -1,8 +1,8 @@
 """Matches the arrays of a network with those of another one, by path, shape and keypoint.
 
-An array is taken if the network has one of the same path and shape. Arrays with channels for every
-keypoint are matched by the names of the keypoints if these are known and differ: heatmaps, or
-heatmaps and then tags, each in the order of the keypoints.
+An array is taken if the network has one of the same path and shape. If the keypoints are known and
+differ, arrays with channels for each keypoint are matched by the names of the keypoints. Their
+channels are heatmaps, or heatmaps and then tags, each in the order of the keypoints.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Channels:
     """Where an array depends on the number of keypoints K: a size of `blocks` * K + `others`.
 
     The other channels come after the keypoints in an output (the background). They come before them
-    in an input, also of a depthwise layer: HigherHRNet's and WLitePose's heads read features and
+    in an input, even of a depthwise layer: HigherHRNet's and WLitePose's heads read features and
     then their predictions.
     """
 
@@ -75,7 +75,7 @@ class Matching:
 
 
 def shared_joints(old: tuple[str, ...] | None, new: tuple[str, ...]) -> Pairs:
-    """Indexes (old, new) of the keypoints with the same name, however it is written.
+    """Indexes (old, new) of the keypoints with the same name, in any spelling.
 
     >>> shared_joints(("nose", "left_hip"), ("LHip", "tail", "Nose"))
     [(1, 0), (0, 2)]
@@ -189,7 +189,7 @@ def report(
 ) -> tuple[list[list[str]], float]:
     """A table of what was taken, and the share of the parameters.
 
-    If everything that was taken lies in the backbone, the share is that of the backbone.
+    If everything that was taken is in the backbone, the share is that of the backbone's parameters.
 
     Args:
       needed: path -> shape of the network's arrays.

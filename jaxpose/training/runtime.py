@@ -79,10 +79,10 @@ def join_hosts(config: ConfigDict) -> None:
 
 
 def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack) -> None:
-    """Creates the run folder and locks it until `cleanup` ends; host 0 has the lock for all.
+    """Creates the run folder and locks it until `cleanup` ends; host 0 holds the lock for all.
 
     Raises:
-      runs.LockError: another training is alive in the folder.
+      runs.LockError: another training is running in the folder.
       ValueError: the folder cannot be written.
     """
     refusal: ValueError | None = None

@@ -101,7 +101,7 @@ def make_optimizer(
         optimizer = optax.adam(schedule, **moments)
     if config.clip_norm > 0:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    # Only where they are used, so that the optimizer's state stays the same without them.
+    # Wrapped only if needed, so that the optimizer's state of other runs does not change.
     if factors := factors_of("optimizer.rate_scale", config.get("rate_scale", ())):
         optimizer = scaled(optimizer, factors)
     if patterns := patterns_of("freeze", freeze):

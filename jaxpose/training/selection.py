@@ -29,14 +29,14 @@ def flat(tree: Tree) -> dict[str, Any]:
 
 
 def keep_frozen(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:
-    """`new`, with the frozen arrays of `old`: the same bits, whatever was computed for them."""
+    """`new`, with the frozen arrays of `old` unchanged, whatever was computed for them."""
     if not patterns:
         return new
     return _map(lambda path, a, b: b if first_match(path, patterns) else a, new, old)
 
 
 def keep_frozen_norms(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:
-    """The same for statistics: mean and variance of a frozen batch norm are kept together."""
+    """Like the function above, for statistics: mean and variance are frozen together."""
     if not patterns:
         return new
     return _map(
@@ -67,7 +67,7 @@ def scaled(
 ) -> optax.GradientTransformation:
     """The optimizer with its updates times the factor of the first pattern that matches.
 
-    For the optimizers here this is a factor of the learning rate, also of AdamW's decay.
+    For the optimizers here, this multiplies the learning rate and AdamW's weight decay.
     """
 
     def scale(updates: Tree, _: Tree) -> Tree:
@@ -114,7 +114,7 @@ def describe(params: Tree, batch_stats: Tree, config: ConfigDict) -> list[str]:
         rows.append([effect, pattern, f"{count:,}", f"{100 * count / total:.1f}%"])
     norms = {path.rpartition("/")[0] for path in statistics}
     if held := sum(freezes_norm(norm, freeze) for norm in norms):
-        rows.append(["statistics kept", f"of {held} batch norms", "", ""])
+        rows.append(["frozen statistics", f"of {held} batch norms", "", ""])
     return tables.text(rows).splitlines()
 
 

@@ -48,9 +48,8 @@ def make_train_step(
       ema_decay: weight of the old value in the moving average; 0 if `state.ema` is None.
       log_every: the metrics are means over the steps since the last multiple of this.
       seed: seed of the random keys.
-      freeze: `config.freeze`; parameters and batch norm statistics that match are the same after
-        the step, bit for bit, also in the moving average. Their gradients are not computed and
-        not in `grad_norm`.
+      freeze: `config.freeze`; parameters and batch norm statistics that match do not change, not
+        even in the moving average. Their gradients are not computed and not part of `grad_norm`.
 
     Returns:
       A jitted function. Its metrics are float32 scalars: loss, its terms and grad_norm (means over

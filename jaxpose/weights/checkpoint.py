@@ -122,7 +122,7 @@ def read_row(
     Args:
       row: from the JSON file.
       where: start of error messages, e.g. "weights.json: row 3".
-      folder: of the table, for addresses that are paths relative to it; None if it has none.
+      folder: of the table, for addresses that are relative paths; None for a table without folder.
       license_: of rows that state none.
       models: names of the models.
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         metavar="MODEL|DATASET|NAME",
         nargs="?",
-        help="list the checkpoints of this network or dataset, or all about one checkpoint",
+        help="list only the checkpoints of this network or dataset, or describe one checkpoint",
     )
     parser.add_argument(
         "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"

@@ -26,11 +26,11 @@ _BLOCK = 1 << 18  # bytes
 
 
 class DownloadError(ValueError):
-    """A file could not be downloaded, or is not the one that the table names."""
+    """A file could not be downloaded, or its hash is not that of the table."""
 
 
 class _Retry(Exception):
-    """An attempt failed in a way that may pass; the message says how."""
+    """An attempt failed, but another one may succeed; the message has the reason."""
 
 
 def cache_folder() -> pathlib.Path:
@@ -40,7 +40,7 @@ def cache_folder() -> pathlib.Path:
 
 
 def cached_path(checkpoint: Checkpoint) -> pathlib.Path:
-    """Where the file of a checkpoint is in the cache, or goes."""
+    """The path of a checkpoint's file in the cache, whether or not it exists."""
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(checkpoint.url).path).name or "weights.pth"
     digits = checkpoint.sha256[:8]
     return cache_folder() / (name if digits in name else f"{digits}-{name}")
@@ -64,7 +64,7 @@ def address(url: str) -> str:
 def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     """The verified file of a checkpoint: from the cache, or downloaded into it.
 
-    A download that was cut off is resumed. Files with a file address are used where they are.
+    An interrupted download is resumed. A file with a file address is used without a copy.
 
     Raises:
       DownloadError: the checkpoint cannot be imported, the file cannot be downloaded, or its
@@ -86,7 +86,7 @@ def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     resumed = part.is_file() and part.stat().st_size > 0
     _download(source, part, checkpoint, path)
     if resumed and not _sha256(part).startswith(checkpoint.sha256):
-        print("the resumed file is not the one that the table names: starting again", flush=True)
+        print("the resumed download has the wrong SHA-256: downloading the file again", flush=True)
         part.unlink()
         _download(source, part, checkpoint, path)
     try:
@@ -108,8 +108,8 @@ def verify(path: pathlib.Path, checkpoint: Checkpoint, source: str = "") -> path
     if not digest.startswith(checkpoint.sha256):
         shown = digest[: max(8, len(checkpoint.sha256))]
         raise DownloadError(
-            f"{source or path}: its SHA-256 begins with {shown}, not with {checkpoint.sha256} as "
-            f"the table says for {checkpoint.name}; the file was not read"
+            f"{source or path}: its SHA-256 begins with {shown}, but the table has "
+            f"{checkpoint.sha256} for {checkpoint.name}; the file was not read"
         )
     return path
 
@@ -132,10 +132,10 @@ def _download(source: str, part: pathlib.Path, checkpoint: Checkpoint, path: pat
             return
         except _Retry as error:
             reason = str(error)
-    kept = f"; {part.stat().st_size} bytes are kept and resumed" if part.is_file() else ""
+    kept = f"; the next try resumes after {part.stat().st_size} bytes" if part.is_file() else ""
     raise DownloadError(
-        f"{checkpoint.name}: {reason}{kept}; or fetch {source} by hand and put it at {path}, or "
-        "give it with --file"
+        f"{checkpoint.name}: {reason}{kept}; or download {source} yourself and save it as {path}, "
+        "or give it with --file"
     )
 
 

@@ -1,8 +1,8 @@
 """The settings of a run folder with imported weights.
 
-They are complete, so that evaluation needs no recipe: those of the network, and the dataset and the
-test of the published scores. Files of a dataset have the names that mmpose's documentation gives
-them.
+They are complete, so evaluation needs no recipe: the settings of the network, and the dataset and
+the test settings of the published scores. The files of a dataset have the names in mmpose's
+documentation.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def run_config(
     for key, value in (values | dict(settings or {})).items():
         if key not in declared:
             if key in ("codec", "eval.decode"):
-                raise ConfigError(f"{model}: the codec {codec} is not one of its task")
+                raise ConfigError(f"{model}: its task does not support the codec {codec}")
             hint = did_you_mean(key, declared, before="; ")
             raise ConfigError(f"{model}: no setting {key!r}{hint}")
         if isinstance(value, list):

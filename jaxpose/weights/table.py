@@ -77,8 +77,8 @@ def _with_names(checkpoints: Sequence[Checkpoint], path: pathlib.Path) -> tuple[
             if coded[name] > 1:
                 name = f"{name}-{checkpoint.sha256[:8]}"
         if name in seen or name in of_models:
-            other = f"that of row {seen[name]}" if name in seen else "the name of a model"
-            raise ValueError(f"{path}: row {number}: the name {name!r} is {other}")
+            other = f"used by row {seen[name]}" if name in seen else "the name of a model"
+            raise ValueError(f"{path}: row {number}: the name {name!r} is already {other}")
         seen[name] = number
         named.append(dataclasses.replace(checkpoint, name=name))
     return tuple(named)
@@ -105,6 +105,6 @@ def find(name: str, table: Sequence[Checkpoint]) -> Checkpoint:
     near = nearest(name, [c.name for c in table], cutoff=0.4)
     hint = f"did you mean {near!r}? " if near else ""
     raise ValueError(
-        f"{name}: no checkpoint and no model of that name; {hint}`jaxpose weights` and `jaxpose "
-        "models` list them"
+        f"{name}: no checkpoint or model has this name; {hint}`jaxpose weights` and `jaxpose "
+        "models` list the names"
     )

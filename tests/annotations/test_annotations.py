@@ -243,14 +243,14 @@ def test_detections_of_other_images_are_left_out(tmp_path):
     people, notes = annotations.read_detections(save(tmp_path, records, "boxes.json"), dataset)
     assert people.image_id.tolist() == [2, 2, 2, 2]
     (note,) = map(str, notes)
-    assert "2 boxes are of images that a.json lacks, e.g. 77 (skipped)" in note
+    assert "2 boxes belong to images not in a.json, e.g. 77 (skipped)" in note
     thin = box | {"image_id": 2, "bbox": [1, 2, 0, 40]}
     for records, message in (
         ([], "the list is empty"),
         ([box | {"image_id": 77}], "1 of other images, e.g. 77"),
         ([thin, box | {"image_id": 2, "category_id": 3}], "1 empty, 1 of another category"),
     ):
-        with pytest.raises(annotations.AnnotationError, match=f"image of a.json: {message}"):
+        with pytest.raises(annotations.AnnotationError, match=f"images of a.json: {message}"):
             annotations.load_detections(save(tmp_path, records, "bad.json"), dataset)
 
 

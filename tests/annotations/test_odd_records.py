@@ -118,7 +118,7 @@ def test_one_point_gives_no_box(tmp_path):
     dataset = load(tmp_path, content(odd, person(2)))
     assert dataset.people.annotation_id.tolist() == [2] and len(dataset.labeled) == 2
     assert dataset.skipped == {"with an empty box": 1}
-    assert "annotation 1: no box, and its labeled keypoints give none" in notes(dataset)[0]
+    assert "annotation 1: no box, and its labeled keypoints span none" in notes(dataset)[0]
     alone = load(tmp_path, content(odd))  # enough for bottom-up networks
     with pytest.raises(annotations.AnnotationError, match="no usable person .1 with an empty box"):
         annotations.need_people(alone)
@@ -192,7 +192,7 @@ def test_text_and_number_of_one_id_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("identity", [None, True, [1], 1.5, ""])
 def test_ids_that_are_none(tmp_path, identity):
-    with pytest.raises(annotations.AnnotationError, match="'id' must be an integer or a text"):
+    with pytest.raises(annotations.AnnotationError, match="'id' must be an integer or a string"):
         load(tmp_path, content(person(identity)))
 
 
@@ -289,14 +289,14 @@ def test_pairs_of_the_setting_win(tmp_path):
     assert none.skeleton.flip_pairs == ()
     annotations.need_sides(none)
     data["categories"][0]["keypoints"] = ["a", "b", "c"]
-    with pytest.raises(annotations.AnnotationError, match="names .a, b, c. show none: declare"):
+    with pytest.raises(
+        annotations.AnnotationError, match="names of the keypoints .a, b, c. contain none: declare"
+    ):
         annotations.need_sides(load(tmp_path, data))
     with pytest.raises(annotations.AnnotationError, match="config.data.flip_pairs=.*keypoint 'd'"):
         load(tmp_path, data, flip_pairs=("a/d",))
     data["categories"][0]["flip_pairs"] = [[0, 3]]
-    with pytest.raises(
-        annotations.AnnotationError, match="'flip_pairs' has the keypoint 3, outside"
-    ):
+    with pytest.raises(annotations.AnnotationError, match="'flip_pairs' has the keypoint number 3"):
         load(tmp_path, data)
 
 

@@ -87,7 +87,7 @@ def test_other_arguments_are_kept():
             "--config.epochs= is empty: give a value, e.g. --config.epochs=210.0",
         ),
         (["--config.eval.flip="], "--config.eval.flip= is empty: give a value, e.g. --config.eval"),
-        (["--workdir="], "flag --workdir=: the path is empty; give one, or leave the flag out"),
+        (["--workdir="], "flag --workdir=: the path is empty; give a path, or omit the flag"),
     ],
 )
 def test_an_empty_value_is_one_line(words, message, repository, monkeypatch, capsys):
@@ -119,6 +119,13 @@ def test_the_home_folder_is_expanded_in_flags(repository, tmp_path, monkeypatch)
     monkeypatch.setattr(flags, "FLAGS", values)
     parse_flags(argv)
     assert values.config.a == 1 and values.workdir == f"{tmp_path}/runs/a"
+
+
+def test_help_lists_the_paths(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    values = flags.FlagValues()
+    define_path("workdir", "Folder.", values)
+    assert "--workdir: Folder." in values.main_module_help()
 
 
 @pytest.mark.parametrize(

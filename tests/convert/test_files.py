@@ -101,7 +101,7 @@ def test_what_has_no_average_comes_from_the_weights_beside_it(save):
 
 
 def test_without_an_average_one_line_says_so(save):
-    with pytest.raises(ValueError, match=r"no moving average .*leave out --ema; it has state_dict"):
+    with pytest.raises(ValueError, match=r"no moving average .*omit --ema; it has state_dict"):
         read_state_dict(save({"state_dict": WEIGHTS}), ema=True)
 
 
@@ -179,7 +179,7 @@ def test_objects_of_unknown_classes_are_passed_over(save):
 @pytest.mark.parametrize(
     "content,message",
     [
-        (b"", "empty; not a PyTorch checkpoint"),
+        (b"", "empty, not a PyTorch checkpoint"),
         (b"not a checkpoint", "damaged"),
         (b"<!DOCTYPE html><html>Not found</html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),

@@ -65,7 +65,7 @@ def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
 
 def test_a_file_of_something_else_is_refused_with_its_keys():
     arrays = {"encoder.weight": np.ones((2, 2)), "encoder.bias": np.ones(2)}
-    with pytest.raises(ValueError, match="none of its 2 arrays has a place in hwl.*'encoder.bias'"):
+    with pytest.raises(ValueError, match="none of its 2 arrays belongs to hwl.*'encoder.bias'"):
         read("hwl_mobilenetv3", arrays)
 
 

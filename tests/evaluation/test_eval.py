@@ -439,9 +439,11 @@ def test_the_codec_is_that_of_the_run(monkeypatch):
         values(["eval.py", *arguments])
         return command_line.keep_network(values, run), values.config.codec
 
-    assert keep() == (["codec=udp from the run, not gaussian of the recipe"], "udp")
+    assert keep() == (["codec=udp as in the run (the recipe has gaussian)"], "udp")
     assert keep() == ([], "udp")
-    with pytest.raises(ValueError, match="trained with the codec udp: leave out --config.codec=ga"):
+    with pytest.raises(
+        ValueError, match="trained with the codec udp: omit --config.codec=gaussian"
+    ):
         keep("--config.codec=gaussian")
 
 

@@ -64,7 +64,7 @@ def test_results_of_other_categories_are_left_out_and_counted(dataset, tmp_path)
     (tmp_path / "results.json").write_text(json.dumps(results))
     predictions, notes = read_results(tmp_path / "results.json", dataset)
     assert len(predictions.image_id) == 11
-    assert notes == ["1 of 12 results have another category than 1 and are left out"]
+    assert notes == ["1 of 12 results are left out: their category is not 1"]
     merged = dataclasses.replace(dataset, category_ids={1: 1, 7: 7})
     assert len(read_results(tmp_path / "results.json", merged)[0].image_id) == 12
 
@@ -89,7 +89,10 @@ def changed(**changes):
         (changed(keypoints=[float("nan")] * 51), "keypoints of 1 results are not finite numbers"),
         (changed(image_id=99), "1 of 12 results are for 1 images that are not in .*: 99$"),
         (changed(image_id="3"), "1 of 12 results are for 1 images that are not in .*: '3'$"),
-        (lambda r: [x | {"category_id": 2} for x in r], "all results have other categories than 1"),
+        (
+            lambda r: [x | {"category_id": 2} for x in r],
+            "no result has the category of the people in",
+        ),
         (
             lambda r: [x | {"image_id": 100 + n} for n, x in enumerate(r)],
             "12 of 12 results are for 12 .*: 100, 101, 102, 103, 104 and 7 more$",
@@ -133,5 +136,5 @@ def test_crowdpose_is_scored_by_its_metric(tmp_path):
     assert evaluation.metrics["AP_easy"] == -1
     mpii = dataclasses.replace(dataset, format="mpii")
     for source, metric in ((mpii, "coco"), (dataset, "mpii")):
-        with pytest.raises(ValueError, match="not by MPII's PCKh"):
+        with pytest.raises(ValueError, match="not with MPII's PCKh"):
             score_results(tmp_path / "results.json", source, metric)

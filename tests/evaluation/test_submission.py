@@ -132,7 +132,7 @@ def test_without_matplotlib_one_line_says_so(data, tmp_path, monkeypatch, capsys
     source = command_line.Source("", tmp_path, results=str(tmp_path / "none.json"))
     assert eval_program.main(tiny_runs.config(data), source, tmp_path / "report", worst=0) == 0
     assert (
-        "numbers only in analysis.json, no pictures of them: matplotlib is not installed: pip "
+        "the report has no plots, only numbers (analysis.json): matplotlib is not installed: pip "
         "install 'jaxpose[plots]'\n" in capsys.readouterr().out
     )
     names = {path.name for path in (tmp_path / "report").iterdir()}

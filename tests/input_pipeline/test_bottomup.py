@@ -116,7 +116,7 @@ def test_damaged_image_is_replaced(crowd_config):
 def test_images_without_people_are_negatives(crowd_config):
     data = input_pipeline.train_data(crowd_config)
     (line,) = [str(note) for note in data.dataset.notes if note.record == "images"]
-    assert "images: 1 without a record of a person are not trained on" in line
+    assert "images: 1 without a record of a person are not used" in line
     crowd_config.data.negatives = True
     data = input_pipeline.train_data(crowd_config)
     assert data.num_examples == 8 and 73 in data.examples.image_id

@@ -147,7 +147,7 @@ def test_missing_paths_in_one_line(config, make):
     with pytest.raises(ValueError, match=f"config.data.{split}_annotations is empty: give"):
         make(config)
     config.data.root += "/none"
-    with pytest.raises(ValueError, match="config.data.root: no such folder .*none"):
+    with pytest.raises(ValueError, match="config.data.root=.*none: no such folder"):
         make(config)
 
 

@@ -1,4 +1,4 @@
-"""What predict reads and passes over, and the names of what it writes."""
+"""What predict reads and ignores, and the names of what it writes."""
 
 import pathlib
 
@@ -29,7 +29,7 @@ def test_images_are_known_by_their_content(tmp_path):
     inputs = collect([tmp_path], output=tmp_path / "out", recursive=False)
     expected = ".hidden a.png b.gif broken.jpg c.jfif d.jp2 e gone.png photo.heic".split()
     assert relative(inputs) == expected and not inputs.videos
-    words = "3 other files, 1 subfolder (--recursive walks it)"
+    words = "3 other files, 1 subfolder (--recursive includes it)"
     assert describe(inputs.passed_over) == words
 
 

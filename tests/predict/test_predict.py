@@ -175,7 +175,7 @@ def test_the_command_keeps_folders_and_counts_what_it_passes_over(runs, tmp_path
     text = capsys.readouterr().out
     assert "detection number 2: box [20, 5, 0, 50] is empty (skipped)" in text
     assert "boxes left out: 1 empty" in text and "1 of 3 images have no box" in text
-    assert text.splitlines()[-1].endswith("predictions.json: 2 people; passed over: 1 other file")
+    assert text.splitlines()[-1].endswith("predictions.json: 2 people; ignored: 1 other file")
 
     assert cli.main([*arguments, "--boxes", boxes]) == 2
     error = capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_what_a_file_promises_and_lacks_is_said(tmp_path):
     summary = recording.Summary(3, 3, 0, 5, 1.0, interrupted=False, rate_missing=True)
     lines = command._describe(video, tmp_path / "out", summary)
     assert lines[0] == f"{tmp_path / 'in.avi'}: only 3 of 5 frames can be decoded"
-    assert lines[1].endswith("gives no frame rate; the new video has 25 frames/s")
+    assert lines[1].endswith("has no frame rate; the output has 25 frames/s")
     stopped = dataclasses.replace(summary, interrupted=True, rate_missing=False)
     assert len(command._describe(video, tmp_path / "out", stopped)) == 1
     video.close()
@@ -160,7 +160,7 @@ def test_the_command(tmp_path, capfd):
         ([str(tmp_path / "notes.txt")], "cannot be decoded, neither as an image nor as a video"),
         (["--camera", "77"], "--camera 77: no such camera"),
         ([str(film), "--every", "0"], "--every 0 must be at least 1"),
-        ([str(film), "--boxes", str(film)], "--boxes is for images"),
+        ([str(film), "--boxes", str(film)], "--boxes works only with images"),
         ([str(film), "--annotations", str(film)], "give --boxes too"),
     ):
         assert cli.main(["predict", topdown, *words, *out]) == 2

@@ -69,7 +69,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     while lock._process_start(holder.pid) != "":
         time.sleep(0.01)
     with locked(tmp_path) as line:
-        assert f"took over {tmp_path / 'lock.json'} of process {holder.pid}" in line
+        assert f"replaced {tmp_path / 'lock.json'} of process {holder.pid}" in line
     holder.wait()
 
 
@@ -83,13 +83,15 @@ def write(folder, **changes):
 def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
     write(tmp_path, process_start="1")
     with locked(tmp_path) as line:
-        assert "took over" in line
+        assert "replaced" in line
 
 
 @pytest.mark.parametrize("place", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}])
 def test_another_host_counts_while_it_renews_its_lock(tmp_path, place):
     path = write(tmp_path, pid=123456789, **place)
-    with pytest.raises(LockError, match=rf"remove {path}, or start again when it is 120 s old"):
+    with pytest.raises(
+        LockError, match=rf"delete {path}, or wait until the last renewal was 120 s ago"
+    ):
         with locked(tmp_path):
             pass
     old = time.time() - lock.STALE - 1

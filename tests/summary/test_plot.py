@@ -95,5 +95,5 @@ def test_one_panel_per_dataset_and_measurement(tmp_path, monkeypatch, capsys):
     assert "4 scores in 3 panels" in capsys.readouterr().out
     assert file.read_bytes()[:4] == b"\x89PNG"
     unknown = latency_file(tmp_path / "b.json", [("hwl_mobilenetv3", "64x64", 5)])
-    with pytest.raises(ValueError, match="no published score belongs to the models and sizes in"):
+    with pytest.raises(ValueError, match="no scores are published for the models and sizes in"):
         plot.plot(str(file), [unknown], ["coco"])

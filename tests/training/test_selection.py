@@ -164,7 +164,7 @@ def test_the_table_counts_what_each_pattern_selects():
         ["frozen", "half/*", "1,232", "11.2%"],
         ["frozen", "*/bias", "24", "0.2%"],
         ["rate", "x", "2", "final/*", "72", "0.7%"],
-        ["statistics", "kept", "of", "1", "batch", "norms"],
+        ["frozen", "statistics", "of", "1", "batch", "norms"],
     ]
     assert selection.describe(variables["params"], variables["batch_stats"], settings()) == []
 

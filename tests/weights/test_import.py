@@ -91,12 +91,12 @@ def run(*words):
         (["refused", "--file", "x.pth"], "refused cannot be imported: another head"),
         (["odd"], "odd: input 100x64 must be multiples of 32; the nearest is 96x64"),
         (["unset"], "no setting 'eval.flop'; did you mean 'eval.flip'"),
-        (["second"], "no checkpoint and no model of that name"),
-        (["sticks", "--sigma", "3"], "--sigma is for MODEL FILE.pth: sticks has its own"),
+        (["second"], "no checkpoint or model has this name"),
+        (["sticks", "--sigma", "3"], "--sigma is only for MODEL FILE.pth; omit it for sticks"),
         (["sticks", "--file", "none.pth"], "none.pth: no such file"),
         (["sticks", "a.pth", "--file", "b.pth"], "two files, a.pth and b.pth"),
         (["sticks", "--file", "a.pth", "b.pth"], "two files, b.pth and a.pth"),
-        ([MODEL], f"--table is for names of checkpoints, but {MODEL} is a network"),
+        ([MODEL], f"--table needs the name of a checkpoint, but {MODEL} is a network"),
     ],
 )
 def test_what_cannot_be_imported_is_one_line(table, tmp_path, words, message, capsys):
@@ -166,7 +166,7 @@ def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys, m
     folder = tmp_path / "run"
     table = ("--table", lab / "lab.json")
     assert run("import", "sticks", *table, "--file", lab / "second.pth", "-o", folder) == 0
-    assert "the keypoints of sticks are not known here" in capsys.readouterr().out
+    assert "the keypoints of sticks are unknown" in capsys.readouterr().out
 
     from jaxpose import PoseEstimator, runs
 
@@ -181,7 +181,7 @@ def test_unknown_keypoints_are_numbered_and_not_flipped(lab, tmp_path, capsys, m
     assert flips == [False]
 
     assert run("import", "other", *table, "-o", tmp_path / "other") == 2
-    assert "the skeleton mpii has 16 keypoints, the file 17" in capsys.readouterr().err
+    assert "the skeleton mpii has 16 keypoints, but the file has 17" in capsys.readouterr().err
     assert run("import", "sticks", *table, "-o", folder) == 2
     assert "already has checkpoints" in capsys.readouterr().err
 

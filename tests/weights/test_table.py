@@ -170,7 +170,7 @@ def test_a_skeleton_may_be_written_out(tmp_path):
         ({"skeleton": "cocoo"}, "skeleton='cocoo': did you mean 'coco'"),
         ({"skeleton": {"name": "x"}}, "skeleton: skeleton lacks joints"),
         ({"scores": {"ap": "high"}}, "scores: ap='high' must be a number"),
-        ({"name": "hrnet_w32"}, "the name 'hrnet_w32' is the name of a model"),
+        ({"name": "hrnet_w32"}, "the name 'hrnet_w32' is already the name of a model"),
     ],
 )
 def test_an_invalid_row_is_named(tmp_path, change, message):
@@ -182,7 +182,7 @@ def test_an_invalid_row_is_named(tmp_path, change, message):
 
 def test_two_rows_of_one_name(tmp_path):
     with pytest.raises(
-        ValueError, match=r"row 1: the name '.*-gaussian-0123abcd' is that of row 0"
+        ValueError, match=r"row 1: the name '.*-gaussian-0123abcd' is already used by row 0"
     ):
         weights.load_table(write(tmp_path, ROW, ROW))
 

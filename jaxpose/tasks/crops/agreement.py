@@ -22,8 +22,9 @@ class CropAgreement:
       scale: largest absolute heatmap value of the model.
       keypoint: largest distance between keypoints, in input pixels.
       keypoints: number of compared keypoints.
-      ties: number of keypoints left out because rounding alone decides them: equally high maxima,
-        or equal neighbors; with UDP, maxima so flat that rounding moves the refined position.
+      ties: number of keypoints left out because their position depends on rounding: equally high
+        maxima, or equal neighbors; with UDP, maxima so flat that rounding moves the refined
+        position.
     """
 
     heatmap: float

@@ -41,5 +41,5 @@ def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -
 
 
 def codec_of(metadata: Mapping[str, Any]) -> str:
-    """`config.codec` of an exported file; version 0.1 had no choice and did not record it."""
+    """`config.codec` of an exported file; version 0.1 had only one codec and did not record it."""
     return metadata["codec"].get("targets", "gaussian")

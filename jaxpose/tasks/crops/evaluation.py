@@ -79,7 +79,7 @@ def evaluate(
 def predict_results(
     predict: Predict, batches: Iterable[Batch], dataset: Dataset, config: ConfigDict
 ) -> list[dict[str, Any]]:
-    """See `Task.predict_results`. People are rescored, and repeated ones removed by OKS."""
+    """See `Task.predict_results`. People are rescored, and duplicates are removed by OKS."""
     return _results(predict_all(predict, batches), dataset, config)
 
 

@@ -416,7 +416,7 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_taken_over(finished, tmp_pa
     record["namespace"] = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self") else ""
     (folder / "lock.json").write_text(json.dumps(record))
     assert train.main(config, str(folder)) == 0
-    assert "replaced" in capsys.readouterr().out and not (folder / "lock.json").exists()
+    assert "replaced" in capsys.readouterr().err and not (folder / "lock.json").exists()
 
 
 def test_a_foreign_config_json_is_not_overwritten(tmp_path):

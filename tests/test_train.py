@@ -436,7 +436,7 @@ def test_ctrl_c_before_the_first_step_is_one_line(people, tmp_path):
         tiny_runs.command("train.py", *words), env=tiny_runs.environment(), cwd=tiny_runs.ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    process.stdout.readline()  # the devices; then the data are read
+    process.stderr.readline()  # the devices; then the data are read
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=300)[1]
     assert process.returncode in (-signal.SIGINT, 130)

@@ -43,7 +43,11 @@ def test_files_that_cannot_be_written_are_one_line(config, tmp_path, monkeypatch
         ("benchmark", ["--config.batch_sise=3"], "did you mean --config.batch_size?"),
         ("benchmark", ["--config.batch_size=many"], "batch_size=many"),
         # Options of the network are accepted as in train.py, and have no effect here.
-        ("benchmark", ["--config.model_options.cbam=False", "--config.data.root=/no"], "/no/"),
+        (
+            "benchmark",
+            ["--config.model_options.cbam=False", "--config.data.root=/no"],
+            "config.data.root=/no: no such folder",
+        ),
         ("tfds_builders", ["--config.data.storag=tfds"], "did you mean --config.data.storage?"),
     ],
 )

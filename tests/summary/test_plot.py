@@ -64,7 +64,9 @@ def test_labels_do_not_overlap(tmp_path, monkeypatch):
     points = [
         plot.Point(
             name,
-            Row("coco", (256, 192), 17, None, 1.0, "AP", float(rng.normal(65, 3)), "a paper"),
+            Row(
+                "coco", (256, 192), 17, None, 1.0, "AP", float(rng.normal(65, 3)), "a paper", "true"
+            ),
             float(np.exp(rng.normal(0, 0.5))),
         )
         for name in names

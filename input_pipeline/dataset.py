@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from input_pipeline import source
-from jaxpose import tasks
+from jaxpose import skeletons, tasks
 from jaxpose.annotations import (
     Dataset,
+    Problem,
     load_coco,
     load_crowdpose,
     load_image_info,
@@ -52,7 +53,7 @@ def load_dataset(
       config: all settings; `data` and `task` are used.
       split: "train" or "val".
       skeleton: of a network that predicts the split; the annotation file may then list images
-        without annotations.
+        without annotations, and need not have sigmas and left-right pairs (`skeletons.complete`).
       images: whether the folder of the images must exist.
 
     Raises:
@@ -92,11 +93,20 @@ def load_dataset(
         flip_pairs=data.get("flip_pairs", ()),
     )
     dataset = dataclasses.replace(dataset, image_dir=folder)
+    if skeleton is not None:
+        dataset = _complete(dataset, skeleton)
     if split == "train" and config.augment.flip > 0:
         need_sides(dataset)  # eval.py checks this later, after the keypoints
     if data.limit:
         dataset = dataclasses.replace(dataset, people=dataset.people.select(slice(data.limit)))
     return dataset
+
+
+def _complete(dataset: Dataset, network: Skeleton) -> Dataset:
+    skeleton, lines = skeletons.complete(dataset.skeleton, network)
+    record = f"category {dataset.skeleton.name!r}"
+    added = [Problem(str(dataset.path), record, line, fatal=False, skipped=False) for line in lines]
+    return dataclasses.replace(dataset, skeleton=skeleton, notes=[*dataset.notes, *added])
 
 
 def check_crowding(config: Any, dataset: Dataset) -> None:

@@ -311,6 +311,28 @@ def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
     return skeleton, notes
 
 
+def complete(skeleton: Skeleton, network: Skeleton) -> tuple[Skeleton, list[str]]:
+    """Returns a file's skeleton, completed from that of a network, and notes on what was added.
+
+    Only if both have the same keypoints: default sigmas become those of the network, and
+    left-right pairs that the file does not declare become those of the network.
+    """
+    notes: list[str] = []
+    if skeleton.joints != network.joints:
+        return skeleton, notes
+    default = tuple(default_sigma(joint) for joint in skeleton.joints)
+    if skeleton.sigmas == default != network.sigmas:
+        skeleton = dataclasses.replace(skeleton, sigmas=network.sigmas)
+        notes.append("no 'sigmas', or the default ones: OKS uses those of the network")
+    if network.knows_sides and skeleton.flip_pairs != network.flip_pairs:
+        if skeleton.declared_pairs is None:
+            skeleton = dataclasses.replace(skeleton, declared_pairs=network.flip_pairs)
+            notes.append("the left-right pairs are those of the network")
+        else:
+            notes.append("the declared left-right pairs differ from those of the network")
+    return skeleton, notes
+
+
 def _read_limbs(
     values: Any, joints: tuple[str, ...]
 ) -> tuple[tuple[tuple[int, int], ...], list[str]]:

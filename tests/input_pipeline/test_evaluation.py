@@ -1,5 +1,6 @@
 """Evaluation visits every person exactly once, without augmentation."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -136,3 +137,22 @@ def test_real_images(config, real_data):
     )
     (batch,) = input_pipeline.eval_data(config).batches()
     assert batch["valid"].sum() == 5 and batch["image"][:5].any(axis=(1, 2, 3)).all()
+
+
+def test_a_file_without_sigmas_and_pairs_has_those_of_the_network(config):
+    data = input_pipeline.eval_data(config)
+    network = skeletons.Skeleton(
+        "dots", data.skeleton.joints, (), (0.01,) * 5, declared_pairs=((0, 1),)
+    )
+    completed = input_pipeline.eval_data(config, skeleton=network)
+    assert completed.skeleton.sigmas == network.sigmas
+    assert completed.skeleton.flip_pairs == network.flip_pairs != data.skeleton.flip_pairs
+    rules = [problem.rule for problem in completed.dataset.notes[len(data.dataset.notes) :]]
+    assert [rule.partition(":")[0] for rule in rules] == [
+        "no 'sigmas', or the default ones",
+        "the left-right pairs are those of the network",
+    ]
+    assert input_pipeline.eval_data(config, skeleton=skeletons.COCO).skeleton == data.skeleton
+    declared = dataclasses.replace(data.skeleton, sigmas=(0.02,) * 5, declared_pairs=((3, 4),))
+    kept, notes = skeletons.complete(declared, network)
+    assert kept == declared and "differ from those of the network" in notes[0]

@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxpose.choices import choose_from, did_you_mean
@@ -32,6 +32,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "scores": dict,
     "note": str,
     "page": str,
+    "mmpose": str,
+    "also": list,
     "license": str,
     "licence": str,
     "size": int,
@@ -61,6 +63,8 @@ class Checkpoint:
       scores: published scores by metric, as published.
       note: the conditions of the scores.
       page: where they are published.
+      mmpose: the release of mmpose that has the page; "" if it is not known.
+      also: further scores, each with its conditions.
       license: of the weights; "" if it is not known.
       size: of the file, in bytes; None if it is not known.
       refused: why it cannot be imported; "" if it can.
@@ -81,6 +85,8 @@ class Checkpoint:
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
     page: str = ""
+    mmpose: str = ""
+    also: Sequence[Mapping[str, Any]] = ()
     license: str = ""
     size: int | None = None
     refused: str = ""
@@ -132,6 +138,7 @@ def read_row(
     if not isinstance(row, dict):
         raise ValueError(f"{where}: must be a dict, not {type(row).__name__}")
     where = f"{where} ({row.get('name') or row.get('model') or row.get('url') or 'no name'})"
+    row = {key: value for key, value in row.items() if value is not None}  # null means absent
     for key, value in row.items():
         if key not in _TYPES:
             raise ValueError(
@@ -152,6 +159,8 @@ def read_row(
     except ValueError as error:
         raise ValueError(f"{where}: input: {error}") from None
     keep = row.get("keep_keypoints")
+    digits = _digits(row, where)
+    reason = "" if digits else "the table has no SHA-256 of its file"
     for key, value in (("sigma", row.get("sigma")), ("keep_keypoints", keep)):
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{where}: {key}={value} must be greater than 0")
@@ -159,7 +168,7 @@ def read_row(
         name=row.get("name", ""),
         model=row["model"],
         url=_address(row["url"], where, folder),
-        sha256=_digits(row, where),
+        sha256=digits,
         dataset=row["dataset"],
         input_size=input_size,
         codec=codec,
@@ -171,19 +180,21 @@ def read_row(
         scores=_numbers(row.get("scores", {}), where),
         note=row.get("note", ""),
         page=row.get("page", ""),
+        mmpose=row.get("mmpose", ""),
+        also=_further(row.get("also", []), where),
         license=row.get("license") or row.get("licence") or license_,
         size=row.get("size"),
-        refused=row.get("refused", ""),
+        refused=row.get("refused") or reason,
     )
 
 
 def _digits(row: Mapping[str, Any], where: str) -> str:
     digits = (row.get("sha256") or row.get("sha256_prefix") or "").lower()
-    if not digits and row.get("refused"):
+    if not digits:
         return ""
     if not re.fullmatch(rf"[0-9a-f]{{{_HASH_DIGITS},64}}", digits):
         raise ValueError(
-            f"{where}: needs sha256 or sha256_prefix, {_HASH_DIGITS} to 64 hexadecimal digits of "
+            f"{where}: sha256 or sha256_prefix must be {_HASH_DIGITS} to 64 hexadecimal digits of "
             "the file's SHA-256"
         )
     return digits
@@ -201,6 +212,13 @@ def _address(url: str, where: str, folder: pathlib.Path | None) -> str:
             raise ValueError(f"{where}: url={url!r} must be an http, https or file address")
         path = folder / path
     return path.absolute().as_uri()
+
+
+def _further(also: list[Any], where: str) -> list[Mapping[str, Any]]:
+    for facts in also:
+        if not isinstance(facts, dict):
+            raise ValueError(f"{where}: also: {facts!r} must be a dict of scores")
+    return also
 
 
 def _numbers(scores: Mapping[str, Any], where: str) -> Mapping[str, float]:

@@ -6,6 +6,7 @@ https://mirror.example/openmmlab, replaces scheme and host of all http and https
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import IO
 
 from jaxpose.weights.checkpoint import Checkpoint
@@ -64,7 +66,8 @@ def address(url: str) -> str:
 def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     """The verified file of a checkpoint: from the cache, or downloaded into it.
 
-    An interrupted download is resumed. A file with a file address is used without a copy.
+    An interrupted download is resumed. If another process downloads the same file, this one waits.
+    A file with a file address is used without a copy.
 
     Raises:
       DownloadError: the checkpoint cannot be imported, the file cannot be downloaded, or its
@@ -79,15 +82,58 @@ def fetch(checkpoint: Checkpoint) -> pathlib.Path:
             raise DownloadError(f"{checkpoint.name}: no file {path}")
         return verify(path, checkpoint)
     path = cached_path(checkpoint)
-    if path.is_file() and _sha256(path).startswith(checkpoint.sha256):
+    if _is_cached(path, checkpoint):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    resumed = part.is_file() and part.stat().st_size > 0
+    with _locked(part, checkpoint.name):
+        # Another process may have downloaded the file in the meantime.
+        return path if _is_cached(path, checkpoint) else _fetch(source, part, checkpoint, path)
+
+
+def _is_cached(path: pathlib.Path, checkpoint: Checkpoint) -> bool:
+    return path.is_file() and _sha256(path).startswith(checkpoint.sha256)
+
+
+@contextlib.contextmanager
+def _locked(part: pathlib.Path, name: str) -> Iterator[None]:
+    """Creates `part` and locks it, where the file system can; in the end, removes it if empty."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        file = open(part, "ab")  # noqa: SIM115
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{name}: waiting for its download by another process", file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                break
+        file.close()  # the other process has renamed or removed it
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if part.stat().st_size == 0:
+                part.unlink()
+        file.close()
+
+
+def _fetch(
+    source: str, part: pathlib.Path, checkpoint: Checkpoint, path: pathlib.Path
+) -> pathlib.Path:
+    resumed = _size(part) > 0
     _download(source, part, checkpoint, path)
     if resumed and not _sha256(part).startswith(checkpoint.sha256):
         print("the resumed download has the wrong SHA-256: downloading the file again", flush=True)
-        part.unlink()
+        os.truncate(part, 0)  # it stays, because it is locked
         _download(source, part, checkpoint, path)
     try:
         verify(part, checkpoint, source)
@@ -114,6 +160,10 @@ def verify(path: pathlib.Path, checkpoint: Checkpoint, source: str = "") -> path
     return path
 
 
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _sha256(path: pathlib.Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -132,7 +182,7 @@ def _download(source: str, part: pathlib.Path, checkpoint: Checkpoint, path: pat
             return
         except _Retry as error:
             reason = str(error)
-    kept = f"; the next try resumes after {part.stat().st_size} bytes" if part.is_file() else ""
+    kept = f"; the next try resumes after {_size(part)} bytes" if _size(part) else ""
     raise DownloadError(
         f"{checkpoint.name}: {reason}{kept}; or download {source} yourself and save it as {path}, "
         "or give it with --file"
@@ -146,7 +196,7 @@ def _attempt(source: str, part: pathlib.Path, checkpoint: Checkpoint) -> None:
       DownloadError: the server refuses.
       _Retry: no answer, or the connection ended early.
     """
-    start = part.stat().st_size if part.is_file() else 0
+    start = _size(part)
     host = urllib.parse.urlsplit(source).netloc
     request = urllib.request.Request(source, headers={"User-Agent": "jaxpose"})
     if start:
@@ -166,7 +216,7 @@ def _attempt(source: str, part: pathlib.Path, checkpoint: Checkpoint) -> None:
         if error.code == 416 and start:  # nothing is left to send, or the file has changed
             if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
                 return
-            part.unlink()
+            os.truncate(part, 0)
             raise _Retry(f"{host} cannot resume the download") from None
         meaning = http.client.responses.get(error.code, "")
         message = f"{source}: the server answered {error.code} {meaning}".rstrip()

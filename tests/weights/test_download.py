@@ -1,5 +1,6 @@
 """Downloads from a local server with the faults of real ones."""
 
+import concurrent.futures
 import hashlib
 import socket
 
@@ -68,6 +69,19 @@ def test_the_next_command_resumes(server):
     assert server.requests[-1][1] == f"bytes={kept}-"
 
 
+def test_two_commands_download_one_file_once(server, cache, capsys):
+    """The second waits for the first, also if the first resumes."""
+    cache.mkdir()
+    (cache / f"{DIGEST[:8]}-net.pth.part").write_bytes(CONTENT[:5000])
+    wanted = checkpoint(f"{server.address}/cut/net.pth")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(wanted), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert len(server.requests) == 2
+    assert [p.name for p in cache.iterdir()] == [f"{DIGEST[:8]}-net.pth"]
+    assert "waiting for its download by another process" in capsys.readouterr().err
+
+
 def test_a_complete_part_needs_no_byte_more(server, cache):
     wanted = checkpoint(f"{server.address}/ok/net.pth")
     cache.mkdir()
@@ -104,11 +118,11 @@ def one_line(error):
     return str(error)
 
 
-def test_an_address_that_does_not_exist(server):
+def test_an_address_that_does_not_exist(server, cache):
     with pytest.raises(DownloadError, match=r"answered 404 Not Found; .*mirror") as caught:
         fetch(checkpoint(f"{server.address}/ok/other.pth"))
     one_line(caught.value)
-    assert len(server.requests) == 1
+    assert len(server.requests) == 1 and list(cache.iterdir()) == []
 
 
 def test_a_server_that_does_not_answer(server):

@@ -71,7 +71,7 @@ def describe(checkpoint: Checkpoint) -> str:
         "settings": ", ".join(f"{key}={value}" for key, value in c.settings.items()),
         "published": scores,
         "conditions": c.note,
-        "also": "; ".join(", ".join(f"{k} {v}" for k, v in facts.items()) for facts in c.also),
+        "also": "; ".join(", ".join(v if k == "note" else f"{k} {v}" for k, v in facts.items()) for facts in c.also),
         "source": c.page,
         "mmpose": c.mmpose,
         "license": c.license,

@@ -146,6 +146,17 @@ def test_a_list_of_rows_is_a_table_too(tmp_path):
     assert weights.load_table(path)[0].name == "hrnet_w32-coco-256x192"
 
 
+def test_a_row_with_further_facts_and_without_a_hash(tmp_path):
+    facts = {"mmpose": "1.3.2", "also": [{"note": "multi-scale", "ap": 0.7}]}
+    path = write(tmp_path, ROW | facts, ROW | {"name": "unknown", "sha256_prefix": None})
+    first, second = weights.load_table(path)
+    assert (first.mmpose, first.refused) == ("1.3.2", "")
+    assert "multi-scale, ap 0.7" in command.describe(first)
+    assert second.refused == "the table has no SHA-256 of its file"
+    with pytest.raises(weights.DownloadError, match="unknown cannot be imported: .* no SHA-256"):
+        weights.fetch(second)
+
+
 def test_a_skeleton_may_be_written_out(tmp_path):
     skeleton = {"name": "stick", "joints": ["top", "end"], "limbs": [[0, 1]], "sigmas": [0.1, 0.1]}
     path = write(tmp_path, ROW | {"skeleton": skeleton, "dataset": "sticks"})

@@ -132,8 +132,9 @@ def file_source(
             f"config.init_from={path}: none of its {len(state_dict)} arrays belongs to "
             f"{model}; its keys are {list_keys(state_dict)}"
         )
-    note = "; ".join(filter(None, (best and f"naming of {best}", backbones.NOTES.get(best))))
-    joints = _joints_of(state_dict, task, model)
+    joints, origin = _joints_of(path, state_dict, task, model)
+    naming = best and f"naming of {best}"
+    note = "; ".join(filter(None, (naming, backbones.NOTES.get(best), origin)))
     return Source(str(path), arrays, joints, tuple(unused), note)
 
 
@@ -202,11 +203,21 @@ def _torch_ndim(path: str, shape: tuple[int, ...]) -> int:
 
 
 def _joints_of(
-    state_dict: Mapping[str, np.ndarray], task: str, model: str
-) -> tuple[str, ...] | None:
-    """The keypoints of a file by their number, as `jaxpose import` has them; None if unknown."""
+    path: pathlib.Path, state_dict: Mapping[str, np.ndarray], task: str, model: str
+) -> tuple[tuple[str, ...] | None, str]:
+    """The keypoints of a file, and a remark on how they are known; (None, "") if they are not.
+
+    A file of the public table, known by its hash, has the keypoints of the table. Otherwise their
+    number decides, as for `jaxpose import`.
+    """
     count = keypoints_of(backbones.LIKE.get(model, model), state_dict)
     if count is None:
-        return None
-    skeleton = public_skeletons.by_count(count - tasks.get(task).network_keypoints(0))
-    return skeleton.joints if skeleton else None
+        return None, ""
+    count -= tasks.get(task).network_keypoints(0)
+    public = weights.find_file(path, weights.load_table()) if path.is_file() else None
+    if public and public.skeleton and public.skeleton.num_joints == count:
+        return public.skeleton.joints, f"keypoints of {public.name}, by the hash of the file"
+    skeleton = public_skeletons.by_count(count)
+    if skeleton is None:
+        return None, ""
+    return skeleton.joints, f"keypoints assumed: {skeleton.name}, by their number, {count}"

@@ -6,8 +6,8 @@
 `jaxpose weights` lists the table, `jaxpose import NAME` makes a run folder of a checkpoint.
 """
 
-from jaxpose.weights.checkpoint import Checkpoint
-from jaxpose.weights.download import DownloadError, fetch, verify
+from jaxpose.weights.checkpoint import CODECS, Checkpoint
+from jaxpose.weights.download import DownloadError, fetch, find_file, verify
 from jaxpose.weights.table import find, load_table
 
-__all__ = ["Checkpoint", "DownloadError", "fetch", "find", "load_table", "verify"]
+__all__ = ["CODECS", "Checkpoint", "DownloadError", "fetch", "find", "find_file", "load_table", "verify"]

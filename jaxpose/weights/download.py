@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from jaxpose.weights.checkpoint import Checkpoint
@@ -89,6 +89,12 @@ def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     with _locked(part, checkpoint.name):
         # Another process may have downloaded the file in the meantime.
         return path if _is_cached(path, checkpoint) else _fetch(source, part, checkpoint, path)
+
+
+def find_file(path: pathlib.Path, table: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The checkpoint of a table whose file this is, by its SHA-256; None if there is none."""
+    digest = _sha256(path)
+    return next((c for c in table if c.sha256 and digest.startswith(c.sha256)), None)
 
 
 def _is_cached(path: pathlib.Path, checkpoint: Checkpoint) -> bool:

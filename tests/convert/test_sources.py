@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import models, skeletons, weights
+from jaxpose import models, public_skeletons, skeletons, weights
 from jaxpose.convert import sources, to_torch_state_dict
 from jaxpose.training import matching
 from jaxpose.training.selection import flat
@@ -59,8 +59,31 @@ def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
         own[key] = np.ones((17, *own[key].shape[1:]), np.float32)
     source, _, _ = read(model, own)
     assert source.joints is not None and source.joints[0] == "nose" and not source.unused
+    assert source.note == "keypoints assumed: coco, by their number, 17"
     own["head.final_layer.weight"] = own["head.final_layer.weight"][:3]
     assert read(model, own)[0].joints is None
+
+
+def test_a_file_of_the_table_is_known_by_its_hash(tmp_path, monkeypatch):
+    model = "simplebaseline_mobilenetv2"
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), template(model, 14))
+    state_dict = to_torch_state_dict(model, variables)
+    path = tmp_path / "renamed.pth"
+    path.write_bytes(b"weights")
+    row = {
+        "name": "ours", "model": model, "url": "net.pth", "dataset": "aic", "input": "64x64",
+        "sha256": hashlib.sha256(b"weights").hexdigest(),
+    }  # fmt: skip
+    (tmp_path / "table.json").write_text(json.dumps([row]))
+    table = weights.load_table(tmp_path / "table.json")
+    read_from = functools.partial(
+        sources.file_source, path, state_dict, models.task_name(model), model, template(model, 14)
+    )
+    assert read_from().joints == skeletons.CROWDPOSE.joints
+    monkeypatch.setattr(weights, "load_table", lambda: table)
+    source = read_from()
+    assert source.joints == public_skeletons.AIC.joints
+    assert source.note == "keypoints of ours, by the hash of the file"
 
 
 def test_a_file_of_something_else_is_refused_with_its_keys():

@@ -45,6 +45,7 @@ def describe(
         "mean": _rounded(geometry.MEAN),
         "std": _rounded(geometry.STD),
         "skeleton": skeleton.to_dict(),
+        "flip": bool(config.eval.flip),
     }
     return common | task.metadata(config, skeleton, num_outputs)
 

@@ -193,6 +193,7 @@ def _load_file(path: pathlib.Path, flip: bool) -> _Network:
     file = runtimes.open_file(path)
     task = tasks.get(file.metadata["task"])
     skeleton = Skeleton.from_dict(file.metadata["skeleton"])
+    flip = flip and file.metadata.get("flip", True)  # absent in files of version 0.1
     decoder = task.decoder_for_estimate(task.decoder_from_metadata(file.metadata), flip)
     predict = task.file_predictor(file.run, skeleton, decoder)
     size = tuple(file.metadata["input_size"])

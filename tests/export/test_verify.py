@@ -47,6 +47,7 @@ def test_an_agreeing_file_gets_its_name(target, tmp_path):
     stored = export.read_metadata(path)
     assert skeletons.Skeleton.from_dict(stored["skeleton"]) == skeletons.COCO
     assert stored["box_padding"] == 1.25 and stored["color_order"] == "RGB"
+    assert stored["flip"] is True
     assert stored["input_size"] == list(SIZE) and stored["codec"]["name"] == "topdown"
 
 

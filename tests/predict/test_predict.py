@@ -6,13 +6,15 @@ import pathlib
 import re
 import shutil
 import struct
+import types
 
 import cv2
 import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import annotations, cli, export, geometry, predict, skeletons
+from jaxpose import annotations, cli, export, geometry, predict, runtimes, skeletons, tasks
+from jaxpose.config import default_config
 from jaxpose.export.source import from_run
 from jaxpose.poses import extent
 from jaxpose.predict import PoseEstimator, Poses
@@ -259,6 +261,23 @@ def test_images_and_boxes_of_another_kind_are_refused(runs):
     for size in (0, -2):
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {size}"):
             PoseEstimator(topdown, batch_size=size)
+
+
+@pytest.mark.parametrize("name", ["topdown", "associative_embedding"])
+def test_a_file_of_a_run_without_flip_test_has_none(name, monkeypatch):
+    task = tasks.get(name)
+    config = default_config(task.SETTINGS, task=name)
+
+    def flips(**changes):
+        described = export.describe("net", task, config, skeletons.COCO, (64, 64)) | changes
+        metadata = {key: value for key, value in described.items() if value is not None}
+        file = types.SimpleNamespace(metadata=metadata, run=lambda images: images)
+        monkeypatch.setattr(runtimes, "open_file", lambda path: file)
+        return PoseEstimator("net.onnx")._network.decoder.flip
+
+    assert flips() and flips(flip=None)  # files of version 0.1 have no such key
+    config.eval.flip = False
+    assert not flips()
 
 
 def test_the_score_of_a_box_is_split_off(runs):

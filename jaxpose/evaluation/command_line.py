@@ -70,10 +70,11 @@ def check_sources(values: flags.FlagValues) -> None:
 
 
 def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
-    """Sets model options and codec of a recipe to those of the run; returns a log line per change.
+    """Sets model options, codec and sigma to those of the run; returns a log line per change.
 
     A recipe describes the data and the evaluation. The options of the network are those of the run,
-    except where --config.model_options.KEY=VALUE is given. The codec is always that of the run.
+    except where --config.model_options.KEY=VALUE is given, and so is sigma, which DARK decodes
+    with, except where --config.sigma is given. The codec is always that of the run.
 
     Raises:
       ValueError: the recipe is for another model, or --config.codec is not that of the run.
@@ -102,6 +103,10 @@ def keep_network(values: flags.FlagValues, run: ConfigDict) -> list[str]:
             )
         lines.append(f"codec={run.codec} as in the run (the recipe has {config.codec})")
         config.codec = run.codec
+    if "sigma" in run and "sigma" in config and config.sigma != run.sigma:
+        if "sigma" not in overrides:
+            lines.append(f"sigma={run.sigma:g} as in the run (the recipe has {config.sigma:g})")
+            config.sigma = run.sigma
     return lines
 
 

@@ -447,6 +447,22 @@ def test_the_codec_is_that_of_the_run(monkeypatch):
         keep("--config.codec=gaussian")
 
 
+def test_sigma_is_that_of_the_run_unless_it_is_given(monkeypatch):
+    run, recipe = common.get_config(), common.get_config()
+    run.sigma = 3.0
+
+    def keep(*arguments):
+        monkeypatch.setattr("sys.argv", ["eval.py", *arguments])
+        values = flags.FlagValues()
+        config = recipe.copy_and_resolve_references()
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, lock_config=False)
+        values(["eval.py", *arguments])
+        return command_line.keep_network(values, run), values.config.sigma
+
+    assert keep() == (["sigma=3 as in the run (the recipe has 2)"], 3.0)
+    assert keep("--config.sigma=1.5") == ([], 1.5)
+
+
 def test_a_file_of_another_codec_is_refused():
     config = common.get_config()
     config.codec = "udp"

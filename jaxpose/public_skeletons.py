@@ -3,8 +3,8 @@
 Names, order, limbs and sigmas are facts of the datasets as mmpose's dataset files state them
 (open-mmlab/mmpose, configs/_base_/datasets). The points of a face have no names there; here they
 are named by side and part, so that the left-right pairs follow from the names. Sigmas are the
-published ones of COCO, COCO-WholeBody, AIC, AP-10K, AnimalPose, ATRW, JHMDB and PoseTrack18; hands
-have COCO-WholeBody's, and all others `skeletons.default_sigma`.
+published ones of COCO, COCO-WholeBody, Halpe, AIC, AP-10K, AnimalPose, ATRW, JHMDB and PoseTrack18;
+hands have COCO-WholeBody's, and all others `skeletons.default_sigma`.
 """
 
 from __future__ import annotations
@@ -106,11 +106,9 @@ HALPE = _make(
     [*_named_limbs(COCO), "head-neck", "neck-pelvis", *_FEET_LIMBS, *_HANDS_LIMBS],
     (
         *COCO.sigmas,
-        *(default_sigma(joint) for joint in ("head", "neck", "pelvis")),
-        *(_FOOT_SIGMAS[_FEET.index(joint)] for joint in _HALPE_FEET),
-        *_FACE_SIGMAS,
-        *_HAND_SIGMAS,
-        *_HAND_SIGMAS,
+        *(0.08, 0.08, 0.08),
+        *(0.089,) * len(_HALPE_FEET),
+        *(0.015,) * (len(_face()) + len(_HANDS)),
     ),
 )
 FACE = _make("coco_wholebody_face", _face(), [], _FACE_SIGMAS)

@@ -46,6 +46,13 @@ def test_limbs_are_symmetric_and_reach_nearly_all(name):
     assert names <= {"left_ear", "right_ear", "left_eye", "right_eye"}
 
 
+def test_sigmas_of_halpe_are_those_of_its_evaluation_code():
+    sigmas = BY_DATASET["halpe"].sigmas
+    assert sigmas[:17] == skeletons.COCO.sigmas
+    assert sigmas[17:26] == (0.08,) * 3 + (0.089,) * 6
+    assert sigmas[26:] == (0.015,) * 110
+
+
 def test_the_face_is_mirrored_as_300w_is():
     pairs = {frozenset(pair) for pair in public_skeletons.FACE.flip_pairs}
     jaw = {(i, 16 - i) for i in range(8)}

@@ -23,11 +23,11 @@ from jaxpose.convert.state_dict import check_convertible, from_torch
 from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
-from jaxpose.weights import Checkpoint
+from jaxpose.weights import CODECS, Checkpoint
 from jaxpose.weights.run_config import run_config
 
 # Options whose values a row of the table gives.
-_FOR_FILES = ("size", "sigma", "skeleton", "option")
+_FOR_FILES = ("size", "codec", "sigma", "skeleton", "option")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("only for MODEL FILE.pth (for NAME, the table gives them)")
     group.add_argument("--size", metavar="HxW", help="input size (default: that of the paper)")
+    group.add_argument(
+        "--codec",
+        choices=CODECS,
+        help="decoding by a quarter of a pixel (gaussian), or DARK or UDP (default: gaussian)",
+    )
     group.add_argument(
         "--sigma",
         type=float,
@@ -129,7 +134,10 @@ def import_file(file: str, output: pathlib.Path, args: argparse.Namespace) -> in
     added = task.network_keypoints(0)  # keypoints of the network that no dataset has
     num_keypoints = count_keypoints(args.model, state_dict)
     skeleton = choose_skeleton(args.skeleton, num_keypoints - added)
-    config = run_config(args.model, task, size, skeleton, options=options, sigma=args.sigma)
+    codec = args.codec or "gaussian"
+    config = run_config(
+        args.model, task, size, skeleton, options=options, codec=codec, sigma=args.sigma
+    )
     variables = from_torch(args.model, state_dict, num_keypoints, **options)
     write(output, config, skeleton, variables)
     return 0
@@ -227,7 +235,12 @@ def write(
     keypoints = f"{skeleton.num_joints} keypoints ({skeleton.name})"
     print(f"{output}: {config.model}, {keypoints}, {pixels}")
     print(f"to use it: jaxpose predict {output} IMAGE... -o DIR")
-    print(f"to evaluate it: python eval.py --workdir={output} --config.data.root=DATASET")
+    files = (
+        ""
+        if config.data.val_annotations
+        else (" --config.data.val_annotations=FILE.json --config.data.val_images=FOLDER")
+    )
+    print(f"to evaluate it: python eval.py --workdir={output} --config.data.root=DATASET{files}")
 
 
 def input_size(text: str | None, info: models.ModelInfo, where: str = "--size") -> tuple[int, int]:

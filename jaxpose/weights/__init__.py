@@ -10,4 +10,13 @@ from jaxpose.weights.checkpoint import CODECS, Checkpoint
 from jaxpose.weights.download import DownloadError, fetch, find_file, verify
 from jaxpose.weights.table import find, load_table
 
-__all__ = ["CODECS", "Checkpoint", "DownloadError", "fetch", "find", "find_file", "load_table", "verify"]
+__all__ = [
+    "CODECS",
+    "Checkpoint",
+    "DownloadError",
+    "fetch",
+    "find",
+    "find_file",
+    "load_table",
+    "verify",
+]

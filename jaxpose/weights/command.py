@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxpose import tables, weights
 from jaxpose.choices import choose_from
@@ -17,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         metavar="MODEL|DATASET|NAME",
         nargs="?",
-        help="list only the checkpoints of this network or dataset, or describe one checkpoint",
+        help="list only the checkpoints of this network or dataset, or with this start of their "
+        "names, or describe one checkpoint",
     )
     parser.add_argument(
         "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
@@ -28,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the table, or one row in full."""
     table = weights.load_table(args.table)
     chosen = [c for c in table if args.name in (None, c.model, c.dataset, c.name)]
+    if not chosen and args.name:
+        chosen = [c for c in table if c.name.startswith(args.name)]
     if not chosen:
         choices = [*dict.fromkeys(c.model for c in table), *dict.fromkeys(c.dataset for c in table)]
         raise ValueError(f"no checkpoints of {args.name!r}: {choose_from(args.name, choices)}")
@@ -71,7 +75,7 @@ def describe(checkpoint: Checkpoint) -> str:
         "settings": ", ".join(f"{key}={value}" for key, value in c.settings.items()),
         "published": scores,
         "conditions": c.note,
-        "also": "; ".join(", ".join(v if k == "note" else f"{k} {v}" for k, v in facts.items()) for facts in c.also),
+        "also": "; ".join(map(_facts, c.also)),
         "source": c.page,
         "mmpose": c.mmpose,
         "license": c.license,
@@ -82,3 +86,8 @@ def describe(checkpoint: Checkpoint) -> str:
     }
     width = max(map(len, facts))
     return "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts.items() if value)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    """Values by key, except for the note: "ap 0.7, multi-scale test"."""
+    return ", ".join(str(v) if key == "note" else f"{key} {v}" for key, v in facts.items())

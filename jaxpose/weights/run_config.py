@@ -2,7 +2,7 @@
 
 They are complete, so evaluation needs no recipe: the settings of the network, and the dataset and
 the test settings of the published scores. The files of a dataset have the names in mmpose's
-documentation.
+documentation; for a dataset without known files, the settings name none.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ _DATA: dict[str, dict[str, str]] = {
     "atrw": _files("keypoint", "_train", "_val", ("images/train", "images/val")),
     "ap10k": _files("ap10k", "-train-split1", "-val-split1", ("data", "data")),
 }  # fmt: skip
+# Not COCO's files, the defaults: eval.py asks for the file.
+_UNKNOWN_FILES = dict.fromkeys(
+    ("data.train_annotations", "data.val_annotations", "data.train_images", "data.val_images"), ""
+)
 # Their scores are on the boxes of a detector, in the file of COCO's top-down papers.
 _DETECTED = ("coco",)
 
@@ -98,7 +102,7 @@ def run_config(
         "model": model,
         "input_size": tuple(input_size),
         "eval.metric": task.metric_of(skeleton),
-        **_DATA.get(name, {}),
+        **({} if name == "coco" else _DATA.get(name, _UNKNOWN_FILES)),
     }
     if dataset in _DETECTED and task.EXAMPLE == "crop":
         values["data.detections"] = COCO_BOXES

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxpose import cli, convert, models, tasks
+from jaxpose.convert import command
 from jaxpose.weights.run_config import run_config
 from tests.helpers import tiny_runs
 from tests.helpers.server import serve
@@ -93,6 +94,7 @@ def run(*words):
         (["unset"], "no setting 'eval.flop'; did you mean 'eval.flip'"),
         (["second"], "no checkpoint or model has this name"),
         (["sticks", "--sigma", "3"], "--sigma is only for MODEL FILE.pth; omit it for sticks"),
+        (["sticks", "--codec", "udp"], "--codec is only for MODEL FILE.pth; omit it for sticks"),
         (["sticks", "--file", "none.pth"], "none.pth: no such file"),
         (["sticks", "a.pth", "--file", "b.pth"], "two files, a.pth and b.pth"),
         (["sticks", "--file", "a.pth", "b.pth"], "two files, b.pth and a.pth"),
@@ -106,6 +108,20 @@ def test_what_cannot_be_imported_is_one_line(table, tmp_path, words, message, ca
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("codec", [None, "gaussian", "dark", "udp"])
+def test_the_codec_of_a_file_may_be_given(monkeypatch, tmp_path, codec):
+    last = {"keypoint_head.final_layer.weight": np.zeros((17, 8, 1, 1), np.float32)}
+    configs = []
+    monkeypatch.setattr(command, "read_state_dict", lambda file, ema: last)
+    monkeypatch.setattr(command, "from_torch", lambda *args, **options: {})
+    monkeypatch.setattr(command, "write", lambda output, config, *rest: configs.append(config))
+    given = ["--codec", codec] if codec else []
+    assert run("import", MODEL, "net.pth", "-o", tmp_path / "run", *given) == 0
+    (config,) = configs
+    assert config.codec == ("udp" if codec == "udp" else "gaussian")
+    assert config.eval.decode == ("dark" if codec == "dark" else "quarter")
+
+
 def test_a_network_without_a_file_names_its_checkpoints(tmp_path, capsys):
     assert run("import", "lite_hrnet_30", "-o", tmp_path / "run") == 2
     assert "or one of its checkpoints, e.g. lite_hrnet_30-" in capsys.readouterr().err
@@ -117,7 +133,12 @@ def test_weights_lists_a_table(table, capsys):
     assert f"{MODEL}-coco-64x64-dark" in out and "refused: another head" in out and "MIT" in out
     assert run("weights", f"{MODEL}-coco-64x64-dark", "--table", table) == 0
     assert "conditions      made up" in capsys.readouterr().out
-    assert run("weights", "hrnet_w32-coco") == 2
+    assert run("weights", "hrnet_w32-coco-3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2 and all(
+        line.startswith(("name", "-", "hrnet_w32-coco-3")) for line in lines
+    )
+    assert run("weights", "hrnet_w32-cocoo") == 2
     assert "did you mean" in capsys.readouterr().err
 
 

@@ -70,6 +70,12 @@ def test_every_row_makes_complete_settings(checkpoint):
     tasks.validate(config, devices=1, training=False)
     assert config.eval.flip and config.sigma == checkpoint.sigma
     assert config.loss.name == "mse"
+    if checkpoint.dataset == "coco":
+        assert config.data.val_annotations == "annotations/person_keypoints_val2017.json"
+    else:  # no file of another dataset
+        assert "person_keypoints" not in config.data.val_annotations + config.data.train_annotations
+    if checkpoint.dataset in ("humanart", "coco-wholebody", "macaque", "horse10", "h36m"):
+        assert config.data.val_annotations == ""
     if task.EXAMPLE == "crop":
         assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
         assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")

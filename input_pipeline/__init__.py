@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from input_pipeline import bottomup, topdown
-from input_pipeline.dataset import load_dataset
+from input_pipeline.dataset import complete, load_dataset
 from input_pipeline.evaluation import EvalData
 from input_pipeline.training import TrainData
 from jaxpose import tasks
@@ -53,4 +53,4 @@ def eval_data(
     return EvalData(examples, config, host_id=host_id, host_count=host_count)
 
 
-__all__ = ["EvalData", "TrainData", "eval_data", "load_dataset", "train_data"]
+__all__ = ["EvalData", "TrainData", "complete", "eval_data", "load_dataset", "train_data"]

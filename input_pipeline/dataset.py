@@ -94,7 +94,7 @@ def load_dataset(
     )
     dataset = dataclasses.replace(dataset, image_dir=folder)
     if skeleton is not None:
-        dataset = _complete(dataset, skeleton)
+        dataset = complete(dataset, skeleton)
     if split == "train" and config.augment.flip > 0:
         need_sides(dataset)  # eval.py checks this later, after the keypoints
     if data.limit:
@@ -102,7 +102,8 @@ def load_dataset(
     return dataset
 
 
-def _complete(dataset: Dataset, network: Skeleton) -> Dataset:
+def complete(dataset: Dataset, network: Skeleton) -> Dataset:
+    """Adds what the file lacks and the network knows (`skeletons.complete`), with a note each."""
     skeleton, lines = skeletons.complete(dataset.skeleton, network)
     record = f"category {dataset.skeleton.name!r}"
     added = [Problem(str(dataset.path), record, line, fatal=False, skipped=False) for line in lines]

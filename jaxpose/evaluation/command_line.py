@@ -14,6 +14,7 @@ from jaxpose.config.flags import (
     parse_flags,
     refuse,
 )
+from jaxpose.skeletons import Skeleton
 
 
 def parse_eval_flags(argv: list[str]) -> list[str]:
@@ -121,6 +122,7 @@ class Source:
       exported: path of the exported file, or None.
       results: path of a results file, or None; without `run`, `exported` and `results`, random
         weights.
+      skeleton: with `results`, that of the run whose settings are used, or None.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Source:
     run: runs.Run | None = None
     exported: str | None = None
     results: str | None = None
+    skeleton: Skeleton | None = None
 
 
 def find_source(values: flags.FlagValues) -> Source:
@@ -146,6 +149,9 @@ def find_source(values: flags.FlagValues) -> Source:
             if not path.is_file():
                 raise ValueError(f"--{flag}={path}: no such file")
             folder = path.with_name(f"{path.stem}_eval")
-            return Source(str(path), folder, exported=values.exported, results=values.results)
+            if values.exported:
+                return Source(str(path), folder, exported=name)
+            skeleton = runs.read_info(runs.run_folder(named)).skeleton if named else None
+            return Source(str(path), folder, results=name, skeleton=skeleton)
     run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)

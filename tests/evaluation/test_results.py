@@ -1,13 +1,17 @@
 """Results files: names of submissions, validation, and scores."""
 
 import dataclasses
+import importlib
 import json
+import types
 
 import numpy as np
 import pytest
 
 from jaxpose import annotations, metrics, skeletons
+from jaxpose.evaluation import command_line
 from jaxpose.evaluation.results import read_results, score_results, submission_name
+from jaxpose.runs.info import write_info
 from tests.helpers import tiny_runs
 
 
@@ -138,3 +142,25 @@ def test_crowdpose_is_scored_by_its_metric(tmp_path):
     for source, metric in ((mpii, "coco"), (dataset, "mpii")):
         with pytest.raises(ValueError, match="not with MPII's PCKh"):
             score_results(tmp_path / "results.json", source, metric)
+
+
+def test_results_with_a_run_are_scored_with_its_sigmas(dataset, tmp_path, capsys):
+    program = importlib.import_module("eval")
+    folder, file, strict = tmp_path / "run", tmp_path / "results.json", (0.01,) * 17
+    folder.mkdir()
+    file.write_text(json.dumps(results_of(dataset)))
+    config = tiny_runs.config(dataset.path.parent)
+    write_info(folder, config, dataclasses.replace(skeletons.COCO, sigmas=strict))
+    flags = {"untrained": False, "exported": None, "results": str(file), "checkpoint": None}
+
+    def scored(workdir):
+        values = types.SimpleNamespace(**flags, workdir=workdir, step="last")
+        source = command_line.find_source(values)
+        assert program.score_file(config, source, tmp_path / "report", worst=0) == 0
+        assert ("OKS uses those of the network" in capsys.readouterr().out) == bool(workdir)
+        return json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]["AP"]
+
+    results = json.loads(file.read_text())
+    expected = metrics.coco_keypoints(dataset.path, results, strict)["AP"]
+    assert scored(str(folder)) == pytest.approx(expected)
+    assert scored(None) > expected

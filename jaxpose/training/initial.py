@@ -78,11 +78,13 @@ def initial_state(
         names = ", ".join(skeleton.joints[new] for _, new in shared) or "none"
         log_line(f"{len(shared)} of {skeleton.num_joints} keypoints have the same name: {names}")
     if share < config.init_share:
-        missing = next(p for p in matched.random if p.startswith("params/")).partition("/")[2]
+        missing = [path for path in matched.random if path.startswith("params/")]
+        lacking = "missing parameter" if missing else "parameter of other keypoints"
+        first = next(iter(missing or matched.by_name), "").partition("/")[2]
         raise ConfigError(
             f"config.init_from={config.init_from} has {100 * share:.1f}% of the parameters of "
-            f"{config.model}, less than config.init_share={config.init_share:g}; the first missing "
-            f"parameter is {missing}"
+            f"{config.model}, less than config.init_share={config.init_share:g}; the first "
+            f"{lacking} is {first}"
         )
     arrays = dict(matched.arrays)
     if matched.random or matched.by_name:

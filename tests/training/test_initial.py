@@ -211,6 +211,15 @@ def test_too_small_a_share_is_refused_in_one_line():
     start(config, skeletons.COCO, weights)
 
 
+def test_keypoints_alone_can_make_the_share_too_small():
+    """No array is missing, but the last layer has a keypoint that the source has not."""
+    config = settings("simplebaseline_mobilenetv2", init_from="runs/other", init_share=1.0)
+    with pytest.raises(ConfigError) as error:
+        start(config, OWN, source(config, skeletons.COCO))
+    message = str(error.value)
+    assert "config.init_share=1; the first parameter of other keypoints is head/final_" in message
+
+
 def test_names_are_compared_however_they_are_written():
     pairs = matching.shared_joints(("LShoulder", "right-hip", "Neck"), ("left_shoulder", "neck"))
     assert pairs == [(0, 0), (2, 1)]

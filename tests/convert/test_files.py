@@ -256,6 +256,12 @@ def test_a_zip_file_of_something_else(tmp_path):
         read_state_dict(tmp_path / "weights.pth")
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pytorch_file_may_have_the_ending_of_the_other_format(save, legacy):
+    options = {"_use_new_zipfile_serialization": not legacy}
+    assert_equal(read_state_dict(save(WEIGHTS, "model.safetensors", **options)), WEIGHTS)
+
+
 def write_safetensors(path, weights):
     header, data = {"__metadata__": {"format": "pt"}}, b""
     for key, (kind, value) in weights.items():
@@ -279,6 +285,9 @@ def test_safetensors(tmp_path):
     assert_equal(read_state_dict(file), WEIGHTS)
     assert {value.dtype for value in read_state_dict(file).values()} == {np.dtype(np.float32)}
     data = file.read_bytes()
+    for name in ("model.bin", "model.pth", "MODEL.SAFETENSORS"):
+        (tmp_path / name).write_bytes(data)
+        assert_equal(read_state_dict(tmp_path / name), WEIGHTS)
     for damaged in (data[:-3], data[:5], b"\xff" * 20, b"\x02" + 7 * b"\0" + b"[]"):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match="not a safetensors file, or damaged"):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import cli, convert, models, tasks
+from jaxpose import cli, convert, models, tasks, weights
 from jaxpose.weights.run_config import run_config
 from tests.helpers import tiny_runs
 from tests.helpers.server import serve
@@ -104,6 +104,22 @@ def test_what_cannot_be_imported_is_one_line(table, tmp_path, words, message, ca
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_download(
+    table, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(weights, "fetch", lambda checkpoint: pytest.fail("downloaded"))
+    (tmp_path / "file").touch()
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    for output, message in (
+        (tmp_path / "file", "file is a file, not a folder"),
+        (tmp_path / "file" / "run", "file is a file, not a folder"),
+        (tmp_path, "config.json does not belong to a run"),
+    ):
+        assert run("import", "sticks", "--table", table, "-o", output) == 2
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
 
 
 def test_a_network_without_a_file_names_its_checkpoints(tmp_path, capsys):

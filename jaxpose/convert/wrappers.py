@@ -214,7 +214,7 @@ def _separate(arrays: Arrays) -> tuple[Arrays, Arrays]:
 
 
 def _without_prefix(arrays: Arrays) -> Arrays:
-    """Drops prefixes that all keys of the network have, and what lies beside it: losses, counters."""
+    """Drops prefixes that all keys of the network have, and losses and counters beside them."""
     while True:
         arrays = _without_common_prefix(arrays)
         first = {key.partition(".")[0] for key, value in arrays.items() if value.ndim}

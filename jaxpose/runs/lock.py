@@ -3,8 +3,8 @@
 lock.json names the host and the process that train. On the same host, a lock is valid as long as
 that process is running; the lock of a killed process is replaced. Whether a process on another host
 is running cannot be checked. Therefore a thread renews the time of the file, and the lock of
-another host expires `STALE` seconds after its last renewal. A training that meets one waits for that,
-since a job that was killed is often restarted on another host at once.
+another host expires `STALE` seconds after its last renewal. A new training waits for that, since a
+job that was killed is often restarted on another host at once.
 """
 
 from __future__ import annotations

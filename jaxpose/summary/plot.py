@@ -82,9 +82,9 @@ def plot(
     for name in datasets:
         if name not in PANELS:
             raise ValueError(f"--dataset {name!r}: {choose_from(name, PANELS)}")
-    file, latency = expand(file), [expand(path) for path in latency]
-    check_outputs([file], latency)
-    measured, terms = read_latency(latency)
+    file, inputs = expand(file), [expand(path) for path in latency]
+    check_outputs([file], inputs)
+    measured, terms = read_latency(inputs)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -105,7 +105,7 @@ def plot(
             panels.append((f"{PANELS[dataset]}; latency measured", terms, timed))
     if measured and not any(x_label == terms for _, x_label, _ in panels):
         raise ValueError(
-            f"no scores are published for the models and sizes in {', '.join(map(str, latency))}"
+            f"no scores are published for the models and sizes in {', '.join(map(str, inputs))}"
         )
     figure = Figure(figsize=(13, 8.5 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -151,7 +151,7 @@ JHMDB = _make(
 )  # fmt: skip
 H36M = _make(
     "h36m",
-    "root left_hip left_knee left_foot right_hip right_knee right_foot spine thorax neck_base head"
+    "root right_hip right_knee right_foot left_hip left_knee left_foot spine thorax neck_base head"
     " left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist",
     "root-left_hip left_hip-left_knee left_knee-left_foot root-right_hip right_hip-right_knee"
     " right_knee-right_foot root-spine spine-thorax thorax-neck_base neck_base-head"

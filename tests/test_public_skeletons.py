@@ -75,6 +75,15 @@ def test_parts_of_the_whole_body_are_where_coco_wholebody_has_them():
     assert sorted(hand.joints) == sorted(inter.joints)
 
 
+def test_human36m_begins_with_the_right_leg_and_the_left_arm():
+    """The order of the dataset's own joints, as in mmpose 1.x."""
+    joints = BY_DATASET["h36m"].joints
+    assert joints[1:4] == ("right_hip", "right_knee", "right_foot")
+    assert joints[4:7] == ("left_hip", "left_knee", "left_foot")
+    assert joints[11:14] == ("left_shoulder", "left_elbow", "left_wrist")
+    assert joints[14:] == ("right_shoulder", "right_elbow", "right_wrist")
+
+
 def test_numbered_keypoints_have_no_sides():
     skeleton = public_skeletons.numbered("fly", 32)
     assert skeleton.joints[:2] == ("keypoint 0", "keypoint 1")

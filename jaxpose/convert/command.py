@@ -127,6 +127,7 @@ def import_file(file: str, output: pathlib.Path, args: argparse.Namespace) -> in
     """Imports any file with weights of the network `args.model`."""
     info = models.info(args.model)
     check_convertible(args.model)
+    check_output(output)
     size = input_size(args.size, info)
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_state_dict(file, ema=args.ema)
@@ -217,9 +218,14 @@ def _existing(file: str) -> pathlib.Path:
 
 
 def check_output(folder: pathlib.Path) -> None:
-    """Raises CheckpointError if the folder has checkpoints."""
+    """Raises CheckpointError if no run can be written into a folder: see `runs.write_run`."""
     from jaxpose.runs.arrays import FOLDER, CheckpointError, steps_in
+    from jaxpose.runs.info import check_own
 
+    first = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if first is not None and not first.is_dir():
+        raise CheckpointError(f"{first} is a file, not a folder: choose another folder with -o")
+    check_own(folder)
     if steps_in(folder / FOLDER):
         raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
 

@@ -26,6 +26,7 @@ _REFUSED = frozenset({
     "__builtin__.eval", "__builtin__.exec",
 })  # fmt: skip
 _LEGACY_PICKLES = 5  # in a file of PyTorch before 1.6: four small ones, the content, the keys
+_LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors package
 _SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
@@ -52,7 +53,8 @@ def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
     all keys (`module.`, `model.`, ...) is removed. Other values are ignored.
 
     Args:
-      path: the file. One that ends in .safetensors is read as such, all others as PyTorch files.
+      path: the file. Its content decides how it is read; the ending only if it begins as neither
+        format does.
       ema: whether to take the moving average of the weights instead of the weights themselves.
 
     Returns:
@@ -67,7 +69,7 @@ def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     check_not_text(path)
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
+    read = _read_safetensors if _is_safetensors(path) else _read_torch
     weights = find_weights(read(path), ema=ema, where=str(path))
     bad = [key for key, value in weights.items() if not np.isfinite(value).all()]
     if bad:
@@ -77,6 +79,16 @@ def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
         key: value.astype(np.float32) if value.dtype.kind == "f" else value
         for key, value in weights.items()
     }
+
+
+def _is_safetensors(path: pathlib.Path) -> bool:
+    """Whether a file begins with the length of a JSON header, or has neither format's beginning."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
+        return True
+    is_torch = start.startswith((b"PK", b"\x80"))  # a zip file, a pickle
+    return path.suffix.lower() == ".safetensors" and not is_torch
 
 
 def check_not_text(path: pathlib.Path) -> None:
@@ -106,8 +118,9 @@ def _read_torch(path: pathlib.Path) -> Any:
     unknown = sorted(n for n in names if n.split(".")[0] not in ("torch", "collections", "numpy"))
     allowed = [*_numpy_globals(), *((Object, name) for name in unknown)]
     try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # Given a path, PyTorch reads a file that ends in .safetensors as such.
+        with torch.serialization.safe_globals(allowed), open(path, "rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
         return _to_numpy(content, torch.Tensor)
     except pickle.UnpicklingError:
         objects = f" ({', '.join(unknown[:3])})" if unknown else ""

@@ -65,7 +65,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         return file_source(path, _read(path), task, model, template)
     table = weights.load_table()
     if any(checkpoint.name.startswith(init_from) for checkpoint in table):
-        return checkpoint_source(weights.find(init_from, table))
+        return checkpoint_source(weights.find(init_from, table), model)
     known = [c.name for c in table if not c.refused] if "/" not in init_from else []
     raise ConfigError(
         f"config.init_from={init_from} is not a run folder, a file or a name from `jaxpose weights`"
@@ -89,8 +89,12 @@ def _near(path: pathlib.Path, known: list[str]) -> str:
     return did_you_mean(folder / part, [*beside, *known], before="; ")
 
 
-def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
+def checkpoint_source(checkpoint: weights.Checkpoint, model: str) -> Source:
     """The weights of a checkpoint in the public table, downloaded if they are not in the cache.
+
+    Args:
+      checkpoint: a row of the table.
+      model: `config.model`. If it is the network of the row, the row's options are those it needs.
 
     Raises:
       ValueError: it cannot be downloaded, or does not fit the network that the table names.
@@ -102,7 +106,8 @@ def checkpoint_source(checkpoint: weights.Checkpoint) -> Source:
         state_dict = keep_keypoints(name, state_dict, checkpoint.keep_keypoints)
     variables = from_torch(name, state_dict, count_keypoints(name, state_dict), **options)
     joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
-    return Source(str(file), flat(variables), joints, note=checkpoint.name)
+    needed = options if model == name else {}
+    return Source(str(file), flat(variables), joints, note=checkpoint.name, options=needed)
 
 
 def file_source(
@@ -135,7 +140,8 @@ def file_source(
     joints, origin = _joints_of(path, state_dict, task, model)
     naming = best and f"naming of {best}"
     note = "; ".join(filter(None, (naming, backbones.NOTES.get(best), origin)))
-    return Source(str(path), arrays, joints, tuple(unused), note)
+    options = {} if best else names.OPTIONS.get(model, {})  # the keys are those of public files
+    return Source(str(path), arrays, joints, tuple(unused), note, options)
 
 
 def namings(model: str, shapes: Mapping[str, Any]) -> dict[str, PathOf]:

@@ -28,6 +28,7 @@ from jaxpose.runs.arrays import (
     steps_in,
 )
 from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
+from jaxpose.runs.lock import locked
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
@@ -188,14 +189,15 @@ def write_run(
 
     Raises:
       CheckpointError: the folder already has a checkpoint, or a config.json of something else.
+      LockError: a training is running in the folder.
     """
     folder = expand(folder)
-    if steps_in(folder / FOLDER):
-        raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
-    check_own(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_info(folder, config, skeleton)
-    tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-    with ocp.CheckpointManager((folder / FOLDER).absolute()) as manager:
-        manager.save(0, args=contents({"model": tree}, step=0), force=True)
-        manager.wait_until_finished()
+    with locked(folder):
+        if steps_in(folder / FOLDER):
+            raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
+        check_own(folder)
+        write_info(folder, config, skeleton)
+        tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+        with ocp.CheckpointManager((folder / FOLDER).absolute()) as manager:
+            manager.save(0, args=contents({"model": tree}, step=0), force=True)
+            manager.wait_until_finished()

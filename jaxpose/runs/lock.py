@@ -3,24 +3,28 @@
 lock.json names the host and the process that train. On the same host, a lock is valid as long as
 that process is running; the lock of a killed process is replaced. Whether a process on another host
 is running cannot be checked. Therefore a thread renews the time of the file, and the lock of
-another host expires `STALE` seconds after its last renewal.
+another host expires `STALE` seconds after its last renewal. A new training waits for that, since a
+job that was killed is often restarted on another host at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 NAME = "lock.json"
 RENEWAL = 20.0  # seconds between two renewals
 STALE = 120.0  # seconds without a renewal after which the lock of another host expires
+_POLL = 1.0  # seconds between two looks at the lock of another host
 _EMPTY = 2.0  # seconds after which an empty lock is invalid
 
 
@@ -29,8 +33,16 @@ class LockError(ValueError):
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[str | None]:
+def locked(
+    folder: pathlib.Path, log_line: Callable[[str], None] | None = None
+) -> Iterator[str | None]:
     """Holds the lock of a run folder, which is created if it is missing.
+
+    Waits until the lock of another host is released, renewed or `STALE` seconds old.
+
+    Args:
+      folder: the run folder.
+      log_line: prints a line before it waits; None prints on standard error.
 
     Yields:
       A line about an old lock that was replaced, or None.
@@ -41,7 +53,7 @@ def locked(folder: pathlib.Path) -> Iterator[str | None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, own = folder / NAME, _describe_process()
-    line = _acquire(path, own)
+    line = _acquire(path, own, log_line or functools.partial(print, file=sys.stderr, flush=True))
     done = threading.Event()
     threading.Thread(target=_renew, args=(path, done), daemon=True, name="run-lock").start()
     try:
@@ -52,7 +64,9 @@ def locked(folder: pathlib.Path) -> Iterator[str | None]:
             path.unlink(missing_ok=True)
 
 
-def _acquire(path: pathlib.Path, own: dict[str, Any]) -> str | None:
+def _acquire(
+    path: pathlib.Path, own: dict[str, Any], log_line: Callable[[str], None]
+) -> str | None:
     """Creates the lock file, or replaces one that is no longer valid."""
     line = None
     while True:
@@ -68,7 +82,9 @@ def _acquire(path: pathlib.Path, own: dict[str, Any]) -> str | None:
                 continue
             who = _name(holder)
             if _counts(holder, age, own):
-                raise LockError(_refusal(path, holder, who, age, own)) from None
+                if _is_here(holder, own) or _is_renewed(path, who, age, log_line):
+                    raise LockError(_refusal(path, holder, who, own)) from None
+                continue
             line = f"replaced {path} of {who}, which ended without removing it"
             _take_away(path, holder)
 
@@ -99,20 +115,43 @@ def _counts(holder: dict[str, Any] | None, age: float, own: dict[str, Any]) -> b
     """Whether the training that holds a lock may be running."""
     if holder is None:
         return False  # it was not written completely
-    if _place(holder) == _place(own):
+    if _is_here(holder, own):
         return _alive(holder)
     return age < STALE
 
 
+def _is_renewed(path: pathlib.Path, who: str, age: float, log_line: Callable[[str], None]) -> bool:
+    """Waits for a lock of another host; False if it expires or is removed first."""
+    log_line(
+        f"{path} of {who} was renewed {max(age, 0):.0f} s ago: waiting for at most "
+        f"{STALE - age:.0f} s to see whether that process is still running"
+    )
+    try:
+        renewal = path.stat().st_mtime_ns
+        while age < STALE:
+            time.sleep(max(0.01, min(_POLL, STALE - age)))
+            if path.stat().st_mtime_ns != renewal:
+                return True
+            current = _age(path)
+            if current is None:  # released
+                return False
+            age = current
+    except FileNotFoundError:  # released
+        pass
+    return False
+
+
+def _is_here(holder: dict[str, Any] | None, own: dict[str, Any]) -> bool:
+    return holder is not None and _place(holder) == _place(own)
+
+
 def _refusal(
-    path: pathlib.Path, holder: dict[str, Any] | None, who: str, age: float, own: dict[str, Any]
+    path: pathlib.Path, holder: dict[str, Any] | None, who: str, own: dict[str, Any]
 ) -> str:
-    start = f"{path.parent}: {who} is training in this run folder"
-    if holder is not None and _place(holder) == _place(own):
-        return f"{start}: wait for it to end, stop it, or use another --workdir"
+    renewed = "" if _is_here(holder, own) else f" (it has just renewed {path})"
     return (
-        f"{start} (lock renewed {max(age, 0):.0f} s ago): use another --workdir; if that process "
-        f"has ended, delete {path}, or wait until the last renewal was {STALE:.0f} s ago"
+        f"{path.parent}: {who} is training in this run folder{renewed}: wait for it to end, stop "
+        "it, or use another folder"
     )
 
 

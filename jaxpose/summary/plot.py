@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxpose import models, tasks
 from jaxpose.choices import choose_from
+from jaxpose.files import check_outputs, expand, path_argument
 from jaxpose.models.published import Row
 from jaxpose.summary.counting import count
 
@@ -45,6 +46,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--plot",
         metavar="FILE.png",
+        type=path_argument,
         help="draw published scores against multiply-adds (needs matplotlib)",
     )
     parser.add_argument(
@@ -52,6 +54,7 @@ def add_arguments(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="JSON",
+        type=path_argument,
         help="with --plot: also plot scores against the latency in these files of "
         "`jaxpose benchmark networks --json JSON`",
     )
@@ -64,17 +67,24 @@ def add_arguments(parser: Any) -> None:
     )
 
 
-def plot(file: str, latency: Sequence[str] = (), datasets: Sequence[str] = tuple(PANELS)) -> str:
+def plot(
+    file: str | pathlib.Path,
+    latency: Sequence[str | pathlib.Path] = (),
+    datasets: Sequence[str] = tuple(PANELS),
+) -> str:
     """Draws one panel per dataset, and one more with latencies; returns a line for the log.
 
     Raises:
-      ValueError: an unknown dataset, or a file that is not of `jaxpose benchmark networks`.
+      ValueError: an unknown dataset, a file that is not of `jaxpose benchmark networks`, or one of
+        them that the plot would overwrite.
       ImportError: matplotlib is not installed; the message has the command that installs it.
     """
     for name in datasets:
         if name not in PANELS:
             raise ValueError(f"--dataset {name!r}: {choose_from(name, PANELS)}")
-    measured, terms = read_latency(latency)
+    file, inputs = expand(file), [expand(path) for path in latency]
+    check_outputs([file], inputs)
+    measured, terms = read_latency(inputs)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -95,7 +105,7 @@ def plot(file: str, latency: Sequence[str] = (), datasets: Sequence[str] = tuple
             panels.append((f"{PANELS[dataset]}; latency measured", terms, timed))
     if measured and not any(x_label == terms for _, x_label, _ in panels):
         raise ValueError(
-            f"no scores are published for the models and sizes in {', '.join(latency)}"
+            f"no scores are published for the models and sizes in {', '.join(map(str, inputs))}"
         )
     figure = Figure(figsize=(13, 8.5 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -119,7 +129,9 @@ def first_rows(name: str) -> list[Row]:
     return list(rows.values())
 
 
-def read_latency(files: Sequence[str]) -> tuple[dict[tuple[str, str], float], str]:
+def read_latency(
+    files: Sequence[str | pathlib.Path],
+) -> tuple[dict[tuple[str, str], float], str]:
     """Returns (model, "HxW") -> ms, and the conditions of the measurement for an axis.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class Source:
       joints: names of the keypoints in the order of the channels; None if unknown.
       unused: keys of a file for which the network has no path.
       note: a remark for the log, e.g. the naming of the keys; or "".
+      options: of the network, without which the weights compute something else.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Source:
     joints: tuple[str, ...] | None = None
     unused: tuple[str, ...] = ()
     note: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def initial_state(
@@ -71,6 +74,12 @@ def initial_state(
     channels = matching.keypoint_channels(config, skeleton.num_joints, template) if differ else {}
     matched = matching.match(needed, source.arrays, channels, shared)
     log_line(f"weights from {source.name}{source.note and '; ' + source.note}")
+    for key, value in source.options.items():
+        if key not in config.model_options or config.model_options[key] != value:
+            log_line(
+                f"these weights were trained with the model option {key}={value}, which this run "
+                f"does not have; to set it: --config.model_options.{key}={value}"
+            )
     rows, share = matching.report(needed, matched, source.arrays, source.unused)
     for line in tables.text(rows).splitlines():
         log_line(line)
@@ -78,11 +87,13 @@ def initial_state(
         names = ", ".join(skeleton.joints[new] for _, new in shared) or "none"
         log_line(f"{len(shared)} of {skeleton.num_joints} keypoints have the same name: {names}")
     if share < config.init_share:
-        missing = next(p for p in matched.random if p.startswith("params/")).partition("/")[2]
+        missing = [path for path in matched.random if path.startswith("params/")]
+        lacking = "missing parameter" if missing else "parameter of other keypoints"
+        first = next(iter(missing or matched.by_name), "").partition("/")[2]
         raise ConfigError(
             f"config.init_from={config.init_from} has {100 * share:.1f}% of the parameters of "
-            f"{config.model}, less than config.init_share={config.init_share:g}; the first missing "
-            f"parameter is {missing}"
+            f"{config.model}, less than config.init_share={config.init_share:g}; the first "
+            f"{lacking} is {first}"
         )
     arrays = dict(matched.arrays)
     if matched.random or matched.by_name:

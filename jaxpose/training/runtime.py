@@ -88,7 +88,7 @@ def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack) -> None:
     refusal: ValueError | None = None
     if jax.process_index() == 0:
         try:
-            line = cleanup.enter_context(runs.locked(folder))
+            line = cleanup.enter_context(runs.locked(folder, logs.log_line))
             if line:
                 logs.log_line(line)
         except OSError as error:

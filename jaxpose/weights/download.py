@@ -204,7 +204,7 @@ def _attempt(source: str, part: pathlib.Path, checkpoint: Checkpoint) -> None:
     """
     start = _size(part)
     host = urllib.parse.urlsplit(source).netloc
-    request = urllib.request.Request(source, headers={"User-Agent": "jaxpose"})
+    request = urllib.request.Request(_quoted(source), headers={"User-Agent": "jaxpose"})
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
@@ -237,9 +237,23 @@ def _attempt(source: str, part: pathlib.Path, checkpoint: Checkpoint) -> None:
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             raise _Retry(f"{host} did not answer within {TIMEOUT:g} seconds") from None
-        raise _Retry(f"no connection to {host}") from None
+        raise _Retry(f"no connection to {host}{_short(error.reason)}") from None
+    except (http.client.InvalidURL, UnicodeError):
+        raise DownloadError(f"{checkpoint.name}: {source} is not an address") from None
     except (http.client.HTTPException, ConnectionError):
         raise _Retry(f"{host} ended the connection") from None
+
+
+def _quoted(source: str) -> str:
+    """The address with %20 for a space, and so on; what is quoted already stays."""
+    return urllib.parse.quote(source, safe="%/:=&?~#+!$,;'@()*[]")
+
+
+def _short(reason: object) -> str:
+    """` (certificate has expired)`: why there is no connection, as the system says; or ""."""
+    text = getattr(reason, "verify_message", None) or getattr(reason, "strerror", None)
+    text = str(text or reason).partition("\n")[0].strip()
+    return f" ({text})" if text else ""
 
 
 def _continues(answer: http.client.HTTPResponse, start: int) -> bool:

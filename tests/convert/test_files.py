@@ -50,6 +50,13 @@ def copies(weights):
     return {"ema_" + key.replace(".", "_"): value for key, value in weights.items()}
 
 
+LUCIDRAINS = (
+    prefixed(AVERAGE, "ema_model.")
+    | prefixed(WEIGHTS, "online_model.")
+    | {"initted": np.array([True]), "step": np.array([7])}
+)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -69,6 +76,11 @@ def copies(weights):
         {"state_dict": WEIGHTS, "best": np.float64(0.7), "classes": np.int64(3)},
         {"state_dict": WEIGHTS, "args": argparse.Namespace(lr=1), "folder": pathlib.Path("x")},
         {"state_dict": WEIGHTS, "ap": {"coco": [np.float32(0.5), None, True]}},
+        {"model": prefixed(WEIGHTS, "module."), "swa": {"n": np.array(7)} | AVERAGE},
+        {"model": WEIGHTS, "discriminator": AVERAGE | {"more.weight": np.ones((2, 2))}},
+        {"state_dict": prefixed(WEIGHTS, "model.") | {"criterion.w": np.ones(3)}},
+        {"state_dict": prefixed(WEIGHTS, "model.") | prefixed(AVERAGE, "model_ema.")},
+        {"model": WEIGHTS, "ema": LUCIDRAINS},
     ],
 )
 def test_the_weights_are_found(save, content):
@@ -84,6 +96,11 @@ def test_the_weights_are_found(save, content):
         {"state_dict": WEIGHTS, "ema": {"module": AVERAGE, "updates": 7}},
         {"ema": AVERAGE},
         {"ema": AVERAGE, "step": np.array(7)},
+        {"state_dict": prefixed(WEIGHTS, "model.") | prefixed(AVERAGE, "model_ema.")},
+        {"state_dict": prefixed(WEIGHTS, "model.") | prefixed(AVERAGE, "ema.module.")},
+        {"model": WEIGHTS, "ema": LUCIDRAINS},
+        {"model": WEIGHTS, "ema": {k: v for k, v in LUCIDRAINS.items() if k[:6] != "online"}},
+        {"ema": LUCIDRAINS},
     ],
 )
 def test_the_moving_average_is_taken_when_asked_for(save, content):
@@ -103,6 +120,31 @@ def test_what_has_no_average_comes_from_the_weights_beside_it(save):
 def test_without_an_average_one_line_says_so(save):
     with pytest.raises(ValueError, match=r"no moving average .*omit --ema; it has state_dict"):
         read_state_dict(save({"state_dict": WEIGHTS}), ema=True)
+
+
+def test_an_average_that_lacks_a_parameter_is_refused(save):
+    other = {f"other.{key}": value for key, value in AVERAGE.items()} | {KEYS[0]: AVERAGE[KEYS[0]]}
+    with pytest.raises(ValueError, match=r"lacks 1 of the 3 arrays .*'head.final_layer.weight'"):
+        read_state_dict(save({"model": WEIGHTS, "ema": other}), ema=True)
+
+
+def test_mmengine_and_mmcv_store_the_average_under_the_normal_names(save, capsys):
+    swapped = {"state_dict": AVERAGE, "ema_state_dict": prefixed(WEIGHTS, "module.")}
+    file = save(swapped | {"message_hub": {"log_scalars": {}}})
+    assert_equal(read_state_dict(file), AVERAGE)
+    with pytest.raises(ValueError, match="MMEngine stores the moving average as state_dict"):
+        read_state_dict(file, ema=True)
+    file = save({"state_dict": AVERAGE | copies(WEIGHTS)})
+    assert_equal(read_state_dict(file), AVERAGE)
+    assert capsys.readouterr().err == ""
+    assert_equal(read_state_dict(file, ema=True), WEIGHTS)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", ["ema.conv.weight", "model.0.weight"])
+def test_a_module_of_the_network_may_be_called_like_a_wrapper(save, part):
+    weights = WEIGHTS | {part: np.ones((2, 2), np.float32)}
+    assert_equal(read_state_dict(save({"state_dict": weights})), weights)
 
 
 def test_a_backbone_keeps_its_prefix(save):
@@ -214,6 +256,12 @@ def test_a_zip_file_of_something_else(tmp_path):
         read_state_dict(tmp_path / "weights.pth")
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pytorch_file_may_have_the_ending_of_the_other_format(save, legacy):
+    options = {"_use_new_zipfile_serialization": not legacy}
+    assert_equal(read_state_dict(save(WEIGHTS, "model.safetensors", **options)), WEIGHTS)
+
+
 def write_safetensors(path, weights):
     header, data = {"__metadata__": {"format": "pt"}}, b""
     for key, (kind, value) in weights.items():
@@ -237,6 +285,9 @@ def test_safetensors(tmp_path):
     assert_equal(read_state_dict(file), WEIGHTS)
     assert {value.dtype for value in read_state_dict(file).values()} == {np.dtype(np.float32)}
     data = file.read_bytes()
+    for name in ("model.bin", "model.pth", "MODEL.SAFETENSORS"):
+        (tmp_path / name).write_bytes(data)
+        assert_equal(read_state_dict(tmp_path / name), WEIGHTS)
     for damaged in (data[:-3], data[:5], b"\xff" * 20, b"\x02" + 7 * b"\0" + b"[]"):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match="not a safetensors file, or damaged"):

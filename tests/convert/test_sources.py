@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxpose import models, public_skeletons, skeletons, weights
-from jaxpose.convert import sources, to_torch_state_dict
+from jaxpose.convert import names, sources, to_torch_state_dict
 from jaxpose.training import matching
 from jaxpose.training.selection import flat
 
@@ -86,6 +86,15 @@ def test_a_file_of_the_table_is_known_by_its_hash(tmp_path, monkeypatch):
     assert source.note == "keypoints of ours, by the hash of the file"
 
 
+def test_a_public_file_names_the_options_that_it_needs(monkeypatch):
+    model = "simplebaseline_mobilenetv2"
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), template(model))
+    own = dict(to_torch_state_dict(model, variables))
+    assert not read(model, own)[0].options
+    monkeypatch.setitem(names.OPTIONS, model, {"public_input": True})
+    assert read(model, own)[0].options == {"public_input": True}
+
+
 def test_a_file_of_something_else_is_refused_with_its_keys():
     arrays = {"encoder.weight": np.ones((2, 2)), "encoder.bias": np.ones(2)}
     with pytest.raises(ValueError, match="none of its 2 arrays belongs to hwl.*'encoder.bias'"):
@@ -108,12 +117,16 @@ def test_a_name_of_the_table_gives_the_whole_network_and_its_keypoints(tmp_path,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }  # fmt: skip
     row |= {"keep_keypoints": 17} if more else {}
+    row["options"] = {"bn_axis": None}
     (tmp_path / "table.json").write_text(json.dumps([row]))
     table = weights.load_table(tmp_path / "table.json")
     monkeypatch.setattr(weights, "load_table", lambda: table)
     monkeypatch.chdir(tmp_path)
     source = sources.read_source("simplebaseline_mobilenetv2-coco", "topdown", model, None)
     assert source.joints == skeletons.COCO.joints and source.note == table[0].name
+    assert source.options == {"bn_axis": None}
+    other = sources.read_source("simplebaseline_mobilenetv2-coco", "topdown", "hrnet_w32", None)
+    assert not other.options
     assert source.arrays.keys() == flat(variables).keys()
     for path, array in flat(variables).items():
         kept = array[..., :17] if array.shape[-1] == 17 + more else array

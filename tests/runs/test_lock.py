@@ -5,11 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from jaxpose.runs import LockError, lock, locked
+from jaxpose.runs import LockError, lock, locked, write_run
+from jaxpose.skeletons import COCO
 
 # Loads the module alone: importing the package takes seconds.
 HOLD = f"""
@@ -55,6 +57,12 @@ def test_a_living_process_keeps_others_out(tmp_path):
     assert list(run.iterdir()) == []
 
 
+def test_weights_are_not_written_into_a_training(tmp_path):
+    with locked(tmp_path), pytest.raises(LockError, match="is training in this run folder"):
+        write_run(tmp_path, {}, COCO, {"params": {}})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_releases_the_lock(tmp_path):
     holder = start(tmp_path, "fail")
     holder.communicate("")
@@ -87,17 +95,41 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
 
 
 @pytest.mark.parametrize("place", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}])
-def test_another_host_counts_while_it_renews_its_lock(tmp_path, place):
+def test_another_host_counts_while_it_renews_its_lock(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(lock, "_POLL", 0.01)
     path = write(tmp_path, pid=123456789, **place)
-    with pytest.raises(
-        LockError, match=rf"delete {path}, or wait until the last renewal was 120 s ago"
-    ):
-        with locked(tmp_path):
+    log = []
+
+    def renew(line):
+        log.append(line)
+        threading.Timer(0.05, os.utime, (path,)).start()
+
+    with pytest.raises(LockError, match=rf"has just renewed {path}\): wait for it to end"):
+        with locked(tmp_path, renew):
             pass
+    assert len(log) == 1 and "waiting for at most 120 s" in log[0]
     old = time.time() - lock.STALE - 1
     os.utime(path, (old, old))
-    with locked(tmp_path) as line:
+    with locked(tmp_path, renew) as line:
         assert "process 123456789 on" in line
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_a_job_killed_on_another_host_is_waited_for(tmp_path, monkeypatch, released):
+    monkeypatch.setattr(lock, "_POLL", 0.01)
+    monkeypatch.setattr(lock, "STALE", 60.0 if released else 0.3)
+    path = write(tmp_path, host="elsewhere")
+    log = []
+
+    def note(line):
+        log.append(line)
+        if released:
+            path.unlink()
+
+    with locked(tmp_path, note) as line:
+        assert (line is None) == released and len(log) == 1
+        assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
 def test_a_lock_is_renewed(tmp_path, monkeypatch):

@@ -54,6 +54,16 @@ def test_one_line_for_what_makes_no_sense(tmp_path, capsys):
         assert message in error and "\n" not in error
 
 
+def test_paths_are_expanded_and_a_latency_is_not_overwritten(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "a.json"
+    latency_file(file, [("hwl_mobilenetv3", "256x192", 5)])
+    before = file.read_bytes()
+    assert cli.main(["models", "--plot=~/a.json", "--latency", "~/a.json"]) == 2
+    assert f"{file} is an input and would be overwritten" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_labels_do_not_overlap(tmp_path, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure")

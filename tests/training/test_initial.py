@@ -211,6 +211,26 @@ def test_too_small_a_share_is_refused_in_one_line():
     start(config, skeletons.COCO, weights)
 
 
+def test_keypoints_alone_can_make_the_share_too_small():
+    """No array is missing, but the last layer has a keypoint that the source has not."""
+    config = settings("simplebaseline_mobilenetv2", init_from="runs/other", init_share=1.0)
+    with pytest.raises(ConfigError) as error:
+        start(config, OWN, source(config, skeletons.COCO))
+    message = str(error.value)
+    assert "config.init_share=1; the first parameter of other keypoints is head/final_" in message
+
+
+def test_an_option_of_the_weights_that_the_run_lacks_is_in_the_log():
+    config = settings("simplebaseline_mobilenetv2")
+    weights = source(config, skeletons.COCO, options={"public_input": True})
+    line = "to set it: --config.model_options.public_input=True"
+    assert sum(line in text for text in start(config, skeletons.COCO, weights)[2]) == 1
+    config.model_options.public_input = False
+    assert sum(line in text for text in start(config, skeletons.COCO, weights)[2]) == 1
+    config.model_options.public_input = True
+    assert not any(line in text for text in start(config, skeletons.COCO, weights)[2])
+
+
 def test_names_are_compared_however_they_are_written():
     pairs = matching.shared_joints(("LShoulder", "right-hip", "Neck"), ("left_shoulder", "neck"))
     assert pairs == [(0, 0), (2, 1)]

@@ -3,6 +3,7 @@
 import concurrent.futures
 import hashlib
 import socket
+import ssl
 
 import pytest
 
@@ -144,6 +145,25 @@ def test_without_a_network_one_line_says_what_to_fetch(cache):
         in message
     )
     assert "--file" in message and "no connection to 127.0.0.1" in message
+    assert "(Connection refused)" in message
+
+
+def test_the_reason_without_a_connection_is_short():
+    certificate = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] failed")
+    certificate.verify_message = "certificate has expired"
+    assert download._short(certificate) == " (certificate has expired)"
+    proxy = OSError("Tunnel connection failed: 407 Proxy Authentication Required")
+    assert download._short(proxy) == f" ({proxy})"
+    assert download._short("") == ""
+
+
+def test_an_address_is_quoted_and_one_that_is_none_is_tried_once(server):
+    server.files["my net.pth"] = server.files["my%20net.pth"] = CONTENT
+    path = fetch(checkpoint(f"{server.address}/ok/my net.pth"))
+    assert path.read_bytes() == CONTENT and server.requests[0][0] == "/ok/my%20net.pth"
+    with pytest.raises(DownloadError, match="is not an address") as caught:
+        fetch(checkpoint("http://127.0.0.1:port/net.pth"))
+    one_line(caught.value)
 
 
 def test_a_file_put_into_the_cache_by_hand_is_used(cache):

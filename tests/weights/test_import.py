@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxpose import cli, convert, models, tasks
+from jaxpose import cli, convert, models, tasks, weights
 from jaxpose.convert import command
 from jaxpose.weights.run_config import run_config
 from tests.helpers import tiny_runs
@@ -120,6 +120,22 @@ def test_the_codec_of_a_file_may_be_given(monkeypatch, tmp_path, codec):
     (config,) = configs
     assert config.codec == ("udp" if codec == "udp" else "gaussian")
     assert config.eval.decode == ("dark" if codec == "dark" else "quarter")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_download(
+    table, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(weights, "fetch", lambda checkpoint: pytest.fail("downloaded"))
+    (tmp_path / "file").touch()
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    for output, message in (
+        (tmp_path / "file", "file is a file, not a folder"),
+        (tmp_path / "file" / "run", "file is a file, not a folder"),
+        (tmp_path, "config.json does not belong to a run"),
+    ):
+        assert run("import", "sticks", "--table", table, "-o", output) == 2
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
 
 
 def test_a_network_without_a_file_names_its_checkpoints(tmp_path, capsys):

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -173,8 +174,8 @@ def read(
     """
     from pycocotools.coco import COCO
 
-    with open(annotation_file, encoding="utf-8") as stream:
-        dataset = json.load(stream)
+    # From bytes, as the reader of annotation files: json finds out the encoding, UTF-8 or UTF-16.
+    dataset = json.loads(pathlib.Path(annotation_file).read_bytes())
     file = str(annotation_file)
     if not dataset.get("categories") or "images" not in dataset or "annotations" not in dataset:
         raise ValueError(f"{file}: needs 'images', 'annotations' and 'categories'")

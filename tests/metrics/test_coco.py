@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from jaxpose import metrics, skeletons
+from jaxpose.tasks.scoring import Subset, annotation_file
 
 KEYS = "AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL".split()
 NAMES = list(skeletons.COCO.joints)
@@ -259,3 +261,15 @@ def test_real_annotations(real_data):
             if a["num_keypoints"]
         ]
         assert metrics.coco_keypoints(path, results)["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_encodings_are_read_as_the_reader_does(tmp_path, encoding):
+    content = _dataset()
+    path, results = _write(tmp_path, content), _results(content)
+    expected = metrics.coco_keypoints(path, results)
+    path.write_text(json.dumps(content), encoding=encoding)
+    assert metrics.coco_keypoints(path, results) == expected
+    dataset = SimpleNamespace(path=path)
+    with annotation_file(dataset, Subset(frozenset(range(1, 26)))) as subset:
+        assert metrics.coco_keypoints(subset, results) == expected

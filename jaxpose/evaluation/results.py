@@ -135,7 +135,11 @@ def _image_numbers(
     path: str, given: list[Any], dataset: Dataset
 ) -> tuple[dict[Any, int], list[str]]:
     """Returns image_id of the results -> image id of the dataset, where it has one; and notes."""
-    by_id = {value: dataset.image_numbers.get(id_key(value)) for value in given}
+    keys = {value: id_key(value) for value in given}
+    by_id = {
+        value: None if key is None else dataset.image_numbers.get(key)
+        for value, key in keys.items()
+    }
     texts = [value for value, number in by_id.items() if number is None and isinstance(value, str)]
     names = {text: text.replace("\\", "/") for text in texts}
     by_name, notes = match_names(path, dataset, list(names.values()))

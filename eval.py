@@ -132,12 +132,12 @@ def score_file(
     assert source.results
     tasks.validate(config, devices=1, training=False)
     dataset = input_pipeline.load_dataset(config, "val", images=False)
+    check_folder(folder, dataset, [pathlib.Path(source.results)])
     print(f"results: {source.name}", flush=True)
     if source.skeleton:
-        known = len(dataset.notes)
         dataset = input_pipeline.complete(dataset, source.skeleton)
-        for note in dataset.notes[known:]:
-            print(note, flush=True)
+    for line in left_out_lines(dataset):
+        print(line, flush=True)
     evaluation = score_results(source.results, dataset, config.eval.metric)
     # A results file gives only people and images, not the boxes that its network used.
     report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)

@@ -235,7 +235,17 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
-                score = validate(done, eval_data) if eval_data and evaluate_now else None
+                score = None
+                if eval_data and evaluate_now:
+                    try:
+                        score = validate(done, eval_data)
+                    except Exception:
+                        if hosts == 1:  # of several hosts, perhaps only this one saves
+                            log_line(f"validation failed; step {done} is saved without a score")
+                            log.sync()
+                            checkpoints.save(train_state)
+                            checkpoints.wait()
+                        raise
                 log.sync()
                 checkpoints.save(train_state, score)
                 clock.paused(time.perf_counter() - paused)

@@ -105,7 +105,16 @@ class MpiiKeypoints(_ImageBuilder):
     """Images of MPII, by an annotation file in the JSON form of the HRNet project."""
 
 
-BUILDERS = {"coco": CocoKeypoints, "crowdpose": CrowdPose, "mpii": MpiiKeypoints}
+class ImageInfo(_ImageBuilder):
+    """Images of a file without annotations, as COCO's image_info_test-dev2017.json."""
+
+
+BUILDERS = {
+    "coco": CocoKeypoints,
+    "crowdpose": CrowdPose,
+    "mpii": MpiiKeypoints,
+    "image_info": ImageInfo,
+}
 
 
 def fingerprint(dataset: Dataset) -> str:

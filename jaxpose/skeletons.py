@@ -293,6 +293,10 @@ def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
         raise ValueError(f"category {name!r} has no list of keypoint names under 'keypoints'")
     joints = tuple(str(joint) for joint in joints)
     sigmas = category.get("sigmas") or [default_sigma(joint) for joint in joints]
+    if not isinstance(sigmas, list | tuple) or not all(
+        isinstance(sigma, int | float) and not isinstance(sigma, bool) for sigma in sigmas
+    ):
+        raise ValueError(f"category {name!r}: sigmas must be a list of numbers, not {sigmas!r}")
     try:
         pairs, notes = sides.declared_in(category, joints)
     except ValueError as error:

@@ -224,3 +224,10 @@ def test_sides_for_drawing():
     assert _make("TR", "TL").joint_sides == ("right", "left")
     declared = Skeleton("x", ("1", "2", "3"), (), (0.1,) * 3, ((2, 0),))
     assert declared.joint_sides == ("right", None, "left") and declared.flip_pairs == ((0, 2),)
+
+
+@pytest.mark.parametrize("sigmas", [[None, 0.1], ["0.1", 0.1], 0.1, [True, 0.1]])
+def test_sigmas_of_another_form_are_refused_with_the_category(sigmas):
+    category = {"name": "fish", "keypoints": ["nose", "tail"], "sigmas": sigmas}
+    with pytest.raises(ValueError, match="category 'fish': sigmas must be a list of numbers"):
+        skeletons.from_coco_category(category)

@@ -18,6 +18,7 @@ import pytest
 from jaxpose import runs, skeletons
 from jaxpose.evaluation import command_line
 from jaxpose.runs.arrays import read_items
+from jaxpose.tasks import topdown
 from jaxpose.training import checkpoint, logs, runtime
 from tests.helpers import tiny_runs
 
@@ -320,6 +321,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(finished, tmp_path, monkeypatch
     monkeypatch.undo()
     assert train.main(config, str(folder)) == 0
     assert_same_run(folder, whole)
+
+
+@pytest.mark.slow
+def test_a_failed_validation_keeps_the_trained_steps(people, tmp_path, monkeypatch):
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps")
+
+    def evaluate(*_, **__):
+        raise ValueError("the metric fails")
+
+    monkeypatch.setattr(topdown, "evaluate", evaluate)
+    with pytest.raises(ValueError, match="the metric fails"):
+        train.main(config, str(tmp_path))
+    (step,) = checkpoint.steps_in(tmp_path / "checkpoints")
+    monkeypatch.undo()
+    assert train.main(config, str(tmp_path)) == 0  # it resumes there
+    assert step < checkpoint.steps_in(tmp_path / "checkpoints")[-1]
 
 
 def test_status_of_a_run_that_is_not_finite(monkeypatch, capsys):

@@ -100,6 +100,8 @@ def parse_images(
             elif not all(is_number(side) and side >= 1 for side in size):
                 rule = f"height and width must be positive numbers, not {size[0]!r} and {size[1]!r}"
             else:
+                # Files written on Windows separate folders by backslashes.
+                name = name.replace("\\", "/")
                 images[identity] = ImageInfo(identity, name, int(size[0]), int(size[1]))
         if rule:
             problems.append(Problem(path, label("image", index, record), rule))

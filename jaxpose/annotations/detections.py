@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from jaxpose.annotations.records import (
     is_number,
     label,
     missing_keys,
+    note,
     numbers,
 )
 
@@ -146,7 +147,7 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
 
     Returns:
       (people, problems). Boxes of other images are a problem that is not fatal, unless no box is
-      left.
+      left. A file name decides, where a record has both a name and an id.
     """
     numbers_of = dataset.image_numbers
     detections, problems = parse(
@@ -158,17 +159,19 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
             key: Image(dataset.images[number].file_name, dataset.annotated_size(number))
             for key, number in numbers_of.items()
         },
-        needs_score=True,
+        needs_score=not isinstance(data, dict),
     )
     if detections is None:
         return None, problems
-    by_name = _unique({info.file_name: number for number, info in dataset.images.items()})
     own_file = isinstance(data, dict)  # a dataset has its own ids: images are matched by file name
+    by_name, notes = match_names(
+        path, dataset, [*detections.name, *(detections.names if own_file else ())]
+    )
     rows, ids, foreign = [], [], []
     for row, (key, name) in enumerate(zip(detections.image_id, detections.name, strict=True)):
         number = None if own_file or key is None else numbers_of.get(key)
-        if number is None and name is not None:
-            number = by_name.get(name, by_name.get(name.rpartition("/")[2]))
+        if name is not None and (number is None or dataset.images[number].file_name != name):
+            number = by_name.get(name)
         if number is None:
             foreign.append(name if name is not None else key)
         else:
@@ -184,6 +187,10 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
     elif foreign:
         rule = f"{len(foreign)} boxes belong to images not in {dataset.path.name}{example}"
         problems.append(Problem(path, "file", rule, fatal=False))
+    if rows:
+        if words := counted(+detections.left_out):
+            notes.append(note(path, "file", f"boxes left out: {words}"))
+        problems += notes
     people = People(
         annotation_id=np.arange(len(rows), dtype=np.int64),
         image_id=np.array(ids, np.int64),
@@ -192,6 +199,56 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
         box_score=detections.score[rows],
     )
     return people, problems
+
+
+def match_names(
+    path: str, dataset: Dataset, names: Sequence[str | None]
+) -> tuple[dict[str, int], list[Problem]]:
+    """Matches the file names in another file with the images of a dataset.
+
+    A name fits the image whose path ends with it, folders included. A name in another folder fits
+    only if no other image, of the dataset or in `names`, has the same name without the folder.
+
+    Args:
+      path: the file with the names, used only in the text of the note.
+      dataset: the annotations.
+      names: all file names that the file knows; None is skipped.
+
+    Returns:
+      (file name -> image id, notes).
+    """
+    images = {info.file_name: number for number, info in dataset.images.items()}
+    unmatched = {name for name in names if name} - images.keys()
+    if not unmatched:
+        return images, []
+    by_last: dict[str, list[str]] = collections.defaultdict(list)
+    for name in images:
+        by_last[name.rpartition("/")[2]].append(name)
+    folder = dataset.image_dir.absolute().as_posix()
+    matched = dict(images)
+    rest: dict[str, list[str]] = collections.defaultdict(list)
+    for name in sorted(unmatched):
+        last = name.rpartition("/")[2]
+        ends = [own for own in by_last.get(last, ()) if f"/{folder}/{own}".endswith(f"/{name}")]
+        if len(ends) == 1:
+            matched[name] = images[ends[0]]
+        else:
+            rest[last].append(name)
+    used = {name.rpartition("/")[2] for name in names if name and name in matched}
+    alone = []
+    for last, others in rest.items():
+        own = by_last.get(last, [])
+        if len(own) == len(others) == 1 and last not in used:
+            matched[others[0]] = images[own[0]]
+            alone.append((others[0], own[0]))
+    notes = []
+    if alone:
+        text = (
+            f"{len(alone)} images are matched by name alone, because their folders differ, e.g. "
+            f"{alone[0][0]} and {alone[0][1]}"
+        )
+        notes.append(note(path, "file", text))
+    return matched, notes
 
 
 def counted(left_out: Mapping[str, int]) -> str:
@@ -284,10 +341,3 @@ def person_categories(
     people = (e for e in entries if isinstance(e, dict) and e.get("name") == "person")
     named = (id_key(entry.get("id")) for entry in people)
     return frozenset(key for key in named if key is not None) or default
-
-
-def _unique(by_name: Mapping[str, int]) -> dict[str, int]:
-    """`by_name`, and names without their folder where only one image has it."""
-    count = collections.Counter(name.rpartition("/")[2] for name in by_name)
-    bare = {name.rpartition("/")[2]: identity for name, identity in by_name.items()}
-    return {name: i for name, i in bare.items() if count[name] == 1} | dict(by_name)

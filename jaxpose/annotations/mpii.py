@@ -35,9 +35,8 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
         if rule:
             problems.append(Problem(path, f"record {index}", rule))
             continue
-        info = images.setdefault(
-            record["image"], ImageInfo(len(images), record["image"], None, None)
-        )
+        name = record["image"].replace("\\", "/")  # as Windows separates folders
+        info = images.setdefault(name, ImageInfo(len(images), name, None, None))
         points, flags, missing = _complete(record)
         rows.append((index, info.id, record["center"], record["scale"], points, flags))
         if missing:

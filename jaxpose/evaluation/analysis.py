@@ -141,7 +141,11 @@ def analyze(
     skeleton = dataset.skeleton
     with annotation_file(dataset, evaluation.subset) as file:
         matching = match(
-            file, evaluation.results, skeleton.sigmas, area_of_box=metric == "crowdpose"
+            file,
+            evaluation.results,
+            skeleton.sigmas,
+            area_of_box=metric == "crowdpose",
+            category=dataset.category,
         )
     similarity = oks(
         matching.strict, matching.keypoints, matching.area, skeleton.sigmas, matching.labeled

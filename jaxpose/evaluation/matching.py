@@ -47,6 +47,7 @@ def match(
     sigmas: Sequence[float],
     *,
     area_of_box: bool = False,
+    category: str = "",
 ) -> Matching:
     """Matches results with people, by the greedy matching of COCO's evaluation.
 
@@ -55,13 +56,16 @@ def match(
       results: the COCO results list.
       sigmas: [K] OKS sigmas.
       area_of_box: whether the area of a person is 0.53 of the box, as in CrowdPose's evaluation.
+      category: as for `metrics.coco_keypoints`.
 
     Raises:
       ValueError: as `metrics.coco_keypoints`.
     """
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = coco.read(annotation_file, results, area_of_box=area_of_box)
+    names, truth, predictions = coco.read(
+        annotation_file, results, area_of_box=area_of_box, category=category
+    )
     with coco.quiet():
         evaluation = COCOeval(truth, predictions, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)

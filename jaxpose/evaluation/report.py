@@ -14,6 +14,7 @@ from jaxpose import metrics, tables
 from jaxpose.annotations import Dataset
 from jaxpose.evaluation.analysis import Analysis, Table, analyze
 from jaxpose.evaluation.figures import NAMES, draw_figures
+from jaxpose.evaluation.results import submission_name
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import check_outputs, write_atomic
 from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
@@ -122,7 +123,10 @@ def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib
       ValueError: a file of the report is one of `files`, the annotation file or an image; or the
         folder is that of the images.
     """
-    outputs = [folder / name for name in ("metrics.json", "results.json", "index.html")]
+    names = ["metrics.json", "results.json", "analysis.json", "index.html", *NAMES]
+    if dataset.format == "image_info":
+        names.append(submission_name(dataset.path))
+    outputs = [folder / name for name in names]
     outputs += folder.glob("worst_*.jpg")  # drawings of an earlier report are removed
     images = map(dataset.image_path, dataset.images)
     check_outputs([folder, *outputs], [dataset.image_dir, dataset.path, *files, *images])

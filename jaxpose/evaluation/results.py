@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from jaxpose.annotations import Dataset
+from jaxpose.annotations.completion import id_key
+from jaxpose.annotations.detections import match_names
 from jaxpose.annotations.records import is_number, missing_keys, numbers
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.scoring import Evaluation
@@ -45,14 +47,15 @@ def read_results(
 
     Args:
       path: the file.
-      dataset: the annotations that the results belong to.
+      dataset: the annotations that the results belong to. An image_id is an id of its images, or
+        a file name as AlphaPose writes it.
 
     Returns:
       The people, for all images of the dataset, and sentences about records that do not count.
 
     Raises:
-      ValueError: the file is not a list of results, a result breaks a rule, or results are for
-        images that are not in the dataset.
+      ValueError: the file is not a list of results, a result breaks a rule, or all results are
+        for images or categories that are not in the dataset.
     """
     try:
         records = json.loads(pathlib.Path(path).read_bytes())
@@ -66,31 +69,31 @@ def read_results(
             f"{_kind(records)}"
         )
     joints = dataset.skeleton.num_joints
-    # The ids of the file may be texts.
-    images = {dataset.original_ids.get(identity, identity): identity for identity in dataset.images}
-    categories = list(dataset.category_ids.values())
     for number, record in enumerate(records):
         rule = _malformed(record, joints)
         if rule:
             raise ValueError(f"{path}: result number {number}: {rule}")
-    unknown = [r["image_id"] for r in records if r["image_id"] not in images]
-    if unknown:
+    image_of, notes = _image_numbers(str(path), [r["image_id"] for r in records], dataset)
+    known = [record for record in records if record["image_id"] in image_of]
+    if len(known) < len(records):
+        unknown = [r["image_id"] for r in records if r["image_id"] not in image_of]
         names = list(dict.fromkeys(map(repr, unknown)))
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise ValueError(
-            f"{path}: {len(unknown)} of {len(records)} results are for {len(names)} images that "
-            f"are not in {dataset.path}: {', '.join(names[:_SHOWN])}{more}"
+        text = (
+            f"{len(names)} images that are not in {dataset.path}: {', '.join(names[:_SHOWN])}{more}"
         )
-    people = [record for record in records if record["category_id"] in categories]
-    names_of = " or ".join(map(str, categories))
-    notes = []
-    if records and not people:
+        if not known:
+            raise ValueError(f"{path}: all {len(records)} results are for {text}")
+        notes.append(f"{len(unknown)} of {len(records)} results are left out: they are for {text}")
+    people = [r for r in known if id_key(r["category_id"]) in dataset.person_categories]
+    names_of = " or ".join(map(str, dataset.category_ids.values()))
+    if known and not people:
         raise ValueError(
             f"{path}: no result has the category of the people in {dataset.path}, {names_of}"
         )
-    if len(people) < len(records):
+    if len(people) < len(known):
         notes.append(
-            f"{len(records) - len(people)} of {len(records)} results are left out: their category "
+            f"{len(known) - len(people)} of {len(records)} results are left out: their category "
             f"is not {names_of}"
         )
     bad = sum(not numbers(record["keypoints"], 3 * joints) for record in people)
@@ -99,7 +102,7 @@ def read_results(
     values = np.array([record["keypoints"] for record in people], np.float64)
     values = values.reshape(len(people), joints, 3)
     predictions = whole_images.ImagePredictions(
-        image_id=np.array([images[record["image_id"]] for record in people], np.int64),
+        image_id=np.array([image_of[record["image_id"]] for record in people], np.int64),
         keypoints=values[..., :2],
         scores=values[..., 2],
         person_score=np.array([record["score"] for record in people], np.float64),
@@ -128,6 +131,23 @@ def score_results(path: str | os.PathLike[str], dataset: Dataset, metric: str) -
     return whole_images.score(predictions, dataset, metric, notes)
 
 
+def _image_numbers(
+    path: str, given: list[Any], dataset: Dataset
+) -> tuple[dict[Any, int], list[str]]:
+    """Returns image_id of the results -> image id of the dataset, where it has one; and notes."""
+    keys = {value: id_key(value) for value in given}
+    by_id = {
+        value: None if key is None else dataset.image_numbers.get(key)
+        for value, key in keys.items()
+    }
+    texts = [value for value, number in by_id.items() if number is None and isinstance(value, str)]
+    names = {text: text.replace("\\", "/") for text in texts}
+    by_name, notes = match_names(path, dataset, list(names.values()))
+    by_id |= {text: by_name.get(name) for text, name in names.items()}
+    numbers_of = {value: number for value, number in by_id.items() if number is not None}
+    return numbers_of, [problem.rule for problem in notes]
+
+
 def _kind(value: Any) -> str:
     if not isinstance(value, dict):
         return f"{type(value).__name__}"
@@ -141,7 +161,7 @@ def _malformed(record: Any, joints: int) -> str | None:
     rule = missing_keys(record, ("image_id", "category_id", "keypoints", "score"))
     if rule:
         return rule
-    if not isinstance(record["image_id"], int | str):
+    if id_key(record["image_id"]) is None:
         return f"image_id must be an integer or a string, not {record['image_id']!r}"
     keypoints = record["keypoints"]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * joints:

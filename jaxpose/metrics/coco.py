@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from jaxpose.annotations.completion import (
     is_missing_box,
     is_nothing,
 )
+from jaxpose.annotations.records import is_number, numbers
 from jaxpose.metrics.oks import keypoint_similarity
 
 # In the order of COCOeval.stats for keypoints.
@@ -39,7 +41,8 @@ def coco_keypoints(
     All images of the annotation file count, including those without results; an empty list scores
     0. Missing fields of annotations are filled in as for training (`annotations.completion`):
     `bbox` is the extent of the labeled keypoints, `area` is 0.53 of the box, `iscrowd` is 0,
-    `num_keypoints` is counted.
+    `num_keypoints` is counted. A person without box and area whose labeled keypoints span none is
+    ignored.
 
     Args:
       annotation_file: JSON in COCO keypoint format. Its first category with keypoint names is
@@ -173,8 +176,8 @@ def read(
     """
     from pycocotools.coco import COCO
 
-    with open(annotation_file, encoding="utf-8") as stream:
-        dataset = json.load(stream)
+    # From bytes, as the reader of annotation files: json finds out the encoding, UTF-8 or UTF-16.
+    dataset = json.loads(pathlib.Path(annotation_file).read_bytes())
     file = str(annotation_file)
     if not dataset.get("categories") or "images" not in dataset or "annotations" not in dataset:
         raise ValueError(f"{file}: needs 'images', 'annotations' and 'categories'")
@@ -232,11 +235,18 @@ def _complete(
 ) -> dict[str, Any]:
     """Returns a copy of an annotation in which nothing is missing."""
     person = {key: value for key, value in annotation.items() if not is_nothing(value)}
+    if person.get("iscrowd"):  # the reader keeps only the region of a malformed crowd
+        _drop_malformed(person, joints)
     person = {"iscrowd": 0, **person, "keypoints": person.get("keypoints") or [0] * (3 * joints)}
     if len(person["keypoints"]) != 3 * joints:
         raise ValueError(
             f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
         )
+    if any(isinstance(value, str) for value in person["keypoints"]):  # "12.5", as the reader
+        try:
+            person["keypoints"] = np.array(person["keypoints"], np.float64).tolist()
+        except ValueError:
+            raise ValueError(f"{where}: keypoints must be numbers") from None
     if any(is_nothing(value) for value in person["keypoints"]):
         person["keypoints"], _ = complete_keypoints(person["keypoints"])
         if person.get("num_keypoints"):
@@ -248,8 +258,21 @@ def _complete(
         raise ValueError(f"{where} has no 'bbox' of four numbers")
     if area_of_box or not person.get("area"):
         person["area"] = float(area_of(person["bbox"]))
+    if is_missing_box(person["bbox"]) and not person["area"]:
+        person["num_keypoints"] = 0  # without a size there is no OKS: the person is ignored
     person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
     return person
+
+
+def _drop_malformed(person: dict[str, Any], joints: int) -> None:
+    """Removes keypoints, box and area that are malformed."""
+    keypoints = person.get("keypoints")
+    if keypoints and (not isinstance(keypoints, list) or len(keypoints) != 3 * joints):
+        del person["keypoints"]
+    if not is_missing_box(person.get("bbox")) and not numbers(person["bbox"], 4):
+        del person["bbox"]
+    if "area" in person and not is_number(person["area"]):
+        del person["area"]
 
 
 def _num_joints(category: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> int:

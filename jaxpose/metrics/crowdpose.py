@@ -22,7 +22,10 @@ MEDIUM, HARD = 0.2, 0.8
 
 
 def crowdpose(
-    annotation_file: str | os.PathLike[str], results: Iterable[Mapping[str, Any]]
+    annotation_file: str | os.PathLike[str],
+    results: Iterable[Mapping[str, Any]],
+    *,
+    category: str = "",
 ) -> dict[str, float]:
     """Computes AP and AR by OKS as the CrowdPose API does.
 
@@ -33,6 +36,7 @@ def crowdpose(
     Args:
       annotation_file: JSON in CrowdPose format; its images have a `crowdIndex`.
       results: [{image_id, category_id, keypoints (42 floats), score}]; not modified.
+      category: as for `metrics.coco_keypoints`.
 
     Returns:
       AP AP50 AP75 AR AR50 AR75 AP_easy AP_medium AP_hard as fractions. The last three are the plain
@@ -45,7 +49,9 @@ def crowdpose(
     """
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = coco.read(annotation_file, results, area_of_box=True)
+    names, truth, predictions = coco.read(
+        annotation_file, results, area_of_box=True, category=category
+    )
     if len(names) != skeletons.CROWDPOSE.num_joints:
         raise ValueError(
             f"{annotation_file}: {len(names)} keypoints, but CrowdPose has "

@@ -98,7 +98,7 @@ def annotation_file(dataset: Dataset, subset: Subset | None) -> Iterator[pathlib
     if subset is None:
         yield dataset.path
         return
-    content = json.loads(dataset.path.read_text(encoding="utf-8"))
+    content = json.loads(dataset.path.read_bytes())
     image_id, person_id = Ids(content["images"]), Ids(content["annotations"])
     chosen = subset.annotation_ids
     content["annotations"] = [

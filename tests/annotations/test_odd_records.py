@@ -243,8 +243,9 @@ def test_detections_name_images_and_categories_as_the_file_does(tmp_path):
     path.write_text(json.dumps(records))
     people, problems = annotations.read_detections(path, dataset)
     assert people.image_id.tolist() == [text, 7, 7]
-    (problem,) = problems  # the number that stands for "a" is no id of the file
+    problem, left_out = problems  # the number that stands for "a" is no id of the file
     assert f"1 boxes belong to images not in a.json, e.g. {text}" in str(problem)
+    assert left_out.rule == "boxes left out: 1 of another category" and not left_out.skipped
 
     of_dogs = load(tmp_path, data, category="dog")
     assert len(annotations.load_detections(path, of_dogs)) == 2

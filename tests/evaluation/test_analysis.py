@@ -120,6 +120,19 @@ def test_matches_below_half_are_analyzed_but_not_counted_as_found(dataset):
     assert matching.unmatched == 0
 
 
+def test_the_chosen_category_is_analyzed(dataset, tmp_path):
+    content = json.loads(dataset.path.read_text())
+    first = {"id": 7, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": []}
+    content["categories"] = [first, *content["categories"]]
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    chosen = annotations.load_coco(
+        tmp_path / "two.json", image_dir=dataset.image_dir, category="person"
+    )
+    results = [result(dataset, row) for row in range(12)]
+    analysis = analyze(Evaluation({}, 0.0, results, [], None, None), chosen, "coco", {})
+    assert analysis.as_json()["errors"]["matched_people"] == 12
+
+
 @pytest.mark.slow
 def test_pictures(dataset, tmp_path):
     pytest.importorskip("matplotlib")

@@ -236,6 +236,10 @@ def test_the_report_never_overwrites_what_it_is_about(people, tmp_path):
         with pytest.raises(ValueError, match="is an input.* and would be overwritten"):
             check_folder(folder, dataset, [boxes])
     boxes.unlink()
+    for name in ("analysis.json", "oks.png"):
+        (tmp_path / name).write_text("[]")
+        with pytest.raises(ValueError, match=f"{name} is an input"):
+            check_folder(tmp_path, dataset, [tmp_path / name])
     (tmp_path / "worst_01.jpg").hardlink_to(people / "images" / "0.png")  # would be removed
     with pytest.raises(ValueError, match="worst_01.jpg is an input"):
         check_folder(tmp_path, dataset, [])

@@ -73,6 +73,41 @@ def test_results_of_other_categories_are_left_out_and_counted(dataset, tmp_path)
     assert len(read_results(tmp_path / "results.json", merged)[0].image_id) == 12
 
 
+def test_ids_are_read_as_those_of_the_dataset(dataset, tmp_path):
+    """As numbers, as texts, and as the file names that AlphaPose writes."""
+    results = results_of(dataset)
+    expected = read_results(write(tmp_path, results), dataset)[0]
+    name = dataset.images[results[2]["image_id"]].file_name
+    for change in (
+        {"image_id": float(results[2]["image_id"]), "category_id": "1"},
+        {"image_id": str(results[2]["image_id"]), "category_id": 1.0},
+        {"image_id": name},
+    ):
+        path = write(tmp_path, changed(**change)(results_of(dataset)))
+        predictions, notes = read_results(path, dataset)
+        assert notes == [] and (predictions.image_id == expected.image_id).all()
+    path = write(tmp_path, changed(image_id=f"other\\{name}")(results_of(dataset)))
+    predictions, (note,) = read_results(path, dataset)
+    assert len(predictions.image_id) == 12
+    assert note.startswith("1 images are matched by name alone, because their folders differ")
+
+
+def test_results_of_other_images_are_left_out_and_counted(dataset, tmp_path):
+    predictions, notes = read_results(
+        write(tmp_path, changed(image_id=99)(results_of(dataset))), dataset
+    )
+    assert len(predictions.image_id) == 11
+    assert notes == [
+        f"1 of 12 results are left out: they are for 1 images that are not in {dataset.path}: 99"
+    ]
+
+
+def write(folder, results):
+    path = folder / "results.json"
+    path.write_text(json.dumps(results))
+    return path
+
+
 def changed(**changes):
     def change(results):
         results[2] = {k: v for k, v in (results[2] | changes).items() if v is not None}
@@ -91,15 +126,14 @@ def changed(**changes):
         (changed(score="high"), "result number 2: score must be a finite number, not 'high'"),
         (changed(keypoints=[1.0] * 34), "result number 2: keypoints must be 51 numbers .*not 34"),
         (changed(keypoints=[float("nan")] * 51), "keypoints of 1 results are not finite numbers"),
-        (changed(image_id=99), "1 of 12 results are for 1 images that are not in .*: 99$"),
-        (changed(image_id="3"), "1 of 12 results are for 1 images that are not in .*: '3'$"),
+        (changed(image_id=1.5), "result number 2: image_id must be an integer or a string"),
         (
             lambda r: [x | {"category_id": 2} for x in r],
             "no result has the category of the people in",
         ),
         (
             lambda r: [x | {"image_id": 100 + n} for n, x in enumerate(r)],
-            "12 of 12 results are for 12 .*: 100, 101, 102, 103, 104 and 7 more$",
+            "all 12 results are for 12 .*: 100, 101, 102, 103, 104 and 7 more$",
         ),
     ],
 )

@@ -118,12 +118,18 @@ def test_a_results_file_is_scored_without_images_and_network(data, tmp_path, cap
     source = command_line.Source("mine.json", tmp_path, results=str(tmp_path / "mine.json"))
     assert eval_program.main(config, source, tmp_path / "report", worst=3) == 0
     output = capsys.readouterr().out
+    assert "left out: none" in output
     assert "8 people predicted in 8 images" in output and "keypoint errors" in output
     content = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert content["metrics"]["AP"] == 1.0 and content["source"] == "mine.json"
     page = (tmp_path / "report" / "index.html").read_text()
     assert "3 of the 3 worst cases are not drawn" in page
     assert "<h2>Kinds of errors</h2>" in page
+    (tmp_path / "mine.json").rename(tmp_path / "results.json")
+    source = command_line.Source("", tmp_path, results=str(tmp_path / "results.json"))
+    with pytest.raises(ValueError, match="results.json is an input and would be overwritten"):
+        eval_program.main(config, source, tmp_path, worst=3)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
 
 
 def test_without_matplotlib_one_line_says_so(data, tmp_path, monkeypatch, capsys):

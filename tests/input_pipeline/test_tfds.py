@@ -8,6 +8,7 @@ import pytest
 import input_pipeline
 from input_pipeline import tfds_builders
 from input_pipeline.dataset import load_dataset
+from jaxpose import annotations, skeletons
 from jaxpose.images import ImageError
 from tests.helpers.reading import assert_equal, take
 
@@ -64,6 +65,19 @@ def test_mpii_has_a_builder_of_its_own(config):
     assert_equal(take(config, 2), files)
     dataset = load_dataset(config, "train")
     assert tfds_builders.prepare_dataset(dataset, config.data.tfds_dir).name == "mpii_keypoints"
+
+
+def test_images_without_annotations_have_a_builder(config):
+    path = pathlib.Path(config.data.root) / "train.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    dataset = annotations.load_image_info(
+        path, image_dir=path.parent / "images", skeleton=skeletons.COCO
+    )
+    read = tfds_builders.reader(dataset, config.data.tfds_dir)
+    identity, info = next(iter(dataset.images.items()))
+    assert read(identity) == (path.parent / "images" / info.file_name).read_bytes()
 
 
 def test_changed_and_added_images_are_prepared_anew(config, caplog):

@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from jaxpose import metrics, skeletons
+from jaxpose.tasks.scoring import Subset, annotation_file
 
 KEYS = "AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL".split()
 NAMES = list(skeletons.COCO.joints)
@@ -259,3 +261,42 @@ def test_real_annotations(real_data):
             if a["num_keypoints"]
         ]
         assert metrics.coco_keypoints(path, results)["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_encodings_are_read_as_the_reader_does(tmp_path, encoding):
+    content = _dataset()
+    path, results = _write(tmp_path, content), _results(content)
+    expected = metrics.coco_keypoints(path, results)
+    path.write_text(json.dumps(content), encoding=encoding)
+    assert metrics.coco_keypoints(path, results) == expected
+    dataset = SimpleNamespace(path=path)
+    with annotation_file(dataset, Subset(frozenset(range(1, 26)))) as subset:
+        assert metrics.coco_keypoints(subset, results) == expected
+
+
+def test_odd_values_are_read_as_the_reader_does(tmp_path):
+    content = _dataset()
+    path, results = _write(tmp_path, content), _results(content)
+    expected = metrics.coco_keypoints(path, results)
+    crowd = {"image_id": 3, "category_id": 1, "iscrowd": 1, "area": 9.0}
+    for number, changes in enumerate(
+        ({"keypoints": [1, 2]}, {"keypoints": 5}, {"bbox": ["1", 2]}, {"area": "big"})
+    ):
+        content["annotations"].append(crowd | {"id": 900 + number} | changes)
+    person = content["annotations"][0]
+    person["keypoints"] = [str(value) for value in person["keypoints"]]
+    del person["num_keypoints"]
+    assert metrics.coco_keypoints(_write(tmp_path, content), results) == expected
+    person["keypoints"][0] = "left"
+    with pytest.raises(ValueError, match="annotation 100: keypoints must be numbers"):
+        metrics.coco_keypoints(_write(tmp_path, content), results)
+
+
+def test_a_person_without_any_size_is_ignored(tmp_path):
+    content = _dataset()
+    path, results = _write(tmp_path, content), _results(content)
+    expected = metrics.coco_keypoints(path, results)
+    alone = {"id": 900, "image_id": 3, "category_id": 1, "keypoints": [5, 6, 2] + [0, 0, 0] * 16}
+    content["annotations"].append(alone)
+    assert metrics.coco_keypoints(_write(tmp_path, content), results) == expected

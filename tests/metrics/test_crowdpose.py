@@ -200,3 +200,15 @@ def test_real_photographs(real_data):
     scores = metrics.crowdpose(path, [result(p) for p in people if p["num_keypoints"]])
     expected = dict.fromkeys(KEYS, 1.0) | {"AP_easy": -1.0, "AP_hard": -1.0}
     assert scores == pytest.approx(expected)
+
+
+def test_the_chosen_category_is_scored(tmp_path):
+    people = [person(k, k) for k in THREE]
+    path = write(tmp_path, people, THREE)
+    content = json.loads(path.read_text())
+    content["categories"].insert(0, {"id": 7, "name": "dog", "keypoints": ["nose", "tail"]})
+    path.write_text(json.dumps(content))
+    results = [result(p) for p in people]
+    assert metrics.crowdpose(path, results, category="person")["AP"] == pytest.approx(1)
+    with pytest.raises(ValueError, match="2 keypoints, but CrowdPose has 14|expected 6"):
+        metrics.crowdpose(path, results)

@@ -67,7 +67,7 @@ def evaluate(
         )
     with annotation_file(dataset, subset) as file:
         if config.eval.metric == "crowdpose":
-            scores = metrics.crowdpose(file, results)
+            scores = metrics.crowdpose(file, results, category=dataset.category)
         else:
             scores = metrics.coco_keypoints(
                 file, results, dataset.skeleton.sigmas, category=dataset.category

@@ -84,7 +84,7 @@ def score(
     notes = [f"{len(predictions.image_id)} people predicted in {images}", *notes]
     with annotation_file(dataset, subset) as file:
         if metric == "crowdpose":
-            scores = metrics.crowdpose(file, results)
+            scores = metrics.crowdpose(file, results, category=dataset.category)
         else:
             scores = metrics.coco_keypoints(
                 file, results, dataset.skeleton.sigmas, category=dataset.category

@@ -130,7 +130,8 @@ def predict_video(
     """Writes a video with the poses drawn, and a JSON file with the poses per frame.
 
     Frames between the predicted ones show the last poses and have no record in the JSON file.
-    Ctrl-C ends the video; what was read until then is written.
+    Ctrl-C ends the video; what was read until then is written. Before the first frame is written,
+    nothing is, and KeyboardInterrupt is raised.
 
     Args:
       video: the open source; it is closed.
@@ -161,6 +162,8 @@ def predict_video(
                 frames += 1
                 progress.show(frames)
         except KeyboardInterrupt:
+            if not frames:
+                raise  # nothing to keep
             interrupted = True
         writer.close()
         os.replace(part, f"{output}.mp4")

@@ -167,3 +167,10 @@ def test_the_command(tmp_path, capfd):
         error = capfd.readouterr().err
         assert message in error and error.count("\n") == 1, error
     assert pathlib.Path(tmp_path / "out" / "film.json").is_file()
+
+
+def test_ctrl_c_before_the_first_frame_writes_nothing(tmp_path):
+    video = Video(write_video(tmp_path / "in.avi"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(video, Predictor(stop_at=0), seeing.DOTS, tmp_path / "a")
+    assert os.listdir(tmp_path) == ["in.avi"]

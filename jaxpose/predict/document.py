@@ -29,7 +29,9 @@ def coco_document(
       zeros for a missing keypoint. `score` is the score of the person, `keypoint_scores` those of
       its keypoints.
     """
-    numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
+    stems = [path.stem for path, *_ in records]
+    # isdecimal() also accepts the digits of other scripts, which image ids never have.
+    numbers = [int(stem) if stem.isascii() and stem.isdecimal() else -1 for stem in stems]
     if -1 in numbers or len(set(numbers)) < len(numbers):
         numbers = list(range(1, len(records) + 1))
     document: dict[str, Any] = {
@@ -86,13 +88,17 @@ def frame_record(index: int, seconds: float, poses: Poses) -> str:
 
 
 def _category(skeleton: Skeleton) -> dict[str, Any]:
-    return {
+    category: dict[str, Any] = {
         "id": 1,
         "name": "person",
         "keypoints": list(skeleton.joints),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
         "sigmas": list(skeleton.sigmas),
     }
+    if skeleton.declared_pairs is not None:
+        names = skeleton.joints
+        category["flip_pairs"] = [[names[a], names[b]] for a, b in skeleton.declared_pairs]
+    return category
 
 
 def _person(poses: Poses, person: int) -> dict[str, Any]:

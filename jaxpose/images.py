@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
+
+# OpenCV cannot crop larger images: it counts pixels in 16 bits.
+LONGEST_SIDE = 32766
 
 
 class ImageError(ValueError):
@@ -22,7 +27,7 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
         because annotations are in stored pixels.
 
     Raises:
-      ImageError: the data is empty, truncated or not an image.
+      ImageError: the data is empty, truncated, not an image, or too large to be cropped.
     """
     import cv2
 
@@ -37,7 +42,38 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
         raise ImageError(f"cannot be decoded ({error.err or error.func})") from None
     if image is None or image.size == 0:
         raise ImageError("not an image, or truncated")
+    height, width = image.shape[:2]
+    if max(height, width) > LONGEST_SIDE:
+        raise ImageError(f"is {width}x{height}; the longest side may have {LONGEST_SIDE} pixels")
     return image
+
+
+def write(path: pathlib.Path, image: np.ndarray) -> None:
+    """Writes an image in the format of the suffix.
+
+    Unlike cv2.imwrite, it can write to any path and gives the reason of a failure.
+
+    Args:
+      path: the file.
+      image: uint8 [H, W, 3] RGB.
+
+    Raises:
+      ValueError: the image cannot be written in this format.
+      OSError: the file cannot be written.
+    """
+    import cv2
+
+    try:
+        encoded, data = cv2.imencode(path.suffix, image[:, :, ::-1])
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        height, width = image.shape[:2]
+        raise ValueError(f"{path} could not be written: {width}x{height} pixels as {path.suffix}")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error.strerror})") from None
 
 
 def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:

@@ -1,12 +1,13 @@
 """All common kinds of image files are decoded to RGB, or refused with a reason."""
 
+import os
 import struct
 
 import cv2
 import numpy as np
 import pytest
 
-from jaxpose import images
+from jaxpose import geometry, images
 
 RAMP = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (20, 1, 3))
 RED = np.zeros((24, 32, 3), np.uint8)
@@ -125,3 +126,20 @@ def test_dark_images_of_sixteen_bits():
     assert images.is_dark_deep(deep, images.decode(deep))
     for other in (encode(RAMP.astype(np.uint16) * 257), encode(np.full_like(RAMP, 3))):
         assert not images.is_dark_deep(other, images.decode(other))
+
+
+def test_images_that_opencv_cannot_crop_are_refused():
+    longest = np.zeros((1, images.LONGEST_SIDE, 3), np.uint8)
+    geometry.crop(images.decode(encode(longest)), np.eye(2, 3), (8, 8))
+    with pytest.raises(images.ImageError, match="is 32767x1; the longest side may have 32766"):
+        images.decode(encode(np.zeros((1, images.LONGEST_SIDE + 1, 3), np.uint8)))
+
+
+def test_an_image_is_written_to_any_name_or_the_reason_is_given(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")  # not UTF-8
+    images.write(path, RED[..., ::-1])
+    assert images.decode(path.read_bytes())[0, 0].tolist() == [200, 0, 0]
+    with pytest.raises(OSError, match=r"a.png could not be written \(No such file"):
+        images.write(tmp_path / "gone" / "a.png", RED)
+    with pytest.raises(ValueError, match="a.jpg could not be written: 1x65501 pixels as .jpg"):
+        images.write(tmp_path / "a.jpg", np.zeros((65501, 1, 3), np.uint8))

@@ -119,7 +119,7 @@ def is_image(path: pathlib.Path) -> bool:
         return True
     try:
         return path.is_file() and path.stat().st_size > 0 and bool(cv2.haveImageReader(str(path)))
-    except (OSError, cv2.error):
+    except (OSError, UnicodeError, SystemError, cv2.error):  # also names that are not UTF-8
         return False
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import annotations, cli, export, geometry, predict, skeletons
+from jaxpose import annotations, cli, export, geometry, images, predict, skeletons
 from jaxpose.export.source import from_run
 from jaxpose.poses import extent
 from jaxpose.predict import PoseEstimator, Poses
@@ -51,6 +52,21 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     assert dataset.people.keypoints[1, 3, 2] == 0
     assert [a["score"] for a in document["annotations"]] == [0.5, 0.25]
     assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
+
+
+def test_the_ids_and_the_pairs_of_predictions_can_be_read():
+    pairs = ((2, 1),)
+    skeleton = skeletons.Skeleton("x", ("a", "b", "c"), (), (0.1,) * 3, pairs)
+    nobody = Poses(np.zeros((0, 3, 2)), np.zeros((0, 3)), np.zeros((0, 4)), np.zeros(0))
+    records = [(pathlib.PurePath(f"{name}.jpg"), (9, 8), nobody) for name in ("7", "²")]
+    document = coco_document(records, skeleton)
+    assert [image["id"] for image in document["images"]] == [1, 2]
+    (category,) = document["categories"]
+    assert category["flip_pairs"] == [["c", "b"]]
+    assert skeletons.from_coco_category(category).declared_pairs == pairs
+    records = records[:1]
+    assert coco_document(records, skeletons.COCO)["images"][0]["id"] == 7
+    assert "flip_pairs" not in coco_document(records, skeletons.COCO)["categories"][0]
 
 
 # --- the networks --------------------------------------------------------------------------------
@@ -101,6 +117,36 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
     again = json.loads((output / "predictions.json").read_text())
     assert [a["bbox"] for a in again["annotations"]] == [[0, 0, 90, 60], [0, 0, 60, 90]]
     assert (output / "a.jpg").is_file()
+
+
+def read_images(folder):
+    written = json.loads((folder / "predictions.json").read_text())
+    return [image["file_name"] for image in written["images"]]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_poses_of_a_stopped_command_are_kept(runs, tmp_path, capsys, monkeypatch, error):
+    for name in ("a.jpg", "b.jpg", os.fsdecode(b"c\xe9.jpg")):
+        photograph(tmp_path / name)
+    output = tmp_path / "out"
+    command = ["predict", str(runs[0]), str(tmp_path), "-o", str(output), "--no-flip"]
+    write = images.write
+
+    def stop(path, image):
+        if path.name == "b.jpg":
+            raise error("a full disk")
+        write(path, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "write", stop)
+        assert cli.main(command) == (130 if error is KeyboardInterrupt else 2)
+    text = capsys.readouterr()
+    assert "predictions.json: only the first 2 images\n" in text.out
+    assert ("a full disk" in text.err) == (error is OSError)
+    assert read_images(output) == ["a.jpg", "b.jpg"]
+    assert cli.main(command) == 0  # also an image whose name is not UTF-8
+    assert len(read_images(output)) == 3
+    assert r"c\udce9.jpg: 1 people" in capsys.readouterr().out
 
 
 def test_an_image_is_read_in_the_orientation_of_its_boxes(runs, tmp_path, capsys):

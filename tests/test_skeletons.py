@@ -224,3 +224,18 @@ def test_sides_for_drawing():
     assert _make("TR", "TL").joint_sides == ("right", "left")
     declared = Skeleton("x", ("1", "2", "3"), (), (0.1,) * 3, ((2, 0),))
     assert declared.joint_sides == ("right", None, "left") and declared.flip_pairs == ((0, 2),)
+
+
+@pytest.mark.parametrize("names", ["{}Shoulder {}Hip {}Knee", "shoulder.{} hip.{} knee.{}"])
+def test_parts_are_known_in_names_that_only_their_partner_explains(names):
+    joints = ["nose", *" ".join(names.replace("{}", side) for side in "lr").split()]
+    skeleton = skeletons.from_coco_category({"keypoints": joints})
+    assert skeleton.sigmas == (0.026, *(0.079, 0.107, 0.087) * 2)
+    assert skeleton.torso == (2, 4) and skeleton.lower_body == (2, 3, 5, 6)
+
+
+def test_words_that_are_no_parts_keep_the_default_sigma():
+    joints = ("lShould", "F_L_Hip", "F_R_Hip", "KneeLeft", "KneeRight", "L1", "left_bigtoe")
+    assert skeletons.default_sigmas(joints) == (0.072, 0.072, 0.072, 0.087, 0.087, 0.072, 0.072)
+    for skeleton in (COCO, MPII, CROWDPOSE):
+        assert skeletons.default_sigmas(skeleton.joints) == skeleton.sigmas

@@ -34,7 +34,7 @@ from jaxpose.predict.arguments import (
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
-from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps
+from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps, shown_views
 from jaxpose.tasks import whole_images
 
 # (path, or None for a frame of a video; image) -> poses.
@@ -229,9 +229,11 @@ def write_heatmaps(
         boxes = poses.boxes[:MOST_PEOPLE]
         if not len(boxes):
             return
-        if len(boxes) < len(poses):
-            print(f"{path}: heatmaps of the first {len(boxes)} of {len(poses)} people")
-    sheet = draw_maps(estimator.maps(image, boxes), estimator.skeleton.joints)
+    maps, joints = estimator.maps(image, boxes), estimator.skeleton.joints
+    shown = shown_views(maps, joints)
+    if boxes is not None and shown < len(poses):
+        print(f"{path}: heatmaps of the first {shown} of {len(poses)} people")
+    sheet = draw_maps(maps, joints)
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write(path, sheet)
 

@@ -183,15 +183,23 @@ def _predict_images(
 ) -> tuple[int, str]:
     """Returns the number of images that could be read, and the last line."""
     records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
+    of_orientation: dict[str, list[pathlib.PurePath]] = {"upright": [], "stored": []}
+
+    def write_document() -> None:
+        content = coco_document(records, estimator.skeleton, set(of_orientation["upright"]))
+        write_atomic(document, json.dumps(content))
+
     try:
         for file, name, target in zip(files, names, drawings, strict=True):
             try:
-                image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
+                image, turned = reading.read_image(file.path, boxes)
             except (OSError, images.ImageError) as error:
                 print(f"skipped {file.path}: {error}")
                 continue
             poses = predict(file.path, image)
             records.append((name, image.shape[:2], poses))
+            if turned:
+                of_orientation[turned].append(name)
             drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
             target.parent.mkdir(parents=True, exist_ok=True)
             images.write(target, drawing)
@@ -201,10 +209,14 @@ def _predict_images(
     except BaseException:  # Ctrl-C, or a drawing that cannot be written
         if records:
             with contextlib.suppress(OSError):  # the first error is raised
-                write_atomic(document, json.dumps(coco_document(records, estimator.skeleton)))
+                write_document()
                 print(f"{document}: only the first {len(records)} images", flush=True)
         raise
-    write_atomic(document, json.dumps(coco_document(records, estimator.skeleton)))
+    write_document()
+    if stored := of_orientation["stored"]:
+        print(
+            f"{len(stored)} images {images.TURNED}, e.g. {stored[0]}; boxes of upright images do not fit"
+        )
     skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
     text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     written = 0
     for file, target in zip(inputs.images, targets, strict=True):
         try:
-            image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
+            image = reading.read_image(file.path, boxes).pixels
         except (OSError, images.ImageError) as error:
             print(f"skipped {file.path}: {error}")
             continue

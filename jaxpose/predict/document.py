@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxpose.annotations.detections import UPRIGHT
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
 
 def coco_document(
-    records: Sequence[tuple[pathlib.PurePath, tuple[int, int], Poses]], skeleton: Skeleton
+    records: Sequence[tuple[pathlib.PurePath, tuple[int, int], Poses]],
+    skeleton: Skeleton,
+    upright: Container[pathlib.PurePath] = (),
 ) -> dict[str, Any]:
     """Converts predictions to a dataset that pycocotools and `jaxpose data` can read.
 
@@ -23,6 +26,8 @@ def coco_document(
         are different numbers, as in COCO, they are the ids of the images; otherwise ids count from
         1.
       skeleton: keypoints of the poses.
+      upright: names of images that were rotated by an EXIF orientation that does not change their
+        size; they are marked with "exif_upright", which `jaxpose predict --boxes` reads.
 
     Returns:
       {"images", "categories", "annotations"}; the keypoints of an annotation are (x, y, 2), or
@@ -40,9 +45,8 @@ def coco_document(
         "annotations": [],
     }
     for number, (path, (height, width), poses) in zip(numbers, records, strict=True):
-        document["images"].append(
-            {"id": number, "file_name": path.as_posix(), "height": height, "width": width}
-        )
+        image = {"id": number, "file_name": path.as_posix(), "height": height, "width": width}
+        document["images"].append(image | ({UPRIGHT: True} if path in upright else {}))
         for person in range(len(poses)):
             record = {"id": len(document["annotations"]) + 1, "image_id": number}
             document["annotations"].append(record | _person(poses, person))

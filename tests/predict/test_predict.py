@@ -78,13 +78,13 @@ def runs(tmp_path_factory):
     return seeing.write_runs(tmp_path_factory.mktemp("runs"))
 
 
-def photograph(path, turned=False):
-    """A JPEG of 90x60 random blocks, with an EXIF orientation of 90 degrees if `turned`."""
+def photograph(path, turned=False, orientation=6):
+    """A JPEG of 90x60 random blocks; if `turned`, with an EXIF orientation (6: 90 degrees)."""
     blocks = np.random.default_rng(3).integers(0, 255, (6, 9, 3), np.uint8)
     image = cv2.resize(blocks, (90, 60), interpolation=cv2.INTER_CUBIC)
     data = cv2.imencode(".jpg", image)[1].tobytes()
     if turned:
-        tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", 6, 0))
+        tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", orientation, 0))
         tiff = b"II*\x00" + struct.pack("<IH", 8, 1) + tag + bytes(4)
         segment = b"Exif\x00\x00" + tiff
         data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
@@ -175,6 +175,32 @@ def test_an_image_is_read_in_the_orientation_of_its_boxes(runs, tmp_path, capsys
     capsys.readouterr()
     assert cli.main([*command, "--boxes", str(dataset)]) == 1
     assert "b.jpg: is 90x60, annotated as 45x30" in capsys.readouterr().out
+
+
+def test_predictions_of_an_upside_down_photograph_can_be_its_boxes(runs, tmp_path, capsys):
+    photograph(tmp_path / "a.jpg", turned=True, orientation=3)
+    photograph(tmp_path / "b.jpg", turned=True)  # its size shows the orientation
+    command = ["predict", str(runs[0]), str(tmp_path), "--no-flip", "-o"]
+
+    def pose(output, boxes=None):
+        words = [] if boxes is None else ["--boxes", str(boxes), "--box-score", "0"]
+        assert cli.main([*command, str(tmp_path / output), *words]) == 0
+        written = json.loads((tmp_path / output / "predictions.json").read_text())
+        marks = ["exif_upright" in image for image in written["images"]]
+        return written, marks, written["annotations"][0]["keypoints"]
+
+    written, marks, upright = pose("out")
+    assert marks == [True, False] and "EXIF" not in capsys.readouterr().out
+    boxes = tmp_path / "out" / "predictions.json"
+    assert pose("again", boxes)[1:] == (marks, upright)
+    assert "EXIF" not in capsys.readouterr().out
+    # The file of another program says nothing: stored pixels, as for training.
+    del written["images"][0]["exif_upright"]
+    _, marks, stored = pose("stored", write_json(tmp_path / "boxes.json", written))
+    assert marks == [False, False] and stored != upright
+    text = capsys.readouterr().out
+    assert "1 images have an EXIF orientation that does not change their size" in text
+    assert "e.g. a.jpg; boxes of upright images do not fit\n" in text
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,10 @@ def test_not_an_image(data):
         images.decode(data)
 
 
-def exif(orientation):
+def exif(orientation, order="<"):
     """An EXIF segment of a JPEG that holds the orientation alone."""
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
+    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    tiff = head + struct.pack(f"{order}HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
     return b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
 
 
@@ -118,7 +119,19 @@ def test_orientation_that_keeps_the_size_is_recognized():
     for orientation, turned in ((1, False), (3, True)):
         data = ramp[:2] + exif(orientation) + ramp[2:]
         assert images.is_turned(data, images.decode(data)) is turned
+        assert images.is_turned(data, images.decode(data, upright=True)) is turned
+        assert images.exif_orientation(data) == orientation
+        assert images.exif_orientation(data[:40]) in (1, orientation)  # cut off
     assert not images.is_turned(ramp, images.decode(ramp))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_of_square_images_in_both_byte_orders(orientation):
+    square = encode(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8), ".jpg")
+    for order in "<>":
+        data = square[:2] + exif(orientation, order) + square[2:]
+        assert images.exif_orientation(data) == orientation
+        assert images.is_turned(data, images.decode(data)) is (orientation > 1)
 
 
 def test_dark_images_of_sixteen_bits():

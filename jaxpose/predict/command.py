@@ -214,9 +214,8 @@ def _predict_images(
         raise
     write_document()
     if stored := of_orientation["stored"]:
-        print(
-            f"{len(stored)} images {images.TURNED}, e.g. {stored[0]}; boxes of upright images do not fit"
-        )
+        count = f"{len(stored)} images {images.TURNED}, e.g. {stored[0]}"
+        print(f"{count}; boxes of upright images do not fit")
     skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
     text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")

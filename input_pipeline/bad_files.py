@@ -1,9 +1,14 @@
-"""Unusable images: they are left out, counted and named; too many of them stop the run."""
+"""Images that are unusable, and are left out, or whose orientation is doubtful: counted and named.
+
+Too many unusable images stop the run.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+
+from jaxpose.images import TURNED
 
 _log = logging.getLogger(__name__)
 
@@ -13,7 +18,7 @@ class BadFilesError(ValueError):
 
 
 class BadFiles:
-    """Records the unusable images of a run; safe to use from several threads.
+    """Records the unusable and doubtful images of a run; safe to use from several threads.
 
     Args:
       total: number of images in the dataset.
@@ -24,6 +29,7 @@ class BadFiles:
         self.total = total
         self.max_fraction = max_fraction
         self._reasons: dict[str, str] = {}
+        self._turned: list[str] = []
         self._lock = threading.Lock()
 
     @property
@@ -43,11 +49,20 @@ class BadFiles:
             return dict(self._reasons)
 
     def lines(self) -> list[str]:
-        """How many images are left out and the first names, in one line; [] if none is."""
-        names = self.names
-        if not names:
-            return []
-        return [f"{len(names)} unusable images left out: {', '.join(names[:5])}"]
+        """How many images are unusable or turned, and the first names; [] if none is."""
+        lines, names, turned = [], self.names, sorted(self._turned)
+        if names:
+            lines.append(f"{len(names)} unusable images left out: {', '.join(names[:5])}")
+        if turned:
+            lines.append(f"{len(turned)} images {TURNED}, e.g. {turned[0]}")
+        return lines
+
+    def add_turned(self, name: str) -> None:
+        """Records an image whose EXIF orientation is ignored; it is used as stored."""
+        with self._lock:
+            self._turned.append(name)
+            if len(self._turned) == 1:  # at once, because training may take days
+                _log.warning("%s: images %s", name, TURNED)
 
     def add(self, name: str, reason: str) -> None:
         """Records an image once.

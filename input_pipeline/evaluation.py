@@ -50,7 +50,7 @@ class EvalData:
 
     Attributes:
       examples: the examples.
-      bad_files: the unusable images so far.
+      bad_files: the unusable and doubtful images so far.
     """
 
     def __init__(
@@ -62,7 +62,12 @@ class EvalData:
         self._host_id = host_id
         self._workers, self._prefetch = int(config.data.workers), int(config.data.prefetch)
         read = image_reader(config, self.dataset)
-        self._images = source.Images(read, self.dataset.annotated_size, cache=config.data.cache)
+        self._images = source.Images(
+            read,
+            self.dataset.annotated_size,
+            cache=config.data.cache,
+            report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
+        )
         global_batch = self._batch_size * host_count
         # Global batches: (group, indexes of at most `global_batch` examples).
         self._plan = [

@@ -39,6 +39,7 @@ class Images:
       read: function image id -> bytes of the image file.
       sizes: image id -> annotated (H, W) or None; see `images.decode_annotated`.
       cache: keep decoded images in memory, up to `CACHE_BYTES`.
+      report_turned: called once with the id of each image for which `images.is_turned`.
     """
 
     def __init__(
@@ -47,9 +48,12 @@ class Images:
         sizes: Callable[[int], tuple[int, int] | None],
         *,
         cache: bool = False,
+        report_turned: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
         self._sizes = sizes
+        self._report_turned = report_turned
+        self._turned: set[int] = set()
         self._budget = CACHE_BYTES if cache else 0
         self._kept: dict[int, np.ndarray] = {}
         self._recent: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
@@ -67,8 +71,10 @@ class Images:
                 image = self._recent.get(image_id)
         if image is not None:
             return image
-        image = images.decode_annotated(self._read(image_id), self._sizes(image_id))
+        data = self._read(image_id)
+        image = images.decode_annotated(data, self._sizes(image_id))
         image.setflags(write=False)
+        self._check_orientation(image_id, data, image)
         with self._lock:
             if image.nbytes <= self._budget and image_id not in self._kept:
                 self._budget -= image.nbytes
@@ -78,3 +84,13 @@ class Images:
                 while len(self._recent) > RECENT:
                     self._recent.popitem(last=False)
         return image
+
+    def _check_orientation(self, image_id: int, data: bytes, image: np.ndarray) -> None:
+        if self._report_turned is None or image_id in self._turned:
+            return
+        if images.is_turned(data, image):
+            with self._lock:
+                new = image_id not in self._turned
+                self._turned.add(image_id)
+            if new:
+                self._report_turned(image_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         report_interrupts("jaxpose")  # also during the imports
         argv = sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="jaxpose", description="Lightweight human pose estimation in JAX"
     )

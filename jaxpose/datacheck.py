@@ -325,8 +325,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
         for names, text in (
             (upright, "have the annotated size only after rotation by their EXIF orientation, and "
              "are rotated"),
-            (turned, "have an EXIF orientation that does not change their size, and are read as "
-             "stored; check them on the sheet"),
+            (turned, f"{images.TURNED}; check them on the sheet"),
             (dark, "are nearly black after conversion from 16 to 8 bits; store them with the full "
              "range of values"),
         )

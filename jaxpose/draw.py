@@ -16,6 +16,7 @@ OUTLINE = (20, 20, 20)
 # For bottom-up networks; people with lower scores are mostly parts of other people.
 LEAST_PERSON_SCORE = 0.1
 _CAPTION = 0.42  # size of captions, relative to OpenCV's font
+_MARGIN, _STRIP = 6, 22  # of a tile of `contact_sheet`; height of its caption, pixels
 
 
 def _side_color(sides: set[str | None]) -> tuple[int, int, int]:
@@ -109,6 +110,16 @@ def caption_width(text: str) -> int:
     return width + 6
 
 
+def rows_in(height: int, tile: int) -> int:
+    """Number of rows of a `contact_sheet` with captions that fit in a height.
+
+    Args:
+      height: of the sheet, pixels.
+      tile: height of an image on the sheet, pixels.
+    """
+    return (height - _MARGIN) // (tile + _STRIP + _MARGIN)
+
+
 def contact_sheet(
     images: Sequence[np.ndarray],
     captions: Sequence[str] = (),
@@ -134,7 +145,7 @@ def contact_sheet(
 
     if not images:
         raise ValueError("no images to draw on a sheet")
-    margin, strip = 6, 22 if captions else 0
+    margin, strip = _MARGIN, _STRIP if captions else 0
     tiles = []
     for image, caption in zip(images, list(captions) or [""] * len(images), strict=True):
         width = max(1, round(image.shape[1] * height / image.shape[0]))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
+import struct
+
 import numpy as np
+
+# OpenCV cannot crop larger images: it counts pixels in 16 bits.
+LONGEST_SIDE = 32766
+# What is said of images for which `is_turned`.
+TURNED = "have an EXIF orientation that does not change their size, and are read as stored"
 
 
 class ImageError(ValueError):
@@ -22,7 +30,7 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
         because annotations are in stored pixels.
 
     Raises:
-      ImageError: the data is empty, truncated or not an image.
+      ImageError: the data is empty, truncated, not an image, or too large to be cropped.
     """
     import cv2
 
@@ -37,7 +45,38 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
         raise ImageError(f"cannot be decoded ({error.err or error.func})") from None
     if image is None or image.size == 0:
         raise ImageError("not an image, or truncated")
+    height, width = image.shape[:2]
+    if max(height, width) > LONGEST_SIDE:
+        raise ImageError(f"is {width}x{height}; the longest side may have {LONGEST_SIDE} pixels")
     return image
+
+
+def write(path: pathlib.Path, image: np.ndarray) -> None:
+    """Writes an image in the format of the suffix.
+
+    Unlike cv2.imwrite, it can write to any path and gives the reason of a failure.
+
+    Args:
+      path: the file.
+      image: uint8 [H, W, 3] RGB.
+
+    Raises:
+      ValueError: the image cannot be written in this format.
+      OSError: the file cannot be written.
+    """
+    import cv2
+
+    try:
+        encoded, data = cv2.imencode(path.suffix, image[:, :, ::-1])
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        height, width = image.shape[:2]
+        raise ValueError(f"{path} could not be written: {width}x{height} pixels as {path.suffix}")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error.strerror})") from None
 
 
 def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
@@ -69,12 +108,36 @@ def is_turned(data: bytes, image: np.ndarray) -> bool:
 
     Args:
       data: content of the file.
-      image: the stored pixels.
+      image: the decoded image.
     """
-    if b"Exif" not in data[:65536]:
+    orientation, (height, width) = exif_orientation(data), image.shape[:2]
+    if orientation == 1 or (orientation > 4 and height != width):
         return False
-    upright = decode(data, upright=True)
-    return upright.shape == image.shape and not np.array_equal(upright, image)
+    upright, stored = decode(data, upright=True), decode(data)
+    return upright.shape == stored.shape and not np.array_equal(upright, stored)
+
+
+def exif_orientation(data: bytes) -> int:
+    """Returns the EXIF orientation of an image file, 1 to 8: 1, as stored, if it has none.
+
+    Source: EXIF 2.3, section 4.6 (TIFF 6.0, section 2): the tag 0x0112 of the first directory.
+
+    Args:
+      data: content of the file.
+    """
+    start = data.find(b"Exif\0\0", 0, 65536) + 6
+    order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2]) if start > 5 else None
+    if order is None:
+        return 1
+    try:
+        first = start + struct.unpack_from(f"{order}I", data, start + 4)[0]
+        for entry in range(struct.unpack_from(f"{order}H", data, first)[0]):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, first + 2 + 12 * entry)
+            if tag == 0x0112:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # the directory is cut off
+        pass
+    return 1
 
 
 # Decoded values below this are nearly black: a camera of 12 bits stores at most 4095 of 65535.

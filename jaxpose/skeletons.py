@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,21 @@ def split_side(name: str) -> tuple[str | None, str]:
             side = "left" if match["side"][0] in "lL" else "right"
             return side, _plain(match["part"])
     return None, _plain(name)
+
+
+def _split_sides(names: Sequence[str]) -> list[tuple[str | None, str]]:
+    """Splits all names of a skeleton: those that `split_side` does not know, by their partners.
+
+    >>> _split_sides(["lShoulder", "rShoulder", "KneeLeft"])
+    [('left', 'shoulder'), ('right', 'shoulder'), ('left', 'knee')]
+    """
+    parts = {part.replace("_", ""): part for part in [*_SIGMA_BY_PART, *_LOWER_PARTS]}
+    result = []
+    for name, (side, rest) in zip(names, sides.split(names), strict=True):
+        plain = split_side(name)
+        known = plain[0] is not None or plain[1] in parts.values()
+        result.append(plain if known or side is None or rest not in parts else (side, parts[rest]))
+    return result
 
 
 def _plain(name: str) -> str:
@@ -155,9 +170,8 @@ class Skeleton:
     @functools.cached_property
     def lower_body(self) -> tuple[int, ...]:
         """Indexes of pelvis, hips, knees, ankles and feet."""
-        return tuple(
-            index for index, joint in enumerate(self.joints) if split_side(joint)[1] in _LOWER_PARTS
-        )
+        parts = _split_sides(self.joints)
+        return tuple(index for index, (_, part) in enumerate(parts) if part in _LOWER_PARTS)
 
     @functools.cached_property
     def upper_body(self) -> tuple[int, ...]:
@@ -167,7 +181,7 @@ class Skeleton:
     @functools.cached_property
     def torso(self) -> tuple[int, int] | None:
         """Indexes of (left hip, right shoulder), or None if the skeleton lacks one of them."""
-        index = {split_side(joint): number for number, joint in enumerate(self.joints)}
+        index = {part: number for number, part in enumerate(_split_sides(self.joints))}
         hip, shoulder = index.get(("left", "hip")), index.get(("right", "shoulder"))
         return None if hip is None or shoulder is None else (hip, shoulder)
 
@@ -197,6 +211,14 @@ class Skeleton:
         if missing:
             raise ValueError(f"skeleton lacks {', '.join(missing)}")
         return cls(**{f.name: values[f.name] for f in fields if f.name in values})
+
+
+def default_sigmas(joints: Sequence[str]) -> tuple[float, ...]:
+    """Returns `default_sigma` of all keypoints of a skeleton.
+
+    A side that only its partner reveals is left out of the name, as in `lHip` and `rHip`.
+    """
+    return tuple(_SIGMA_BY_PART.get(part, DEFAULT_SIGMA) for _, part in _split_sides(joints))
 
 
 def default_sigma(joint: str) -> float:
@@ -270,7 +292,7 @@ def from_coco_category(category: Mapping[str, Any]) -> Skeleton:
     Args:
       category: an entry with `keypoints`, the names. Optional entries, of which only the first is
         part of COCO's format: `skeleton`, the limbs as pairs of 1-based indexes, or 0-based if a 0
-        is among them; `sigmas`, the OKS sigmas (by default `default_sigma` of each name);
+        is among them; `sigmas`, the OKS sigmas (by default `default_sigmas` of the names);
         `flip_pairs`, `flip_idx` or `swap`, the left-right pairs by name or 0-based index
         (`sides.declared`). If the names are those of a built-in skeleton, its name and limbs are
         used: the official CrowdPose files have COCO's limbs, which do not fit their 14 keypoints.
@@ -292,7 +314,7 @@ def read_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
     if not isinstance(joints, list | tuple) or not joints:
         raise ValueError(f"category {name!r} has no list of keypoint names under 'keypoints'")
     joints = tuple(str(joint) for joint in joints)
-    sigmas = category.get("sigmas") or [default_sigma(joint) for joint in joints]
+    sigmas = category.get("sigmas") or default_sigmas(joints)
     if not isinstance(sigmas, list | tuple) or not all(
         isinstance(sigma, int | float) and not isinstance(sigma, bool) for sigma in sigmas
     ):
@@ -324,7 +346,7 @@ def complete(skeleton: Skeleton, network: Skeleton) -> tuple[Skeleton, list[str]
     notes: list[str] = []
     if skeleton.joints != network.joints:
         return skeleton, notes
-    default = tuple(default_sigma(joint) for joint in skeleton.joints)
+    default = default_sigmas(skeleton.joints)
     if skeleton.sigmas == default != network.sigmas:
         skeleton = dataclasses.replace(skeleton, sigmas=network.sigmas)
         notes.append("no 'sigmas', or the default ones: OKS uses those of the network")

@@ -1,12 +1,13 @@
 """All common kinds of image files are decoded to RGB, or refused with a reason."""
 
+import os
 import struct
 
 import cv2
 import numpy as np
 import pytest
 
-from jaxpose import images
+from jaxpose import geometry, images
 
 RAMP = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (20, 1, 3))
 RED = np.zeros((24, 32, 3), np.uint8)
@@ -93,9 +94,10 @@ def test_not_an_image(data):
         images.decode(data)
 
 
-def exif(orientation):
+def exif(orientation, order="<"):
     """An EXIF segment of a JPEG that holds the orientation alone."""
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
+    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    tiff = head + struct.pack(f"{order}HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
     return b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
 
 
@@ -117,7 +119,19 @@ def test_orientation_that_keeps_the_size_is_recognized():
     for orientation, turned in ((1, False), (3, True)):
         data = ramp[:2] + exif(orientation) + ramp[2:]
         assert images.is_turned(data, images.decode(data)) is turned
+        assert images.is_turned(data, images.decode(data, upright=True)) is turned
+        assert images.exif_orientation(data) == orientation
+        assert images.exif_orientation(data[:40]) in (1, orientation)  # cut off
     assert not images.is_turned(ramp, images.decode(ramp))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_of_square_images_in_both_byte_orders(orientation):
+    square = encode(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8), ".jpg")
+    for order in "<>":
+        data = square[:2] + exif(orientation, order) + square[2:]
+        assert images.exif_orientation(data) == orientation
+        assert images.is_turned(data, images.decode(data)) is (orientation > 1)
 
 
 def test_dark_images_of_sixteen_bits():
@@ -125,3 +139,20 @@ def test_dark_images_of_sixteen_bits():
     assert images.is_dark_deep(deep, images.decode(deep))
     for other in (encode(RAMP.astype(np.uint16) * 257), encode(np.full_like(RAMP, 3))):
         assert not images.is_dark_deep(other, images.decode(other))
+
+
+def test_images_that_opencv_cannot_crop_are_refused():
+    longest = np.zeros((1, images.LONGEST_SIDE, 3), np.uint8)
+    geometry.crop(images.decode(encode(longest)), np.eye(2, 3), (8, 8))
+    with pytest.raises(images.ImageError, match="is 32767x1; the longest side may have 32766"):
+        images.decode(encode(np.zeros((1, images.LONGEST_SIDE + 1, 3), np.uint8)))
+
+
+def test_an_image_is_written_to_any_name_or_the_reason_is_given(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")  # not UTF-8
+    images.write(path, RED[..., ::-1])
+    assert images.decode(path.read_bytes())[0, 0].tolist() == [200, 0, 0]
+    with pytest.raises(OSError, match=r"a.png could not be written \(No such file"):
+        images.write(tmp_path / "gone" / "a.png", RED)
+    with pytest.raises(ValueError, match="a.jpg could not be written: 1x65501 pixels as .jpg"):
+        images.write(tmp_path / "a.jpg", np.zeros((65501, 1, 3), np.uint8))

@@ -231,3 +231,18 @@ def test_sigmas_of_another_form_are_refused_with_the_category(sigmas):
     category = {"name": "fish", "keypoints": ["nose", "tail"], "sigmas": sigmas}
     with pytest.raises(ValueError, match="category 'fish': sigmas must be a list of numbers"):
         skeletons.from_coco_category(category)
+
+
+@pytest.mark.parametrize("names", ["{}Shoulder {}Hip {}Knee", "shoulder.{} hip.{} knee.{}"])
+def test_parts_are_known_in_names_that_only_their_partner_explains(names):
+    joints = ["nose", *" ".join(names.replace("{}", side) for side in "lr").split()]
+    skeleton = skeletons.from_coco_category({"keypoints": joints})
+    assert skeleton.sigmas == (0.026, *(0.079, 0.107, 0.087) * 2)
+    assert skeleton.torso == (2, 4) and skeleton.lower_body == (2, 3, 5, 6)
+
+
+def test_words_that_are_no_parts_keep_the_default_sigma():
+    joints = ("lShould", "F_L_Hip", "F_R_Hip", "KneeLeft", "KneeRight", "L1", "left_bigtoe")
+    assert skeletons.default_sigmas(joints) == (0.072, 0.072, 0.072, 0.087, 0.087, 0.072, 0.072)
+    for skeleton in (COCO, MPII, CROWDPOSE):
+        assert skeletons.default_sigmas(skeleton.joints) == skeleton.sigmas

@@ -227,6 +227,16 @@ def test_an_odd_file_without_validation_trains_and_is_scored(tmp_path, capsys):
     assert {result["image_id"] for result in results} == {f"image-{k}" for k in range(12) if k != 3}
 
 
+@pytest.mark.slow
+def test_unusable_images_of_both_splits_are_named(people, tmp_path, capsys):
+    data = shutil.copytree(people, tmp_path / "data")
+    (data / "images" / "3.png").write_bytes(b"text")
+    assert train.main(tiny_runs.config(data), str(tmp_path / "run")) == 0
+    text = capsys.readouterr().err
+    assert "validation: 1 unusable images left out: 3.png\n" in text
+    assert text.count("1 unusable images left out: 3.png\n") == 2
+
+
 def test_different_pairs_of_the_splits_are_refused():
     names = ("left_a", "right_a", "b", "c")
     skeleton = skeletons.Skeleton("x", names, (), (0.1,) * 4)

@@ -31,6 +31,9 @@ from jaxpose.annotations.records import (
 PERSON: frozenset[int | str] = frozenset({1})  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
 
+# Key of an image in a dataset: see `Image.upright`.
+UPRIGHT = "exif_upright"
+
 # Reasons for leaving out a box, as in the counts.
 CATEGORY = "of another category"
 CROWD = "marked as a crowd"
@@ -40,10 +43,15 @@ FOREIGN = "of other images"
 
 
 class Image(NamedTuple):
-    """An image of a dataset: its file name, and its (H, W) where the dataset states it."""
+    """An image of a dataset: its file name, and its (H, W) where the dataset states it.
+
+    `upright`: whether the dataset says that the image was rotated by an EXIF orientation that does
+    not change its size, as `jaxpose predict` writes it.
+    """
 
     name: str
     size: tuple[int, int] | None
+    upright: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Detections:
       names: file names of all images that the file or its dataset knows, also without boxes.
       sizes: file name -> (H, W) that the file or its dataset states, of the images that have one.
       left_out: reason -> number of boxes.
+      upright: file names of the images for which `Image.upright`.
     """
 
     image_id: list[int | str | None]
@@ -68,6 +77,7 @@ class Detections:
     names: list[str]
     sizes: dict[str, tuple[int, int]]
     left_out: collections.Counter[str]
+    upright: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.name)
@@ -133,6 +143,7 @@ def parse(
         names=[image.name for image in known.values()],
         sizes={image.name: image.size for image in known.values() if image.size},
         left_out=left_out,
+        upright=frozenset(image.name for image in known.values() if image.upright),
     )
     return detections, problems
 
@@ -273,7 +284,8 @@ def read_images(path: str, records: list[Any]) -> tuple[dict[int | str, Image], 
             sides = image.get("height"), image.get("width")
             stated = all(is_number(side) and side >= 1 for side in sides)
             size = (int(sides[0]), int(sides[1])) if stated else None
-            images[key] = Image(image["file_name"].replace("\\", "/"), size)
+            upright = image.get(UPRIGHT) is True
+            images[key] = Image(image["file_name"].replace("\\", "/"), size, upright)
     return images, problems
 
 

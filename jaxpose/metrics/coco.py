@@ -49,7 +49,7 @@ def coco_keypoints(
         evaluated, with all that have the same keypoints.
       results: [{image_id, category_id, keypoints (3K floats), score}]; not modified.
       sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; without them, COCO's for 17
-        keypoints, as in pycocotools, and otherwise `skeletons.default_sigma` of the names.
+        keypoints, as in pycocotools, and otherwise `skeletons.default_sigmas` of the names.
       category: name or id of the category to evaluate instead of the first.
 
     Returns:
@@ -146,7 +146,7 @@ def _evaluate(
     if sigmas is None:
         sigmas = entry.get("sigmas") or None
     if sigmas is None and len(names) != skeletons.COCO.num_joints:
-        sigmas = [skeletons.default_sigma(name) for name in names]
+        sigmas = skeletons.default_sigmas(names)
     if sigmas is not None and len(sigmas) != len(names):
         raise ValueError(f"{annotation_file}: {len(names)} keypoints but {len(sigmas)} sigmas")
     with quiet():

@@ -69,6 +69,7 @@ class Boxes:
         image_of, by_name_alone = _match(path, detections.names, detections.name, images)
         sizes = detections.sizes
         self._sizes = {image: sizes[name] for name, image in image_of.items() if name in sizes}
+        self._upright = {image for name, image in image_of.items() if name in detections.upright}
         foreign = []
         for identity, name, box in zip(
             detections.image_id, detections.name, detections.box, strict=True
@@ -102,6 +103,10 @@ class Boxes:
     def size_of(self, image: pathlib.Path) -> tuple[int, int] | None:
         """Returns the (H, W) of an image in the dataset of its boxes; None without one."""
         return self._sizes.get(image)
+
+    def is_upright(self, image: pathlib.Path) -> bool:
+        """Whether the boxes are for the upright image, although its size does not show it."""
+        return image in self._upright
 
     def of(self, image: pathlib.Path) -> np.ndarray:
         """Returns the boxes [N, 4] of an image file; N = 0 if it has none."""

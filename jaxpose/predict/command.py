@@ -10,6 +10,7 @@ jaxpose predict BOTTOMUP --camera 0                  a camera, until Ctrl-C
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -33,7 +34,7 @@ from jaxpose.predict.arguments import (
 from jaxpose.predict.boxes import Boxes, around
 from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
-from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps
+from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps, shown_views
 from jaxpose.tasks import whole_images
 
 # (path, or None for a frame of a video; image) -> poses.
@@ -181,25 +182,40 @@ def _predict_images(
     boxes: Boxes | None,
 ) -> tuple[int, str]:
     """Returns the number of images that could be read, and the last line."""
-    import cv2
-
     records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
-    for file, name, target in zip(files, names, drawings, strict=True):
-        try:
-            image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
-        except (OSError, images.ImageError) as error:
-            print(f"skipped {file.path}: {error}")
-            continue
-        poses = predict(file.path, image)
-        drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(target), drawing[:, :, ::-1]):
-            raise ValueError(f"{target} could not be written")
-        if args.heatmaps:
-            write_heatmaps(heatmap_path(target, args.output), estimator, image, poses)
-        records.append((name, image.shape[:2], poses))
-        print(f"{target}: {len(poses)} people")
-    write_atomic(document, json.dumps(coco_document(records, estimator.skeleton)))
+    of_orientation: dict[str, list[pathlib.PurePath]] = {"upright": [], "stored": []}
+
+    def write_document() -> None:
+        content = coco_document(records, estimator.skeleton, set(of_orientation["upright"]))
+        write_atomic(document, json.dumps(content))
+
+    try:
+        for file, name, target in zip(files, names, drawings, strict=True):
+            try:
+                image, turned = reading.read_image(file.path, boxes)
+            except (OSError, images.ImageError) as error:
+                print(f"skipped {file.path}: {error}")
+                continue
+            poses = predict(file.path, image)
+            records.append((name, image.shape[:2], poses))
+            if turned:
+                of_orientation[turned].append(name)
+            drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            images.write(target, drawing)
+            if args.heatmaps:
+                write_heatmaps(heatmap_path(target, args.output), estimator, image, poses)
+            print(f"{target}: {len(poses)} people")
+    except BaseException:  # Ctrl-C, or a drawing that cannot be written
+        if records:
+            with contextlib.suppress(OSError):  # the first error is raised
+                write_document()
+                print(f"{document}: only the first {len(records)} images", flush=True)
+        raise
+    write_document()
+    if stored := of_orientation["stored"]:
+        count = f"{len(stored)} images {images.TURNED}, e.g. {stored[0]}"
+        print(f"{count}; boxes of upright images do not fit")
     skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
     text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")
@@ -217,21 +233,20 @@ def write_heatmaps(
     """Draws the heatmaps of an image; of a top-down network, those of each person.
 
     Raises:
-      ValueError: the file cannot be written.
+      OSError: the file cannot be written.
     """
-    import cv2
-
     boxes = None
     if estimator.takes_boxes:
         boxes = poses.boxes[:MOST_PEOPLE]
         if not len(boxes):
             return
-        if len(boxes) < len(poses):
-            print(f"{path}: heatmaps of the first {len(boxes)} of {len(poses)} people")
-    sheet = draw_maps(estimator.maps(image, boxes), estimator.skeleton.joints)
+    maps, joints = estimator.maps(image, boxes), estimator.skeleton.joints
+    shown = shown_views(maps, joints)
+    if boxes is not None and shown < len(poses):
+        print(f"{path}: heatmaps of the first {shown} of {len(poses)} people")
+    sheet = draw_maps(maps, joints)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), sheet[:, :, ::-1]):
-        raise ValueError(f"{path} could not be written")
+    images.write(path, sheet)
 
 
 def _describe(

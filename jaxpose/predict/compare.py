@@ -45,8 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws the images; returns 1 if none could be read."""
-    import cv2
-
     sources = [name for name in args.what if is_network(name)]
     others = [expand(name) for name in args.what if not is_network(name)]
     if len(sources) < 2 or not others:
@@ -70,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     written = 0
     for file, target in zip(inputs.images, targets, strict=True):
         try:
-            image = reading.read_image(file.path, boxes.size_of(file.path) if boxes else None)
+            image = reading.read_image(file.path, boxes).pixels
         except (OSError, images.ImageError) as error:
             print(f"skipped {file.path}: {error}")
             continue
@@ -88,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
         tall = max(HEIGHT, -(-widest * height // width))  # every caption fits below its image
         sheet = draw.contact_sheet(columns, captions, columns=len(columns), height=tall)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(target), sheet[:, :, ::-1]):
-            raise ValueError(f"{target} could not be written")
+        images.write(target, sheet)
         written += 1
         print(f"{target}: {'; '.join(captions)}")
     if inputs.passed_over:

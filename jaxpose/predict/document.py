@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxpose.annotations.detections import UPRIGHT
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
 
 
 def coco_document(
-    records: Sequence[tuple[pathlib.PurePath, tuple[int, int], Poses]], skeleton: Skeleton
+    records: Sequence[tuple[pathlib.PurePath, tuple[int, int], Poses]],
+    skeleton: Skeleton,
+    upright: Container[pathlib.PurePath] = (),
 ) -> dict[str, Any]:
     """Converts predictions to a dataset that pycocotools and `jaxpose data` can read.
 
@@ -23,13 +26,17 @@ def coco_document(
         are different numbers, as in COCO, they are the ids of the images; otherwise ids count from
         1.
       skeleton: keypoints of the poses.
+      upright: names of images that were rotated by an EXIF orientation that does not change their
+        size; they are marked with "exif_upright", which `jaxpose predict --boxes` reads.
 
     Returns:
       {"images", "categories", "annotations"}; the keypoints of an annotation are (x, y, 2), or
       zeros for a missing keypoint. `score` is the score of the person, `keypoint_scores` those of
       its keypoints.
     """
-    numbers = [int(path.stem) if path.stem.isdigit() else -1 for path, *_ in records]
+    stems = [path.stem for path, *_ in records]
+    # isdecimal() also accepts the digits of other scripts, which image ids never have.
+    numbers = [int(stem) if stem.isascii() and stem.isdecimal() else -1 for stem in stems]
     if -1 in numbers or len(set(numbers)) < len(numbers):
         numbers = list(range(1, len(records) + 1))
     document: dict[str, Any] = {
@@ -38,9 +45,8 @@ def coco_document(
         "annotations": [],
     }
     for number, (path, (height, width), poses) in zip(numbers, records, strict=True):
-        document["images"].append(
-            {"id": number, "file_name": path.as_posix(), "height": height, "width": width}
-        )
+        image = {"id": number, "file_name": path.as_posix(), "height": height, "width": width}
+        document["images"].append(image | ({UPRIGHT: True} if path in upright else {}))
         for person in range(len(poses)):
             record = {"id": len(document["annotations"]) + 1, "image_id": number}
             document["annotations"].append(record | _person(poses, person))
@@ -86,13 +92,17 @@ def frame_record(index: int, seconds: float, poses: Poses) -> str:
 
 
 def _category(skeleton: Skeleton) -> dict[str, Any]:
-    return {
+    category: dict[str, Any] = {
         "id": 1,
         "name": "person",
         "keypoints": list(skeleton.joints),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
         "sigmas": list(skeleton.sigmas),
     }
+    if skeleton.declared_pairs is not None:
+        names = skeleton.joints
+        category["flip_pairs"] = [[names[a], names[b]] for a, b in skeleton.declared_pairs]
+    return category
 
 
 def _person(poses: Poses, person: int) -> dict[str, Any]:

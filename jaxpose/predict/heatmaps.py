@@ -10,6 +10,7 @@ import numpy as np
 from jaxpose import draw
 
 MOST_PEOPLE = 20  # in one drawing
+LONGEST_SIDE = 65500  # of a JPEG, pixels
 TILE = 160  # smallest width and height of a tile, pixels
 PRESENT = 0.1  # lowest heatmap value at which a tag is drawn
 
@@ -30,10 +31,13 @@ class Maps:
 
 
 def draw_maps(maps: Sequence[Maps], joints: Sequence[str]) -> np.ndarray:
-    """Draws all views of an image on one sheet, one below the other.
+    """Draws the views of an image on one sheet, one below the other.
+
+    Views that would make the sheet longer than a JPEG may be are left out (`shown_views`).
 
     The first tile of a view is the network's input. The colors of a view go from blue (0) to red,
-    the highest value of all its heatmaps; captions have the highest value of each heatmap.
+    the highest value of all its heatmaps; captions have the highest value of each heatmap. OpenCV
+    can only draw ASCII: a keypoint with another name has its number, from 0.
 
     Args:
       maps: one per person (top-down), or one for the whole image.
@@ -47,26 +51,54 @@ def draw_maps(maps: Sequence[Maps], joints: Sequence[str]) -> np.ndarray:
     """
     tiles: list[np.ndarray] = []
     captions: list[str] = []
-    columns = min(6 if len(joints) <= 24 else 12, len(joints) + 1)
-    for number, view in enumerate(maps, start=1):
+    columns = _columns(joints)
+    height, titles = _tile_height(maps, joints), _titles(maps, joints)
+    for view, texts_of_blocks in zip(maps[: shown_views(maps, joints)], titles, strict=False):
         blocks = [_heat_tiles(view)]
         if view.tags is not None:
             blocks.append(_tag_tiles(view))
-        name = f"input {number}" if len(maps) > 1 else "input"
-        titles = (
-            [name, *(f"{j} {m:.2f}" for j, m in zip(joints, _peaks(view), strict=True))],
-            ["tags", *joints],
-        )
-        for block, texts in zip(blocks, titles, strict=False):
+        for block, texts in zip(blocks, texts_of_blocks, strict=True):
             # Every block starts a new row.
             missing = -len(block) % columns
             tiles += block + [np.full_like(view.view, 255)] * missing
             captions += texts + [" "] * missing
+    return draw.contact_sheet(tiles, captions, columns=columns, height=height)
+
+
+def shown_views(maps: Sequence[Maps], joints: Sequence[str]) -> int:
+    """Returns how many of the views `draw_maps` draws: at least one."""
+    if not maps:
+        return 0
+    blocks = 1 if maps[0].tags is None else 2
+    rows = blocks * -(-(len(joints) + 1) // _columns(joints))
+    most_rows = draw.rows_in(LONGEST_SIDE, _tile_height(maps, joints))
+    return min(len(maps), max(1, most_rows // rows))
+
+
+def _columns(joints: Sequence[str]) -> int:
+    return min(6 if len(joints) <= 24 else 12, len(joints) + 1)
+
+
+def _tile_height(maps: Sequence[Maps], joints: Sequence[str]) -> int:
+    """Height of a tile on which every caption fits, pixels."""
     height, width = maps[0].view.shape[:2] if maps else (1, 1)
-    widest = max([TILE, *(draw.caption_width(text) for text in captions)])
-    return draw.contact_sheet(
-        tiles, captions, columns=columns, height=max(TILE, int(np.ceil(widest * height / width)))
-    )
+    texts = [text for blocks in _titles(maps, joints) for block in blocks for text in block]
+    widest = max([TILE, *map(draw.caption_width, texts)])
+    return max(TILE, int(np.ceil(widest * height / width)))
+
+
+def _titles(maps: Sequence[Maps], joints: Sequence[str]) -> list[list[list[str]]]:
+    """The captions of the tiles of each block of each view."""
+    names = [name if name.isascii() else f"keypoint {k}" for k, name in enumerate(joints)]
+    titles = []
+    for number, view in enumerate(maps, start=1):
+        first = f"input {number}" if len(maps) > 1 else "input"
+        peaks = zip(names, _peaks(view), strict=True)
+        blocks = [[first, *(f"{name} {peak:.2f}" for name, peak in peaks)]]
+        if view.tags is not None:
+            blocks.append(["tags", *names])
+        titles.append(blocks)
+    return titles
 
 
 def _peaks(maps: Maps) -> np.ndarray:

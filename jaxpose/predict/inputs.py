@@ -7,11 +7,13 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from jaxpose.files import check_outputs, overwritten
-from jaxpose.images import decode, decode_annotated
+from jaxpose.images import decode, decode_annotated, is_turned
+from jaxpose.predict.boxes import Boxes
 
 # Suffixes of images: such a file that cannot be decoded is reported by name, not ignored.
 SUFFIXES = frozenset(
@@ -119,7 +121,7 @@ def is_image(path: pathlib.Path) -> bool:
         return True
     try:
         return path.is_file() and path.stat().st_size > 0 and bool(cv2.haveImageReader(str(path)))
-    except (OSError, cv2.error):
+    except (OSError, UnicodeError, SystemError, cv2.error):  # also names that are not UTF-8
         return False
 
 
@@ -185,24 +187,43 @@ def drawing_paths(
     return names, [path.with_name(f"{path.name}.jpg") for path in paths]
 
 
-def read_image(path: pathlib.Path, annotated: tuple[int, int] | None) -> np.ndarray:
-    """Reads an image as uint8 RGB [H, W, 3], in the orientation of its boxes.
+class Image(NamedTuple):
+    """An image that was read.
+
+    Attributes:
+      pixels: uint8 RGB [H, W, 3].
+      turned: of an image with an EXIF orientation that does not change its size, whether it is read
+        "upright" or "stored"; None for other images.
+    """
+
+    pixels: np.ndarray
+    turned: Literal["upright", "stored"] | None = None
+
+
+def read_image(path: pathlib.Path, boxes: Boxes | None) -> Image:
+    """Reads an image in the orientation of its boxes.
 
     A photograph is shown upright, by its EXIF orientation. If its boxes come with the size of the
-    image, that shows the orientation, as for training and evaluation.
+    image, that shows the orientation, as for training and evaluation; the predictions of `jaxpose
+    predict` also say which one it is if the size does not show it.
 
     Args:
       path: the file.
-      annotated: (H, W) of the image in the file of its boxes; None if it has none.
+      boxes: of all images, if any.
 
     Raises:
       OSError: the file cannot be read.
       ImageError: it is no image, or of another size than the boxes are for.
     """
     data = path.read_bytes()
-    if annotated is None:
-        return decode(data, upright=True)
-    return decode_annotated(data, annotated)
+    annotated = boxes.size_of(path) if boxes else None
+    stored = annotated is not None and not (boxes and boxes.is_upright(path))
+    image = decode_annotated(data, annotated) if stored else decode(data, upright=True)
+    if annotated is not None and image.shape[:2] != annotated:  # the photograph was replaced
+        image = decode_annotated(data, annotated)
+    if not is_turned(data, image):
+        return Image(image)
+    return Image(image, "stored" if stored else "upright")
 
 
 def check_output(

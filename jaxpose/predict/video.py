@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -130,7 +131,8 @@ def predict_video(
     """Writes a video with the poses drawn, and a JSON file with the poses per frame.
 
     Frames between the predicted ones show the last poses and have no record in the JSON file.
-    Ctrl-C ends the video; what was read until then is written.
+    Ctrl-C ends the video; what was read until then is written. Before the first frame is written,
+    nothing is, and KeyboardInterrupt is raised.
 
     Args:
       video: the open source; it is closed.
@@ -161,11 +163,17 @@ def predict_video(
                 frames += 1
                 progress.show(frames)
         except KeyboardInterrupt:
+            if not frames:
+                raise  # nothing to keep
             interrupted = True
         writer.close()
-        os.replace(part, f"{output}.mp4")
+        complete = _is_complete(part)
+        if complete:
+            os.replace(part, f"{output}.mp4")
         document = video_document(video.name, size, writer.rate, every, records, skeleton)
         write_atomic(pathlib.Path(f"{output}.json"), document)
+        if not complete:
+            raise VideoError(f"{output}.mp4 could not be written completely; the disk may be full")
     finally:
         progress.end()
         video.close()
@@ -180,6 +188,27 @@ def predict_video(
         interrupted,
         rate_missing=not video.is_camera and video.rate is None,
     )
+
+
+def _is_complete(path: pathlib.Path) -> bool:
+    """Whether an MP4 file has its index, which is written last. OpenCV reports no failed write.
+
+    Source: ISO/IEC 14496-12, section 4.2: the file is a list of boxes with their length and type.
+    """
+    if not path.exists():
+        return False
+    size, place, kinds = path.stat().st_size, 0, set()
+    with open(path, "rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length == 1:  # 64 bits follow
+                (length,) = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))
+            if length < 8:
+                return False
+            kinds.add(kind)
+            place += length
+    return place == size and b"moov" in kinds
 
 
 class _Writer:

@@ -174,6 +174,25 @@ def test_image_of_another_size_is_left_out_and_turned_ones_are_read_upright(conf
     assert 102 not in ids and 105 in ids
 
 
+@pytest.mark.parametrize("make", [input_pipeline.train_data, input_pipeline.eval_data])
+def test_images_whose_orientation_the_size_does_not_show_are_named_once(config, make):
+    folder = pathlib.Path(config.data.root) / "images"
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 3, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+    for number in (2, 5):
+        path = folder / f"train{number:02d}.png"
+        jpeg = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+        path.write_bytes(jpeg[:2] + segment + jpeg[2:])
+    data = make(config)
+    assert data.bad_files.lines() == []
+    for image_id in [*data.dataset.images] * 2:
+        data._images._recent.clear()
+        data._images(image_id)
+    (line,) = data.bad_files.lines()
+    assert line.startswith("2 images have an EXIF orientation that does not change their size")
+    assert line.endswith("read as stored, e.g. train02.png") and data.bad_files.count == 0
+
+
 def test_top_down_needs_boxes(config):
     def without_boxes(data):
         for record in data["annotations"]:

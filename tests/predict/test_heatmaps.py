@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxpose import cli, codecs, skeletons, tasks
-from jaxpose.predict import PoseEstimator
-from jaxpose.predict.heatmaps import Maps, draw_maps
+from jaxpose.predict import PoseEstimator, heatmaps
+from jaxpose.predict.heatmaps import LONGEST_SIDE, Maps, draw_maps, shown_views
 from tests.helpers import seeing
 
 PEOPLE = np.array([[[20, 20], [30, 34], [40, 48]], [[70, 20], [80, 34], [90, 48]]], float)
@@ -63,6 +63,32 @@ def test_a_sheet_has_one_tile_per_keypoint(rng):
     assert spread[:, tile : 2 * tile].max() > 100 and spread[:, 2 * tile :].max() == 0
     with pytest.raises(ValueError, match="no images"):
         draw_maps([], skeletons.COCO.joints)
+
+
+def test_a_sheet_is_never_longer_than_a_jpeg_may_be(monkeypatch):
+    view = np.zeros((64, 48, 3), np.uint8)
+    joints = [f"left_hand_middle_finger_tip_{k}" for k in range(133)]
+    maps = [Maps(view, np.zeros((16, 12, 133), np.float32))] * 20
+    shown = shown_views(maps, joints)
+    assert 10 < shown < 20
+    assert shown_views(maps[:shown], joints) == shown
+    monkeypatch.setattr(heatmaps, "LONGEST_SIDE", 3 * LONGEST_SIDE // shown)
+    sheet = draw_maps(maps, joints)
+    assert shown_views(maps, joints) == 3 and len(sheet) <= 3 * LONGEST_SIDE // shown
+    assert len(sheet) == len(draw_maps(maps[:3], joints))
+
+
+def test_names_that_cannot_be_drawn_have_their_number(monkeypatch):
+    texts, contact_sheet = [], heatmaps.draw.contact_sheet
+
+    def sheet(tiles, captions, **options):
+        texts.extend(captions)
+        return contact_sheet(tiles, captions, **options)
+
+    monkeypatch.setattr(heatmaps.draw, "contact_sheet", sheet)
+    view = np.zeros((64, 48, 3), np.uint8)
+    draw_maps([Maps(view, np.zeros((16, 12, 2), np.float32))], ["nose", "\u80a9"])
+    assert texts == ["input", "nose 0.00", "keypoint 1 0.00"]
 
 
 def test_maps_of_part_affinity_fields_are_in_the_order_of_coco():

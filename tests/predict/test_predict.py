@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import annotations, cli, export, geometry, predict, runtimes, skeletons, tasks
+from jaxpose import annotations, cli, export, geometry, images, predict, runtimes, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.export.source import from_run
 from jaxpose.poses import extent
@@ -55,6 +56,21 @@ def test_predictions_are_a_dataset_that_can_be_read_again(tmp_path):
     assert [a["num_keypoints"] for a in document["annotations"]] == [16, 15]
 
 
+def test_the_ids_and_the_pairs_of_predictions_can_be_read():
+    pairs = ((2, 1),)
+    skeleton = skeletons.Skeleton("x", ("a", "b", "c"), (), (0.1,) * 3, pairs)
+    nobody = Poses(np.zeros((0, 3, 2)), np.zeros((0, 3)), np.zeros((0, 4)), np.zeros(0))
+    records = [(pathlib.PurePath(f"{name}.jpg"), (9, 8), nobody) for name in ("7", "²")]
+    document = coco_document(records, skeleton)
+    assert [image["id"] for image in document["images"]] == [1, 2]
+    (category,) = document["categories"]
+    assert category["flip_pairs"] == [["c", "b"]]
+    assert skeletons.from_coco_category(category).declared_pairs == pairs
+    records = records[:1]
+    assert coco_document(records, skeletons.COCO)["images"][0]["id"] == 7
+    assert "flip_pairs" not in coco_document(records, skeletons.COCO)["categories"][0]
+
+
 # --- the networks --------------------------------------------------------------------------------
 
 
@@ -64,13 +80,13 @@ def runs(tmp_path_factory):
     return seeing.write_runs(tmp_path_factory.mktemp("runs"))
 
 
-def photograph(path, turned=False):
-    """A JPEG of 90x60 random blocks, with an EXIF orientation of 90 degrees if `turned`."""
+def photograph(path, turned=False, orientation=6):
+    """A JPEG of 90x60 random blocks; if `turned`, with an EXIF orientation (6: 90 degrees)."""
     blocks = np.random.default_rng(3).integers(0, 255, (6, 9, 3), np.uint8)
     image = cv2.resize(blocks, (90, 60), interpolation=cv2.INTER_CUBIC)
     data = cv2.imencode(".jpg", image)[1].tobytes()
     if turned:
-        tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", 6, 0))
+        tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", orientation, 0))
         tiff = b"II*\x00" + struct.pack("<IH", 8, 1) + tag + bytes(4)
         segment = b"Exif\x00\x00" + tiff
         data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
@@ -105,6 +121,36 @@ def test_the_command_draws_every_image_it_can_read(runs, tmp_path, capsys):
     assert (output / "a.jpg").is_file()
 
 
+def read_images(folder):
+    written = json.loads((folder / "predictions.json").read_text())
+    return [image["file_name"] for image in written["images"]]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_poses_of_a_stopped_command_are_kept(runs, tmp_path, capsys, monkeypatch, error):
+    for name in ("a.jpg", "b.jpg", os.fsdecode(b"c\xe9.jpg")):
+        photograph(tmp_path / name)
+    output = tmp_path / "out"
+    command = ["predict", str(runs[0]), str(tmp_path), "-o", str(output), "--no-flip"]
+    write = images.write
+
+    def stop(path, image):
+        if path.name == "b.jpg":
+            raise error("a full disk")
+        write(path, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "write", stop)
+        assert cli.main(command) == (130 if error is KeyboardInterrupt else 2)
+    text = capsys.readouterr()
+    assert "predictions.json: only the first 2 images\n" in text.out
+    assert ("a full disk" in text.err) == (error is OSError)
+    assert read_images(output) == ["a.jpg", "b.jpg"]
+    assert cli.main(command) == 0  # also an image whose name is not UTF-8
+    assert len(read_images(output)) == 3
+    assert r"c\udce9.jpg: 1 people" in capsys.readouterr().out
+
+
 def test_an_image_is_read_in_the_orientation_of_its_boxes(runs, tmp_path, capsys):
     photograph(tmp_path / "b.jpg", turned=True)  # stored as 90x60, upright 60x90
     box = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [50, 5, 40, 50], "score": 0.9}
@@ -131,6 +177,32 @@ def test_an_image_is_read_in_the_orientation_of_its_boxes(runs, tmp_path, capsys
     capsys.readouterr()
     assert cli.main([*command, "--boxes", str(dataset)]) == 1
     assert "b.jpg: is 90x60, annotated as 45x30" in capsys.readouterr().out
+
+
+def test_predictions_of_an_upside_down_photograph_can_be_its_boxes(runs, tmp_path, capsys):
+    photograph(tmp_path / "a.jpg", turned=True, orientation=3)
+    photograph(tmp_path / "b.jpg", turned=True)  # its size shows the orientation
+    command = ["predict", str(runs[0]), str(tmp_path), "--no-flip", "-o"]
+
+    def pose(output, boxes=None):
+        words = [] if boxes is None else ["--boxes", str(boxes), "--box-score", "0"]
+        assert cli.main([*command, str(tmp_path / output), *words]) == 0
+        written = json.loads((tmp_path / output / "predictions.json").read_text())
+        marks = ["exif_upright" in image for image in written["images"]]
+        return written, marks, written["annotations"][0]["keypoints"]
+
+    written, marks, upright = pose("out")
+    assert marks == [True, False] and "EXIF" not in capsys.readouterr().out
+    boxes = tmp_path / "out" / "predictions.json"
+    assert pose("again", boxes)[1:] == (marks, upright)
+    assert "EXIF" not in capsys.readouterr().out
+    # The file of another program says nothing: stored pixels, as for training.
+    del written["images"][0]["exif_upright"]
+    _, marks, stored = pose("stored", write_json(tmp_path / "boxes.json", written))
+    assert marks == [False, False] and stored != upright
+    text = capsys.readouterr().out
+    assert "1 images have an EXIF orientation that does not change their size" in text
+    assert "e.g. a.jpg; boxes of upright images do not fit\n" in text
 
 
 @pytest.mark.parametrize(

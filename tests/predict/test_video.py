@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from jaxpose import cli
 from jaxpose.poses import Poses
 from jaxpose.predict import command
 from jaxpose.predict import video as recording
-from jaxpose.predict.video import Video, predict_video
+from jaxpose.predict.video import Video, VideoError, predict_video
 from tests.helpers import seeing
 
 SIZE = (48, 64)
@@ -167,3 +168,32 @@ def test_the_command(tmp_path, capfd):
         error = capfd.readouterr().err
         assert message in error and error.count("\n") == 1, error
     assert pathlib.Path(tmp_path / "out" / "film.json").is_file()
+
+
+def test_ctrl_c_before_the_first_frame_writes_nothing(tmp_path):
+    video = Video(write_video(tmp_path / "in.avi"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(video, Predictor(stop_at=0), seeing.DOTS, tmp_path / "a")
+    assert os.listdir(tmp_path) == ["in.avi"]
+
+
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path):
+    class Noise:
+        """Predicts nobody, and makes the frames too large for the limit."""
+
+        def __call__(self, image):
+            return Poses(np.zeros((0, 3, 2)), np.zeros((0, 3)), np.zeros((0, 4)), np.zeros(0))
+
+    path, noise = tmp_path / "in.avi", np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(30):
+        writer.write(noise.integers(0, 255, (*SIZE, 3), np.uint8))
+    writer.release()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        with pytest.raises(VideoError, match="a.mp4 could not be written completely"):
+            predict_video(Video(path), Noise(), seeing.DOTS, tmp_path / "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "in.avi"]

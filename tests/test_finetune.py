@@ -18,7 +18,7 @@ from jaxpose.convert import to_torch_state_dict
 from tests.helpers import tiny_runs
 
 MODEL = "simplebaseline_mobilenetv2"
-NAME = f"{MODEL}-coco-256x192"
+NAME = "simplebaseline_mobilenetv2-coco-256x192-gaussian-55a04c35"
 JOINTS = {"nose": 0, "left_wrist": 9, "right_wrist": 10, "left_tip": 15, "right_tip": 16}
 SMALL = (
     "--config.input_size=(64,64)", "--config.epochs=1", "--config.batch_size=4",

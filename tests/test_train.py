@@ -462,6 +462,8 @@ def test_ctrl_c_before_the_first_step_is_one_line(people, tmp_path):
     process = subprocess.Popen(
         tiny_runs.command("train.py", *words), env=tiny_runs.environment(), cwd=tiny_runs.ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts jobs in the background with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     process.stderr.readline()  # the devices; then the data are read
     process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ import numpy as np
 
 # OpenCV cannot crop larger images: it counts pixels in 16 bits.
 LONGEST_SIDE = 32766
-# What is said of images for which `is_turned`.
+# The note on images that `is_turned` reports.
 TURNED = "have an EXIF orientation that does not change their size, and are read as stored"
 
 

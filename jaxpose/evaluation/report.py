@@ -200,7 +200,7 @@ def _page(
             lines.append(f"<tr>{cells}</tr>")
         return f"<table>{''.join(lines)}</table>" if lines else ""
 
-    def pictures(named: list[tuple[str, str]]) -> str:
+    def figure_tags(named: list[tuple[str, str]]) -> str:
         return "".join(
             f'<figure><img src="{name}" alt=""><figcaption>{html.escape(text)}</figcaption>'
             "</figure>"
@@ -212,13 +212,13 @@ def _page(
         f"<p>{len(unread)} of the {len(report.worst)} worst cases are not drawn because their "
         f"images cannot be read: {html.escape(', '.join(unread))}</p>"
     )
-    worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + pictures(drawings)
+    worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + figure_tags(drawings)
     worst += missing if unread else ""
     errors = ""
     if report.analysis:
         errors = (
             f"<h2>By person size</h2>{rows(report.analysis.size_table())}<h2>Kinds of errors</h2>"
-            f"{rows(report.analysis.error_table(by_keypoint=True))}{pictures(figures)}"
+            f"{rows(report.analysis.error_table(by_keypoint=True))}{figure_tags(figures)}"
         )
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -143,15 +143,24 @@ def find_source(values: flags.FlagValues) -> Source:
     folder = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
-    for flag, name in (("exported", values.exported), ("results", values.results)):
-        if name:
-            path = pathlib.Path(name)
-            if not path.is_file():
-                raise ValueError(f"--{flag}={path}: no such file")
-            folder = path.with_name(f"{path.stem}_eval")
-            if values.exported:
-                return Source(str(path), folder, exported=name)
-            skeleton = runs.read_info(runs.run_folder(named)).skeleton if named else None
-            return Source(str(path), folder, results=name, skeleton=skeleton)
+    if values.exported:
+        path = _existing("exported", values.exported)
+        return Source(str(path), _folder_of(path), exported=values.exported)
+    if values.results:
+        path = _existing("results", values.results)
+        skeleton = runs.read_info(folder).skeleton if named else None
+        return Source(str(path), _folder_of(path), results=values.results, skeleton=skeleton)
     run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)
+
+
+def _existing(flag: str, name: str) -> pathlib.Path:
+    path = pathlib.Path(name)
+    if not path.is_file():
+        raise ValueError(f"--{flag}={path}: no such file")
+    return path
+
+
+def _folder_of(path: pathlib.Path) -> pathlib.Path:
+    """The default folder of the report on a file."""
+    return path.with_name(f"{path.stem}_eval")

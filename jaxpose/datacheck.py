@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxpose import draw, geometry, images, skeletons
 from jaxpose.annotations import AnnotationError, Dataset, check, load, need_sides
-from jaxpose.annotations.records import problem_lines
+from jaxpose.annotations.records import in_order, problem_lines
 from jaxpose.annotations.regions import mask
 from jaxpose.files import check_outputs, path_argument
 
@@ -86,16 +86,19 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         print(f"{path}")
         problems = check(path, category=args.category)
-        _print_indented(problem_lines(problems, None if args.all else SHOWN, MORE))
-        if any(problem.fatal for problem in problems):
-            bad = True
-            continue
         try:
-            options = {"category": args.category, "flip_pairs": args.flip_pairs}
-            image_folder = (
-                Path(args.images) if args.images else find_images(folder, path, **options)
-            )
-            dataset = load(path, image_dir=image_folder, **options)
+            try:
+                if any(problem.fatal for problem in problems):
+                    bad = True
+                    continue
+                options = {"category": args.category, "flip_pairs": args.flip_pairs}
+                image_folder = (
+                    Path(args.images) if args.images else find_images(folder, path, **options)
+                )
+                dataset = load(path, image_dir=image_folder, **options)
+                problems = in_order(dataset.notes)  # with the sizes of the images
+            finally:
+                _print_indented(problem_lines(problems, None if args.all else SHOWN, MORE))
         except AnnotationError as error:
             # An error of the file as a whole, e.g. that it has no usable person.
             _print_lines([f"{path.name}{str(error).removeprefix(str(path))}"], args.all)
@@ -263,12 +266,18 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     if not skeleton.limbs:
         lines.append("  note: no limbs; drawings show points only")
     infos = [dataset.images[identity] for identity in people.image_id.tolist()]
-    if infos and infos[0].width is not None:
-        limits = np.array([[info.width, info.height] for info in infos])[:, None]
-        points = people.keypoints[..., :2]
-        outside = (((points < 0) | (points > limits)).any(-1) & labeled).sum()
+    rows = [row for row, info in enumerate(infos) if info.has_size]
+    if rows:
+        limits = np.array([infos[row].size[::-1] for row in rows])[:, None]
+        points = people.keypoints[rows, :, :2]
+        outside = (((points < 0) | (points > limits)).any(-1) & labeled[rows]).sum()
         if outside:
             lines.append(f"  note: {outside} labeled keypoints lie outside their image")
+    if unknown := sum(info.id in dataset.unsized for info in infos):
+        lines.append(
+            f"  note: {unknown} people are in images of unknown size: whether their keypoints lie "
+            "inside is not checked"
+        )
     return lines
 
 
@@ -297,7 +306,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
     damaged, mismatched = [], []
     upright, turned, dark = [], [], []
     for info in infos:
-        path = dataset.image_path(info.id)
+        path, size = dataset.image_path(info.id), dataset.annotated_size(info.id)
         try:
             data = path.read_bytes()
             image = stored = images.decode(data)
@@ -308,7 +317,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
             damaged.append(f"{path}: {error}")
             continue
         try:
-            image = images.decode_annotated(data, dataset.annotated_size(info.id))
+            image = images.decode_annotated(data, size)
         except images.ImageError:
             height, width = stored.shape[:2]
             mismatched.append(
@@ -316,7 +325,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
             )
         if image.shape != stored.shape:
             upright.append(path.name)
-        elif images.is_turned(data, stored):
+        elif images.is_turned(data, stored, size_stated=size is not None):
             turned.append(path.name)
         if images.is_dark_deep(data, stored):
             dark.append(path.name)

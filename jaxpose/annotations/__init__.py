@@ -63,8 +63,8 @@ def load_coco(
     Categories with the same keypoints as the first that has any are read as one; annotations of
     other categories are left out. `Dataset.people` also leaves out crowd regions, people without a
     labeled keypoint, and boxes that lie outside the image or are empty (`completion.clip_box`).
-    Keypoints that are labeled but hidden (flag 1) count as labeled. If the file states no size for an
-    image, the image is decoded for it.
+    Keypoints that are labeled but hidden (flag 1) count as labeled. An image whose size is not in
+    the file is decoded for it.
 
     Args:
       path: the annotation file.

@@ -68,7 +68,8 @@ def malformed(segmentation: Any, image_size: tuple[int, int] | None) -> str | No
       image_size: (H, W) of the image; None if it is not known: then every size fits.
     """
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
+        size: Any = segmentation.get("size")
+        counts = segmentation.get("counts")
         if image_size is None:
             whole = isinstance(size, list | tuple) and all(isinstance(side, int) for side in size)
             if not whole or len(size) != 2:

@@ -17,7 +17,8 @@ ReadSizes = Callable[[Sequence[str]], list[Size | None]]
 
 def stated_size(record: Mapping[str, Any]) -> Size | None:
     """Returns the (H, W) in an image's record; None if a side is absent, null or not positive."""
-    height, width = record.get("height"), record.get("width")
+    height: Any = record.get("height")
+    width: Any = record.get("width")
     if is_number(height) and is_number(width) and height >= 1 and width >= 1:
         return int(height), int(width)
     return None

@@ -91,7 +91,11 @@ def torso_pck(comparison: Comparison | None, dataset: Dataset) -> dict[str, floa
 
 
 def score_by_oks(
-    dataset: Dataset, subset: Subset | None, results: list[dict[str, Any]], metric: str
+    dataset: Dataset,
+    subset: Subset | None,
+    results: list[dict[str, Any]],
+    metric: str,
+    area: str,
 ) -> tuple[dict[str, float], Truth]:
     """Computes AP and AR of COCO or CrowdPose.
 
@@ -100,6 +104,7 @@ def score_by_oks(
       subset: the part of the dataset to score; None for all of it.
       results: the COCO results list, with the ids of the annotation file.
       metric: "coco" or "crowdpose".
+      area: `config.eval.area`; CrowdPose's metric always takes the area of the box.
 
     Returns:
       The metrics by name, and the annotated people.
@@ -108,7 +113,8 @@ def score_by_oks(
       ValueError: annotations that do not suit the metric.
     """
     with annotation_file(dataset, subset) as file:
-        truth = read_truth(file, area_of_box=metric == "crowdpose", category=dataset.category)
+        of_box = metric == "crowdpose" or area == "box"
+        truth = read_truth(file, area_of_box=of_box, category=dataset.category)
     if metric == "crowdpose":
         return metrics.crowdpose(truth, results), truth
     return metrics.coco_keypoints(truth, results, dataset.skeleton.sigmas), truth

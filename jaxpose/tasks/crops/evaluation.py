@@ -65,7 +65,7 @@ def evaluate(
             frozenset(predictions.image_id.tolist()),
             frozenset(dataset.people.annotation_id.tolist()),
         )
-    scores, truth = score_by_oks(dataset, subset, results, config.eval.metric)
+    scores, truth = score_by_oks(dataset, subset, results, config.eval.metric, config.eval.area)
     scores |= torso_pck(comparison, dataset)
     return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, truth)
 

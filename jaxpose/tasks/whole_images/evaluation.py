@@ -45,7 +45,7 @@ def evaluate(
     if config.data.limit:
         notes.append(f"data.limit={config.data.limit}: only these images are scored")
         subset = Subset(frozenset(predictions.image_ids.tolist()))
-    return score(predictions, dataset, config.eval.metric, notes, subset)
+    return score(predictions, dataset, config.eval.metric, notes, subset, area=config.eval.area)
 
 
 def predict_results(
@@ -63,6 +63,8 @@ def score(
     metric: str,
     notes: list[str],
     subset: Subset | None = None,
+    *,
+    area: str = "annotated",
 ) -> Evaluation:
     """Scores the people predicted in whole images.
 
@@ -72,6 +74,7 @@ def score(
       metric: "coco" or "crowdpose".
       notes: sentences about `subset`.
       subset: the part of the dataset to score; None for all of it.
+      area: `config.eval.area`.
 
     Raises:
       ValueError: annotations that do not suit the metric.
@@ -82,7 +85,7 @@ def score(
     )
     images = f"{len(predictions.image_ids)} images of {dataset.path}"
     notes = [f"{len(predictions.image_id)} people predicted in {images}", *notes]
-    scores, truth = score_by_oks(dataset, subset, results, metric)
+    scores, truth = score_by_oks(dataset, subset, results, metric, area)
     pck = torso_pck(comparison, dataset)
     if pck:
         missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))

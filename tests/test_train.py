@@ -228,6 +228,24 @@ def test_an_odd_file_without_validation_trains_and_is_scored(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_validation_file_without_sigmas_has_the_score_of_eval(tmp_path):
+    data = tiny_runs.write_people(tmp_path / "people")
+    content = json.loads((data / "people.json").read_text())
+    content["categories"][0]["sigmas"] = [9.0] * 17  # everything is similar
+    (data / "train.json").write_text(json.dumps(content))
+    config = tiny_runs.config(data, **{
+        "model": "tests.helpers.tiny_runs:TinyHeatmaps", "data.train_annotations": "train.json",
+    })  # fmt: skip
+    assert train.main(config, str(tmp_path / "run")) == 0
+    score = lines(tmp_path / "run")[-1]["eval/AP"]
+    evaluate = importlib.import_module("eval")
+    config, source = tiny_runs.source_of(tmp_path / "run")
+    assert evaluate.main(config, source, tmp_path / "report", 0) == 0
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())["metrics"]
+    assert metrics["AP"] == score > 0.5
+
+
+@pytest.mark.slow
 def test_unusable_images_of_both_splits_are_named(people, tmp_path, capsys):
     data = shutil.copytree(people, tmp_path / "data")
     (data / "images" / "3.png").write_bytes(b"text")

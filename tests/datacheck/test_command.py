@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxpose import cli, datacheck
+from jaxpose import cli
+from jaxpose.datacheck import command
 
 JOINTS = ["left_hand", "right_hand", "head"]
 
@@ -38,8 +39,8 @@ def write(folder, count=4, images="images", name="train.json"):
 
 def check(folder, *arguments):
     parser = argparse.ArgumentParser()
-    datacheck.add_arguments(parser)
-    return datacheck.run(parser.parse_args([str(folder), *arguments]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(folder), *arguments]))
 
 
 def test_good_dataset(tmp_path, capsys):

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 import os
 import pathlib
 from typing import Any
 
-from jaxpose import models, public_skeletons, skeletons, tasks, weights
+from jaxpose import annotations, models, public_skeletons, skeletons, tasks, weights
 from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
@@ -287,8 +286,8 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
         skeleton = known_by_count
     elif choice.endswith(".json"):
         try:
-            categories = json.loads(pathlib.Path(choice).read_text())["categories"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            categories = annotations.read_json(choice)["categories"]
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{choice}: cannot read COCO categories ({error})") from None
         category = skeletons.category_with_joints(categories)
         if category is None:

@@ -260,10 +260,21 @@ def test_skeleton_of_a_file_is_that_of_the_first_category_with_joints(tmp_path):
         file.write_text(json.dumps({"categories": categories}))
         with pytest.raises(ValueError, match=r"train\.json: no category has keypoint names"):
             command.choose_skeleton(str(file), 3)
-    for content in ("{", "[]", "{}"):
+    for content in ("[]", "{}"):
         file.write_text(content)
         with pytest.raises(ValueError, match=r"train\.json: cannot read COCO categories"):
             command.choose_skeleton(str(file), 3)
+    file.write_text("{")
+    with pytest.raises(ValueError, match=r"train\.json: file: not JSON"):
+        command.choose_skeleton(str(file), 3)
+
+
+def test_the_file_of_a_skeleton_may_have_a_byte_order_mark(tmp_path):
+    file, category = tmp_path / "train.json", {"name": "p", "keypoints": ["a", "b", "ç"]}
+    text = json.dumps({"categories": [category]}, ensure_ascii=False)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        file.write_text(text, encoding=encoding)
+        assert command.choose_skeleton(str(file), 3).joints == ("a", "b", "ç")
 
 
 def test_options_are_literals_or_words():

@@ -23,6 +23,7 @@ from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
 from jaxpose.weights import CODECS, Checkpoint
+from jaxpose.weights.command import add_table_argument
 from jaxpose.weights.run_config import run_config
 
 # Options whose values a row of the table gives.
@@ -50,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="file of NAME that you have already downloaded",
     )
-    parser.add_argument(
-        "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
-    )
+    add_table_argument(parser)
     parser.add_argument(
         "-o",
         "--output",

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import struct
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.datacheck import command
+from tests.helpers.photographs import with_orientation
 
 JOINTS = ["left_hand", "right_hand", "head"]
 
@@ -192,9 +192,7 @@ def test_notes_on_images(tmp_path, capsys):
     write(tmp_path)
     cv2.imwrite(str(tmp_path / "images" / "1.png"), np.full((50, 60), 4000, np.uint16))
     turned = cv2.imencode(".jpg", np.arange(3000, dtype=np.uint8).reshape(60, 50))[1].tobytes()
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
-    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
-    (tmp_path / "images" / "2.png").write_bytes(turned[:2] + segment + turned[2:])
+    (tmp_path / "images" / "2.png").write_bytes(with_orientation(turned, 6))
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 unusable, 0 whose size differs" in text

@@ -25,7 +25,7 @@ def save_torch(content, file, **options):
     def tensors(value):
         if isinstance(value, dict):
             return {key: tensors(child) for key, child in value.items()}
-        return torch.tensor(value) if isinstance(value, np.ndarray) else value
+        return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
 
     torch.save(tensors(content), file, **options)
 

@@ -51,6 +51,7 @@ __all__ = [
     "need_people",
     "need_sides",
     "read_detections",
+    "read_json",
     "regions",
 ]
 
@@ -122,7 +123,7 @@ def load_image_info(
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
-    data = _read_json(path)
+    data = read_json(path)
     if not image_info.is_image_info(data):
         return None
     fields, problems = image_info.parse(
@@ -151,7 +152,7 @@ def read_detections(path: StrPath, dataset: Dataset) -> tuple[People, list[Probl
     Raises:
       AnnotationError: the file is missing or breaks a rule, or no box is left.
     """
-    people, problems = detections.of_dataset(str(path), _read_json(path), dataset)
+    people, problems = detections.of_dataset(str(path), read_json(path), dataset)
     _raise_first(problems)
     assert people is not None
     return people, problems
@@ -173,7 +174,7 @@ def load_boxes(
     Raises:
       AnnotationError: a file is missing or breaks a rule, or a dataset is given twice.
     """
-    data, images, people = _read_json(path), None, detections.PERSON
+    data, images, people = read_json(path), None, detections.PERSON
     notes: list[Problem] = []
     if annotations is not None:
         if isinstance(data, dict):
@@ -181,7 +182,7 @@ def load_boxes(
                 f"{path}: file: has its own list of images, so {annotations} would not be used: "
                 "give only one of them"
             )
-        content = _read_json(annotations)
+        content = read_json(annotations)
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise AnnotationError(f"{annotations}: file: must be an object with the list 'images'")
         people = detections.person_categories(content.get("categories"))
@@ -204,7 +205,7 @@ def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") 
       category: as for `load_coco`.
     """
     try:
-        data = _read_json(path)
+        data = read_json(path)
     except AnnotationError as error:
         return [Problem(str(path), "file", str(error).removeprefix(f"{path}: file: "))]
     if dataset is not None:
@@ -260,7 +261,7 @@ def _parser(data: Any) -> Any:
 def _load(
     parse: Any, path: StrPath, image_dir: StrPath, category: str, flip_pairs: Sequence[str]
 ) -> Dataset:
-    data = _read_json(path)
+    data = read_json(path)
     read_sizes = functools.partial(sizes.read_sizes, image_dir)
     fields, problems = (parse or _parser(data))(str(path), data, category, read_sizes)
     _raise_first(problems)
@@ -294,7 +295,12 @@ def _raise_first(problems: Sequence[Problem]) -> None:
         raise AnnotationError(f"{fatal[0]}{more}")
 
 
-def _read_json(path: StrPath) -> Any:
+def read_json(path: StrPath) -> Any:
+    """The content of a JSON file in UTF-8 or UTF-16, with or without a byte-order mark.
+
+    Raises:
+      AnnotationError: the file cannot be read, or is not JSON.
+    """
     try:
         with open(path, "rb") as file:
             return json.loads(file.read())

@@ -1,19 +1,14 @@
 """Whose box it is: file names, ids with their dataset, categories, scores."""
 
-import json
 import pathlib
 
 import numpy as np
 import pytest
 
 from jaxpose.predict.boxes import Boxes
+from tests.helpers.files import write_json
 
 BOX, OTHER = [1, 2, 3, 4], [5, 6, 7, 8]
-
-
-def write_json(path, content):
-    path.write_text(json.dumps(content))
-    return path
 
 
 def read(folder, content, images, **options):

@@ -13,7 +13,8 @@ import os
 import pathlib
 from typing import Any
 
-from jaxpose import annotations, models, public_skeletons, skeletons, tasks, weights
+from jaxpose import models, public_skeletons, skeletons, tasks, weights
+from jaxpose.annotations import read_json
 from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
@@ -285,7 +286,7 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
         skeleton = known_by_count
     elif choice.endswith(".json"):
         try:
-            categories = annotations.read_json(choice)["categories"]
+            categories = read_json(choice)["categories"]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{choice}: cannot read COCO categories ({error})") from None
         category = skeletons.category_with_joints(categories)

@@ -88,7 +88,7 @@ def load_dataset(
     # The readers check that the folder exists.
     dataset = read(
         path,
-        image_dir=folder if images else path.parent,
+        image_dir=folder if images or folder.is_dir() else path.parent,
         category=data.get("category", ""),
         flip_pairs=data.get("flip_pairs", ()),
     )

@@ -114,6 +114,11 @@ def test_orientation_that_keeps_the_size_is_recognized():
         assert images.exif_orientation(data) == orientation
         assert images.exif_orientation(data[:40]) in (1, orientation)  # cut off
     assert not images.is_turned(ramp, images.decode(ramp))
+    on_its_side = with_orientation(ramp, 6)
+    stored = images.decode(on_its_side)
+    assert stored.shape[0] != stored.shape[1]
+    assert not images.is_turned(on_its_side, stored)  # the annotated size decides
+    assert images.is_turned(on_its_side, stored, size_stated=False)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -125,7 +125,12 @@ class EvalExamples:
         sizing = check_choice(config.eval.sizing, "eval.sizing", SIZINGS)
         step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
-        views = [size_of(info.size, tuple(config.input_size), self._scales) for info in infos]
+        # An image of unknown size cannot be used, so its view does not matter.
+        input_size = tuple(config.input_size)
+        views = [
+            size_of(info.size if info.has_size else input_size, input_size, self._scales)
+            for info in infos
+        ]
         self._center = np.array([center for _, center, _ in views], np.float32)
         self._scale = np.array([scale for _, _, scale in views], np.float32)
         self._sizes_of = [sizes for sizes, _, _ in views]

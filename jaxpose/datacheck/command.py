@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jaxpose.annotations import AnnotationError, Dataset, check, load, need_sides
-from jaxpose.annotations.records import Problem, problem_lines
+from jaxpose.annotations.records import Problem, in_order, problem_lines
 from jaxpose.datacheck.description import describe
 from jaxpose.datacheck.files import find_annotations, find_images
 from jaxpose.datacheck.images import check_images
@@ -97,13 +97,16 @@ def _check_file(path: Path, output: Path | None, args: argparse.Namespace) -> bo
     """
     print(f"{path}")
     problems = check(path, category=args.category)
-    _print_problems(problems, args.all)
-    if any(problem.fatal for problem in problems):
-        return True
     try:
-        options = {"category": args.category, "flip_pairs": args.flip_pairs}
-        folder = Path(args.images) if args.images else find_images(args.folder, path, **options)
-        dataset = load(path, image_dir=folder, **options)
+        try:
+            if any(problem.fatal for problem in problems):
+                return True
+            options = {"category": args.category, "flip_pairs": args.flip_pairs}
+            folder = Path(args.images) if args.images else find_images(args.folder, path, **options)
+            dataset = load(path, image_dir=folder, **options)
+            problems = in_order(dataset.notes)  # with the sizes of the images
+        finally:
+            _print_problems(problems, args.all)
     except AnnotationError as error:
         # An error of the file as a whole, e.g. that it has no usable person.
         _print_error(error, path)

@@ -74,10 +74,16 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     if not skeleton.limbs:
         lines.append("  note: no limbs; drawings show points only")
     infos = [dataset.images[identity] for identity in people.image_id.tolist()]
-    if infos and infos[0].width is not None:
-        limits = np.array([[info.width, info.height] for info in infos])[:, None]
-        points = people.keypoints[..., :2]
-        outside = (((points < 0) | (points > limits)).any(-1) & labeled).sum()
+    rows = [row for row, info in enumerate(infos) if info.has_size]
+    if rows:
+        limits = np.array([infos[row].size[::-1] for row in rows])[:, None]
+        points = people.keypoints[rows, :, :2]
+        outside = (((points < 0) | (points > limits)).any(-1) & labeled[rows]).sum()
         if outside:
             lines.append(f"  note: {outside} labeled keypoints lie outside their image")
+    if unknown := sum(info.id in dataset.unsized for info in infos):
+        lines.append(
+            f"  note: {unknown} people are in images of unknown size: whether their keypoints lie "
+            "inside is not checked"
+        )
     return lines

@@ -35,7 +35,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
     damaged, mismatched = [], []
     upright, turned, dark = [], [], []
     for info in infos:
-        path = dataset.image_path(info.id)
+        path, size = dataset.image_path(info.id), dataset.annotated_size(info.id)
         try:
             data = path.read_bytes()
             image = stored = images.decode(data)
@@ -46,7 +46,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
             damaged.append(f"{path}: {error}")
             continue
         try:
-            image = images.decode_annotated(data, dataset.annotated_size(info.id))
+            image = images.decode_annotated(data, size)
         except images.ImageError:
             height, width = stored.shape[:2]
             mismatched.append(
@@ -54,7 +54,7 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
             )
         if image.shape != stored.shape:
             upright.append(path.name)
-        elif images.is_turned(data, stored):
+        elif images.is_turned(data, stored, size_stated=size is not None):
             turned.append(path.name)
         if images.is_dark_deep(data, stored):
             dark.append(path.name)

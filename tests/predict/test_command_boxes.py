@@ -61,7 +61,7 @@ def test_predictions_of_an_upside_down_photograph_can_be_its_boxes(runs, tmp_pat
     _, marks, stored = pose("stored", write_json(tmp_path / "boxes.json", written))
     assert marks == [False, False] and stored != upright
     text = capsys.readouterr().out
-    assert "1 images have an EXIF orientation that does not change their size" in text
+    assert "1 images have an EXIF orientation that no annotated size shows" in text
     assert "e.g. a.jpg; boxes of upright images do not fit\n" in text
 
 

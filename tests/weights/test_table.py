@@ -76,6 +76,8 @@ def test_every_row_makes_complete_settings(checkpoint):
         assert "person_keypoints" not in config.data.val_annotations + config.data.train_annotations
     if checkpoint.dataset in ("humanart", "coco-wholebody", "macaque", "horse10", "h36m"):
         assert config.data.val_annotations == ""
+    of_box = checkpoint.dataset in ("aic", "exlpose")  # mmpose's configs: use_area=False
+    assert config.eval.area == ("box" if of_box else "annotated")
     if task.EXAMPLE == "crop":
         assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
         assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")

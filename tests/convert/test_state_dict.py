@@ -92,6 +92,7 @@ def test_prefix_and_batch_counters_are_optional(shapes):
     )
 
 
+@pytest.mark.slow
 def test_litepose_keys_are_all_accounted_for(shapes):
     """679 keys, 567 without batch counters; files of a wrapped network say module. before each."""
     state = recipe.state_dict(shapes["litepose_xs"], 0.5)

@@ -48,6 +48,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
     )
     back = convert.to_torch_state_dict(name, variables)
     assert_equal(back, state)
+    assert all(array.flags.c_contiguous for array in back.values())  # as torch needs it
 
 
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])

@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
-        "--batch", type=int, default=8, help="top-down: people per call (default %(default)s)"
+        "--batch", type=int, default=8, help="top-down: most people per call (default %(default)s)"
     )
     parser.add_argument(
         "--one-size",

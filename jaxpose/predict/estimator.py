@@ -28,8 +28,8 @@ class PoseEstimator:
       step: checkpoint of a run folder: a number, "best", or None for the newest.
       flip: average with the mirrored image, as in the papers' test results; doubles the time. Has
         no effect for a run with `config.eval.flip=False`.
-      batch_size: people per call of a top-down network; the last call is padded, so that the
-        network is compiled once.
+      batch_size: largest number of people per call of a top-down network. The last call is padded
+        to a power of two; the network is compiled once for each such number.
       sizing: for the run folder of a bottom-up network, as `config.eval.sizing`; None for the run's
         setting. "short_side" resizes the short side of every image to that of the network's input
         size and pads the long side to a multiple of 64 pixels; the network is compiled once per

@@ -15,6 +15,7 @@ from jaxpose.export.source import from_run
 from jaxpose.poses import extent
 from jaxpose.predict import PoseEstimator, Poses
 from jaxpose.predict.boxes import around
+from jaxpose.tasks import crops
 from jaxpose.tasks.whole_images import sized_view
 from tests.helpers import seeing
 from tests.helpers.files import write_json
@@ -187,3 +188,28 @@ def test_a_file_of_version_0_1_has_a_paradigm(runs, tmp_path):
     assert metadata == export.read_metadata(file) and "paradigm" not in metadata
     image = write_image(tmp_path / "a.png")
     assert_equal(PoseEstimator(former)(image), PoseEstimator(file)(image))
+
+
+def test_a_call_has_a_power_of_two_of_people():
+    sizes = []
+
+    def predict(batch):
+        sizes.append(len(batch["image"]))
+        return np.zeros((sizes[-1], 2, 2)), np.zeros((sizes[-1], 2))
+
+    def count(people, batch_size):
+        sizes.clear()
+        crops.estimate(
+            predict,
+            np.zeros((32, 32, 3), np.uint8),
+            np.tile([4, 4, 8, 8], (people, 1)),
+            num_keypoints=2,
+            input_size=(32, 32),
+            sizing="fixed",
+            batch_size=batch_size,
+            decoder=types.SimpleNamespace(udp=False),
+        )
+        return list(sizes)
+
+    assert count(1, 8) == [1] and count(3, 8) == [4] and count(9, 8) == [8, 1]
+    assert count(5, 6) == [6] and count(0, 8) == []

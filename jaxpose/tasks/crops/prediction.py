@@ -171,7 +171,8 @@ def estimate(
       num_keypoints: K.
       input_size: (H, W) of a crop.
       sizing: "fixed", the only choice for crops.
-      batch_size: people per call; the last call is padded, so that only one program is compiled.
+      batch_size: largest number of people per call. The last call is padded to a power of two: few
+        programs are compiled, and one person does not cost as much as a whole batch.
       decoder: of `predict`.
 
     Raises:
@@ -184,9 +185,10 @@ def estimate(
     scores = [np.zeros((0, num_keypoints), np.float32)]
     for start in range(0, len(boxes), batch_size):
         rows = slice(start, start + batch_size)
-        batch = _padded_batch(image, center[rows], scale[rows], input_size, batch_size, decoder)
-        points, of_keypoints = predict(batch)
         count = len(center[rows])
+        padded = min(1 << (count - 1).bit_length(), batch_size)
+        batch = _padded_batch(image, center[rows], scale[rows], input_size, padded, decoder)
+        points, of_keypoints = predict(batch)
         keypoints.append(np.asarray(points)[:count])
         scores.append(np.asarray(of_keypoints)[:count])
     all_scores = np.concatenate(scores)

@@ -51,6 +51,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
     assert all(array.flags.c_contiguous for array in back.values())  # as torch needs it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])
 def test_round_trip_of_the_ablations(attention):
     variables = jax.tree.map(

@@ -291,6 +291,7 @@ def test_does_not_import_tensorflow(tmp_path):
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_real_folders(real_data, capsys, tmp_path):
     for name in ("coco", "crowdpose", "mpii", "lspet"):
         assert check(real_data / name, "-o", str(tmp_path / f"{name}.png")) == 0

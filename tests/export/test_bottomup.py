@@ -97,6 +97,7 @@ def layer(kind):
     return Function(body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", wlitepose.ATTENTION)
 def test_the_block_with_every_attention(kind, tmp_path):
     pytest.importorskip("onnxruntime")

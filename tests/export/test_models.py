@@ -107,6 +107,7 @@ def test_torch_module(name, fold_bn):
     np.testing.assert_allclose(run_torch(model, variables, x, fold_bn=fold_bn), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", every(TOPDOWN))
 def test_torch_keys_follow_the_flax_paths(name):
     pytest.importorskip("torch")

@@ -110,6 +110,7 @@ def test_udp_leaves_out_positions_that_rounding_moves():
     assert moved.ties == 0 and moved.keypoint == pytest.approx(0.1 * 48 / 11, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnx", "torch"])
 def test_a_random_network_with_udp_agrees_with_its_file(target, tmp_path):
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])

@@ -39,6 +39,7 @@ def test_batches_follow_the_spec_and_the_order(crowd_config):
     assert_equal(joined, batches[:3])
 
 
+@pytest.mark.slow
 def test_joints_stay_on_their_dots_and_masks_on_their_square(crowd_config, crowds):
     """The image shows each joint's color at the joint's position (the color of its counterpart when
     mirrored, as dots keep their color); the mask is 0 on the square of the unlabeled person and

@@ -108,6 +108,7 @@ def test_padding_is_one_more_after_the_image(kernel, stride):
     np.testing.assert_allclose(layer.apply(variables, x, False), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stochastic_depth_skips_examples_only_in_training():
     x = np.random.default_rng(0).normal(size=(16, 2, 2, 8)).astype(np.float32)
     block = partial(MBConv, Row(1, 8, 1, 1, 3), 8, 1, conv=Conv, norm=BatchNorm)

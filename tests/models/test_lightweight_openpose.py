@@ -35,6 +35,7 @@ def test_sizes_of_lightweight_openpose():
     assert round((three.macs - result.macs) / 2e9, 3) == 3.394
 
 
+@pytest.mark.slow
 def test_outputs_of_lightweight_openpose():
     outputs, variables = outputs_of(
         "lightweight_openpose", 40, 56, num_keypoints=18, dtype=jnp.bfloat16, refinement_stages=2

@@ -111,6 +111,7 @@ def test_dense_context_reads_memory_as_the_released_code_does():
     np.testing.assert_allclose(reinterpreted_pool(x, mask, (4, 2)), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_image_has_its_own_mixture_of_kernels():
     """The results of a batch are those of its images one by one."""
     x = data(3, 8, 8, 4)

@@ -162,6 +162,7 @@ def test_light_head_equals_torch():
         np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["se", "cbam", "ca"])
 @pytest.mark.parametrize("gate", ["input", "expanded"])
 def test_weights_of_other_attentions_are_between_zero_and_one(attention, gate):
@@ -178,6 +179,7 @@ def abstract(**options):
     return jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)["params"]
 
 
+@pytest.mark.slow
 def test_without_the_changes_it_is_litepose():
     model = jaxpose.create_model("litepose_xs")
     images = jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32)

@@ -100,6 +100,7 @@ def test_udp_from_image_to_keypoints(tmp_path, flip):
     np.testing.assert_allclose(poses[0].keypoints[0], expected, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizing", ["short_side", "fixed", "file"])
 def test_people_are_detected(runs, tmp_path, sizing):
     image = write_image(tmp_path / "a.png", dim=0.8)

@@ -141,6 +141,7 @@ def test_detach_weight_stops_the_gradient_through_the_weight():
     assert not np.allclose(*gradients, rtol=0.1, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [0, 1, P])
 def test_gradients_are_finite_for_any_number_of_people(people):
     objective, params, stats = make()

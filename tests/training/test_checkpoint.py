@@ -136,6 +136,7 @@ def spoil_manifest(folder):
     (folder / "checkpoints" / "2" / "manifest" / "metadata").write_text('{"step": 2, "arr')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [truncate, empty, remove, alter, remove_item, remove_manifest, spoil_manifest]
 )

@@ -94,6 +94,7 @@ def test_steps_are_words_or_numbers():
             runs.parse_step(text)
 
 
+@pytest.mark.slow
 def test_one_checkpoint_has_one_step(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)

@@ -112,6 +112,7 @@ class Blocks(nn.Module):
         return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [(), (1,), (0, 1), (1, 2, 3), (0, 1, 2, 3)])
 def test_repeated_blocks_may_be_frozen_one_by_one(frozen):
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 4)).astype(np.float32)

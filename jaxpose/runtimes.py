@@ -3,7 +3,7 @@
 A file contains the network and, as metadata, all that is needed to get keypoints from an image:
 input size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX stores
 it in `metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2)
-with the same JSON as an extra file.
+with the same JSON as an extra file. The LiteRT file (.tflite) has it in a metadata buffer.
 
 JAX is not imported here: a file needs only its own runtime.
 """
@@ -24,9 +24,12 @@ import numpy as np
 from jaxpose.config.tree import with_task
 
 EXTRA_FILE = "jaxpose.json"  # metadata in a .pt2 archive
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "litert": ".tflite"}
 # The default Linux wheel of torch needs gigabytes of CUDA libraries; the CPU build is enough here.
-_INSTALLED_BY = {"torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu"}
+_INSTALLED_BY = {
+    "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+    "ai_edge_litert": "pip install ai-edge-litert",
+}
 
 
 class FileError(ValueError):
@@ -66,7 +69,7 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
     """Opens an exported file to run on the CPU.
 
     Args:
-      path: .onnx (run by ONNX Runtime) or .pt2 (run by PyTorch).
+      path: .onnx (run by ONNX Runtime), .pt2 (run by PyTorch) or .tflite (run by LiteRT).
       threads: number of threads of the runtime; None for its default.
 
     Raises:
@@ -74,11 +77,11 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
       FileNotFoundError: the file does not exist.
       ImportError: the runtime is not installed.
     """
-    entries, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+    entries, run = _open(path, threads)
     if "jaxpose" not in entries:
         raise FileError(f"{path}: not written by `jaxpose export` (its metadata is missing)")
     metadata = {key: json.loads(text) for key, text in entries.items()}
-    return ExportedFile(Path(path), with_task(metadata), _channels_last(run))
+    return ExportedFile(Path(path), with_task(metadata), run)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -88,15 +91,27 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
 def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
     """Returns the `run` of `open_file`; the file needs no metadata."""
-    _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
-    return _channels_last(run)
+    return _open(path, threads)[1]
 
 
-def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable[[np.ndarray], Any]:
+def _open(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
+    """Returns the metadata (key -> JSON) and the `run` of `ExportedFile`."""
+    openers = {"onnx": _open_onnx, "torch": _open_torch, "litert": _open_litert}
+    entries, run = openers[kind(path)](path, threads)
+
     def outputs_of(images):
-        image = np.ascontiguousarray(np.asarray(images, np.float32).transpose(0, 3, 1, 2))
-        outputs = [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
+        outputs = run(np.ascontiguousarray(images, np.float32))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    return entries, outputs_of
+
+
+def _channels_last(run: Callable[[np.ndarray], Sequence[Any]]) -> Callable:
+    """The function `run` of NCHW images as one of NHWC images; the outputs change layout too."""
+
+    def outputs_of(images):
+        image = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
 
     return outputs_of
 
@@ -118,11 +133,10 @@ def kind(path: str | os.PathLike) -> str:
 
 
 def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
-    """Returns the metadata (key -> JSON) and a function of NCHW images."""
     session = onnx_session(path, threads)
     name = session.get_inputs()[0].name
     entries = session.get_modelmeta().custom_metadata_map
-    return entries, lambda image: session.run(None, {name: image})
+    return entries, _channels_last(lambda image: session.run(None, {name: image}))
 
 
 def onnx_session(path: str | os.PathLike, threads: int | None = None):
@@ -173,7 +187,6 @@ def _unreadable(path: str | os.PathLike, error: Exception) -> FileError:
 
 
 def _open_torch(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
-    """Returns the metadata (key -> JSON) and a function of NCHW images."""
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)
@@ -186,4 +199,11 @@ def _open_torch(path: str | os.PathLike, threads: int | None) -> tuple[dict[str,
             out = module(torch.from_numpy(image))
         return [part.numpy() for part in (out if isinstance(out, (tuple, list)) else (out,))]
 
+    return {key: json.dumps(value) for key, value in metadata.items()}, _channels_last(run)
+
+
+def _open_litert(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
+    from jaxpose.litert_runtime import open_litert
+
+    metadata, run = open_litert(path, threads)
     return {key: json.dumps(value) for key, value in metadata.items()}, run

@@ -1,8 +1,8 @@
 """`jaxpose benchmark latency`: one forward pass on this machine's CPU.
 
 A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
-as the exported torch module (eager, channels_last). A .onnx or .pt2 file is measured with its own
-runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
+as the exported torch module (eager, channels_last). A .onnx, .pt2 or .tflite file is measured with
+its own runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
 network, see `jaxpose benchmark grouping`.
 """
 
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -24,6 +25,7 @@ from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.files import check_outputs
+from jaxpose.litert_runtime import open_litert, read_litert_metadata
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
 
@@ -49,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE|RUN|MODEL",
         type=os.path.expanduser,
-        help=".onnx or .pt2 file, run folder or model name",
+        help=".onnx, .pt2 or .tflite file, run folder or model name",
     )
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="threads of ONNX Runtime and torch, at most the number of cores (default: 1,4)",
+        help="threads of ONNX Runtime, torch and LiteRT, at most the number of cores (default: 1,4)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
@@ -149,7 +151,7 @@ def contestants_of(
 
     Args:
       what: file, run folder or model.
-      threads: numbers of threads of ONNX Runtime and torch.
+      threads: numbers of threads of ONNX Runtime, torch and LiteRT.
       size: (H, W) of run folders and models; None for their own.
       batch: images per call.
       folder: for exported files.
@@ -170,7 +172,7 @@ def contestants_of(
         source = untrained(what, size, task_name=task_name)
     else:
         raise ValueError(
-            f"{what}: not a model, a run folder or a {' or '.join(SUFFIXES.values())} file"
+            f"{what}: not a model, a run folder or a {', '.join(SUFFIXES.values())} file"
         )
     path = folder / "model.onnx"
     metadata = source.metadata()
@@ -233,12 +235,32 @@ def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iter
             facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
             yield Contestant(facts, size, start)
         return
+    if path.suffix == SUFFIXES["litert"]:
+        yield from _litert(path, name, threads, size, batch)
+        return
     torch = require("torch")
 
     def load():
         return load_torch(path).module()
 
     yield from _torch(load, name, f"torch {torch.__version__} (.pt2)", threads, size, batch, path)
+
+
+def _litert(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
+    """A .tflite file, which takes one image per call."""
+    require("ai_edge_litert")
+    inputs = _images(size, batch)
+    release = version("ai-edge-litert")
+    precision = read_litert_metadata(path)["precision"]
+    for count in threads:
+
+        def start(count=count):
+            _, run = open_litert(path, count)
+            return lambda: run(inputs)
+
+        facts = _facts(name, f"litert {release}", count, size, batch, path)
+        facts |= {"precision": precision, "input": f"{batch}x{size[0]}x{size[1]}x3"}
+        yield Contestant(facts, size, start)
 
 
 def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Contestant]:

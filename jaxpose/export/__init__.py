@@ -1,4 +1,4 @@
-"""Export of models to ONNX and PyTorch, through one walker over the jaxpr.
+"""Export of models to ONNX, LiteRT and PyTorch, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +34,7 @@ __all__ = [
     "read_metadata",
     "run_file",
     "save_torch",
+    "to_litert",
     "to_onnx",
     "to_torch",
     "verify",
@@ -43,7 +45,7 @@ __all__ = [
 def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
-    """The network as the graph that both builders read.
+    """The network as the graph that all builders read.
 
     `fold_bn` merges batch norms into convolutions.
     """
@@ -80,17 +82,57 @@ def to_onnx(
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
 
-    network = build_graph(model, variables, input_size)
-    if "outputs" in metadata:
-        names = [output["name"] for output in metadata["outputs"]]
-        if len(names) != len(network.outputs):
-            raise ExportError(
-                f"the network has {len(network.outputs)} outputs, but the metadata name "
-                f"{len(names)}: {', '.join(names)}"
-            )
-        tensors = [tensor for _, tensor in network.outputs]
-        network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
+    network = _with_names(build_graph(model, variables, input_size), metadata)
     onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
+
+
+def to_litert(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Writes a LiteRT file (.tflite): `image` float32 [1,H,W,3] -> `heatmaps` [1,h,w,K].
+
+    The batch size is 1. Only operators that LiteRT's GPU delegate takes are written. Needs only the
+    package `ai-edge-litert`. The file is not compared with the model here, as for `to_onnx`.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the file.
+      metadata: JSON values, from `describe`; the file's have `layout` and `precision` of the file.
+      precision: "fp32", or "fp16" to store the kernels as float16, in half the space. Runtimes on
+        the CPU compute in float32 either way; the GPU delegate computes in float16 by default.
+
+    Raises:
+      ExportError: as `to_onnx`; or the GPU delegate refuses an operator (the message names it and
+        its module).
+    """
+    require("ai_edge_litert")
+    from jaxpose.export import litert
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    stored = metadata | {"layout": "NHWC", "precision": precision}
+    Path(path).write_bytes(litert.build(network, stored, half=precision == "fp16"))
+
+
+def _with_names(network: Graph, metadata: dict) -> Graph:
+    """The network with its outputs named as in `metadata`, if that names them."""
+    if "outputs" not in metadata:
+        return network
+    names = [output["name"] for output in metadata["outputs"]]
+    if len(names) != len(network.outputs):
+        raise ExportError(
+            f"the network has {len(network.outputs)} outputs, but the metadata name "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    tensors = [tensor for _, tensor in network.outputs]
+    return dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
 
 
 def to_torch(

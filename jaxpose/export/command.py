@@ -1,10 +1,10 @@
-"""`jaxpose export`: writes a run folder as verified ONNX and PyTorch files."""
+"""`jaxpose export`: writes a run folder as verified ONNX, PyTorch and LiteRT files."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from jaxpose.runtimes import SUFFIXES
 from jaxpose.tasks import Agreement
 
 TARGETS = tuple(SUFFIXES)
-PRECISIONS = ("fp32",)
+PRECISIONS = {"onnx": ("fp32",), "torch": ("fp32",), "litert": ("fp32", "fp16")}  # by target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
     )
     parser.add_argument(
-        "--precision", default="fp32", help="precision of the weights; only fp32 is supported"
+        "--precision",
+        default="fp32",
+        help="precision of the weights: fp32, or for litert also fp16 (default: fp32)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -73,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one verified file per target and prints its differences from the model."""
     targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
-    _check_choice("precision", args.precision, PRECISIONS)
+    for target in targets:
+        _check_choice(f"precision of {target}", args.precision, PRECISIONS[target])
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -83,26 +86,32 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = args.output or folder
-    files = [_path(source, target, folder) for target in targets]
+    files = [_path(source, target, folder, args.precision) for target in targets]
     check_outputs(files, [Path(args.checkpoint), *args.images])
     inputs = _verification_images(args.images, source)
     for target in targets:
-        path, agreement = export_file(source, target, folder, inputs)
+        path, agreement = export_file(source, target, folder, inputs, precision=args.precision)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
     return 0
 
 
 def export_file(
-    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None = None,
+    *,
+    precision: str = "fp32",
 ) -> tuple[Path, Agreement]:
     """Writes and verifies one file.
 
     Args:
       source: the network.
-      target: "onnx" or "torch".
-      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
-        file name has the class only.
+      target: one of `TARGETS`.
+      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_<precision>` before the suffix if that
+        is not fp32; for a model `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      precision: of the weights, one of `PRECISIONS[target]`.
 
     Returns:
       Path of the file, and its differences from the model.
@@ -110,14 +119,10 @@ def export_file(
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size, path = source.input_size, _path(source, target, folder)
+    size, path = source.input_size, _path(source, target, folder, precision)
 
     def write(file: Path) -> None:
-        if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
-        else:
-            module = export.to_torch(source.model, source.variables, size)
-            export.save_torch(module, size, file, metadata=source.metadata())
+        _WRITERS[target](source, file, precision)
 
     def check(file: Path) -> Agreement:
         return export.verify(
@@ -129,14 +134,38 @@ def export_file(
             source.decoder,
             skeleton=source.skeleton,
             images=inputs,
+            precision=precision,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _path(source: Source, target: str, folder: Path) -> Path:
+def _write_onnx(source: Source, file: Path, precision: str) -> None:
+    network = (source.model, source.variables, source.input_size)
+    export.to_onnx(*network, file, metadata=source.metadata())
+
+
+def _write_torch(source: Source, file: Path, precision: str) -> None:
+    module = export.to_torch(source.model, source.variables, source.input_size)
+    export.save_torch(module, source.input_size, file, metadata=source.metadata())
+
+
+def _write_litert(source: Source, file: Path, precision: str) -> None:
+    network = (source.model, source.variables, source.input_size)
+    export.to_litert(*network, file, metadata=source.metadata(), precision=precision)
+
+
+_WRITERS: dict[str, Callable[[Source, Path, str], None]] = {
+    "onnx": _write_onnx,
+    "torch": _write_torch,
+    "litert": _write_litert,
+}
+
+
+def _path(source: Source, target: str, folder: Path, precision: str) -> Path:
     height, width = source.input_size
-    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
+    ending = "" if precision == "fp32" else f"_{precision}"
+    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{ending}{SUFFIXES[target]}"
 
 
 def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from jaxpose.images import draw_samples
 from jaxpose.runtimes import run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import TOLERANCES, MismatchError
 
 
 def verify(
@@ -34,23 +34,25 @@ def verify(
     *,
     skeleton: Skeleton = COCO,
     images: np.ndarray | None = None,
+    precision: str = "fp32",
 ) -> Agreement:
     """Compares the file at `path` with the model on the same uint8 images.
 
     Args:
       model: the exported network.
       variables: its weights and batch statistics.
-      path: the exported file (.onnx or .pt2).
+      path: the exported file (.onnx, .pt2 or .tflite).
       input_size: (H, W).
       task: of the model.
       decoder: how the outputs become poses, from `task.decoder_from_config`.
       skeleton: of the poses.
       images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
+      precision: of the file's weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
 
     Raises:
-      MismatchError: outputs differ by more than 1e-4 of the model's largest value, a keypoint by
-        more than 0.05 input pixels, or the number of people differs; ties are left out. The message
-        has the differences.
+      MismatchError: outputs or keypoints differ by more than the tolerances, for fp32 1e-4 of the
+        model's largest value and 0.05 input pixels, or the number of people differs; ties are left
+        out. The message has the differences.
       ValueError: images of another type or size.
     """
     if images is None:
@@ -65,11 +67,12 @@ def verify(
     apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
     expected = jax.device_get(apply(variables, images))
     actual = run_file(path)(geometry.normalize(images))
-    agreement = task.compare(expected, actual, input_size, decoder, skeleton)
+    tolerance = TOLERANCES[precision]
+    agreement = task.compare(expected, actual, input_size, decoder, skeleton, tolerance)
     if not agreement.holds:
         raise MismatchError(
             f"{path}: the file does not agree with the model: {agreement}; the tolerances are "
-            f"{HEATMAP_TOLERANCE:g} of the largest value and {KEYPOINT_TOLERANCE:g} px"
+            f"{tolerance}"
         )
     return agreement
 

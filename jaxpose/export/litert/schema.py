@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
 import numpy as np
 
 from jaxpose.export.litert.program import Operator, Program, Value
+from jaxpose.litert_runtime import IDENTIFIER, METADATA
 from jaxpose.runtimes import require
 
-METADATA = "jaxpose"  # name of the metadata buffer, JSON
-IDENTIFIER = b"TFL3"
 SIGNATURE = "serving_default"
 _ALIGNMENT = 16  # of the data of constants; runtimes read them in place
 
@@ -53,7 +53,8 @@ _OPTIONS = {
 
 def to_bytes(program: Program, metadata: dict[str, Any]) -> bytes:
     """The contents of a .tflite file, with `metadata` as JSON in the buffer `METADATA`."""
-    schema = require("ai_edge_litert.schema_py_generated")
+    require("ai_edge_litert")
+    schema = importlib.import_module("ai_edge_litert.schema_py_generated")
     flatbuffers = require("flatbuffers")
     writer = _Writer(schema)
     model = writer.model(program, metadata)

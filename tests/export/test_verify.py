@@ -140,7 +140,7 @@ def test_foreign_and_absent_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.onnx"):
         export.run_file(tmp_path / "absent.onnx")
     with pytest.raises(ValueError, match=".pt2"):
-        export.run_file(tmp_path / "model.tflite")
+        export.run_file(tmp_path / "model.h5")
     helper, foreign = onnx.helper, tmp_path / "foreign.onnx"
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     nodes = [helper.make_node("Identity", ["x"], ["y"])]

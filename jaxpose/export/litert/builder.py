@@ -12,7 +12,17 @@ from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
 from jaxpose.export.layout import TO_NHWC
 from jaxpose.export.litert import operators, windows
 from jaxpose.export.litert.program import Program, Value, physical
-from jaxpose.export.litert.views import View, materialized, reshaped, transposed, view
+from jaxpose.export.litert.views import (
+    MAX_RANK,
+    View,
+    materialized,
+    memory_axes,
+    moves,
+    reshaped,
+    transposed,
+    view,
+    without_axis,
+)
 
 # Nodes with one input and one output: (program, node, input) -> output.
 _SIMPLE: dict[str, Callable[[Program, Node, Value], Value]] = {
@@ -85,6 +95,10 @@ class _Translation:
         name = node.outputs[0].name
         if op in ("reshape", "transpose", "channel_shuffle"):
             return self._view_node(node, self._view(first))
+        if op in ("binary", "reduce"):
+            result = self._in_memory(node)
+            if result is not None:
+                return result
         if op == "binary":
             return operators.binary(program, node, self._operands(node))
         if op == "concat":
@@ -114,6 +128,43 @@ class _Translation:
         blocks = (batch, groups, channels // groups, height, width)
         swapped = transposed(reshaped(x, blocks, self.program, name), (0, 2, 1, 3, 4))
         return reshaped(swapped, shape, self.program, name)
+
+    def _in_memory(self, node: Node) -> View | None:
+        """A `binary` or `reduce` of a view, computed in the order in which its memory lies.
+
+        This saves the transposes of dynamic convolutions. None if the node is of another kind: a
+        binary operation must be with a tensor that has only one axis longer than 1, and a reduction
+        over one axis.
+        """
+        program, name = self.program, node.outputs[0].name
+        first, *rest = node.inputs
+        x = self.values[first.name] if isinstance(first, Tensor) else None
+        if not isinstance(x, View) or not moves(x):
+            return None
+        order = memory_axes(x)
+        if order is None:
+            return None
+        lead = (1,) * (MAX_RANK - len(order))
+        shape = (*lead, *(x.shape[axis] for axis in order))
+        if node.op == "reduce":
+            if len(node.attrs["axes"]) > 1 or node.attrs["axes"][0] not in order:
+                return None
+            (axis,) = node.attrs["axes"]
+            base = program.reshape(x.base, shape, f"{name}/memory")
+            place = len(lead) + order.index(axis)
+            return without_axis(x, operators.reduce_by(program, node, base, [place]), axis)
+        (other,) = rest
+        if not isinstance(other, Tensor):
+            return None
+        long = [axis for axis, size in enumerate(other.shape) if axis and size > 1]
+        if len(long) != 1 or long[0] not in order or len(other.shape) != len(x.shape):
+            return None
+        small = (*lead, *(x.shape[axis] if axis == long[0] else 1 for axis in order))
+        operands = [
+            program.reshape(x.base, shape, f"{name}/memory"),
+            program.reshape(self._value(other), small, f"{name}/operand"),
+        ]
+        return View(operators.binary(program, node, operands), x.sizes, x.axes)
 
     def _view(self, tensor: Tensor | Const) -> View:
         assert isinstance(tensor, Tensor)

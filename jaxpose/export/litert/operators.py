@@ -116,6 +116,11 @@ def reduce(program: Program, kind: str, x: Value, axes: Sequence[int], name: str
 def reduce_node(program: Program, node: Node, x: Value) -> Value:
     """`reduce`."""
     axes = [physical_axis(axis, len(x.shape)) for axis in node.attrs["axes"]]
+    return reduce_by(program, node, x, axes)
+
+
+def reduce_by(program: Program, node: Node, x: Value, axes: Sequence[int]) -> Value:
+    """`reduce` over `axes` in the order of the program."""
     return reduce(program, _REDUCE[node.attrs["kind"]], x, axes, node.outputs[0].name)
 
 

@@ -123,6 +123,30 @@ def materialized(
     return program.reshape(value, shape, name)
 
 
+def moves(x: View) -> bool:
+    """Whether `materialized` needs a transpose."""
+    order = TO_NHWC if len(x.axes) == 4 else range(len(x.axes))
+    atoms = [i for axis in order for i in x.axes[axis]]
+    return atoms != sorted(atoms)
+
+
+def memory_axes(x: View) -> list[int] | None:
+    """The axes longer than 1 in the order of the memory, if each is one piece and all fit."""
+    axes = [axis for axis, atoms in enumerate(x.axes) if atoms]
+    whole = all(list(x.axes[a]) == list(range(x.axes[a][0], x.axes[a][-1] + 1)) for a in axes)
+    if not whole or len(axes) >= MAX_RANK:
+        return None
+    return sorted(axes, key=lambda axis: x.axes[axis][0])
+
+
+def without_axis(x: View, base: Value, axis: int) -> View:
+    """`base`, which has the memory of `x` except that an axis has length 1, as a view."""
+    removed = set(x.axes[axis])
+    kept = [i for i in range(len(x.sizes)) if i not in removed]
+    axes = (tuple(kept.index(i) for i in atoms if i in kept) for atoms in x.axes)
+    return View(base, tuple(x.sizes[i] for i in kept), tuple(axes))
+
+
 def _transpose(
     value: Value,
     sizes: tuple[int, ...],

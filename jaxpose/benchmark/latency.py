@@ -2,8 +2,8 @@
 
 A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
 as the exported torch module (eager, channels_last). A .onnx, .pt2 or .tflite file is measured with
-its own runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
-network, see `jaxpose benchmark grouping`.
+its own runtime. Times do not include a flip test, cropping or decoding; for the decoding of a
+bottom-up network, see `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="threads of ONNX Runtime, torch and LiteRT, at most the number of cores (default: 1,4)",
+        help="threads of ONNX Runtime, torch and LiteRT, at most the number of cores "
+        "(default: 1,4)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
 from jaxpose.export.layout import TO_NHWC
-from jaxpose.export.litert import operators, windows
+from jaxpose.export.litert import convolution, operators, pool
 from jaxpose.export.litert.program import Program, Value, physical
 from jaxpose.export.litert.views import (
     MAX_RANK,
@@ -26,11 +26,11 @@ from jaxpose.export.litert.views import (
 
 # Nodes with one input and one output: (program, node, input) -> output.
 _SIMPLE: dict[str, Callable[[Program, Node, Value], Value]] = {
-    "conv": windows.conv,
-    "conv_transpose": windows.conv_transpose,
-    "max_pool": windows.max_pool,
-    "avg_pool": windows.avg_pool,
-    "adaptive_avg_pool": windows.adaptive_avg_pool,
+    "conv": convolution.conv,
+    "conv_transpose": convolution.conv_transpose,
+    "max_pool": pool.max_pool,
+    "avg_pool": pool.avg_pool,
+    "adaptive_avg_pool": pool.adaptive_avg_pool,
     "batch_norm": operators.batch_norm,
     "resize": operators.resize,
     "channel_conv1d": operators.channel_conv1d,

@@ -79,7 +79,11 @@ def batch_norm(program: Program, node: Node, x: Value) -> Value:
 
 def resize(program: Program, node: Node, x: Value) -> Value:
     """`resize`; the options select the same sample positions."""
-    shape, name, method = physical(node.outputs[0].shape), node.outputs[0].name, node.attrs["method"]
+    shape, name, method = (
+        physical(node.outputs[0].shape),
+        node.outputs[0].name,
+        node.attrs["method"],
+    )
     inputs = [x, program.integers(shape[1:3])]
     if method == "nearest":
         for before, after in zip(x.shape[1:3], shape[1:3], strict=True):

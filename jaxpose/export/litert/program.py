@@ -61,7 +61,6 @@ class Program:
       operators: in execution order.
       inputs, outputs: (name, value) pairs.
       module: path of the module whose operators are being added.
-      users: number of readers of each value of the export graph.
     """
 
     def __init__(self, *, half: bool = False) -> None:

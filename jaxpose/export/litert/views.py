@@ -98,9 +98,7 @@ def _split(x: View, shape: tuple[int, ...]) -> View | None:
     return View(x.base, tuple(sizes), tuple(map(tuple, axes)))
 
 
-def materialized(
-    x: View, program: Program, name: str, order: Sequence[int] | None = None
-) -> Value:
+def materialized(x: View, program: Program, name: str, order: Sequence[int] | None = None) -> Value:
     """The view as a value in memory.
 
     Args:

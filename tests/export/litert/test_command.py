@@ -70,4 +70,3 @@ def test_only_litert_has_fp16():
     words = ["hwl_mobilenetv3", "--init", "random", "--precision", "fp16", "--to", "litert,onnx"]
     with pytest.raises(ValueError, match="precision of onnx 'fp16' is not available"):
         command.run(parser.parse_args(words))
-

@@ -16,9 +16,7 @@ WITHOUT = {"unary"}  # has an `erf`, for which LiteRT has no operator
 
 def window(kind, kernel, **options):
     """A depthwise convolution of 8 channels or its transpose."""
-    return lambda m, x: getattr(ops, kind)(
-        lifted(m, x), weight(m, "w", (*kernel, 1, 8)), **options
-    )
+    return lambda m, x: getattr(ops, kind)(lifted(m, x), weight(m, "w", (*kernel, 1, 8)), **options)
 
 
 def relu_of_a_view(m, x):

@@ -27,7 +27,12 @@ def written(path, **options):
     return model, variables
 
 
-METADATA = {"jaxpose": "test", "task": "topdown", "layout": "NCHW", "skeleton": {"names": ["größe", 'a "b"']}}
+METADATA = {
+    "jaxpose": "test",
+    "task": "topdown",
+    "layout": "NCHW",
+    "skeleton": {"names": ["größe", 'a "b"']},
+}
 
 
 def unpacked(path):

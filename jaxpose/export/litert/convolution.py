@@ -1,19 +1,13 @@
-"""Convolutions and pools of the export graph as LiteRT operators.
-
-LiteRT knows two paddings: VALID, none, and SAME, which puts the odd row or column of zeros at the
-end. Where SAME is not the graph's padding, as at stride 2, a PAD comes first. XNNPACK merges it
-into the convolution.
-"""
+"""Convolutions of the export graph as LiteRT operators."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Node, Tensor
+from jaxpose.export.litert.padding import crop, dilation_options, padded, stride_options
 from jaxpose.export.litert.program import Program, Value, physical
-from jaxpose.ops.pool import average_bins
 
-LOWEST = np.float32(np.finfo(np.float32).min)
 FAST_TAPS = 25  # largest depthwise kernel that XNNPACK computes in one pass
 
 
@@ -24,12 +18,12 @@ def conv(program: Program, node: Node, x: Value) -> Value:
     groups = attrs["groups"]
     if groups > 1 and kernel.shape[1] == 1 and groups == x.shape[3]:
         return _depthwise(program, x, kernel, bias, attrs, shape, name, path)
-    x, padding = _padded(program, x, kernel.shape[2:], attrs, attrs["dilation"], shape, name)
+    x, padding = padded(program, x, kernel.shape[2:], attrs, attrs["dilation"], shape, name)
     weights = [
         program.kernel(kernel.transpose(0, 2, 3, 1), path),
         program.constant(bias, f"{path}/bias"),
     ]
-    options = {"padding": padding, **_strides(attrs), **_dilation(attrs["dilation"])}
+    options = {"padding": padding, **stride_options(attrs), **dilation_options(attrs["dilation"])}
     return program.add("CONV_2D", [x, *weights], shape, name, 6 if groups > 1 else 1, **options)
 
 
@@ -48,13 +42,13 @@ def _depthwise(
         dilation = (step * attrs["dilation"][0], attrs["dilation"][1])
         top, left = attrs["padding"]
         part = attrs | {"padding": (top - start * attrs["dilation"][0], left)}
-        inside, padding = _padded(program, x, rows.shape[2:], part, dilation, shape, name + suffix)
+        inside, padding = padded(program, x, rows.shape[2:], part, dilation, shape, name + suffix)
         added = bias if i == 0 else np.zeros_like(bias)
         weights = [
             program.kernel(rows.transpose(1, 2, 3, 0), path + suffix),
             program.constant(added, f"{path}/bias"),
         ]
-        options = {"padding": padding, **_strides(attrs), **_dilation(dilation)}
+        options = {"padding": padding, **stride_options(attrs), **dilation_options(dilation)}
         y = program.add(
             "DEPTHWISE_CONV_2D", [inside, *weights], shape, name + suffix,
             1 if dilation == (1, 1) else 2, depthMultiplier=kernel.shape[0] // x.shape[3],
@@ -121,11 +115,9 @@ def conv_transpose(program: Program, node: Node, x: Value) -> Value:
                 program.constant(bias, f"{path}/bias"),
             ]
             options = {"padding": "SAME", "strideH": 1, "strideW": 1, "depthMultiplier": 1}
-            options |= _dilation((1, 1))
+            options |= dilation_options((1, 1))
             out = f"{name}/phase_{a}{b}"
-            parts.append(
-                program.add("DEPTHWISE_CONV_2D", [x, *weights], x.shape, out, **options)
-            )
+            parts.append(program.add("DEPTHWISE_CONV_2D", [x, *weights], x.shape, out, **options))
     depth = (1, height, width, stride * stride * channels)
     joined = program.add("CONCATENATION", parts, depth, f"{name}/phases", axis=3)
     y = program.add("DEPTH_TO_SPACE", [joined], whole, name, blockSize=stride)
@@ -166,133 +158,9 @@ def _dense_transpose(
         name,
         version=3,
         padding="SAME" if same else "VALID",
-        **_strides(attrs),
+        **stride_options(attrs),
     )
     return crop(program, y, (0, *paddings, 0), shape, name)
-
-
-def max_pool(program: Program, node: Node, x: Value) -> Value:
-    """`max_pool`, whose padding is lower than every value."""
-    attrs, shape, name = node.attrs, physical(node.outputs[0].shape), node.outputs[0].name
-    border = 0.0 if _never_negative(program, x) else LOWEST
-    x, padding = _padded(program, x, attrs["window"], attrs, (1, 1), shape, name, border)
-    return _pool(program, "MAX_POOL_2D", x, attrs["window"], attrs, padding, shape, name)
-
-
-def avg_pool(program: Program, node: Node, x: Value) -> Value:
-    """`avg_pool`; LiteRT's SAME leaves the padding out of the mean, and a PAD includes it."""
-    attrs, shape, name = node.attrs, physical(node.outputs[0].shape), node.outputs[0].name
-    window, counted = attrs["window"], attrs["count_include_pad"]
-    before = x.shape
-    x, padding = _padded(program, x, window, attrs, (1, 1), shape, name, same=not counted)
-    y = _pool(program, "AVERAGE_POOL_2D", x, window, attrs, padding, shape, name)
-    if counted or x.shape == before:
-        return y
-    rows, columns = (
-        _share_inside(n, o, k, s, p)
-        for n, o, k, s, p in zip(
-            before[1:3], shape[1:3], window, attrs["stride"], attrs["padding"], strict=True
-        )
-    )
-    factor = (1 / np.outer(rows, columns)).astype(np.float32)[None, :, :, None]
-    return program.add("MUL", [y, program.constant(factor, f"{name}/factor")], shape, name)
-
-
-def _share_inside(size: int, outputs: int, window: int, stride: int, padding: int) -> np.ndarray:
-    """[outputs]: share of each window that lies inside an axis of `size` pixels."""
-    starts = np.arange(outputs) * stride - padding
-    inside = np.minimum(starts + window, size) - np.maximum(starts, 0)
-    return inside / window
-
-
-def adaptive_avg_pool(program: Program, node: Node, x: Value) -> Value:
-    """`adaptive_avg_pool`: an ordinary pool if the bins are equal, else one mean per bin."""
-    shape, name = physical(node.outputs[0].shape), node.outputs[0].name
-    sizes, bins = x.shape[1:3], node.attrs["size"]
-    if all(n % b == 0 for n, b in zip(sizes, bins, strict=True)):
-        window = tuple(n // b for n, b in zip(sizes, bins, strict=True))
-        attrs = {"stride": window}
-        return _pool(program, "AVERAGE_POOL_2D", x, window, attrs, "VALID", shape, name)
-    for axis in (1, 2):
-        parts = []
-        for i, weights in enumerate(average_bins(x.shape[axis], bins[axis - 1])):
-            inside = np.flatnonzero(weights)
-            start, part, one = [0] * 4, list(x.shape), list(x.shape)
-            start[axis], part[axis], one[axis] = int(inside[0]), len(inside), 1
-            piece = crop(program, x, start, part, f"{name}/bin_{axis}_{i}")
-            mean = [piece, program.integers([axis])]
-            parts.append(program.add("MEAN", mean, one, f"{name}/mean_{axis}_{i}", keepDims=True))
-        joined = list(x.shape)
-        joined[axis] = len(parts)
-        x = program.add("CONCATENATION", parts, joined, f"{name}/means_{axis}", axis=axis)
-    return x
-
-
-def crop(program: Program, x: Value, starts, shape, name: str) -> Value:
-    """A part of `x`; `x` itself if it has that shape."""
-    if tuple(shape) == x.shape:
-        return x
-    inputs = [x, program.integers(starts), program.integers(shape)]
-    return program.add("SLICE", inputs, shape, name)
-
-
-def _pool(program: Program, kind: str, x, window, attrs: dict, padding: str, shape, name) -> Value:
-    filters = {"filterHeight": window[0], "filterWidth": window[1]}
-    return program.add(kind, [x], shape, name, padding=padding, **_strides(attrs), **filters)
-
-
-def _padded(
-    program: Program,
-    x: Value,
-    window,
-    attrs: dict,
-    dilation,
-    shape,
-    name: str,
-    border: float = 0.0,
-    same: bool = True,
-) -> tuple[Value, str]:
-    """The input of a window operator, and its LiteRT padding, for the graph's padding.
-
-    Args:
-      program: gets the operators.
-      x: the input without padding.
-      window: size of the window (height, width).
-      attrs: `stride` and `padding` of the node.
-      dilation: of the window.
-      shape: of the result.
-      name: of the result.
-      border: value of the padding.
-      same: whether SAME may be used.
-    """
-    before, after, matches = [], [], True
-    for n, o, k, s, p, d in zip(
-        x.shape[1:3], shape[1:3], window, attrs["stride"], attrs["padding"], dilation, strict=True
-    ):
-        total = max((o - 1) * s + (k - 1) * d + 1 - n, 0)  # that the windows reach
-        matches &= total // 2 == p and o == -(-n // s)
-        before.append(p)
-        after.append(max(total - p, 0))
-    if not any((*attrs["padding"], *after)):
-        return x, "VALID"
-    if matches and same:
-        return x, "SAME"
-    pads = np.zeros((4, 2), np.int32)
-    pads[1:3] = np.transpose([before, after])
-    padded = [n + int(p.sum()) for n, p in zip(x.shape, pads, strict=True)]
-    inputs, kind = [x, program.integers(pads)], "PAD"
-    if border:
-        inputs.append(program.constant(np.array([border], np.float32), "lowest"))
-        kind = "PADV2"
-    return program.add(kind, inputs, padded, f"{name}/padded"), "VALID"
-
-
-def _never_negative(program: Program, x: Value) -> bool:
-    operator = program.producer(x)
-    if operator is None:
-        return False
-    names = {operator.kind, operator.options.get("fusedActivationFunction")}
-    return bool(names & {"RELU", "RELU6", "LOGISTIC"})
 
 
 def _weights(node: Node, channels: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -303,11 +171,3 @@ def _weights(node: Node, channels: int) -> tuple[np.ndarray, np.ndarray, str]:
     added = bias[0].array.reshape(-1) if bias else np.zeros(channels)
     path = "/".join(kernel.path[1:]) or f"{node.outputs[0].name}/kernel"
     return kernel.array.astype(np.float32), added.astype(np.float32), path
-
-
-def _strides(attrs: dict) -> dict[str, int]:
-    return {"strideH": attrs["stride"][0], "strideW": attrs["stride"][1]}
-
-
-def _dilation(dilation) -> dict[str, int]:
-    return {"dilationHFactor": dilation[0], "dilationWFactor": dilation[1]}

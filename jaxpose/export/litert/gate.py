@@ -2,8 +2,8 @@
 
 A network with one operator that the delegate refuses is split: parts of it run on the CPU, with
 copies between, and the time multiplies. The tables state what the delegate's sources accept
-(LiteRT, `tflite/tools/versioning/gpu_compatibility.cc` and
-`tflite/delegates/gpu/common/model_builder.cc`): operators, their versions, ranks and options.
+(LiteRT, `gpu_compatibility.cc`, `model_builder.cc` and `operation_selector.cc`): operators, their
+versions, ranks and options.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _operand_problems(operator: Operator, runtime: list[Value]) -> Iterator[str]
         return
     if len(runtime) == 1:
         (constant,) = (x for x in operator.inputs if x.data is not None)
-        if runtime[0].shape != shape:
+        if kind == "ADD" and runtime[0].shape != shape:
             yield f"a constant {list(constant.shape)} larger than the operand"
         if len(constant.shape) == 4 and constant.shape[0] != 1:
             yield f"a constant {list(constant.shape)} with a batch axis"
@@ -142,7 +142,7 @@ def _operand_problems(operator: Operator, runtime: list[Value]) -> Iterator[str]
         yield "the same operand twice"
     if len(first.shape) != len(second.shape):
         yield f"operands of ranks {len(first.shape)} and {len(second.shape)}"
-    elif first.shape != shape:
+    elif kind == "ADD" and first.shape != shape:  # other kinds broadcast both operands
         yield f"the first operand {list(first.shape)} is smaller than the result {list(shape)}"
 
 

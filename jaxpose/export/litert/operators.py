@@ -146,13 +146,15 @@ def channel_conv1d(program: Program, node: Node, x: Value) -> Value:
 
 
 def binary(program: Program, node: Node, inputs: list[Value]) -> Value:
-    """`binary`; the GPU delegate wants the larger of two operands first."""
+    """`binary`; in an ADD, the GPU delegate broadcasts the second operand only."""
     kind, name = node.attrs["kind"], node.outputs[0].name
     shape = np.broadcast_shapes(*(x.shape for x in inputs))
     first, second = inputs
     if kind in _COMMUTATIVE and (first.data is not None or first.shape != shape):
-        inputs = [second, first]
-    return program.add(_BINARY[kind], inputs, shape, name)
+        first, second = second, first
+    if kind == "add" and first.shape != shape and first.data is None:
+        first = tile(program, first, shape, f"{name}/tiled")
+    return program.add(_BINARY[kind], [first, second], shape, name)
 
 
 def unary(program: Program, node: Node, x: Value) -> Value:
@@ -164,10 +166,14 @@ def unary(program: Program, node: Node, x: Value) -> Value:
 
 
 def expand(program: Program, node: Node, x: Value) -> Value:
-    """`expand`: TILE, because BROADCAST_TO is not on the GPU delegate's list."""
-    shape = physical(node.outputs[0].shape)
+    """`expand`."""
+    return tile(program, x, physical(node.outputs[0].shape), node.outputs[0].name)
+
+
+def tile(program: Program, x: Value, shape: Sequence[int], name: str) -> Value:
+    """TILE along axes of length 1, because BROADCAST_TO is not on the GPU delegate's list."""
     repeats = [after // before for before, after in zip(x.shape, shape, strict=True)]
-    return program.add("TILE", [x, program.integers(repeats)], shape, node.outputs[0].name)
+    return program.add("TILE", [x, program.integers(repeats)], shape, name)
 
 
 def concat(program: Program, node: Node, inputs: list[Value]) -> Value:

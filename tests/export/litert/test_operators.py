@@ -47,6 +47,9 @@ MORE = {
     ),
     "relu_of_a_view": relu_of_a_view,
     "small_first": lambda m, x: ops.global_avg_pool(x) * x - ops.channel_mean(x) + x,
+    "both_small": lambda m, x: ops.global_avg_pool(x) + ops.channel_mean(x),
+    "outer_product": lambda m, x: ops.global_avg_pool(x) * ops.channel_mean(x),
+    "larger_constant": lambda m, x: ops.global_avg_pool(x) + weight(m, "map", (1, 12, 16, 3)),
 }
 
 

@@ -150,9 +150,10 @@ def binary(program: Program, node: Node, inputs: list[Value]) -> Value:
     kind, name = node.attrs["kind"], node.outputs[0].name
     shape = np.broadcast_shapes(*(x.shape for x in inputs))
     first, second = inputs
-    if kind in _COMMUTATIVE and (first.data is not None or first.shape != shape):
+    whole = second.data is None and second.shape == shape
+    if kind in _COMMUTATIVE and (first.data is not None or (first.shape != shape and whole)):
         first, second = second, first
-    if kind == "add" and first.shape != shape and first.data is None:
+    if kind == "add" and first.shape != shape:
         first = tile(program, first, shape, f"{name}/tiled")
     return program.add(_BINARY[kind], [first, second], shape, name)
 

@@ -96,7 +96,7 @@ class Program:
         array = np.asarray(array, np.float32)
         if not self._half:
             return self.constant(array, name)
-        stored = self.constant(array.astype(np.float16), f"{name}/float16")
+        stored = self.constant(array.astype(np.float16), "float16")
         if stored not in self._dequantized:
             result = self.add("DEQUANTIZE", [stored], array.shape, name, version=3)
             self._dequantized[stored] = result

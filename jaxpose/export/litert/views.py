@@ -77,7 +77,7 @@ def _split(x: View, shape: tuple[int, ...]) -> View | None:
     """`x` with another shape by splitting atoms; None if that is impossible."""
     sizes = list(x.sizes)
     rest = [i for axis in x.axes for i in axis]  # atoms in the order of the old axes
-    axes = []
+    axes: list[list[int]] = []
     for size in shape:
         taken: list[int] = []
         while size > 1:

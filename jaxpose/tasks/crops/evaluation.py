@@ -20,7 +20,7 @@ from jaxpose.tasks.scoring import (
     Evaluation,
     Subset,
     annotated_pose,
-    annotation_file,
+    score_by_oks,
     torso_pck,
 )
 
@@ -65,15 +65,9 @@ def evaluate(
             frozenset(predictions.image_id.tolist()),
             frozenset(dataset.people.annotation_id.tolist()),
         )
-    with annotation_file(dataset, subset) as file:
-        if config.eval.metric == "crowdpose":
-            scores = metrics.crowdpose(file, results, category=dataset.category)
-        else:
-            scores = metrics.coco_keypoints(
-                file, results, dataset.skeleton.sigmas, category=dataset.category
-            )
+    scores, truth = score_by_oks(dataset, subset, results, config.eval.metric, config.eval.area)
     scores |= torso_pck(comparison, dataset)
-    return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
+    return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, truth)
 
 
 def predict_results(
@@ -113,7 +107,7 @@ def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
         x0, y0 = np.maximum(corner, 0).astype(int)
         x1, y1 = np.ceil(corner + sides).astype(int)
         caption = (
-            f"person {predictions.annotation_id[row]}: OKS {comparison.similarity[row]:.3f}, "
+            f"person {comparison.annotation_id[row]}: OKS {comparison.similarity[row]:.3f}, "
             f"mean score {predictions.scores[row].mean():.2f}"
         )
         cases.append(

@@ -3,7 +3,7 @@
 A file contains the network and, as metadata, all that is needed to get keypoints from an image:
 input size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX stores
 it in `metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2)
-with the same JSON as an extra file.
+with the same JSON as an extra file. An ncnn network has it in a third file; see `jaxpose.ncnn_file`.
 
 JAX is not imported here: a file needs only its own runtime.
 """
@@ -24,7 +24,7 @@ import numpy as np
 from jaxpose.config.tree import with_task
 
 EXTRA_FILE = "jaxpose.json"  # metadata in a .pt2 archive
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "ncnn": ".param"}
 # The default Linux wheel of torch needs gigabytes of CUDA libraries; the CPU build is enough here.
 _INSTALLED_BY = {"torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu"}
 
@@ -66,7 +66,8 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
     """Opens an exported file to run on the CPU.
 
     Args:
-      path: .onnx (run by ONNX Runtime) or .pt2 (run by PyTorch).
+      path: .onnx (run by ONNX Runtime), .pt2 (run by PyTorch) or .param (run by ncnn, with the .bin
+        and .json file beside it).
       threads: number of threads of the runtime; None for its default.
 
     Raises:
@@ -74,7 +75,7 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
       FileNotFoundError: the file does not exist.
       ImportError: the runtime is not installed.
     """
-    entries, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+    entries, run = _OPEN[kind(path)](path, threads)
     if "jaxpose" not in entries:
         raise FileError(f"{path}: not written by `jaxpose export` (its metadata is missing)")
     metadata = {key: json.loads(text) for key, text in entries.items()}
@@ -86,9 +87,23 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     return open_file(path).metadata
 
 
-def run_file(path: str | os.PathLike, *, threads: int | None = None) -> Callable[[np.ndarray], Any]:
-    """Returns the `run` of `open_file`; the file needs no metadata."""
-    _, run = (_open_onnx if kind(path) == "onnx" else _open_torch)(path, threads)
+def run_file(
+    path: str | os.PathLike, *, threads: int | None = None, vulkan: bool = False
+) -> Callable[[np.ndarray], Any]:
+    """Returns the `run` of `open_file`; the file needs no metadata.
+
+    With `vulkan`, an ncnn file runs on the first Vulkan device. Raises ValueError for other files
+    and without a device.
+    """
+    target = kind(path)
+    if vulkan:
+        if target != "ncnn":
+            raise ValueError(f"{path}: only ncnn runs on Vulkan devices")
+        from jaxpose import ncnn_file
+
+        _, run = ncnn_file.open_network(path, threads=threads, vulkan=True)
+    else:
+        _, run = _OPEN[target](path, threads)
     return _channels_last(run)
 
 
@@ -115,6 +130,16 @@ def kind(path: str | os.PathLike) -> str:
                 raise FileNotFoundError(f"{path}: no such file")
             return target
     raise ValueError(f"{path}: not an exported file ({', '.join(SUFFIXES.values())})")
+
+
+def files_of(path: str | os.PathLike) -> tuple[Path, ...]:
+    """All files of the exported file at `path`: several for ncnn, otherwise one."""
+    path = Path(path)
+    if path.suffix == SUFFIXES["ncnn"]:
+        from jaxpose import ncnn_file
+
+        return ncnn_file.files(path)
+    return (path,)
 
 
 def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
@@ -187,3 +212,15 @@ def _open_torch(path: str | os.PathLike, threads: int | None) -> tuple[dict[str,
         return [part.numpy() for part in (out if isinstance(out, (tuple, list)) else (out,))]
 
     return {key: json.dumps(value) for key, value in metadata.items()}, run
+
+
+def _open_ncnn(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
+    """Returns the metadata (key -> JSON) and a function of NCHW images."""
+    from jaxpose import ncnn_file  # it imports this module
+
+    metadata, run = ncnn_file.open_network(path, threads=threads)
+    return {key: json.dumps(value) for key, value in metadata.items()}, run
+
+
+# A function of (path, threads) for each target.
+_OPEN = {"onnx": _open_onnx, "torch": _open_torch, "ncnn": _open_ncnn}

@@ -17,7 +17,7 @@ ROWS = (
     "public_skeletons sides skeletons tables",
     "annotations config draw layers",
     "codecs",
-    "losses metrics models runtimes",
+    "losses metrics models ncnn_file runtimes",
     "tasks",
     "runs",
     "training",

@@ -1,4 +1,4 @@
-"""Export of models to ONNX and PyTorch, through one walker over the jaxpr.
+"""Export of models to ONNX, PyTorch and ncnn, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
@@ -33,6 +33,7 @@ __all__ = [
     "read_metadata",
     "run_file",
     "save_torch",
+    "to_ncnn",
     "to_onnx",
     "to_torch",
     "verify",
@@ -43,7 +44,7 @@ __all__ = [
 def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
-    """The network as the graph that both builders read.
+    """The network as the graph that the builders read.
 
     `fold_bn` merges batch norms into convolutions.
     """
@@ -80,17 +81,55 @@ def to_onnx(
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
 
-    network = build_graph(model, variables, input_size)
-    if "outputs" in metadata:
-        names = [output["name"] for output in metadata["outputs"]]
-        if len(names) != len(network.outputs):
-            raise ExportError(
-                f"the network has {len(network.outputs)} outputs, but the metadata name "
-                f"{len(names)}: {', '.join(names)}"
-            )
-        tensors = [tensor for _, tensor in network.outputs]
-        network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
+    network = _with_names(build_graph(model, variables, input_size), metadata)
     onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
+
+
+def to_ncnn(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+) -> None:
+    """Writes an ncnn network: the .param file at `path`, and a .bin and a .json file beside it.
+
+    The blob `image` is one normalized image, 3 channels of [H,W]; the outputs have the names of
+    `to_onnx`. The .json file has the metadata. No package is needed to write the files. They are
+    not compared with the model here.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the .param file.
+      metadata: JSON values, from `describe`. With the precision "fp16", kernels are stored in half
+        precision.
+
+    Raises:
+      ExportError: as for `to_onnx`, or a kernel is beyond the range of float16.
+    """
+    from jaxpose import ncnn_file
+    from jaxpose.export import ncnn_builder
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    param, weights = ncnn_builder.build(network, metadata.get("precision", "fp32"))
+    ncnn_file.write(path, param, weights, metadata, [name for name, _ in network.outputs])
+
+
+def _with_names(network: Graph, metadata: dict) -> Graph:
+    """The graph with the names of the outputs in `metadata`, if it has names."""
+    if "outputs" not in metadata:
+        return network
+    names = [output["name"] for output in metadata["outputs"]]
+    if len(names) != len(network.outputs):
+        raise ExportError(
+            f"the network has {len(network.outputs)} outputs, but the metadata name "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    tensors = [tensor for _, tensor in network.outputs]
+    return dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
 
 
 def to_torch(

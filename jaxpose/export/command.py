@@ -1,4 +1,4 @@
-"""`jaxpose export`: writes a run folder as verified ONNX and PyTorch files."""
+"""`jaxpose export`: writes a run folder as verified ONNX, PyTorch and ncnn files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from jaxpose.choices import choose_from
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES
+from jaxpose.runtimes import SUFFIXES, files_of, require
 from jaxpose.tasks import Agreement
 
 TARGETS = tuple(SUFFIXES)
-PRECISIONS = ("fp32",)
+PRECISIONS = {"onnx": ("fp32",), "torch": ("fp32",), "ncnn": ("fp32", "fp16")}
+_RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "ncnn": "ncnn"}  # for the verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
     )
     parser.add_argument(
-        "--precision", default="fp32", help="precision of the weights; only fp32 is supported"
+        "--precision",
+        default="fp32",
+        help="precision of the weights: fp32 or, for ncnn, fp16 (default: fp32)",
+    )
+    parser.add_argument(
+        "--vulkan",
+        action="store_true",
+        help="verify ncnn files on the first Vulkan device too; mesa-vulkan-drivers has one in "
+        "software",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -73,7 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes one verified file per target and prints its differences from the model."""
     targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
-    _check_choice("precision", args.precision, PRECISIONS)
+    for target in targets:
+        _check_choice(f"precision of {target}", args.precision, PRECISIONS[target])
+        require(_RUNTIMES[target])
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -83,26 +94,38 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = args.output or folder
-    files = [_path(source, target, folder) for target in targets]
+    paths = [_path(source, target, folder, args.precision) for target in targets]
+    files = [file for path in paths for file in files_of(path)]
     check_outputs(files, [Path(args.checkpoint), *args.images])
     inputs = _verification_images(args.images, source)
     for target in targets:
-        path, agreement = export_file(source, target, folder, inputs)
-        print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
+        path, agreement = export_file(
+            source, target, folder, inputs, precision=args.precision, vulkan=args.vulkan
+        )
+        size = sum(file.stat().st_size for file in files_of(path))
+        print(f"{path} ({size / 1024:.0f} KB): {agreement}", flush=True)
     return 0
 
 
 def export_file(
-    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None = None,
+    *,
+    precision: str = "fp32",
+    vulkan: bool = False,
 ) -> tuple[Path, Agreement]:
     """Writes and verifies one file.
 
     Args:
       source: the network.
-      target: "onnx" or "torch".
-      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
-        file name has the class only.
+      target: "onnx", "torch" or "ncnn".
+      folder: for the file `<model>_<H>x<W>.<suffix>`, or `<model>_<H>x<W>_fp16.<suffix>`; for a
+        model `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      precision: of the weights, one of `PRECISIONS[target]`.
+      vulkan: verify an ncnn file on the first Vulkan device too.
 
     Returns:
       Path of the file, and its differences from the model.
@@ -110,16 +133,24 @@ def export_file(
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size, path = source.input_size, _path(source, target, folder)
+    size, path = source.input_size, _path(source, target, folder, precision)
+    metadata = source.metadata(precision)
 
     def write(file: Path) -> None:
-        if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
-        else:
+        if target == "torch":
             module = export.to_torch(source.model, source.variables, size)
-            export.save_torch(module, size, file, metadata=source.metadata())
+            export.save_torch(module, size, file, metadata=metadata)
+        else:
+            writer = {"onnx": export.to_onnx, "ncnn": export.to_ncnn}[target]
+            writer(source.model, source.variables, size, file, metadata=metadata)
 
     def check(file: Path) -> Agreement:
+        agreement = compare(file)
+        if vulkan and target == "ncnn":
+            compare(file, vulkan=True)
+        return agreement
+
+    def compare(file: Path, vulkan: bool = False) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
@@ -129,14 +160,17 @@ def export_file(
             source.decoder,
             skeleton=source.skeleton,
             images=inputs,
+            precision=precision,
+            vulkan=vulkan,
         )
 
     return path, export.write_verified(write, check, path)
 
 
-def _path(source: Source, target: str, folder: Path) -> Path:
+def _path(source: Source, target: str, folder: Path, precision: str) -> Path:
     height, width = source.input_size
-    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
+    name = f"{source.name.rpartition(':')[2]}_{height}x{width}"
+    return folder / f"{name}{'' if precision == 'fp32' else f'_{precision}'}{SUFFIXES[target]}"
 
 
 def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:

@@ -45,7 +45,7 @@ class Source:
         """How the outputs become poses."""
         return self.task.decoder_from_config(self.config)
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, precision: str = "fp32") -> dict[str, Any]:
         """The metadata of a file of this network; see `jaxpose.export.describe`."""
         image = jax.ShapeDtypeStruct((1, *self.input_size, 3), jnp.float32)
         outputs = jax.eval_shape(
@@ -58,6 +58,7 @@ class Source:
             self.skeleton,
             self.input_size,
             num_outputs=len(jax.tree.leaves(outputs)),
+            precision=precision,
         )
 
 

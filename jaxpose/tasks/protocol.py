@@ -12,6 +12,7 @@ import numpy as np
 from jaxpose.annotations import Dataset
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
+from jaxpose.tasks.agreement import TOLERANCES, Tolerance
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -249,7 +250,13 @@ class Task(Protocol):
         ...
 
     def compare(
-        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
+        self,
+        expected: Any,
+        actual: Any,
+        input_size: Size,
+        decoder: Decoder,
+        skeleton: Skeleton,
+        tolerance: Tolerance = TOLERANCES["fp32"],
     ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 

@@ -70,10 +70,10 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], list[str], tuple[int,
     try:
         layers = _layers(param.decode())
         shape = next((int(p[2]), int(p[1]), int(p[0])) for kind, p in layers if kind == "Input")
+        size = _weights_size(layers, weights)
     except (ValueError, KeyError, StopIteration) as error:
         reason = error if isinstance(error, _Damaged) else "damaged, or not an ncnn file"
         raise FileError(f"{file}: cannot be read: {reason}") from error
-    size = _weights_size(layers, weights)
     if size != len(weights):
         raise FileError(
             f"{weights_file}: cannot be read: it has {len(weights)} bytes, but the layers of "

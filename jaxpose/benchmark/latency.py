@@ -1,7 +1,7 @@
 """`jaxpose benchmark latency`: one forward pass on this machine's CPU.
 
 A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
-as the exported torch module (eager, channels_last). A .onnx or .pt2 file is measured with its own
+as the exported torch module (eager, channels_last). A .onnx, .pt2 or .param file is measured with its own
 runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
 network, see `jaxpose benchmark grouping`.
 """
@@ -20,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose import export, geometry, images, models, tasks
+from jaxpose import export, geometry, images, models, ncnn_file, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
+from jaxpose.runtimes import SUFFIXES, files_of, load_torch, onnx_session, require
 
 COLUMNS = (
     "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "
@@ -49,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE|RUN|MODEL",
         type=os.path.expanduser,
-        help=".onnx or .pt2 file, run folder or model name",
+        help=".onnx, .pt2 or .param file, run folder or model name",
     )
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="threads of ONNX Runtime and torch, at most the number of cores (default: 1,4)",
+        help="threads of ONNX Runtime, torch and ncnn, at most the number of cores (default: 1,4)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
@@ -194,8 +194,12 @@ def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None
         "precision": "fp32",
         "threads": threads,
         "input": f"{batch}x3x{size[0]}x{size[1]}",
-        "file_kb": None if path is None else round(path.stat().st_size / 1024),
+        "file_kb": None if path is None else round(_bytes(path) / 1024),
     }
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _jax(source: Source, batch: int) -> Contestant:
@@ -232,6 +236,18 @@ def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iter
 
             facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
             yield Contestant(facts, size, start)
+        return
+    if path.suffix == SUFFIXES["ncnn"]:
+        ncnn = require("ncnn")
+        precision = ncnn_file.read(path)[0]["precision"]
+        for count in threads:
+
+            def open_ncnn(count=count):
+                _, run_network = ncnn_file.open_network(path, threads=count)
+                return lambda: run_network(inputs)
+
+            facts = _facts(name, f"ncnn {ncnn.__version__}", count, size, batch, path)
+            yield Contestant(facts | {"precision": precision}, size, open_ncnn)
         return
     torch = require("torch")
 

@@ -209,7 +209,7 @@ class _Writer:
             self._floats(array)
             return
         largest = float(np.abs(array).max(initial=0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise self._error(f"a weight of {largest:g} is beyond the range of float16")
         data = np.ascontiguousarray(array, "<f2").tobytes()
         self.weights += np.array(FLOAT16, "<u4").tobytes() + data + b"\0" * (-len(data) % 4)
@@ -345,16 +345,21 @@ class _Writer:
         self._layer("Slice", [self._read(node.inputs[0])], node.outputs, p)
 
     def _slice(self, node, a):
-        if any(step != 1 for step in a["steps"]):
-            raise self._error(f"a slice with steps {list(a['steps'][1:])}")
-        cut = [
-            axis
-            for axis, n in enumerate(node.inputs[0].shape)
-            if axis and (a["starts"][axis], a["stops"][axis]) != (0, n)
-        ]
+        shape, steps = node.inputs[0].shape, a["steps"]
+        cut = [i for i, n in enumerate(shape) if i and (a["starts"][i], a["stops"][i]) != (0, n)]
         p = {9: [a["starts"][i] for i in cut], 10: [a["stops"][i] for i in cut]}
         p[11] = [axis - 1 for axis in cut]
-        self._layer("Crop", [self._read(node.inputs[0])], node.outputs, p)
+        blob = self._read(node.inputs[0])
+        if set(steps) == {1}:
+            self._layer("Crop", [blob], node.outputs, p)
+        elif len(shape) == 4 and steps[1] == 1:
+            if cut:
+                blob = self._between("Crop", [blob], node, p)
+            # Crop has no steps: a maximum over single pixels does.
+            p = {0: 0, 11: 1, 1: 1, 12: steps[2], 2: steps[3], 5: 1}
+            self._layer("Pooling", [blob], node.outputs, p)
+        else:
+            raise self._error(f"a slice with steps {list(steps[1:])}")
 
     def _pad(self, node, a):
         if len(a["before"]) != 4:

@@ -108,6 +108,11 @@ def run_onnx(model, variables, x, path, metadata=None):
     return export.run_file(path)(x)
 
 
+def run_ncnn(model, variables, x, path, metadata=None):
+    export.to_ncnn(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+    return export.run_file(path)(x)
+
+
 def run_torch(model, variables, x, **options):
     import torch
 

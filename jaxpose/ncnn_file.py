@@ -2,8 +2,8 @@
 
 `hwl.param` lists the layers, `hwl.bin` holds their weights, and `hwl.json` has the metadata, for
 which ncnn has no place, with the names of the outputs and the checksums of the other two. ncnn
-itself does not check its input: it reads past the end of a truncated file. So the files are checked
-here before it gets them.
+computes with weights that are damaged or of another network, prints what it cannot read to the
+terminal, and in some versions ends the process. So the files are checked here before it gets them.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], list[str], tuple[int,
         outputs, sums = list(own["outputs"]), own["sha256"]
         expected = [(file, param, sums["param"]), (weights_file, weights, sums["bin"])]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{document_file}: cannot be read: damaged, or not of {file.name}") from error
+        raise FileError(
+            f"{document_file}: cannot be read: damaged, or not of {file.name}"
+        ) from error
     for name, data, digest in expected:
         if hashlib.sha256(data).hexdigest() != digest:
             raise FileError(

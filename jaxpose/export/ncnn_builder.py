@@ -310,7 +310,9 @@ class _Writer:
 
     def _channel_conv1d(self, node, a):
         channels, kernel = node.inputs[0].shape[1], _array(node.inputs[1])
-        row = self._between("Reshape", [self._read(node.inputs[0])], node, {0: channels, 1: 1, 2: 1})
+        row = self._between(
+            "Reshape", [self._read(node.inputs[0])], node, {0: channels, 1: 1, 2: 1}
+        )
         p = {0: 1, 1: kernel.size, 11: 1, 4: kernel.size // 2, 14: 0, 5: 0, 6: kernel.size}
         self._kernel(kernel)
         mixed = self._between("Convolution", [row], node, p)

@@ -262,7 +262,10 @@ def arguments(*words):
         (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
         (("hwl_mobilenetv3", "--init", "random", "--to", "coreml"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
-        (("hwl_mobilenetv3", "--init", "random", "--precision", "fp16"), "precision of onnx 'fp16'"),
+        (
+            ("hwl_mobilenetv3", "--init", "random", "--precision", "fp16"),
+            "precision of onnx 'fp16'",
+        ),
         (("hwl_mobilenetv3", "--init", "random", "--size", "x"), "HxW"),
         (("nowhere",), "nowhere"),
     ],

@@ -138,7 +138,7 @@ def score_file(
         dataset = input_pipeline.complete(dataset, source.skeleton)
     for line in left_out_lines(dataset):
         print(line, flush=True)
-    evaluation = score_results(source.results, dataset, config.eval.metric)
+    evaluation = score_results(source.results, dataset, config.eval.metric, config.eval.area)
     # A results file gives only people and images, not the boxes that its network used.
     report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)
     publish(report, dataset, config, folder, {"source": source.name})

@@ -85,7 +85,10 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     eval_data: input_pipeline.EvalData | None = None
     head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":
-        eval_data = input_pipeline.eval_data(config, **shard)
+        # As eval.py does, with the keypoints of the run: both compute the same score.
+        eval_data = input_pipeline.eval_data(
+            config, **shard, skeleton=train_data.skeleton, scored=True
+        )
         head_boxes = runtime.head_boxes(config)
     for line in left_out_lines(train_data.dataset, eval_data.dataset if eval_data else None):
         log_line(line)

@@ -35,7 +35,12 @@ def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainDa
 
 
 def eval_data(
-    config: Any, *, host_id: int = 0, host_count: int = 1, skeleton: Skeleton | None = None
+    config: Any,
+    *,
+    host_id: int = 0,
+    host_count: int = 1,
+    skeleton: Skeleton | None = None,
+    scored: bool = False,
 ) -> EvalData:
     """Returns the evaluation data of `config` for one of `host_count` hosts.
 
@@ -43,13 +48,14 @@ def eval_data(
       config: all settings.
       host_id: number of this host.
       host_count: number of hosts.
-      skeleton: of the network; with it, the annotation file may list images without annotations
-        (`Dataset.format` is then "image_info"), to be predicted but not scored.
+      skeleton: of the network; completes that of the annotation file, which may then list images
+        without annotations (`Dataset.format` is then "image_info"), to be predicted but not scored.
+      scored: whether the file must have annotations all the same.
 
     Raises:
       ValueError, AnnotationError: as `train_data`.
     """
-    examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].EvalExamples(config, skeleton)
+    examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].EvalExamples(config, skeleton, scored)
     return EvalData(examples, config, host_id=host_id, host_count=host_count)
 
 

@@ -42,6 +42,7 @@ def load_dataset(
     split: str,
     *,
     skeleton: Skeleton | None = None,
+    scored: bool = False,
     images: bool = True,
 ) -> Dataset:
     """Loads one split, "train" or "val".
@@ -54,6 +55,7 @@ def load_dataset(
       split: "train" or "val".
       skeleton: of a network that predicts the split; the annotation file may then list images
         without annotations, and need not have sigmas and left-right pairs (`skeletons.complete`).
+      scored: whether the file must have annotations, even with a skeleton.
       images: whether the folder of the images must exist.
 
     Raises:
@@ -79,7 +81,7 @@ def load_dataset(
             )
         path = Path(data.root) / data[f"{split}_annotations"]
         folder = Path(data.root) / data[f"{split}_images"]
-    if skeleton is not None and kind != "mpii":
+    if skeleton is not None and kind != "mpii" and not scored:
         dataset = load_image_info(path, image_dir=folder, skeleton=skeleton)
         if dataset is not None:
             return dataset
@@ -88,7 +90,7 @@ def load_dataset(
     # The readers check that the folder exists.
     dataset = read(
         path,
-        image_dir=folder if images else path.parent,
+        image_dir=folder if images or folder.is_dir() else path.parent,
         category=data.get("category", ""),
         flip_pairs=data.get("flip_pairs", ()),
     )

@@ -65,6 +65,7 @@ class EvalData:
         self._images = source.Images(
             read,
             self.dataset.annotated_size,
+            unsized=self.dataset.unsized,
             cache=config.data.cache,
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )

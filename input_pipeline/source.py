@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Images:
     Args:
       read: function image id -> bytes of the image file.
       sizes: image id -> annotated (H, W) or None; see `images.decode_annotated`.
+      unsized: ids of the images that are not usable, because their size was not known when the
+        annotation file was read (`Dataset.unsized`).
       cache: keep decoded images in memory, up to `CACHE_BYTES`.
       report_turned: called once with the id of each image for which `images.is_turned`.
     """
@@ -47,11 +49,12 @@ class Images:
         read: Callable[[int], bytes],
         sizes: Callable[[int], tuple[int, int] | None],
         *,
+        unsized: Container[int] = (),
         cache: bool = False,
         report_turned: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
-        self._sizes = sizes
+        self._sizes, self._unsized = sizes, unsized
         self._report_turned = report_turned
         self._turned: set[int] = set()
         self._budget = CACHE_BYTES if cache else 0
@@ -72,9 +75,14 @@ class Images:
         if image is not None:
             return image
         data = self._read(image_id)
-        image = images.decode_annotated(data, self._sizes(image_id))
+        size = self._sizes(image_id)
+        image = images.decode_annotated(data, size)
+        if image_id in self._unsized:  # e.g. only in a prepared copy
+            raise images.ImageError(
+                "has no size in the annotation file, and its file could not be read for it"
+            )
         image.setflags(write=False)
-        self._check_orientation(image_id, data, image)
+        self._check_orientation(image_id, data, image, size is not None)
         with self._lock:
             if image.nbytes <= self._budget and image_id not in self._kept:
                 self._budget -= image.nbytes
@@ -85,10 +93,12 @@ class Images:
                     self._recent.popitem(last=False)
         return image
 
-    def _check_orientation(self, image_id: int, data: bytes, image: np.ndarray) -> None:
+    def _check_orientation(
+        self, image_id: int, data: bytes, image: np.ndarray, size_stated: bool
+    ) -> None:
         if self._report_turned is None or image_id in self._turned:
             return
-        if images.is_turned(data, image):
+        if images.is_turned(data, image, size_stated=size_stated):
             with self._lock:
                 new = image_id not in self._turned
                 self._turned.add(image_id)

@@ -37,7 +37,10 @@ VERBS = {
         "jaxpose.config.command",
         "list settings with defaults and meanings, or the values of a recipe",
     ),
-    "data": ("jaxpose.datacheck", "check a dataset before training and draw a sample sheet"),
+    "data": (
+        "jaxpose.datacheck.command",
+        "check a dataset before training and draw a sample sheet",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 # OpenCV cannot crop larger images: it counts pixels in 16 bits.
 LONGEST_SIDE = 32766
 # The note on images that `is_turned` reports.
-TURNED = "have an EXIF orientation that does not change their size, and are read as stored"
+TURNED = "have an EXIF orientation that no annotated size shows, and are read as stored"
 
 
 class ImageError(ValueError):
@@ -103,18 +103,22 @@ def decode_annotated(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
     raise ImageError(f"is {width}x{height}, annotated as {size[1]}x{size[0]}")
 
 
-def is_turned(data: bytes, image: np.ndarray) -> bool:
-    """Whether an image has an EXIF orientation that does not change its size.
+def is_turned(data: bytes, image: np.ndarray, *, size_stated: bool = True) -> bool:
+    """Whether an image has an EXIF orientation that its annotated size does not show.
 
     Args:
       data: content of the file.
       image: the decoded image.
+      size_stated: whether the annotation file states the size. If it does, only an orientation that
+        does not change the size of the image counts.
     """
     orientation, (height, width) = exif_orientation(data), image.shape[:2]
-    if orientation == 1 or (orientation > 4 and height != width):
+    if orientation == 1 or (size_stated and orientation > 4 and height != width):
         return False
     upright, stored = decode(data, upright=True), decode(data)
-    return upright.shape == stored.shape and not np.array_equal(upright, stored)
+    if upright.shape != stored.shape:
+        return not size_stated
+    return not np.array_equal(upright, stored)
 
 
 def exif_orientation(data: bytes) -> int:

@@ -15,8 +15,11 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Nearly all of the time is compilation. Without LLVM's optimisation it is half as long.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Commands that run inside the test process keep freed memory (jaxpose.memory) unless a variable of
+# this kind is set, and after hundreds of them the process would hold several gigabytes.
+os.environ.setdefault("MALLOC_ARENA_MAX", "4")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # damaged pictures are what some tests are about
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # damaged images are what some tests are about
 SEED = int(os.environ.get("JAXPOSE_TEST_SEED", "0"))
 
 

@@ -16,6 +16,7 @@ import pytest
 from jaxpose import models, runs
 from jaxpose.convert import to_torch_state_dict
 from tests.helpers import tiny_runs
+from tests.helpers.checkpoints import save_torch
 
 MODEL = "simplebaseline_mobilenetv2"
 NAME = "simplebaseline_mobilenetv2-coco-256x192-gaussian-55a04c35"
@@ -48,11 +49,10 @@ def write_data(folder):
 
 def write_table(folder):
     """A table with one checkpoint of random weights under the name of the public one."""
-    torch = pytest.importorskip("torch")
     variables = models.initial_variables(models.create_model(MODEL, 17), (64, 64))
     state_dict = to_torch_state_dict(MODEL, variables)
     file = folder / "weights.pth"
-    torch.save({key: torch.from_numpy(np.array(a)) for key, a in state_dict.items()}, file)
+    save_torch(state_dict, file)
     row = {
         "name": NAME, "model": MODEL, "url": file.name, "dataset": "coco", "input": "256x192",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),

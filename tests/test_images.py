@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpose import geometry, images
+from tests.helpers.photographs import with_orientation
 
 RAMP = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (20, 1, 3))
 RED = np.zeros((24, 32, 3), np.uint8)
@@ -72,10 +73,7 @@ def test_cmyk():
 
 def test_exif_orientation_is_ignored():
     plain = encode(RAMP, ".jpg")
-    tag = struct.pack("<HHI4s", 0x0112, 3, 1, struct.pack("<HH", 6, 0))  # rotated by 90 degrees
-    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + tag + b"\x00" * 4
-    exif = b"Exif\x00\x00" + tiff
-    rotated = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
+    rotated = with_orientation(plain, 6)  # rotated by 90 degrees
     np.testing.assert_array_equal(images.decode(rotated), images.decode(plain))
 
 
@@ -94,17 +92,10 @@ def test_not_an_image(data):
         images.decode(data)
 
 
-def exif(orientation, order="<"):
-    """An EXIF segment of a JPEG that holds the orientation alone."""
-    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
-    tiff = head + struct.pack(f"{order}HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
-    return b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
-
-
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_annotated_size_decides_on_the_orientation(orientation):
     data = encode(RED, ".jpg")
-    data = data[:2] + exif(orientation) + data[2:]
+    data = with_orientation(data, orientation)
     for size in ((24, 32), None):
         assert images.decode_annotated(data, size).shape == (24, 32, 3)
     upright = images.decode_annotated(data, (32, 24))
@@ -117,19 +108,24 @@ def test_annotated_size_decides_on_the_orientation(orientation):
 def test_orientation_that_keeps_the_size_is_recognized():
     ramp = encode(np.ascontiguousarray(RAMP), ".jpg")
     for orientation, turned in ((1, False), (3, True)):
-        data = ramp[:2] + exif(orientation) + ramp[2:]
+        data = with_orientation(ramp, orientation)
         assert images.is_turned(data, images.decode(data)) is turned
         assert images.is_turned(data, images.decode(data, upright=True)) is turned
         assert images.exif_orientation(data) == orientation
         assert images.exif_orientation(data[:40]) in (1, orientation)  # cut off
     assert not images.is_turned(ramp, images.decode(ramp))
+    on_its_side = with_orientation(ramp, 6)
+    stored = images.decode(on_its_side)
+    assert stored.shape[0] != stored.shape[1]
+    assert not images.is_turned(on_its_side, stored)  # the annotated size decides
+    assert images.is_turned(on_its_side, stored, size_stated=False)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientations_of_square_images_in_both_byte_orders(orientation):
     square = encode(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8), ".jpg")
     for order in "<>":
-        data = square[:2] + exif(orientation, order) + square[2:]
+        data = with_orientation(square, orientation, order)
         assert images.exif_orientation(data) == orientation
         assert images.is_turned(data, images.decode(data)) is (orientation > 1)
 

@@ -19,8 +19,8 @@ from jaxpose.skeletons import Skeleton
 SIZINGS = ("short_side", "fixed")
 
 
-def _load(config: Any, split: str, skeleton: Skeleton | None = None) -> Dataset:
-    dataset = load_dataset(config, split, skeleton=skeleton)
+def _load(config: Any, split: str, **options: Any) -> Dataset:
+    dataset = load_dataset(config, split, **options)
     if dataset.format == "mpii":
         raise ValueError(
             "config.data.format='mpii' does not annotate everyone in an image: bottom-up networks "
@@ -104,11 +104,11 @@ class EvalExamples:
     With `config.eval.sizing` "short_side", the image's short side is resized to that of
     `config.input_size` and the other side is padded to a multiple of 64
     (`geometry.bottomup_size`), so images of each resulting size form a group. With "fixed", all
-    images are fitted into `config.input_size`. For `skeleton`, see `load_dataset`.
+    images are fitted into `config.input_size`. For `skeleton` and `scored`, see `load_dataset`.
     """
 
-    def __init__(self, config: Any, skeleton: Skeleton | None = None) -> None:
-        self.dataset = _load(config, "val", skeleton)
+    def __init__(self, config: Any, skeleton: Skeleton | None = None, scored: bool = False) -> None:
+        self.dataset = _load(config, "val", skeleton=skeleton, scored=scored)
         infos = list(self.dataset.images.values())
         if config.data.limit:
             infos = infos[: config.data.limit]
@@ -125,7 +125,12 @@ class EvalExamples:
         sizing = check_choice(config.eval.sizing, "eval.sizing", SIZINGS)
         step = tasks.get(config.task).INPUT_STEP
         size_of = _short_side if sizing == "short_side" else partial(_fixed, step)
-        views = [size_of(info.size, tuple(config.input_size), self._scales) for info in infos]
+        # An image of unknown size cannot be used, so its view does not matter.
+        input_size = tuple(config.input_size)
+        views = [
+            size_of(info.size if info.has_size else input_size, input_size, self._scales)
+            for info in infos
+        ]
         self._center = np.array([center for _, center, _ in views], np.float32)
         self._scale = np.array([scale for _, _, scale in views], np.float32)
         self._sizes_of = [sizes for sizes, _, _ in views]

@@ -59,11 +59,11 @@ class TrainExamples:
 class EvalExamples:
     """The people of the validation split, in annotated or detected boxes.
 
-    Implements `evaluation.Examples`. For `skeleton`, see `load_dataset`.
+    Implements `evaluation.Examples`. For `skeleton` and `scored`, see `load_dataset`.
     """
 
-    def __init__(self, config: Any, skeleton: Skeleton | None = None) -> None:
-        self.dataset: Dataset = load_dataset(config, "val", skeleton=skeleton)
+    def __init__(self, config: Any, skeleton: Skeleton | None = None, scored: bool = False) -> None:
+        self.dataset: Dataset = load_dataset(config, "val", skeleton=skeleton, scored=scored)
         check_crowding(config, self.dataset)
         self.samples = self.dataset.people
         if self.dataset.format == "image_info" and not config.data.detections:

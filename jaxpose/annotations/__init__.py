@@ -12,13 +12,14 @@ Points are (x, y) in pixels of the stored image; (0, 0) is the center of the top
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxpose import sides, skeletons
-from jaxpose.annotations import coco, crowdpose, detections, image_info, mpii, regions
+from jaxpose.annotations import coco, crowdpose, detections, image_info, mpii, regions, sizes
 from jaxpose.annotations.records import (
     AnnotationError,
     Dataset,
@@ -26,6 +27,7 @@ from jaxpose.annotations.records import (
     People,
     Problem,
     StrPath,
+    in_order,
     left_out_lines,
     no_people,
 )
@@ -49,6 +51,7 @@ __all__ = [
     "need_people",
     "need_sides",
     "read_detections",
+    "read_json",
     "regions",
 ]
 
@@ -61,7 +64,8 @@ def load_coco(
     Categories with the same keypoints as the first that has any are read as one; annotations of
     other categories are left out. `Dataset.people` also leaves out crowd regions, people without a
     labeled keypoint, and boxes that lie outside the image or are empty (`completion.clip_box`).
-    Keypoints that are labeled but hidden (flag 1) count as labeled.
+    Keypoints that are labeled but hidden (flag 1) count as labeled. An image whose size is not in
+    the file is decoded for it.
 
     Args:
       path: the annotation file.
@@ -119,10 +123,12 @@ def load_image_info(
     Raises:
       AnnotationError: the file or the folder is missing, or the file breaks a rule.
     """
-    data = _read_json(path)
+    data = read_json(path)
     if not image_info.is_image_info(data):
         return None
-    fields, problems = image_info.parse(str(path), data, skeleton)
+    fields, problems = image_info.parse(
+        str(path), data, skeleton, functools.partial(sizes.read_sizes, image_dir)
+    )
     _raise_first(problems)
     assert fields is not None
     _check_folder(path, image_dir)
@@ -146,7 +152,7 @@ def read_detections(path: StrPath, dataset: Dataset) -> tuple[People, list[Probl
     Raises:
       AnnotationError: the file is missing or breaks a rule, or no box is left.
     """
-    people, problems = detections.of_dataset(str(path), _read_json(path), dataset)
+    people, problems = detections.of_dataset(str(path), read_json(path), dataset)
     _raise_first(problems)
     assert people is not None
     return people, problems
@@ -163,30 +169,31 @@ def load_boxes(
       lowest_score: boxes with a lower score are left out.
 
     Returns:
-      The boxes, and the problems that are not fatal: empty boxes.
+      The boxes, and the problems that are not fatal: empty boxes, and images without a size.
 
     Raises:
       AnnotationError: a file is missing or breaks a rule, or a dataset is given twice.
     """
-    data, images, people = _read_json(path), None, detections.PERSON
+    data, images, people = read_json(path), None, detections.PERSON
+    notes: list[Problem] = []
     if annotations is not None:
         if isinstance(data, dict):
             raise AnnotationError(
                 f"{path}: file: has its own list of images, so {annotations} would not be used: "
                 "give only one of them"
             )
-        content = _read_json(annotations)
+        content = read_json(annotations)
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise AnnotationError(f"{annotations}: file: must be an object with the list 'images'")
         people = detections.person_categories(content.get("categories"))
-        images, problems = detections.read_images(str(annotations), content["images"])
-        _raise_first(problems)
+        images, notes = detections.read_images(str(annotations), content["images"])
+        _raise_first(notes)
     boxes, problems = detections.parse(
         str(path), data, people=people, images=images, lowest_score=lowest_score
     )
     _raise_first(problems)
     assert boxes is not None
-    return boxes, problems
+    return boxes, [*notes, *problems]
 
 
 def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") -> list[Problem]:
@@ -198,14 +205,14 @@ def check(path: StrPath, dataset: Dataset | None = None, *, category: str = "") 
       category: as for `load_coco`.
     """
     try:
-        data = _read_json(path)
+        data = read_json(path)
     except AnnotationError as error:
         return [Problem(str(path), "file", str(error).removeprefix(f"{path}: file: "))]
     if dataset is not None:
         _, problems = detections.of_dataset(str(path), data, dataset)
     else:
         _, problems = _parser(data)(str(path), data, category)
-    return sorted(problems, key=lambda problem: (not problem.fatal, not problem.skipped))
+    return in_order(problems)
 
 
 def is_mpii(data: Any) -> bool:
@@ -254,8 +261,9 @@ def _parser(data: Any) -> Any:
 def _load(
     parse: Any, path: StrPath, image_dir: StrPath, category: str, flip_pairs: Sequence[str]
 ) -> Dataset:
-    data = _read_json(path)
-    fields, problems = (parse or _parser(data))(str(path), data, category)
+    data = read_json(path)
+    read_sizes = functools.partial(sizes.read_sizes, image_dir)
+    fields, problems = (parse or _parser(data))(str(path), data, category, read_sizes)
     _raise_first(problems)
     _check_folder(path, image_dir)
     if not len(fields["people"]) and not len(fields["labeled"]):
@@ -287,7 +295,12 @@ def _raise_first(problems: Sequence[Problem]) -> None:
         raise AnnotationError(f"{fatal[0]}{more}")
 
 
-def _read_json(path: StrPath) -> Any:
+def read_json(path: StrPath) -> Any:
+    """The content of a JSON file in UTF-8 or UTF-16, with or without a byte-order mark.
+
+    Raises:
+      AnnotationError: the file cannot be read, or is not JSON.
+    """
     try:
         with open(path, "rb") as file:
             return json.loads(file.read())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,20 @@ from jaxpose.annotations.records import (
     note,
     numbers,
 )
+from jaxpose.annotations.sizes import ReadSizes, stated_size, unread, without_size
 
 
-def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(
+    path: str, data: Any, category: str = "", read_sizes: ReadSizes | None = None
+) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Parses a file in COCO keypoint format and collects every rule that it breaks.
 
     Args:
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
       category: name or id of the people's category; see `categories.choose`.
+      read_sizes: reads the sizes of images for which the file states none; None if the images are
+        not at hand. Boxes and regions are not compared with an unknown size.
 
     Returns:
       (fields, problems): the fields of `Dataset` except `path`, `image_dir` and `notes`, or None if
@@ -64,7 +71,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
     problems += [note(path, where, text) for text in notes]
 
     ids = Ids(data["images"])
-    images = parse_images(path, data["images"], ids, problems)
+    images = parse_images(path, data["images"], ids, problems, read_sizes)
     people = _parse_people(
         path, data["annotations"], chosen, skeleton.num_joints, images, ids, problems
     )
@@ -82,30 +89,57 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
 
 
 def parse_images(
-    path: str, records: list[Any], ids: Ids, problems: list[Problem]
+    path: str,
+    records: list[Any],
+    ids: Ids,
+    problems: list[Problem],
+    read_sizes: ReadSizes | None = None,
 ) -> dict[int, ImageInfo]:
     """Returns the images by id, and appends what is wrong with the others to `problems`."""
     images: dict[int, ImageInfo] = {}
     for index, record in enumerate(records):
-        rule = missing_keys(record, ("id", "file_name", "height", "width"))
+        rule = missing_keys(record, ("id", "file_name"))
         if rule is None:
             identity, name = ids(record["id"]), record["file_name"]
-            size = record["height"], record["width"]
             if identity is None:
                 rule = f"'id' must be an integer or a string, not {record['id']!r}"
             elif identity in images:
                 rule = f"duplicate id (already {images[identity].file_name!r})"
             elif not isinstance(name, str) or not name:
                 rule = f"'file_name' must be a non-empty string, not {name!r}"
-            elif not all(is_number(side) and side >= 1 for side in size):
-                rule = f"height and width must be positive numbers, not {size[0]!r} and {size[1]!r}"
             else:
                 # Files written on Windows separate folders by backslashes.
                 name = name.replace("\\", "/")
-                images[identity] = ImageInfo(identity, name, int(size[0]), int(size[1]))
+                height, width = stated_size(record) or (None, None)
+                images[identity] = ImageInfo(identity, name, height, width, height is not None)
         if rule:
             problems.append(Problem(path, label("image", index, record), rule))
+    _complete_sizes(path, images, problems, read_sizes)
     return images
+
+
+def _complete_sizes(
+    path: str,
+    images: dict[int, ImageInfo],
+    problems: list[Problem],
+    read_sizes: ReadSizes | None,
+) -> None:
+    """Gives images without a stated size that of their files, and notes how many there are."""
+    lacking = [info for info in images.values() if not info.stated]
+    if not lacking:
+        return
+    names = [info.file_name for info in lacking]
+    problems.append(without_size(path, names))
+    if read_sizes is None:
+        return
+    missing = []
+    for info, size in zip(lacking, read_sizes(names), strict=True):
+        if size is None:
+            missing.append(info.file_name)
+        else:
+            images[info.id] = dataclasses.replace(info, height=size[0], width=size[1])
+    if missing:
+        problems.append(unread(path, missing))
 
 
 def _parse_people(
@@ -182,13 +216,13 @@ def _parse_people(
             derived = is_missing_box(box)
             if derived:
                 box = box_of(keypoints[row])
-            clipped = clip_box(box, info.size)
+            clipped = clip_box(box, info.size if info.has_size else (math.inf, math.inf))
             if clipped is not None:
                 boxes[row] = clipped
             if record.get("iscrowd"):
                 continue  # counted above
             area: Any = record.get("area")
-            size = f"{info.width} x {info.height}"
+            size = f"{info.width} x {info.height}" if info.has_size else "of unknown size"
             if clipped is None:
                 rule = f"box {box} is empty or outside the image ({size})"
                 if derived:
@@ -233,7 +267,7 @@ def _parse_regions(
         if not segmentation:
             continue
         info = images[image_id]
-        rule = regions.malformed(segmentation, info.size)
+        rule = regions.malformed(segmentation, info.size if info.has_size else None)
         if rule:
             problems.append(Problem(path, f"annotation {record['id']}", rule, fatal=False))
         else:

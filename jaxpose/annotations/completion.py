@@ -122,14 +122,14 @@ def area_of(box: Any) -> Any:
     return BOX_AREA * width * height
 
 
-def clip_box(box: Any, image_size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+def clip_box(box: Any, image_size: tuple[float, float]) -> tuple[float, float, float, float] | None:
     """Like `geometry.clip_box`, but keeps thin boxes, where one side is at most one pixel.
 
     Two keypoints at the same height have such a box. The other side gives the size of its crop.
 
     Args:
       box: (x, y, w, h) in pixels.
-      image_size: (H, W) of the image.
+      image_size: (H, W) of the image; infinite if it is not known.
     """
     x, y, width, height = (float(value) for value in box)
     left, top = max(0.0, x), max(0.0, y)

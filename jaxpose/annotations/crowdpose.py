@@ -9,6 +9,7 @@ from jaxpose import skeletons
 from jaxpose.annotations import coco
 from jaxpose.annotations.completion import Ids
 from jaxpose.annotations.records import Problem, is_number
+from jaxpose.annotations.sizes import ReadSizes
 
 
 def is_crowdpose(data: Any) -> bool:
@@ -24,13 +25,15 @@ def is_crowdpose(data: Any) -> bool:
     )
 
 
-def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
+def parse(
+    path: str, data: Any, category: str = "", read_sizes: ReadSizes | None = None
+) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Like `coco.parse`, with `crowd_index`.
 
     The official files list COCO's limbs, and their crowd flags mark ordinary people without a
     region. Neither is used: limbs come from `skeletons.CROWDPOSE`, and `regions` is empty.
     """
-    fields, problems = coco.parse(path, data, category)
+    fields, problems = coco.parse(path, data, category, read_sizes)
     if fields is None:
         return fields, problems
     if fields["skeleton"].joints != skeletons.CROWDPOSE.joints:

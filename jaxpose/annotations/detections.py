@@ -27,6 +27,7 @@ from jaxpose.annotations.records import (
     note,
     numbers,
 )
+from jaxpose.annotations.sizes import stated_size, without_size
 
 PERSON: frozenset[int | str] = frozenset({1})  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
@@ -281,11 +282,11 @@ def read_images(path: str, records: list[Any]) -> tuple[dict[int | str, Image], 
         if rule or key is None:
             problems.append(Problem(path, label("image", index, image), str(rule)))
         else:
-            sides = image.get("height"), image.get("width")
-            stated = all(is_number(side) and side >= 1 for side in sides)
-            size = (int(sides[0]), int(sides[1])) if stated else None
             upright = image.get(UPRIGHT) is True
-            images[key] = Image(image["file_name"].replace("\\", "/"), size, upright)
+            name = image["file_name"].replace("\\", "/")
+            images[key] = Image(name, stated_size(image), upright)
+    if lacking := [image.name for image in images.values() if image.size is None]:
+        problems.append(without_size(path, lacking))
     return images, problems
 
 

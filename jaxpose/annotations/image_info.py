@@ -10,6 +10,7 @@ from jaxpose import skeletons
 from jaxpose.annotations.coco import parse_images
 from jaxpose.annotations.completion import Ids
 from jaxpose.annotations.records import People, Problem, is_int
+from jaxpose.annotations.sizes import ReadSizes
 
 
 def is_image_info(data: Any) -> bool:
@@ -18,7 +19,7 @@ def is_image_info(data: Any) -> bool:
 
 
 def parse(
-    path: str, data: Any, skeleton: skeletons.Skeleton
+    path: str, data: Any, skeleton: skeletons.Skeleton, read_sizes: ReadSizes | None = None
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Parses a file in COCO's form without annotations.
 
@@ -29,6 +30,7 @@ def parse(
       path: path of the file, used only in the text of the problems.
       data: parsed JSON.
       skeleton: the skeleton of the results, if the file has no keypoint names.
+      read_sizes: as for `coco.parse`.
 
     Returns:
       (fields, problems) as `coco.parse` does; `people` and `labeled` are empty.
@@ -52,7 +54,7 @@ def parse(
         rule = "none has keypoint names under 'keypoints' or the name 'person', and an integer 'id'"
         return None, [Problem(path, "categories", rule)]
     ids = Ids(data["images"])
-    images = parse_images(path, data["images"], ids, problems)
+    images = parse_images(path, data["images"], ids, problems, read_sizes)
     nobody = People(
         annotation_id=np.zeros(0, np.int64),
         image_id=np.zeros(0, np.int64),

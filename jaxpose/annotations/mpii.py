@@ -17,11 +17,14 @@ from jaxpose.annotations.records import (
     note,
     numbers,
 )
+from jaxpose.annotations.sizes import ReadSizes
 
 
-def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Like `coco.parse`, for a list of MPII records, which have no category."""
-    del category
+def parse(
+    path: str, data: Any, category: str = "", read_sizes: ReadSizes | None = None
+) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Like `coco.parse`, for a list of MPII records, which have no category and need no sizes."""
+    del category, read_sizes
     problems: list[Problem] = []
     skeleton = skeletons.MPII
     if not isinstance(data, list):
@@ -36,7 +39,7 @@ def parse(path: str, data: Any, category: str = "") -> tuple[dict[str, Any] | No
             problems.append(Problem(path, f"record {index}", rule))
             continue
         name = record["image"].replace("\\", "/")  # as Windows separates folders
-        info = images.setdefault(name, ImageInfo(len(images), name, None, None))
+        info = images.setdefault(name, ImageInfo(len(images), name, None, None, False))
         points, flags, missing = _complete(record)
         rows.append((index, info.id, record["center"], record["scale"], points, flags))
         if missing:

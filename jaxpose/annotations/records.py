@@ -51,20 +51,38 @@ def note(file: str, record: str, rule: str) -> Problem:
     return Problem(file, record, rule, fatal=False, skipped=False)
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Returns fatal problems first and notes last."""
+    return sorted(problems, key=lambda problem: (not problem.fatal, not problem.skipped))
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageInfo:
-    """An image of the dataset, with the size that the annotation file states, if any."""
+    """An image of the dataset.
+
+    Attributes:
+      id: in the dataset.
+      file_name: path relative to the folder of the images.
+      height, width: in the annotation file or, where `stated` is False, of the image file; None if
+        neither has a size, and for MPII.
+      stated: whether the annotation file states the size, so that the image must have it.
+    """
 
     id: int
     file_name: str
     height: int | None
     width: int | None
+    stated: bool = True
+
+    @property
+    def has_size(self) -> bool:
+        return self.height is not None and self.width is not None
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W). Raises ValueError where the annotation file has none, as MPII's."""
+        """(H, W). Raises ValueError where it is unknown, as for MPII."""
         if self.height is None or self.width is None:
-            raise ValueError(f"{self.file_name}: the annotation file gives no size for this image")
+            raise ValueError(f"{self.file_name}: the size of this image is not known")
         return self.height, self.width
 
 
@@ -192,7 +210,14 @@ class Dataset:
     def annotated_size(self, image_id: int) -> tuple[int, int] | None:
         """Returns the (H, W) of an image in the annotation file, None without one."""
         info = self.images[int(image_id)]
-        return None if info.width is None else info.size
+        return info.size if info.stated and info.has_size else None
+
+    @functools.cached_property
+    def unsized(self) -> frozenset[int]:
+        """Ids of the images whose size is needed but not known, so that they are not usable."""
+        if self.format == "mpii":  # its crops do not depend on the size
+            return frozenset()
+        return frozenset(number for number, info in self.images.items() if not info.has_size)
 
     @functools.cached_property
     def labeled_rows(self) -> dict[int, np.ndarray]:

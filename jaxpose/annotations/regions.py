@@ -60,11 +60,21 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
     return result
 
 
-def malformed(segmentation: Any, image_size: tuple[int, int]) -> str | None:
-    """Returns what is wrong with a segmentation of an image of this (H, W), or None."""
+def malformed(segmentation: Any, image_size: tuple[int, int] | None) -> str | None:
+    """Returns what is wrong with a segmentation, or None.
+
+    Args:
+      segmentation: any JSON value.
+      image_size: (H, W) of the image; None if it is not known: then every size fits.
+    """
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if not isinstance(size, list | tuple) or tuple(size) != tuple(image_size):
+        size: Any = segmentation.get("size")
+        counts = segmentation.get("counts")
+        if image_size is None:
+            whole = isinstance(size, list | tuple) and all(isinstance(side, int) for side in size)
+            if not whole or len(size) != 2:
+                return f"segmentation must have the size [height, width], not {size}"
+        elif not isinstance(size, list | tuple) or tuple(size) != tuple(image_size):
             height, width = image_size
             return f"segmentation is for size {size}, but the image is [{height}, {width}]"
         if isinstance(counts, list):

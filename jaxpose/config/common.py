@@ -224,6 +224,12 @@ _EVALUATION = (
         fixed=False,
     ),
     Setting("eval.flip", True, "Average the predictions of the image and its horizontal flip."),
+    Setting(
+        "eval.area",
+        "annotated",
+        "Area of a person in the OKS of COCO's metric: annotated, or 0.53 of the annotated box.",
+        choices=("annotated", "box"),
+    ),
 )
 
 _RUN = (

@@ -12,7 +12,7 @@ Two networks with the same arrays may still differ in operations without arrays,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jaxpose.models import efficientnet, mobilenet_v2, mobilenet_v3, shufflenet_v2
 
@@ -43,10 +43,8 @@ def timm_mobilenet_v2() -> Table:
     _layer(table, "conv_stem", "bn1", "backbone/conv1")
     _layer(table, "conv_head", "bn2", "backbone/conv2")
     for block, expands in _mobilenet_v2_blocks():
-        theirs = _timm_block(block)
-        names = ("conv_pw", "conv_dw", "conv_pwl") if expands else ("conv_dw", "conv_pw")
-        for n, name in enumerate(names):
-            _layer(table, f"{theirs}.{name}", f"{theirs}.bn{n + 1}", f"{block}/conv_{n}")
+        layers = [f"conv_{n}" for n in range(3 if expands else 2)]
+        _timm_layers(table, _timm_block(block), block, layers)
     return table
 
 
@@ -65,6 +63,28 @@ def _timm_block(path: str) -> str:
     return f"blocks.{int(stage) - 1}.{number}"
 
 
+def _timm_layers(table: Table, theirs: str, ours: str, layers: Sequence[str]) -> None:
+    """conv_pw, conv_dw and conv_pwl of a block; without expansion, conv_dw and conv_pw."""
+    names = ("conv_pw", "conv_dw", "conv_pwl") if len(layers) == 3 else ("conv_dw", "conv_pw")
+    for n, (name, layer) in enumerate(zip(names, layers, strict=True), 1):
+        _layer(table, f"{theirs}.{name}", f"{theirs}.bn{n}", f"{ours}/{layer}")
+
+
+def _timm_se(table: Table, theirs: str, ours: str) -> None:
+    for name, layer in (("conv_reduce", "conv1"), ("conv_expand", "conv2")):
+        table[f"{theirs}.se.{name}"] = f"{ours}/se/{layer}/conv"
+
+
+def _torchvision_layers(table: Table, theirs: str, ours: str, layers: Sequence[str]) -> None:
+    """The numbered layers of a block; "se" is squeeze-and-excitation."""
+    for n, layer in enumerate(layers):
+        if layer == "se":
+            for fc in (1, 2):
+                table[f"{theirs}.{n}.fc{fc}"] = f"{ours}/se/conv{fc}/conv"
+        else:
+            _layer(table, f"{theirs}.{n}.0", f"{theirs}.{n}.1", f"{ours}/{layer}")
+
+
 _V3 = ("expand_conv", "depthwise_conv", "linear_conv")
 
 
@@ -74,15 +94,10 @@ def torchvision_mobilenet_v3() -> Table:
     _layer(table, "features.0.0", "features.0.1", "backbone/conv1")
     _layer(table, "features.16.0", "features.16.1", "backbone/conv2")
     for number, row in enumerate(mobilenet_v3.TEXTBOOK, 1):
-        ours, index = f"backbone/layer{number}", 0
-        for name in _V3[number == 1 :]:  # the first block has no expansion
-            if name == "linear_conv" and row.se:
-                for fc in (1, 2):
-                    table[f"features.{number}.block.{index}.fc{fc}"] = f"{ours}/se/conv{fc}/conv"
-                index += 1
-            theirs = f"features.{number}.block.{index}"
-            _layer(table, f"{theirs}.0", f"{theirs}.1", f"{ours}/{name}")
-            index += 1
+        layers = [*_V3[number == 1 :]]  # the first block has no expansion
+        if row.se:
+            layers.insert(-1, "se")
+        _torchvision_layers(table, f"features.{number}.block", f"backbone/layer{number}", layers)
     return table
 
 
@@ -98,11 +113,8 @@ def timm_mobilenet_v3() -> Table:
     places = [f"blocks.{s}.{n}" for s, count in enumerate(_V3_STAGES) for n in range(count)]
     for number, theirs in enumerate(places, 1):
         ours = f"backbone/layer{number}"
-        names = ("conv_dw", "conv_pw") if number == 1 else ("conv_pw", "conv_dw", "conv_pwl")
-        for n, (name, layer) in enumerate(zip(names, _V3[number == 1 :], strict=True), 1):
-            _layer(table, f"{theirs}.{name}", f"{theirs}.bn{n}", f"{ours}/{layer}")
-        table[f"{theirs}.se.conv_reduce"] = f"{ours}/se/conv1/conv"
-        table[f"{theirs}.se.conv_expand"] = f"{ours}/se/conv2/conv"
+        _timm_layers(table, theirs, ours, _V3[number == 1 :])
+        _timm_se(table, theirs, ours)
     return table
 
 
@@ -135,22 +147,20 @@ def torchvision_shufflenet_v2() -> Table:
     return table
 
 
+_EFFICIENT = ("expand", "depthwise", "project")
+
+
 def timm_efficientnet() -> Table:
     """`blocks.STAGE.NUMBER` as in MobileNetV2, with `se`; only for EfficientNet-B0."""
     table: Table = {}
     _layer(table, "conv_stem", "bn1", "backbone/features_0")
     number = 0
     for stage, row in enumerate(efficientnet.B0):
-        names = [("conv_pw", "expand"), ("conv_dw", "depthwise"), ("conv_pwl", "project")]
-        if row.expand == 1:
-            names = [("conv_dw", "depthwise"), ("conv_pw", "project")]
         for repeat in range(row.repeats):
             number += 1
             theirs, ours = f"blocks.{stage}.{repeat}", f"backbone/features_{number}"
-            for n, (name, layer) in enumerate(names, 1):
-                _layer(table, f"{theirs}.{name}", f"{theirs}.bn{n}", f"{ours}/{layer}")
-            table[f"{theirs}.se.conv_reduce"] = f"{ours}/se/conv1/conv"
-            table[f"{theirs}.se.conv_expand"] = f"{ours}/se/conv2/conv"
+            _timm_layers(table, theirs, ours, _EFFICIENT[row.expand == 1 :])
+            _timm_se(table, theirs, ours)
     return table
 
 
@@ -163,13 +173,9 @@ def torchvision_efficientnet() -> Table:
         for repeat in range(row.repeats):
             number += 1
             theirs, ours = f"features.{stage}.{repeat}.block", f"backbone/features_{number}"
-            parts = ["expand", "depthwise", "se", "project"][row.expand == 1 :]
-            for n, part in enumerate(parts):
-                if part == "se":
-                    for fc in (1, 2):
-                        table[f"{theirs}.{n}.fc{fc}"] = f"{ours}/se/conv{fc}/conv"
-                else:
-                    _layer(table, f"{theirs}.{n}.0", f"{theirs}.{n}.1", f"{ours}/{part}")
+            layers = [*_EFFICIENT[row.expand == 1 :]]
+            layers.insert(-1, "se")
+            _torchvision_layers(table, theirs, ours, layers)
     return table
 
 

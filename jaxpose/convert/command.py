@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 import os
 import pathlib
 from typing import Any
 
 from jaxpose import models, public_skeletons, skeletons, tasks, weights
+from jaxpose.annotations import read_json
 from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
@@ -24,6 +24,7 @@ from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
 from jaxpose.weights import CODECS, Checkpoint
+from jaxpose.weights.command import add_table_argument
 from jaxpose.weights.run_config import run_config
 
 # Options whose values a row of the table gives.
@@ -51,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="file of NAME that you have already downloaded",
     )
-    parser.add_argument(
-        "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
-    )
+    add_table_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -287,8 +286,8 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
         skeleton = known_by_count
     elif choice.endswith(".json"):
         try:
-            categories = json.loads(pathlib.Path(choice).read_text())["categories"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            categories = read_json(choice)["categories"]
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{choice}: cannot read COCO categories ({error})") from None
         category = skeletons.category_with_joints(categories)
         if category is None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose.annotations import Dataset
 from jaxpose.evaluation.errors import KINDS, NEAR, PRECISE, Errors, classify
 from jaxpose.evaluation.matching import LOOSE, THRESHOLDS, Matching, match
 from jaxpose.metrics.oks import oks
-from jaxpose.tasks.scoring import Evaluation, annotation_file
+from jaxpose.skeletons import Skeleton
+from jaxpose.tasks.scoring import Evaluation
 
 Table = list[list[str]]  # first row: column names
 
@@ -125,28 +125,17 @@ class Analysis:
 
 
 def analyze(
-    evaluation: Evaluation,
-    dataset: Dataset,
-    metric: str,
-    by_keypoint: dict[str, dict[str, float]],
+    evaluation: Evaluation, skeleton: Skeleton, by_keypoint: dict[str, dict[str, float]]
 ) -> Analysis:
     """Analyzes an evaluation by OKS.
 
     Args:
       evaluation: from `task.evaluate`.
-      dataset: the annotations.
-      metric: "coco" or "crowdpose"; decides the areas of people.
+      skeleton: of the annotations.
       by_keypoint: from `metrics.per_keypoint`.
     """
-    skeleton = dataset.skeleton
-    with annotation_file(dataset, evaluation.subset) as file:
-        matching = match(
-            file,
-            evaluation.results,
-            skeleton.sigmas,
-            area_of_box=metric == "crowdpose",
-            category=dataset.category,
-        )
+    assert evaluation.truth is not None
+    matching = match(evaluation.truth, evaluation.results, skeleton.sigmas)
     similarity = oks(
         matching.strict, matching.keypoints, matching.area, skeleton.sigmas, matching.labeled
     )

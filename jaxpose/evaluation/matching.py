@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,32 +41,26 @@ class Matching:
 
 
 def match(
-    annotation_file: str | os.PathLike[str],
+    annotation_file: coco.Annotations,
     results: Sequence[Mapping[str, Any]],
     sigmas: Sequence[float],
-    *,
-    area_of_box: bool = False,
-    category: str = "",
 ) -> Matching:
     """Matches results with people, by the greedy matching of COCO's evaluation.
 
     Args:
-      annotation_file: JSON in COCO keypoint format.
+      annotation_file: as for `metrics.coco_keypoints`.
       results: the COCO results list.
       sigmas: [K] OKS sigmas.
-      area_of_box: whether the area of a person is 0.53 of the box, as in CrowdPose's evaluation.
-      category: as for `metrics.coco_keypoints`.
 
     Raises:
       ValueError: as `metrics.coco_keypoints`.
     """
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = coco.read(
-        annotation_file, results, area_of_box=area_of_box, category=category
-    )
+    truth = coco.as_truth(annotation_file)
+    predictions = coco.load_results(truth, results)
     with coco.quiet():
-        evaluation = COCOeval(truth, predictions, "keypoints")
+        evaluation = COCOeval(truth.coco, predictions, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         evaluation.params.iouThrs = np.array([LOOSE, *THRESHOLDS])
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -78,11 +71,11 @@ def match(
     unmatched = 0
     for image in filter(None, evaluation.evalImgs):
         counted = np.flatnonzero(np.logical_not(image["gtIgnore"]))
-        people += [truth.anns[image["gtIds"][index]] for index in counted]
+        people += [truth.coco.anns[image["gtIds"][index]] for index in counted]
         matches += [tuple(image["gtMatches"][:2, index].astype(int)) for index in counted]
         free = (image["dtMatches"][0] == 0) & ~image["dtIgnore"][0].astype(bool)
         unmatched += int(free.sum())
-    count, joints = len(people), len(names)
+    count, joints = len(people), len(truth.names)
     values = np.array([p["keypoints"] for p in people], np.float64).reshape(count, joints, 3)
     matched = np.full((2, count, joints, 2), np.nan)
     for row, pair in enumerate(matches):

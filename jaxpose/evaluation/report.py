@@ -17,7 +17,7 @@ from jaxpose.evaluation.figures import NAMES, draw_figures
 from jaxpose.evaluation.results import submission_name
 from jaxpose.evaluation.worst import draw_cases
 from jaxpose.files import check_outputs, write_atomic
-from jaxpose.tasks.scoring import Case, Evaluation, annotation_file
+from jaxpose.tasks.scoring import Case, Evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +77,12 @@ def make_report(
         shown |= {k: "-" for k, v in values.items() if v == -1}
     scores = [list(shown), list(shown.values())]
     cases = task.worst_cases(evaluation, worst)
-    if metric == "mpii":
+    if evaluation.truth is None:
         return Report(evaluation, scores, [], None, cases)
-    with annotation_file(dataset, evaluation.subset) as file:
-        by_name = metrics.per_keypoint(
-            file, evaluation.results, dataset.skeleton.sigmas, category=dataset.category
-        )
+    sigmas = dataset.skeleton.sigmas
+    by_name = metrics.per_keypoint(evaluation.truth, evaluation.results, sigmas)
     keypoints = _by_keypoint(by_name, evaluation, dataset)
-    analysis = analyze(evaluation, dataset, metric, by_name)
+    analysis = analyze(evaluation, dataset.skeleton, by_name)
     return Report(evaluation, scores, keypoints, analysis, cases)
 
 

@@ -111,13 +111,16 @@ def read_results(
     return predictions, notes
 
 
-def score_results(path: str | os.PathLike[str], dataset: Dataset, metric: str) -> Evaluation:
+def score_results(
+    path: str | os.PathLike[str], dataset: Dataset, metric: str, area: str = "annotated"
+) -> Evaluation:
     """Scores a results file made by any program against the annotations.
 
     Args:
       path: the file.
       dataset: the annotations.
       metric: `config.eval.metric`, "coco" or "crowdpose".
+      area: `config.eval.area`.
 
     Raises:
       ValueError: as `read_results`, or PCKh, which results in COCO's form do not support.
@@ -128,7 +131,7 @@ def score_results(path: str | os.PathLike[str], dataset: Dataset, metric: str) -
             "crowdpose, but not with MPII's PCKh, which needs the row of each person"
         )
     predictions, notes = read_results(path, dataset)
-    return whole_images.score(predictions, dataset, metric, notes)
+    return whole_images.score(predictions, dataset, metric, notes, area=area)
 
 
 def _image_numbers(

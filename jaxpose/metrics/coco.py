@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -29,8 +30,31 @@ from jaxpose.metrics.oks import keypoint_similarity
 COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The completed people of an annotation file, read once for several metrics.
+
+    Attributes:
+      file: the annotation file, for messages.
+      names: keypoint names.
+      ids: integers of the image ids.
+      entry: the evaluated category, with `original_id`, its id in the file.
+      coco: `COCO` object of pycocotools.
+    """
+
+    file: str
+    names: list[str]
+    ids: Ids
+    entry: dict[str, Any]
+    coco: Any
+
+
+# An annotation file, or what was read from it.
+Annotations = str | os.PathLike[str] | Truth
+
+
 def coco_keypoints(
-    annotation_file: str | os.PathLike[str],
+    annotation_file: Annotations,
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
     *,
@@ -45,12 +69,12 @@ def coco_keypoints(
     ignored.
 
     Args:
-      annotation_file: JSON in COCO keypoint format. Its first category with keypoint names is
-        evaluated, with all that have the same keypoints.
+      annotation_file: JSON in COCO keypoint format, or `read_truth` of it. Its first category with
+        keypoint names is evaluated, with all that have the same keypoints.
       results: [{image_id, category_id, keypoints (3K floats), score}]; not modified.
       sigmas: [K] OKS sigmas. Default: `sigmas` of the file's category; without them, COCO's for 17
         keypoints, as in pycocotools, and otherwise `skeletons.default_sigmas` of the names.
-      category: name or id of the category to evaluate instead of the first.
+      category: name or id of the category to evaluate instead of the first; `read_truth` takes it.
 
     Returns:
       AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL as fractions; -1, as in pycocotools, if the file has
@@ -68,7 +92,7 @@ def coco_keypoints(
 
 
 def per_keypoint(
-    annotation_file: str | os.PathLike[str],
+    annotation_file: Annotations,
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None = None,
     *,
@@ -132,7 +156,7 @@ def per_keypoint(
 
 
 def _evaluate(
-    annotation_file: str | os.PathLike[str],
+    annotation_file: Annotations,
     results: Iterable[Mapping[str, Any]],
     sigmas: Sequence[float] | None,
     category: str = "",
@@ -141,16 +165,16 @@ def _evaluate(
     """Returns the keypoint names and a COCOeval after `evaluate`."""
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = read(annotation_file, results, category=category)
-    (entry,) = truth.dataset["categories"]
+    truth = as_truth(annotation_file, category=category)
+    names, predictions = truth.names, load_results(truth, results)
     if sigmas is None:
-        sigmas = entry.get("sigmas") or None
+        sigmas = truth.entry.get("sigmas") or None
     if sigmas is None and len(names) != skeletons.COCO.num_joints:
         sigmas = skeletons.default_sigmas(names)
     if sigmas is not None and len(sigmas) != len(names):
-        raise ValueError(f"{annotation_file}: {len(names)} keypoints but {len(sigmas)} sigmas")
+        raise ValueError(f"{truth.file}: {len(names)} keypoints but {len(sigmas)} sigmas")
     with quiet():
-        evaluation = COCOeval(truth, predictions, "keypoints")
+        evaluation = COCOeval(truth.coco, predictions, "keypoints")
         if sigmas is not None:  # the default of pycocotools is COCO's
             evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         if thresholds is not None:
@@ -159,20 +183,27 @@ def _evaluate(
     return names, evaluation
 
 
-def read(
-    annotation_file: str | os.PathLike[str],
-    results: Iterable[Mapping[str, Any]],
-    *,
-    area_of_box: bool = False,
-    category: str = "",
-) -> tuple[list[str], Any, Any]:
-    """Returns the keypoint names, and ground truth and results as `COCO` objects of pycocotools.
+def as_truth(
+    annotation_file: Annotations, *, area_of_box: bool = False, category: str = ""
+) -> Truth:
+    """Returns `read_truth` of a file; what was read already is returned as it is."""
+    if isinstance(annotation_file, Truth):
+        return annotation_file
+    return read_truth(annotation_file, area_of_box=area_of_box, category=category)
+
+
+def read_truth(
+    annotation_file: str | os.PathLike[str], *, area_of_box: bool = False, category: str = ""
+) -> Truth:
+    """Reads the people of an annotation file, completed as for `coco_keypoints`.
 
     Args:
-      annotation_file: as for `coco_keypoints`.
-      results: as for `coco_keypoints`.
+      annotation_file: JSON in COCO keypoint format.
       area_of_box: set the area of every person to `BOX_AREA` of the box, whatever the file says.
       category: as for `coco_keypoints`.
+
+    Raises:
+      ValueError: annotations that do not fit their category.
     """
     from pycocotools.coco import COCO
 
@@ -184,20 +215,26 @@ def read(
     ids = Ids(dataset["images"])
     images = [{**image, "id": ids(image["id"])} for image in dataset["images"]]
     entry, people = _people(dataset, ids, file, area_of_box, category)
-    truth = COCO()
-    truth.dataset = {"info": {}, "images": images, "categories": [entry], "annotations": people}
-    joints = _num_joints(entry, people)
-    names = [str(name) for name in entry.get("keypoints") or range(joints)]
-    results = _checked_results(results, images, ids, entry, joints)
+    coco = COCO()
+    coco.dataset = {"info": {}, "images": images, "categories": [entry], "annotations": people}
+    names = entry.get("keypoints") or range(_num_joints(entry, people))
     with quiet():
-        truth.createIndex()
-        if results:
-            predictions = truth.loadRes(results)
-        else:  # loadRes fails on an empty list
-            predictions = COCO()
-            predictions.dataset = {**truth.dataset, "annotations": []}
-            predictions.createIndex()
-    return names, truth, predictions
+        coco.createIndex()
+    return Truth(file, [str(name) for name in names], ids, entry, coco)
+
+
+def load_results(truth: Truth, results: Iterable[Mapping[str, Any]]) -> Any:
+    """Returns the results, as for `coco_keypoints`, as a `COCO` object of pycocotools."""
+    from pycocotools.coco import COCO
+
+    checked = _checked_results(results, truth)
+    with quiet():
+        if checked:
+            return truth.coco.loadRes(checked)
+        predictions = COCO()  # loadRes fails on an empty list
+        predictions.dataset = {**truth.coco.dataset, "annotations": []}
+        predictions.createIndex()
+    return predictions
 
 
 def _people(
@@ -282,19 +319,14 @@ def _num_joints(category: Mapping[str, Any], people: Sequence[Mapping[str, Any]]
     return next(lengths, 3 * skeletons.COCO.num_joints) // 3
 
 
-def _checked_results(
-    results: Iterable[Mapping[str, Any]],
-    images: Sequence[Mapping[str, Any]],
-    ids: Ids,
-    category: Mapping[str, Any],
-    joints: int,
-) -> list[dict[str, Any]]:
+def _checked_results(results: Iterable[Mapping[str, Any]], truth: Truth) -> list[dict[str, Any]]:
     """Returns copies of the four keys with integer ids, since loadRes modifies its argument.
 
     Raises:
       ValueError: a result lacks a key, or does not fit the annotation file.
     """
-    known = {image["id"] for image in images}
+    ids, category, joints = truth.ids, truth.entry, len(truth.names)
+    known = truth.coco.imgs
     checked = []
     for number, result in enumerate(results):
         missing = [k for k in ("image_id", "category_id", "keypoints", "score") if k not in result]

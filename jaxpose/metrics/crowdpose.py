@@ -7,7 +7,6 @@ areas, sigmas, a single area range, and the images to evaluate.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ MEDIUM, HARD = 0.2, 0.8
 
 
 def crowdpose(
-    annotation_file: str | os.PathLike[str],
+    annotation_file: coco.Annotations,
     results: Iterable[Mapping[str, Any]],
     *,
     category: str = "",
@@ -34,7 +33,8 @@ def crowdpose(
     those without results. Annotations need no `area`, `segmentation` or `info`.
 
     Args:
-      annotation_file: JSON in CrowdPose format; its images have a `crowdIndex`.
+      annotation_file: JSON in CrowdPose format, or `coco.read_truth` of it with `area_of_box`; its
+        images have a `crowdIndex`.
       results: [{image_id, category_id, keypoints (42 floats), score}]; not modified.
       category: as for `metrics.coco_keypoints`.
 
@@ -49,19 +49,18 @@ def crowdpose(
     """
     from pycocotools.cocoeval import COCOeval
 
-    names, truth, predictions = coco.read(
-        annotation_file, results, area_of_box=True, category=category
-    )
-    if len(names) != skeletons.CROWDPOSE.num_joints:
+    truth = coco.as_truth(annotation_file, area_of_box=True, category=category)
+    predictions = coco.load_results(truth, results)
+    if len(truth.names) != skeletons.CROWDPOSE.num_joints:
         raise ValueError(
-            f"{annotation_file}: {len(names)} keypoints, but CrowdPose has "
+            f"{truth.file}: {len(truth.names)} keypoints, but CrowdPose has "
             f"{skeletons.CROWDPOSE.num_joints}: use coco_keypoints"
         )
     crowding = {}
-    for image in truth.dataset["images"]:
+    for image in truth.coco.dataset["images"]:
         if not isinstance(image.get("crowdIndex"), int | float):
             raise ValueError(
-                f"{annotation_file}: image {image['id']} has no number under 'crowdIndex': use "
+                f"{truth.file}: image {image['id']} has no number under 'crowdIndex': use "
                 "coco_keypoints"
             )
         crowding[image["id"]] = image["crowdIndex"]
@@ -79,7 +78,7 @@ def crowdpose(
         return evaluation.eval["precision"][:, :, 0, 0, 0], evaluation.eval["recall"][:, 0, 0, 0]
 
     with coco.quiet():
-        evaluation = COCOeval(truth, predictions, "keypoints")
+        evaluation = COCOeval(truth.coco, predictions, "keypoints")
     evaluation.params.kpt_oks_sigmas = np.array(skeletons.CROWDPOSE.sigmas)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
     precision, recall = run(list(crowding))

@@ -141,7 +141,7 @@ def read_latency(
     conditions: dict[str, str] = {}
     for file in files:
         try:
-            content = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
+            content = json.loads(pathlib.Path(file).read_bytes())
             terms = f"{content['terms']['onnx']}\n{content['terms']['host']}"
             rows = {(row["model"], row["input"]): float(row["onnx_ms"]) for row in content["rows"]}
         except (OSError, ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ import numpy as np
 from jaxpose import metrics
 from jaxpose.annotations import Dataset
 from jaxpose.annotations.completion import Ids
+from jaxpose.metrics.coco import Truth, read_truth
 from jaxpose.tasks.comparison import Comparison
 
 
@@ -43,7 +44,7 @@ class Evaluation:
       predictions: of all examples, in the format of the task.
       comparison: annotated people with their predictions; None for detected boxes, which do not
         belong to annotations.
-      subset: None when the whole split was evaluated.
+      truth: the annotated people that were scored; None for PCKh, which is not by OKS.
     """
 
     metrics: dict[str, float]
@@ -52,7 +53,7 @@ class Evaluation:
     notes: list[str]
     predictions: Any
     comparison: Comparison | None
-    subset: Subset | None = None
+    truth: Truth | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,36 @@ def torso_pck(comparison: Comparison | None, dataset: Dataset) -> dict[str, floa
         comparison.predicted, comparison.keypoints, comparison.labeled, dataset.skeleton
     )
     return {"PCK@0.2": pck["PCK@0.2"]}
+
+
+def score_by_oks(
+    dataset: Dataset,
+    subset: Subset | None,
+    results: list[dict[str, Any]],
+    metric: str,
+    area: str,
+) -> tuple[dict[str, float], Truth]:
+    """Computes AP and AR of COCO or CrowdPose.
+
+    Args:
+      dataset: the annotations.
+      subset: the part of the dataset to score; None for all of it.
+      results: the COCO results list, with the ids of the annotation file.
+      metric: "coco" or "crowdpose".
+      area: `config.eval.area`; CrowdPose's metric always takes the area of the box.
+
+    Returns:
+      The metrics by name, and the annotated people.
+
+    Raises:
+      ValueError: annotations that do not suit the metric.
+    """
+    with annotation_file(dataset, subset) as file:
+        of_box = metric == "crowdpose" or area == "box"
+        truth = read_truth(file, area_of_box=of_box, category=dataset.category)
+    if metric == "crowdpose":
+        return metrics.crowdpose(truth, results), truth
+    return metrics.coco_keypoints(truth, results, dataset.skeleton.sigmas), truth
 
 
 @contextlib.contextmanager

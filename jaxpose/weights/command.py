@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list only the checkpoints of this network or dataset, or with this start of their "
         "names, or describe one checkpoint",
     )
+    add_table_argument(parser)
+
+
+def add_table_argument(parser: argparse.ArgumentParser) -> None:
+    """--table, of `jaxpose weights` and `jaxpose import`."""
     parser.add_argument(
         "--table", metavar="FILE.json", help="table of checkpoints instead of the public one"
     )

@@ -65,6 +65,9 @@ _UNKNOWN_FILES = dict.fromkeys(
 )
 # Their scores are on the boxes of a detector, in the file of COCO's top-down papers.
 _DETECTED = ("coco",)
+# Their scores take the area of a person from the box (mmpose: use_area=False); so does CrowdPose's
+# own metric.
+_AREA_OF_BOX = ("aic", "exlpose")
 
 
 def run_config(
@@ -106,6 +109,8 @@ def run_config(
     }
     if dataset in _DETECTED and task.EXAMPLE == "crop":
         values["data.detections"] = COCO_BOXES
+    if name in _AREA_OF_BOX:
+        values["eval.area"] = "box"
     if dataset and "loss.name" in declared:  # all public checkpoints were trained with it
         values["loss.name"] = "mse"
     if sigma is not None:

@@ -40,7 +40,7 @@ def _public() -> tuple[Checkpoint, ...]:
 
 def _read(path: pathlib.Path) -> tuple[Checkpoint, ...]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -108,7 +108,7 @@ def test_box_and_area_are_derived(tmp_path, box, area):
     np.testing.assert_array_equal(dataset.people.box, [[20, 40, 29, 29]])
     assert notes(dataset) == ["annotation 1: no box: the extent of its labeled keypoints is used"]
     assert perfect(dataset, data) == pytest.approx(1)
-    _, truth, _ = metrics.coco.read(dataset.path, [])
+    truth = metrics.coco.read_truth(dataset.path).coco
     (record,) = truth.dataset["annotations"]
     assert record["bbox"] == [20, 40, 30, 30] and record["area"] == pytest.approx(0.53 * 900)
 
@@ -143,7 +143,7 @@ def test_thin_boxes(tmp_path, box, expected):
     if expected:
         _, scale = dataset.people.center_scale((256, 192))
         assert scale[1].min() > 0
-        _, truth, _ = metrics.coco.read(dataset.path, [])
+        truth = metrics.coco.read_truth(dataset.path).coco
         assert truth.dataset["annotations"][1]["area"] > 0
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,15 +22,8 @@ def test_encode_golden(golden):
     maps, weights = topdown.encode(
         case["keypoints"], case["visible"], case["input"], case["heatmap"], case["sigma"]
     )
-    maps = np.asarray(maps)
     assert maps.shape == (32, 24, 17)
-    np.testing.assert_array_equal(weights, case["weight"])
-    np.testing.assert_allclose(maps.sum((0, 1)), case["sum_per_joint"], rtol=2e-6, atol=1e-7)
-    positions = np.modf(np.arange(1, 65) * 0.6180339887498949)[0] * maps.size
-    np.testing.assert_allclose(maps.ravel()[positions.astype(int)], case["samples"], atol=1e-6)
-    for k, peak in enumerate(case["peak_yx"]):
-        if peak is not None:
-            assert list(np.unravel_index(maps[..., k].argmax(), MAP)) == peak
+    plain.assert_stored(maps, weights, case, atol=1e-7)
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 3])
@@ -215,12 +207,6 @@ def test_flip_back_rejects_pairs_that_do_not_fit(pairs):
         topdown.flip_back(np.zeros((1, 2, 3, 4)), pairs)
 
 
-def _mirrored(keypoints):
-    keypoints = np.array(keypoints, np.float32)[COCO.flip_indices]
-    keypoints[:, 0] = INPUT[1] - 1 - keypoints[:, 0]
-    return keypoints
-
-
 @pytest.mark.slow
 def test_shift_makes_the_mirrored_target_equal_the_direct_one():
     """For a network that outputs the exact targets of an image and of its mirror image.
@@ -231,7 +217,7 @@ def test_shift_makes_the_mirrored_target_equal_the_direct_one():
     for x in range(INPUT[1]):
         keypoints = np.stack([np.full(17, x), np.linspace(0, INPUT[0] - 1, 17)], -1)
         direct, _ = topdown.encode(keypoints, np.ones(17), INPUT, MAP, 2)
-        mirror, _ = topdown.encode(_mirrored(keypoints), np.ones(17), INPUT, MAP, 2)
+        mirror, _ = topdown.encode(plain.mirrored(keypoints, INPUT[1]), np.ones(17), INPUT, MAP, 2)
         back = topdown.flip_back(mirror[None], COCO.flip_pairs)[0]
         np.testing.assert_allclose(back[:, 1:], direct[:, 1:], atol=1e-6)
         unshifted = topdown.flip_back(mirror[None], COCO.flip_pairs, shift=False)[0]
@@ -246,7 +232,7 @@ def test_symmetric_input_gives_a_symmetric_result():
     for left, right in COCO.flip_pairs:
         keypoints[left] = random.integers(12, 84), random.integers(20, 110)
         keypoints[right] = INPUT[1] - 1 - keypoints[left, 0], keypoints[left, 1]
-    np.testing.assert_array_equal(_mirrored(keypoints)[1:], keypoints[1:])
+    np.testing.assert_array_equal(plain.mirrored(keypoints, INPUT[1])[1:], keypoints[1:])
     maps = topdown.encode(keypoints, np.ones(17), INPUT, MAP, 2)[0][None]
     average = (maps + topdown.flip_back(maps, COCO.flip_pairs)) / 2
     center, scale = geometry.box_to_center_scale((0, 0, 96, 128), INPUT, padding=1.0)
@@ -258,11 +244,8 @@ def test_symmetric_input_gives_a_symmetric_result():
     np.testing.assert_allclose(points[1:], keypoints[1:], atol=3.01)
 
 
-def _gaussians(centers, sigma=2.0, height=32, width=24):
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack(
-        [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) for x, y in centers], -1
-    ).astype(np.float32)[None]
+def _gaussians(centers):
+    return plain.gaussians(centers, MAP)
 
 
 def _decode_dark_on_heatmap(maps, **options):
@@ -285,10 +268,7 @@ def _dark_numpy(one, kernel):
     """The published procedure on one map, smoothing by OpenCV."""
     height, width = one.shape
     y, x = np.unravel_index(one.argmax(), one.shape)
-    border = (kernel - 1) // 2
-    padded = np.pad(one, border)
-    smooth = cv2.GaussianBlur(padded, (kernel, kernel), 0)[border:-border, border:-border]
-    log = np.log(np.maximum(smooth * one.max() / smooth.max(), 1e-10))
+    log = np.log(np.maximum(plain.blurred(one, kernel), 1e-10))
     if not (1 < x < width - 2 and 1 < y < height - 2):
         return np.array([x, y], float)
     gx, gy = (log[y, x + 1] - log[y, x - 1]) / 2, (log[y + 1, x] - log[y - 1, x]) / 2

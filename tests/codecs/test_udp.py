@@ -6,7 +6,6 @@ on inputs that `tests/helpers/recipe.py` makes.
 
 import json
 
-import cv2
 import jax
 import numpy as np
 import pytest
@@ -26,10 +25,7 @@ def case(golden):
 
 
 def gaussians(centers, sigma=2.0, size=MAP):
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    return np.stack(
-        [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) for x, y in centers], -1
-    ).astype(np.float32)[None]
+    return plain.gaussians(centers, size, sigma)
 
 
 def decode_on_heatmap(maps, **options):
@@ -57,14 +53,7 @@ def test_encode_golden(case):
     sizes = tuple(case["input"]), tuple(case["heatmap"])
     keypoints, visible = np.float32(case["keypoints"]), np.float32(case["visible"])
     maps, weights = encode(keypoints, visible, *sizes, case["sigma"], True)
-    maps = np.asarray(maps)
-    np.testing.assert_array_equal(weights, case["weight"])
-    np.testing.assert_allclose(maps.sum((0, 1)), case["sum_per_joint"], rtol=2e-6, atol=1e-6)
-    samples = maps.ravel()[recipe.sample_index(maps.size, len(case["samples"]))]
-    np.testing.assert_allclose(samples, case["samples"], atol=1e-6)
-    for k, peak in enumerate(case["peak_yx"]):
-        if peak is not None:
-            assert list(np.unravel_index(maps[..., k].argmax(), MAP)) == peak
+    plain.assert_stored(maps, weights, case, atol=1e-6)
 
 
 def test_the_device_encodes_as_plain_python():
@@ -96,11 +85,9 @@ def test_the_gaussian_is_centered_between_pixels():
 def test_a_mirrored_target_is_the_direct_one_without_a_shift():
     for x in range(INPUT[1]):
         keypoints = np.stack([np.full(17, x), np.linspace(0, INPUT[0] - 1, 17)], -1)
-        mirrored = keypoints[COCO.flip_indices]
-        mirrored[:, 0] = INPUT[1] - 1 - mirrored[:, 0]
         direct, mirror = (
             np.asarray(encode(points, np.ones(17), INPUT, MAP, 2, True)[0])
-            for points in (keypoints, mirrored)
+            for points in (keypoints, plain.mirrored(keypoints, INPUT[1]))
         )
         back = topdown.flip_back(mirror[None], COCO.flip_pairs, shift=False)[0]
         np.testing.assert_allclose(back, direct, atol=1e-5)
@@ -140,10 +127,7 @@ def decode_numpy(one, kernel):
     """Position on one map in float64; OpenCV blurs."""
     height, width = one.shape
     y, x = np.unravel_index(one.argmax(), one.shape)
-    border = (kernel - 1) // 2
-    padded = np.pad(one.astype(np.float64), border)
-    smooth = cv2.GaussianBlur(padded, (kernel, kernel), 0)[border:-border, border:-border]
-    smooth = smooth * one.max() / smooth.max()
+    smooth = plain.blurred(one.astype(np.float64), kernel)
     log = np.pad(np.log(np.clip(smooth, 0.001, 50)), 1, mode="edge")[y : y + 3, x : x + 3]
     gradient = np.array([log[1, 2] - log[1, 0], log[2, 1] - log[0, 1]]) / 2
     dxx, dyy = log[1, 2] - 2 * log[1, 1] + log[1, 0], log[2, 1] - 2 * log[1, 1] + log[0, 1]

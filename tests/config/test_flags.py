@@ -1,4 +1,4 @@
-"""Settings on a command line (other mistakes in it: test_train, test_eval, input_pipeline)."""
+"""Settings on a command line (other mistakes in it: train, evaluation, input_pipeline)."""
 
 import pytest
 from absl import flags

@@ -9,8 +9,6 @@ import gzip
 import json
 import pathlib
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,6 +16,7 @@ from jaxpose import models
 from jaxpose.convert import backbones, sources
 from jaxpose.training import matching
 from jaxpose.training.selection import flat
+from tests.helpers.checkpoints import abstract
 
 KEYS = json.loads(
     gzip.decompress(
@@ -50,14 +49,6 @@ CLASSIFIERS = ("fc.", "classifier.", "conv_head.", "incre_modules", "downsamp_mo
 
 
 @functools.cache
-def template(model, **options):
-    network = models.create_model(model, 5, **options)
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), image)
-    return {"params": shapes["params"], "batch_stats": shapes["batch_stats"]}
-
-
-@functools.cache
 def state_dict(name):
     random = np.random.default_rng(0)
     return {
@@ -67,7 +58,7 @@ def state_dict(name):
 
 
 def read(model, arrays, **options):
-    shapes = template(model, **options)
+    shapes = abstract(model, 5, **options)
     task = models.task_name(model)
     source = sources.file_source(pathlib.Path("file.pth"), arrays, task, model, shapes)
     needed = flat(shapes)

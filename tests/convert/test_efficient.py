@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-import jaxpose
 from jaxpose import convert
 from jaxpose.codecs.part_affinity import Grouping
 from jaxpose.convert import command
 from tests.helpers import recipe
+from tests.helpers.checkpoints import abstract, assert_equal, save_torch
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +68,10 @@ def openpose_shapes(stages=1):
 def check(name, shapes, keypoints=17):
     state = recipe.state_dict(shapes, 0.5)
     variables = convert.from_torch(name, state, keypoints)
-    model = jaxpose.create_model(name, keypoints)
-    wanted = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), train=False)
-    )
+    wanted = abstract(name, keypoints)
     assert jax.tree.structure(variables) == jax.tree.structure(wanted)
     back = convert.to_torch_state_dict(name, variables)
-    assert set(back) == set(state)
-    for key, value in state.items():
-        np.testing.assert_array_equal(back[key], value, err_msg=key)
+    assert_equal(back, state)
     assert command.count_keypoints(name, state) == keypoints
     return state, variables
 
@@ -107,11 +102,7 @@ def test_lightweight_openpose_takes_one_stage_or_three():
 @pytest.mark.slow
 def test_lightweight_hrnet_has_keys_of_its_own():
     name = "lightweight_hrnet_rm2"
-    model = jaxpose.create_model(name)
-    shapes = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), train=False)
-    )
-    zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
+    zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract(name))
     state = convert.to_torch_state_dict(name, zeros)
     for key, shape in (
         ("backbone.stem.0.weight", (16, 3, 3, 3)),
@@ -139,12 +130,11 @@ def test_a_missing_key_is_named(shapes):
 
 @pytest.mark.slow
 def test_imported_openpose_takes_what_its_weights_were_trained_on(tmp_path):
-    torch = pytest.importorskip("torch")
     import argparse
 
     state = recipe.state_dict(openpose_shapes(3), 0.5)
     file, folder = tmp_path / "checkpoint.pth", tmp_path / "run"
-    torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
+    save_torch(state, file)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     words = ["lightweight_openpose", file, "-o", folder, "--option", "refinement_stages=3"]

@@ -13,6 +13,7 @@ import pytest
 
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
+from tests.helpers.checkpoints import assert_equal, save_torch
 
 KEYS = ("backbone.conv1.weight", "backbone.bn1.running_mean", "head.final_layer.weight")
 WEIGHTS = {key: np.full((2, 3), number, np.float32) for number, key in enumerate(KEYS)}
@@ -22,24 +23,13 @@ AVERAGE = {key: value + 0.5 for key, value in WEIGHTS.items()}
 @pytest.fixture
 def save(tmp_path):
     """Writes a dict with numpy arrays as a PyTorch file with tensors."""
-    torch = pytest.importorskip("torch")
-
-    def tensors(value):
-        if isinstance(value, dict):
-            return {key: tensors(child) for key, child in value.items()}
-        return torch.tensor(value) if isinstance(value, np.ndarray) else value
+    pytest.importorskip("torch")
 
     def write(content, name="weights.pth", **options):
-        torch.save(tensors(content), tmp_path / name, **options)
+        save_torch(content, tmp_path / name, **options)
         return tmp_path / name
 
     return write
-
-
-def assert_equal(given, expected):
-    assert sorted(given) == sorted(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(given[key], value, err_msg=key)
 
 
 def prefixed(weights, prefix):

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-import jaxpose
 from jaxpose import convert
 from tests.helpers import recipe
+from tests.helpers.checkpoints import abstract, assert_equal
 
 NAMES = (
     "lite_hrnet_18",
@@ -28,12 +28,6 @@ def shapes(golden):
     return json.loads(lzma.open(golden / "torch_keys_lite_hrnet.json.xz").read())
 
 
-def abstract(name, **options):
-    model = jaxpose.create_model(name, **options)
-    images = np.zeros((1, 64, 64, 3), np.float32)
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip_keeps_every_key_and_bit(name, shapes):
@@ -41,9 +35,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
     back = convert.to_torch_state_dict(name, convert.from_torch(name, state))
     # mmpose 1.x calls the head `head`, the released files call it `keypoint_head`.
     wanted = {key.replace("keypoint_head.", "head."): value for key, value in state.items()}
-    assert set(back) == set(wanted)
-    for key, value in wanted.items():
-        np.testing.assert_array_equal(back[key], value, err_msg=key)
+    assert_equal(back, wanted)
 
 
 @pytest.mark.slow

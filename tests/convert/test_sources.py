@@ -6,7 +6,6 @@ import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,18 +13,11 @@ from jaxpose import models, public_skeletons, skeletons, weights
 from jaxpose.convert import names, sources, to_torch_state_dict
 from jaxpose.training import matching
 from jaxpose.training.selection import flat
-
-
-@functools.cache
-def template(model, num_keypoints=5):
-    network = models.create_model(model, num_keypoints)
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), image)
-    return {"params": shapes["params"], "batch_stats": shapes["batch_stats"]}
+from tests.helpers.checkpoints import abstract, save_torch
 
 
 def read(model, arrays):
-    shapes = template(model)
+    shapes = abstract(model, 5)
     task = models.task_name(model)
     source = sources.file_source(pathlib.Path("file.pth"), arrays, task, model, shapes)
     needed = flat(shapes)
@@ -36,7 +28,7 @@ def read(model, arrays):
 @pytest.mark.parametrize("form", ["{}", "backbone.{}", "module.backbone.{}"])
 @pytest.mark.parametrize("model", ["simplebaseline_mobilenetv2", "hwl_mobilenetv3"])
 def test_files_of_mmpose_and_mmpretrain_with_and_without_prefixes(model, form):
-    shapes = template(model)
+    shapes = abstract(model, 5)
     random = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(np.float32), shapes)
     own = to_torch_state_dict(model, variables)
@@ -51,7 +43,7 @@ def test_files_of_mmpose_and_mmpretrain_with_and_without_prefixes(model, form):
 
 def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
     model = "simplebaseline_mobilenetv2"
-    shapes = template(model)
+    shapes = abstract(model, 5)
     variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
     own = dict(to_torch_state_dict(model, variables))
     for leaf in ("weight", "bias"):
@@ -66,7 +58,7 @@ def test_a_whole_file_is_matched_by_the_number_of_its_keypoints():
 
 def test_a_file_of_the_table_is_known_by_its_hash(tmp_path, monkeypatch):
     model = "simplebaseline_mobilenetv2"
-    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), template(model, 14))
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), abstract(model, 14))
     state_dict = to_torch_state_dict(model, variables)
     path = tmp_path / "renamed.pth"
     path.write_bytes(b"weights")
@@ -77,7 +69,7 @@ def test_a_file_of_the_table_is_known_by_its_hash(tmp_path, monkeypatch):
     (tmp_path / "table.json").write_text(json.dumps([row]))
     table = weights.load_table(tmp_path / "table.json")
     read_from = functools.partial(
-        sources.file_source, path, state_dict, models.task_name(model), model, template(model, 14)
+        sources.file_source, path, state_dict, models.task_name(model), model, abstract(model, 14)
     )
     assert read_from().joints == skeletons.CROWDPOSE.joints
     monkeypatch.setattr(weights, "load_table", lambda: table)
@@ -88,7 +80,7 @@ def test_a_file_of_the_table_is_known_by_its_hash(tmp_path, monkeypatch):
 
 def test_a_public_file_names_the_options_that_it_needs(monkeypatch):
     model = "simplebaseline_mobilenetv2"
-    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), template(model))
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), abstract(model, 5))
     own = dict(to_torch_state_dict(model, variables))
     assert not read(model, own)[0].options
     monkeypatch.setitem(names.OPTIONS, model, {"public_input": True})
@@ -103,15 +95,14 @@ def test_a_file_of_something_else_is_refused_with_its_keys():
 
 @pytest.mark.parametrize("more", [0, 2])
 def test_a_name_of_the_table_gives_the_whole_network_and_its_keypoints(tmp_path, monkeypatch, more):
-    torch = pytest.importorskip("torch")
     model = "simplebaseline_mobilenetv2"
     random = np.random.default_rng(0)
     variables = jax.tree.map(
-        lambda x: random.normal(size=x.shape).astype(np.float32), template(model, 17 + more)
+        lambda x: random.normal(size=x.shape).astype(np.float32), abstract(model, 17 + more)
     )
     state_dict = to_torch_state_dict(model, variables)
     file = tmp_path / "weights.pth"
-    torch.save({key: torch.from_numpy(np.array(a)) for key, a in state_dict.items()}, file)
+    save_torch(state_dict, file)
     row = {
         "model": model, "url": file.name, "dataset": "coco", "input": "256x192",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),

@@ -12,6 +12,7 @@ import jaxpose
 from jaxpose import convert
 from jaxpose.convert import command
 from tests.helpers import recipe
+from tests.helpers.checkpoints import abstract, assert_equal, save_torch
 
 NAMES = (
     "hwl_mobilenetv3",
@@ -33,13 +34,6 @@ def shapes(golden):
     return parts[0] | parts[1]
 
 
-def abstract(name, num_keypoints=17, **options):
-    model = jaxpose.create_model(name, num_keypoints, **options)
-    return jax.eval_shape(
-        lambda: model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), train=False)
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES + LITEPOSE)
 def test_round_trip_keeps_every_key_and_bit(name, shapes):
@@ -53,9 +47,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
         for a, b in zip(jax.tree.leaves(variables), jax.tree.leaves(wanted), strict=True)
     )
     back = convert.to_torch_state_dict(name, variables)
-    assert set(back) == set(state)
-    for key, value in state.items():
-        np.testing.assert_array_equal(back[key], value, err_msg=key)
+    assert_equal(back, state)
 
 
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])
@@ -183,13 +175,12 @@ def parse(*words):
 
 @pytest.mark.slow
 def test_import_verb_writes_a_run_folder(tmp_path, shapes):
-    torch = pytest.importorskip("torch")
     name = NAMES[0]
     state = recipe.state_dict(shapes[name], 0.5)
     state["head.final_layer.weight"] = state["head.final_layer.weight"][:16]
     state["head.final_layer.bias"] = state["head.final_layer.bias"][:16]
     file = tmp_path / "weights.pth"
-    torch.save({"meta": {}, "state_dict": {k: torch.tensor(v) for k, v in state.items()}}, file)
+    save_torch({"meta": {}, "state_dict": state}, file)
     folder = tmp_path / "run"
     assert command.run(parse(name, file, "-o", folder, "--size", "256x256", "--sigma", "3")) == 0
 
@@ -208,10 +199,9 @@ def test_import_verb_writes_a_run_folder(tmp_path, shapes):
 
 @pytest.mark.slow
 def test_imported_litepose_is_a_bottomup_run(tmp_path, shapes):
-    torch = pytest.importorskip("torch")
     state = recipe.state_dict(shapes["litepose_xs"], 0.5)
     file, folder = tmp_path / "model_best.pth.tar", tmp_path / "run"
-    torch.save({k: torch.tensor(v) for k, v in state.items()}, file)
+    save_torch(state, file)
     assert command.run(parse("litepose_xs", file, "-o", folder)) == 0
 
     from jaxpose import runs
@@ -260,10 +250,21 @@ def test_skeleton_of_a_file_is_that_of_the_first_category_with_joints(tmp_path):
         file.write_text(json.dumps({"categories": categories}))
         with pytest.raises(ValueError, match=r"train\.json: no category has keypoint names"):
             command.choose_skeleton(str(file), 3)
-    for content in ("{", "[]", "{}"):
+    for content in ("[]", "{}"):
         file.write_text(content)
         with pytest.raises(ValueError, match=r"train\.json: cannot read COCO categories"):
             command.choose_skeleton(str(file), 3)
+    file.write_text("{")
+    with pytest.raises(ValueError, match=r"train\.json: file: not JSON"):
+        command.choose_skeleton(str(file), 3)
+
+
+def test_the_file_of_a_skeleton_may_have_a_byte_order_mark(tmp_path):
+    file, category = tmp_path / "train.json", {"name": "p", "keypoints": ["a", "b", "ç"]}
+    text = json.dumps({"categories": [category]}, ensure_ascii=False)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        file.write_text(text, encoding=encoding)
+        assert command.choose_skeleton(str(file), 3).joints == ("a", "b", "ç")
 
 
 def test_options_are_literals_or_words():

@@ -1,5 +1,6 @@
 """Matching, curves, sizes and counts of errors, from an annotation file and results."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,11 @@ from jaxpose import annotations, metrics
 from jaxpose.evaluation import figures
 from jaxpose.evaluation.analysis import analyze
 from jaxpose.evaluation.matching import match
+from jaxpose.evaluation.report import make_report
+from jaxpose.evaluation.results import score_results
+from jaxpose.metrics.coco import read_truth
 from jaxpose.metrics.oks import oks
+from jaxpose.tasks import whole_images
 from jaxpose.tasks.scoring import Evaluation
 from tests.helpers import tiny_runs
 
@@ -37,9 +42,10 @@ def result(dataset, row, moved=(0.0, 0.0), score=0.5):
 
 
 def analysis_of(dataset, results):
-    evaluation = Evaluation({}, 0.0, results, [], None, None)
-    by_keypoint = metrics.per_keypoint(dataset.path, results)
-    return analyze(evaluation, dataset, "coco", by_keypoint)
+    truth = read_truth(dataset.path, category=dataset.category)
+    evaluation = Evaluation({}, 0.0, results, [], None, None, truth)
+    by_keypoint = metrics.per_keypoint(truth, results, dataset.skeleton.sigmas)
+    return analyze(evaluation, dataset.skeleton, by_keypoint)
 
 
 def test_curves_have_the_area_of_the_metric(dataset, rng):
@@ -129,8 +135,21 @@ def test_the_chosen_category_is_analyzed(dataset, tmp_path):
         tmp_path / "two.json", image_dir=dataset.image_dir, category="person"
     )
     results = [result(dataset, row) for row in range(12)]
-    analysis = analyze(Evaluation({}, 0.0, results, [], None, None), chosen, "coco", {})
+    analysis = analysis_of(chosen, results)
     assert analysis.as_json()["errors"]["matched_people"] == 12
+
+
+def test_the_report_does_not_read_the_annotation_file_again(dataset, tmp_path):
+    results = [result(dataset, row, (3, 0)) for row in range(12)]
+    expected = analysis_of(dataset, results).as_json()
+    score = metrics.coco_keypoints(dataset.path, results, dataset.skeleton.sigmas)["AP"]
+    copied = dataclasses.replace(dataset, path=tmp_path / "people.json")
+    copied.path.write_text(dataset.path.read_text())
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    evaluation = score_results(tmp_path / "results.json", copied, "coco")
+    copied.path.unlink()
+    report = make_report(evaluation, copied, whole_images, "coco", 0)
+    assert report.analysis.as_json() == expected and evaluation.metrics["AP"] == score
 
 
 @pytest.mark.slow

@@ -56,6 +56,23 @@ def test_a_file_has_the_scores_of_its_results(dataset, tmp_path):
     assert "12 people predicted in 6 images" in evaluation.notes[0]
 
 
+def test_the_area_of_the_box_instead_of_the_annotated_one(dataset, tmp_path):
+    results = results_of(dataset)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    content = json.loads(dataset.path.read_text())
+
+    def score(annotated, setting):
+        for record in content["annotations"]:
+            record["area"] = annotated
+        (tmp_path / "people.json").write_text(json.dumps(content))
+        data = dataclasses.replace(dataset, path=tmp_path / "people.json")
+        return score_results(tmp_path / "results.json", data, "coco", setting).metrics
+
+    of_box = 0.53 * 60 * 75  # of the box of all people
+    assert score(9000, "box") == score(of_box, "annotated")
+    assert score(9000, "box")["AP"] < score(9000, "annotated")["AP"]
+
+
 def test_an_empty_list_scores_zero(dataset, tmp_path):
     (tmp_path / "results.json").write_text("[]")
     evaluation = score_results(tmp_path / "results.json", dataset, "coco")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,18 @@ def two_people(size):
     height, width = size
     upper = np.array([[0.2, 0.2], [0.5, 0.25], [0.8, 0.2]]) * (width, height)
     return np.stack([upper, upper[::-1] + (0, 0.5 * height)]).round()
+
+
+SIZE = (96, 160)  # of the image of two people
+PEOPLE = two_people(SIZE)
+
+
+def write_image(path, dim=1.0):
+    """The two people as a PNG; the lower one's colors are dimmed."""
+    image = draw_image(PEOPLE, SIZE)
+    image[SIZE[0] // 2 :] = image[SIZE[0] // 2 :] * dim
+    cv2.imwrite(str(path), image[..., ::-1])
+    return image
 
 
 def write_runs(folder, codec="gaussian"):

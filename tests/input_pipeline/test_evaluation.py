@@ -52,6 +52,23 @@ def test_the_metric_of_crowdpose_needs_its_format(config):
         input_pipeline.eval_data(config)
 
 
+@pytest.mark.parametrize("name", ["config", "crowd_config"])
+def test_a_scored_file_takes_the_sigmas_of_the_network_and_needs_people(name, request, dots):
+    config = request.getfixturevalue(name)
+    network = dataclasses.replace(dots.skeleton, sigmas=(0.3,) * 5)
+    assert input_pipeline.eval_data(config).skeleton.sigmas != network.sigmas
+    for scored in (False, True):
+        data = input_pipeline.eval_data(config, skeleton=network, scored=scored)
+        assert data.skeleton.sigmas == network.sigmas
+        assert "OKS uses those of the network" in str(data.dataset.notes)
+    path = pathlib.Path(config.data.root) / "train.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    with pytest.raises(
+        ValueError, match=r"train.json: annotations: no usable person \(empty list\)"
+    ):
+        input_pipeline.eval_data(config, skeleton=network, scored=True)
+
+
 def test_crops_of_udp_map_back_to_the_image(config, dots):
     plain = passes(config, 1)
     config.codec = "udp"

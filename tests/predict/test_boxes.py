@@ -1,19 +1,14 @@
 """Whose box it is: file names, ids with their dataset, categories, scores."""
 
-import json
 import pathlib
 
 import numpy as np
 import pytest
 
 from jaxpose.predict.boxes import Boxes
+from tests.helpers.files import write_json
 
 BOX, OTHER = [1, 2, 3, 4], [5, 6, 7, 8]
-
-
-def write_json(path, content):
-    path.write_text(json.dumps(content))
-    return path
 
 
 def read(folder, content, images, **options):
@@ -28,7 +23,8 @@ def record(bbox, **others):
 
 
 def dataset(*images, annotations=(), **others):
-    images = [{"id": n, "file_name": name} for n, name in enumerate(images)]
+    size = {"height": 20, "width": 10}
+    images = [{"id": n, "file_name": name} | size for n, name in enumerate(images)]
     return {"images": images, "annotations": list(annotations)} | others
 
 
@@ -171,3 +167,13 @@ def test_a_list_has_the_categories_of_its_dataset(tmp_path):
     read_boxes, notes = read(tmp_path, boxes, ["a.jpg"], dataset=explained)
     assert read_boxes == {"a.jpg": [BOX, BOX]}
     assert notes == [f"{tmp_path / 'boxes.json'}: boxes left out: 1 of another category"]
+
+
+def test_images_without_a_size_are_counted(tmp_path):
+    content = dataset("a.jpg", "b.jpg", "c.jpg", annotations=[{"image_id": 0, "bbox": BOX}])
+    del content["images"][0]["height"]
+    content["images"][2] |= {"width": None}
+    boxes = Boxes(write_json(tmp_path / "d.json", content), [(tmp_path, pathlib.Path("a.jpg"))])
+    assert boxes.size_of(tmp_path / "a.jpg") is None
+    (line,) = boxes.notes
+    assert line.endswith("images: 2 without height and width, e.g. a.jpg: no size is compared")

@@ -12,12 +12,6 @@ from tests.helpers import seeing
 PEOPLE = np.array([[[20, 20], [30, 34], [40, 48]], [[70, 20], [80, 34], [90, 48]]], float)
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """(top-down, bottom-up) run folders of networks that detect colored dots."""
-    return seeing.write_runs(tmp_path_factory.mktemp("runs"))
-
-
 def test_maps_are_the_outputs_of_the_network(runs):
     topdown, bottomup = (PoseEstimator(folder) for folder in runs)
     image = seeing.draw_image(PEOPLE, (64, 128))

@@ -35,6 +35,9 @@ def test_latencies_of_several_files(tmp_path):
         {("hwl_mobilenetv3", "256x192"): 5.0, ("hwl_mobilenetv3", "384x288"): 11.5},
         "median ms\na CPU",
     )
+    with_mark = tmp_path / "marked.json"  # saved again by an editor that adds a byte-order mark
+    with_mark.write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.json").read_bytes())
+    assert plot.read_latency([with_mark]) == plot.read_latency([first])
     other = latency_file(tmp_path / "c.json", [], host="another CPU")
     with pytest.raises(ValueError, match="a.json and .*c.json were measured under different"):
         plot.read_latency([first, other])

@@ -76,6 +76,8 @@ def test_every_row_makes_complete_settings(checkpoint):
         assert "person_keypoints" not in config.data.val_annotations + config.data.train_annotations
     if checkpoint.dataset in ("humanart", "coco-wholebody", "macaque", "horse10", "h36m"):
         assert config.data.val_annotations == ""
+    of_box = checkpoint.dataset in ("aic", "exlpose")  # mmpose's configs: use_area=False
+    assert config.eval.area == ("box" if of_box else "annotated")
     if task.EXAMPLE == "crop":
         assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
         assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")
@@ -148,8 +150,9 @@ def test_a_table_of_ones_own(tmp_path):
 
 def test_a_list_of_rows_is_a_table_too(tmp_path):
     path = tmp_path / "lab.json"
-    path.write_text(json.dumps([ROW]))
-    assert weights.load_table(path)[0].name == "hrnet_w32-coco-256x192"
+    for encoding in ("utf-8", "utf-8-sig"):  # with a byte-order mark
+        path.write_text(json.dumps([ROW]), encoding=encoding)
+        assert weights.load_table(path)[0].name == "hrnet_w32-coco-256x192"
 
 
 def test_a_row_with_further_facts_and_without_a_hash(tmp_path):

@@ -20,7 +20,7 @@ from jaxpose.tasks.scoring import (
     Evaluation,
     Subset,
     annotated_pose,
-    annotation_file,
+    score_by_oks,
     torso_pck,
 )
 
@@ -65,15 +65,9 @@ def evaluate(
             frozenset(predictions.image_id.tolist()),
             frozenset(dataset.people.annotation_id.tolist()),
         )
-    with annotation_file(dataset, subset) as file:
-        if config.eval.metric == "crowdpose":
-            scores = metrics.crowdpose(file, results, category=dataset.category)
-        else:
-            scores = metrics.coco_keypoints(
-                file, results, dataset.skeleton.sigmas, category=dataset.category
-            )
+    scores, truth = score_by_oks(dataset, subset, results, config.eval.metric, config.eval.area)
     scores |= torso_pck(comparison, dataset)
-    return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, subset)
+    return Evaluation(scores, scores["AP"], results, notes, predictions, comparison, truth)
 
 
 def predict_results(

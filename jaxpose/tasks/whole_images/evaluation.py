@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import draw, metrics
+from jaxpose import draw
 from jaxpose.annotations import Dataset
 from jaxpose.tasks.comparison import compare_images
 from jaxpose.tasks.protocol import Batch
@@ -18,7 +18,7 @@ from jaxpose.tasks.scoring import (
     Evaluation,
     Subset,
     annotated_pose,
-    annotation_file,
+    score_by_oks,
     torso_pck,
 )
 from jaxpose.tasks.whole_images.prediction import ImagePredictions, Predict, predict_all
@@ -45,7 +45,7 @@ def evaluate(
     if config.data.limit:
         notes.append(f"data.limit={config.data.limit}: only these images are scored")
         subset = Subset(frozenset(predictions.image_ids.tolist()))
-    return score(predictions, dataset, config.eval.metric, notes, subset)
+    return score(predictions, dataset, config.eval.metric, notes, subset, area=config.eval.area)
 
 
 def predict_results(
@@ -63,6 +63,8 @@ def score(
     metric: str,
     notes: list[str],
     subset: Subset | None = None,
+    *,
+    area: str = "annotated",
 ) -> Evaluation:
     """Scores the people predicted in whole images.
 
@@ -72,6 +74,7 @@ def score(
       metric: "coco" or "crowdpose".
       notes: sentences about `subset`.
       subset: the part of the dataset to score; None for all of it.
+      area: `config.eval.area`.
 
     Raises:
       ValueError: annotations that do not suit the metric.
@@ -82,13 +85,7 @@ def score(
     )
     images = f"{len(predictions.image_ids)} images of {dataset.path}"
     notes = [f"{len(predictions.image_id)} people predicted in {images}", *notes]
-    with annotation_file(dataset, subset) as file:
-        if metric == "crowdpose":
-            scores = metrics.crowdpose(file, results, category=dataset.category)
-        else:
-            scores = metrics.coco_keypoints(
-                file, results, dataset.skeleton.sigmas, category=dataset.category
-            )
+    scores, truth = score_by_oks(dataset, subset, results, metric, area)
     pck = torso_pck(comparison, dataset)
     if pck:
         missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))
@@ -97,7 +94,7 @@ def score(
             f"{missed} of {len(comparison.image_id)} people are in images without a prediction, so "
             "all of their keypoints count as wrong"
         )
-    return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, subset)
+    return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, truth)
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:

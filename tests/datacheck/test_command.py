@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import struct
 import subprocess
 import sys
 
@@ -10,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxpose import cli, datacheck
+from jaxpose import cli
+from jaxpose.datacheck import command
+from tests.helpers.photographs import with_orientation
 
 JOINTS = ["left_hand", "right_hand", "head"]
 
@@ -38,8 +39,8 @@ def write(folder, count=4, images="images", name="train.json"):
 
 def check(folder, *arguments):
     parser = argparse.ArgumentParser()
-    datacheck.add_arguments(parser)
-    return datacheck.run(parser.parse_args([str(folder), *arguments]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(folder), *arguments]))
 
 
 def test_good_dataset(tmp_path, capsys):
@@ -191,9 +192,7 @@ def test_notes_on_images(tmp_path, capsys):
     write(tmp_path)
     cv2.imwrite(str(tmp_path / "images" / "1.png"), np.full((50, 60), 4000, np.uint16))
     turned = cv2.imencode(".jpg", np.arange(3000, dtype=np.uint8).reshape(60, 50))[1].tobytes()
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
-    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
-    (tmp_path / "images" / "2.png").write_bytes(turned[:2] + segment + turned[2:])
+    (tmp_path / "images" / "2.png").write_bytes(with_orientation(turned, 6))
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 unusable, 0 whose size differs" in text

@@ -42,11 +42,11 @@ def write(
     path: str | os.PathLike, param: str, weights: bytes, metadata: dict, outputs: list[str]
 ) -> None:
     """Writes the three files; `outputs` are the names of the network's outputs, in order."""
-    texts = param.encode(), weights
-    sums = {key: hashlib.sha256(data).hexdigest() for key, data in zip(("param", "bin"), texts)}
+    network = {"param": param.encode(), "bin": weights}
+    sums = {key: hashlib.sha256(data).hexdigest() for key, data in network.items()}
     own = {"outputs": outputs, "sha256": sums}
     document = json.dumps({**metadata, OWN_KEY: own}, indent=1) + "\n"
-    for file, data in zip(files(path), (*texts, document.encode()), strict=True):
+    for file, data in zip(files(path), (*network.values(), document.encode()), strict=True):
         file.write_bytes(data)
 
 
@@ -63,8 +63,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], list[str], tuple[int,
     for other in (weights_file, document_file):
         if not other.is_file():
             raise FileError(
-                f"{path}: {other.name} is missing beside it: an ncnn network is three files, .param,"
-                " .bin and .json"
+                f"{path}: {other.name} is missing beside it: an ncnn network is three files, "
+                ".param, .bin and .json"
             )
     param, weights = file.read_bytes(), weights_file.read_bytes()
     try:

@@ -3,7 +3,8 @@
 A file contains the network and, as metadata, all that is needed to get keypoints from an image:
 input size, normalization, color order, box padding, heatmap stride, codec and skeleton. ONNX stores
 it in `metadata_props`, one JSON value per key. The PyTorch file is a `torch.export` archive (.pt2)
-with the same JSON as an extra file. An ncnn network has it in a third file; see `jaxpose.ncnn_file`.
+with the same JSON as an extra file. An ncnn network has it in a file of its own, see
+`jaxpose.ncnn_file`.
 
 JAX is not imported here: a file needs only its own runtime.
 """

@@ -1,9 +1,9 @@
 """`jaxpose benchmark latency`: one forward pass on this machine's CPU.
 
 A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
-as the exported torch module (eager, channels_last). A .onnx, .pt2 or .param file is measured with its own
-runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
-network, see `jaxpose benchmark grouping`.
+as the exported torch module (eager, channels_last). A .onnx, .pt2 or .param file is measured with
+its own runtime. Times do not include a flip test, cropping or decoding; for the decoding of a
+bottom-up network, see `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations

@@ -152,8 +152,8 @@ def _people(outputs: Outputs, search: Search) -> list[np.ndarray]:
 def _distances(people: np.ndarray, others: np.ndarray, limit: float) -> np.ndarray:
     """[P, K]: distance of each keypoint from that of the most similar person of `others`.
 
-    The matching is one to one, with the fewest keypoints beyond `limit`. The distance is infinite without a match, or if only one of the two
-    has the keypoint.
+    The matching is one to one, with the fewest keypoints beyond `limit`. The distance is infinite
+    without a match, or if only one of the two has the keypoint.
     """
     present, other_present = people[:, None, :, 2] > 0, others[None, :, :, 2] > 0
     pairwise = np.linalg.norm(people[:, None, :, :2] - others[None, :, :, :2], axis=-1)

@@ -151,6 +151,19 @@ def test_reading_needs_no_ncnn(tmp_path, monkeypatch):
         export.run_file(path)
 
 
+def test_vulkan_is_refused_where_it_cannot_run(tmp_path, monkeypatch):
+    pytest.importorskip("ncnn")
+    *_, path = write(tmp_path)
+    monkeypatch.setattr(ncnn_file, "devices", lambda: [])
+    with pytest.raises(ValueError, match="^no Vulkan device: install a driver") as error:
+        export.run_file(path, vulkan=True)
+    assert "\n" not in str(error.value)
+    other = tmp_path / "m.onnx"
+    other.write_bytes(b"")
+    with pytest.raises(ValueError, match="m.onnx: only ncnn runs on Vulkan devices"):
+        export.run_file(other, vulkan=True)
+
+
 def test_vulkan_gives_what_the_cpu_gives(tmp_path):
     pytest.importorskip("ncnn")
     *_, path = write(tmp_path)

@@ -16,8 +16,9 @@ class Tolerance:
     keypoint: float
 
 
-# By the precision of the file's weights.
-TOLERANCES = {"fp32": Tolerance(1e-4, 0.05), "fp16": Tolerance(1e-2, 0.5)}
+# By the precision of the file's weights. Rounding to float16 changed the outputs of HWL with random
+# weights by 4 % of the largest value.
+TOLERANCES = {"fp32": Tolerance(1e-4, 0.05), "fp16": Tolerance(5e-2, 0.5)}
 
 
 class MismatchError(ValueError):

@@ -101,7 +101,7 @@ def test_ncnn_files(name, tmp_path):
     np.testing.assert_allclose(run_ncnn(model, variables, x, path), expected, atol=1e-4)
     single = path.with_suffix(".bin").stat().st_size
     half = run_ncnn(model, variables, x, path, metadata(name) | {"precision": "fp16"})
-    np.testing.assert_allclose(half, expected, atol=1e-2)
+    np.testing.assert_allclose(half, expected, atol=5e-2)
     assert path.with_suffix(".bin").stat().st_size <= 0.51 * single
 
 

@@ -116,7 +116,9 @@ def _layers(text: str) -> list[tuple[str, dict[int, str]]]:
     lines = [line for line in lines[1:] if line.strip()]
     if len(lines) != layer_count:
         raise _Damaged(f"it has {len(lines)} layers, but {layer_count} in its second line")
-    layers, written, unread = [], set(), set()
+    layers: list[tuple[str, dict[int, str]]] = []
+    written: set[str] = set()
+    unread: set[str] = set()
     for line in lines:
         kind, name, *words = line.split()
         reads, writes = int(words[0]), int(words[1])

@@ -102,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
         path, agreement = export_file(
             source, target, folder, inputs, precision=args.precision, vulkan=args.vulkan
         )
-        size = sum(file.stat().st_size for file in files_of(path))
-        print(f"{path} ({size / 1024:.0f} KB): {agreement}", flush=True)
+        written = sum(file.stat().st_size for file in files_of(path))
+        print(f"{path} ({written / 1024:.0f} KB): {agreement}", flush=True)
     return 0
 
 

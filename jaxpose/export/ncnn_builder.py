@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxpose.export.graph import Const, Graph, Tensor
-from jaxpose.export.ncnn_program import Program, dimensions
+from jaxpose.export.ncnn_program import Parameters, Program, dimensions
 
 _BINARY = {"add": 0, "sub": 1, "mul": 2, "div": 3, "max": 4, "min": 5}
 _REVERSED = {"sub": 7, "div": 8}  # scalar - x, scalar / x
@@ -79,13 +79,11 @@ def _fuse_activations(graph: Graph) -> Graph:
         if name in done:
             continue
         if node.op in ("conv", "conv_transpose") and name not in public:
-            (reader, *others) = readers[name] or [None]
-            if reader is not None and not others and reader.op == "activation":
-                kind = reader.attrs["kind"]
-                if kind in _FUSED:
-                    attrs = {**node.attrs, "activation": kind}
-                    node = replace(node, outputs=reader.outputs, attrs=attrs)
-                    done.add(reader.outputs[0].name)
+            reader = readers[name][0] if len(readers[name]) == 1 else node
+            if reader.op == "activation" and reader.attrs["kind"] in _FUSED:
+                attrs = {**node.attrs, "activation": reader.attrs["kind"]}
+                node = replace(node, outputs=reader.outputs, attrs=attrs)
+                done.add(reader.outputs[0].name)
         nodes.append(node)
     return replace(graph, nodes=nodes)
 
@@ -224,7 +222,7 @@ class _Operations(Program):
     def _slice(self, node, a):
         shape, steps = node.inputs[0].shape, a["steps"]
         cut = [i for i, n in enumerate(shape) if i and (a["starts"][i], a["stops"][i]) != (0, n)]
-        p = {9: [a["starts"][i] for i in cut], 10: [a["stops"][i] for i in cut]}
+        p: Parameters = {9: [a["starts"][i] for i in cut], 10: [a["stops"][i] for i in cut]}
         p[11] = [axis - 1 for axis in cut]
         blob = self.read(node.inputs[0])
         if set(steps) == {1}:

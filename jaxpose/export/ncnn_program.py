@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ INPUT = "image"  # name of the blob
 
 _DIMENSIONS = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}  # ids of c, d, h, w by rank
 
-Parameters = dict[int, "int | float | Sequence[int] | Sequence[float]"]
+Parameters = dict[int, Any]  # numbers, or sequences of numbers
 
 
 class Program:

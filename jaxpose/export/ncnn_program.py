@@ -158,4 +158,7 @@ def _parameter(key: int, value) -> str:
 
 def _number(value: int | float) -> str:
     """ncnn takes a number for an integer if it has neither a point nor an exponent."""
-    return f"{value:.8e}" if isinstance(value, float) else str(int(value))
+    if not isinstance(value, float):
+        return str(int(value))
+    # It does not read "-inf", with which the maximum of a softmax begins.
+    return f"{min(max(value, -3e38), 3e38):.8e}"

@@ -254,6 +254,7 @@ def _people(random, size, people, joints, slots=30, share=0.7):
     return result
 
 
+@pytest.mark.slow
 def test_associative_embedding_twin_and_finite_differences(rng):
     size, joints = (10, 7), 5
     batch = [_people(rng, size, count, joints) for count in (0, 1, 2, 5, 30)]

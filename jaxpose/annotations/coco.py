@@ -246,6 +246,7 @@ def _parse_people(
         box_score=np.ones(len(kept), np.float32),
     )
     return {
+        "original_person_ids": ids.original,
         "people": people.select(usable),
         "labeled": people.select(labeled),
         "with_people": tuple(identity for identity in images if identity in with_people),

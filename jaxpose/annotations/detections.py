@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.annotations import categories
+from jaxpose.annotations import categories, file_names
 from jaxpose.annotations.completion import id_key
 from jaxpose.annotations.records import (
     Dataset,
@@ -216,51 +216,36 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
 def match_names(
     path: str, dataset: Dataset, names: Sequence[str | None]
 ) -> tuple[dict[str, int], list[Problem]]:
-    """Matches the file names in another file with the images of a dataset.
-
-    A name fits the image whose path ends with it, folders included. A name in another folder fits
-    only if no other image, of the dataset or in `names`, has the same name without the folder.
+    """Matches the file names in another file with the images of a dataset (`file_names.match`).
 
     Args:
-      path: the file with the names, used only in the text of the note.
+      path: the file with the names, used only in the text of the notes.
       dataset: the annotations.
       names: all file names that the file knows; None is skipped.
 
     Returns:
       (file name -> image id, notes).
     """
-    images = {info.file_name: number for number, info in dataset.images.items()}
-    unmatched = {name for name in names if name} - images.keys()
-    if not unmatched:
-        return images, []
-    by_last: dict[str, list[str]] = collections.defaultdict(list)
-    for name in images:
-        by_last[name.rpartition("/")[2]].append(name)
+    ids = list(dataset.images)
+    own = [dataset.images[number].file_name for number in ids]
     folder = dataset.image_dir.absolute().as_posix()
-    matched = dict(images)
-    rest: dict[str, list[str]] = collections.defaultdict(list)
-    for name in sorted(unmatched):
-        last = name.rpartition("/")[2]
-        ends = [own for own in by_last.get(last, ()) if f"/{folder}/{own}".endswith(f"/{name}")]
-        if len(ends) == 1:
-            matched[name] = images[ends[0]]
-        else:
-            rest[last].append(name)
-    used = {name.rpartition("/")[2] for name in names if name and name in matched}
-    alone = []
-    for last, others in rest.items():
-        own = by_last.get(last, [])
-        if len(own) == len(others) == 1 and last not in used:
-            matched[others[0]] = images[own[0]]
-            alone.append((others[0], own[0]))
+    matches = file_names.match(names, [(f"{folder}/{name}", name) for name in own])
     notes = []
-    if alone:
+    if matches.by_name_alone:
+        name, image = matches.by_name_alone[0]
         text = (
-            f"{len(alone)} images are matched by name alone, because their folders differ, e.g. "
-            f"{alone[0][0]} and {alone[0][1]}"
+            f"{len(matches.by_name_alone)} images are matched by name alone, because their folders "
+            f"differ, e.g. {name} and {own[image]}"
         )
         notes.append(note(path, "file", text))
-    return matched, notes
+    if matches.ambiguous:
+        name, candidates = next(iter(matches.ambiguous.items()))
+        text = (
+            f"{len(matches.ambiguous)} file names fit several images, e.g. {name} "
+            f"({', '.join(own[image] for image in candidates[:3])}): add the folders to the names"
+        )
+        notes.append(note(path, "file", text))
+    return {name: ids[image] for name, image in matches.image_of.items()}, notes
 
 
 def counted(left_out: Mapping[str, int]) -> str:

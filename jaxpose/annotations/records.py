@@ -152,6 +152,7 @@ class Dataset:
       category_ids: category id -> id in the file, of all categories that are read as people.
       original_ids: image id -> id in the file, where they differ: ids that are texts are replaced
         by numbers.
+      original_person_ids: the same for the ids of annotations.
     """
 
     format: str
@@ -170,6 +171,7 @@ class Dataset:
     category: str = ""
     category_ids: dict[int, Any] = dataclasses.field(default_factory=dict)
     original_ids: dict[int, Any] = dataclasses.field(default_factory=dict)
+    original_person_ids: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def summary(self) -> str:

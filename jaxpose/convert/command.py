@@ -147,7 +147,7 @@ def import_checkpoint(
     checkpoint: Checkpoint, file: str | None, output: pathlib.Path, args: argparse.Namespace
 ) -> int:
     """Imports a checkpoint of a table, from `file` or by download."""
-    given = next((option for option in _FOR_FILES if getattr(args, option)), None)
+    given = next((o for o in _FOR_FILES if getattr(args, o) not in (None, [])), None)
     if given:
         raise ValueError(f"--{given} is only for MODEL FILE.pth; omit it for {checkpoint.name}")
     if checkpoint.refused:

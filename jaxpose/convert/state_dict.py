@@ -107,7 +107,8 @@ def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np
     collections = {key: variables[key] for key in ("params", "batch_stats")}
     for path, value in jax.tree_util.tree_leaves_with_path(collections):
         key = _torch_key(name, path)
-        result[key] = _to_layout(path[-1].key, np.asarray(value))
+        # torch takes no negative strides.
+        result[key] = np.ascontiguousarray(_to_layout(path[-1].key, np.asarray(value)))
         if key.endswith("running_var"):
             result[_tracked(key)] = np.zeros((), np.int64)
     return result

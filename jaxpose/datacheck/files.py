@@ -21,7 +21,7 @@ def find_annotations(folder: Path) -> list[Path]:
         raise ValueError(f"{folder}: no such folder")
     files = []
     for path in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
-        text = path.read_bytes()
+        text = path.read_bytes().replace(b"\0", b"")  # UTF-16 becomes ASCII
         coco = b'"keypoints"' in text and b'"images"' in text
         if coco or b'"joints_vis"' in text or not text:
             files.append(path)

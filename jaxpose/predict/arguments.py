@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxpose import draw
-from jaxpose.files import path_argument
+from jaxpose.files import expand, path_argument
 from jaxpose.predict.boxes import Boxes
 from jaxpose.predict.estimator import PoseEstimator
 from jaxpose.predict.inputs import Input
@@ -82,6 +82,7 @@ def load_estimator(source: str, step: str | None = None, **options: Any) -> Pose
       step: of a run folder, as `runs.parse_step` reads it.
       **options: of `PoseEstimator`.
     """
+    source = str(expand(source))
     if pathlib.Path(source).is_dir():
         from jaxpose import runs
         from jaxpose.training import runtime

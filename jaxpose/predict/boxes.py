@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxpose.annotations import load_boxes
+from jaxpose.annotations import file_names, load_boxes
 from jaxpose.annotations.detections import FOREIGN, SCORE, Detections, counted
 from jaxpose.poses import Poses, extent
 
@@ -66,7 +66,7 @@ class Boxes:
         self._path = path
         self._boxes: dict[pathlib.Path, list[np.ndarray]] = collections.defaultdict(list)
         _check_numbers(path, detections, dataset)
-        image_of, by_name_alone = _match(path, detections.names, detections.name, images)
+        image_of, by_name_alone = _match(path, [*detections.names, *detections.name], images)
         sizes = detections.sizes
         self._sizes = {image: sizes[name] for name, image in image_of.items() if name in sizes}
         self._upright = {image for name, image in image_of.items() if name in detections.upright}
@@ -133,56 +133,36 @@ def _check_numbers(
 
 def _match(
     path: str | pathlib.Path,
-    known: Sequence[str],
-    used: Sequence[str | None],
+    names: Sequence[str | None],
     images: Sequence[tuple[pathlib.Path, pathlib.Path]],
 ) -> tuple[dict[str, pathlib.Path], list[tuple[str, pathlib.Path]]]:
-    """Matches file names to images.
+    """Matches file names to images (`file_names.match`).
 
     Args:
       path: the file of the boxes, for the error message.
-      known: file names of all images that the file knows.
-      used: file names of the boxes.
+      names: file names of all images that the file knows.
       images: (folder, path relative to it) of each given image.
 
     Returns:
       File name -> image, and the pairs for which only the last part of the path is the same.
-    """
-    names = sorted({name for name in (*known, *used) if name})
-    parts = {name: pathlib.PurePosixPath(name).parts for name in names}
-    by_last = collections.defaultdict(list)
-    for name in names:
-        by_last[parts[name][-1]].append(name)
-    given = collections.Counter(relative.name for _, relative in images)
 
-    claims: dict[str, list[tuple[pathlib.Path, pathlib.Path]]] = collections.defaultdict(list)
-    rest = []
-    for folder, relative in images:
-        whole = (folder / relative).absolute().parts
-        fitting = [n for n in by_last[relative.name] if whole[-len(parts[n]) :] == parts[n]]
-        if fitting:
-            claims[max(fitting, key=lambda n: len(parts[n]))].append((folder, relative))
-        else:
-            rest.append(folder / relative)
-    image_of = {}
-    for name, candidates in claims.items():
-        if len(candidates) > 1:  # the path from the image folder decides
-            exact = [c for c in candidates if c[1].parts == parts[name]]
-            if len(exact) != 1:
-                some = ", ".join(str(folder / relative) for folder, relative in candidates[:3])
-                raise ValueError(
-                    f"{path}: {name!r} matches {len(candidates)} images ({some}): add the folders "
-                    "to the names in the file, or predict one folder at a time"
-                )
-            candidates = exact
-        image_of[name] = candidates[0][0] / candidates[0][1]
-    alone = []
-    for image in rest:
-        same = by_last[image.name]
-        if len(same) == 1 and given[image.name] == 1:
-            image_of[same[0]] = image
-            alone.append((same[0], image))
-    return image_of, alone
+    Raises:
+      ValueError: a name fits several images.
+    """
+    files = [folder / relative for folder, relative in images]
+    paths = [
+        (file.absolute().as_posix(), relative.as_posix())
+        for file, (_, relative) in zip(files, images, strict=True)
+    ]
+    matches = file_names.match(names, paths)
+    for name, candidates in matches.ambiguous.items():
+        some = ", ".join(str(files[image]) for image in candidates[:3])
+        raise ValueError(
+            f"{path}: {name!r} matches {len(candidates)} images ({some}): add the folders to the "
+            "names in the file, or predict one folder at a time"
+        )
+    image_of = {name: files[image] for name, image in matches.image_of.items()}
+    return image_of, [(name, files[image]) for name, image in matches.by_name_alone]
 
 
 def _reason(

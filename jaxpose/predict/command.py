@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heatmaps",
         action="store_true",
-        help="also draw the heatmap of every keypoint, into OUTPUT/heatmaps",
+        help="also draw the heatmap of every keypoint of images, into OUTPUT/heatmaps",
     )
     parser.add_argument("--step", help="checkpoint of the run: last (default), best or a step")
     parser.add_argument(
@@ -125,8 +125,8 @@ def run(args: argparse.Namespace) -> int:
         output, names_of_videos, recording.SUFFIXES, [document, *drawings]
     )
     written = [document, *drawings]
-    if args.heatmaps:
-        written += [heatmap_path(path, output) for path in drawings]
+    maps = reading.heatmap_paths(output, drawings, [document]) if args.heatmaps else []
+    written += maps
     written += [pathlib.Path(f"{path}{suffix}") for path in videos for suffix in recording.SUFFIXES]
     others = [args.boxes, args.annotations, args.checkpoint, args.people]
     reading.check_output(
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     done, words = 0, []
     if inputs.images:
         done, text = _predict_images(
-            args, inputs.images, names, drawings, document, estimator, predict, boxes
+            args, inputs.images, names, drawings, maps, document, estimator, predict, boxes
         )
         words.append(text)
     sources: list[pathlib.Path | int] = [file.path for file in inputs.videos]
@@ -176,6 +176,7 @@ def _predict_images(
     files: Sequence[reading.Input],
     names: Sequence[pathlib.PurePath],
     drawings: Sequence[pathlib.Path],
+    maps: Sequence[pathlib.Path],
     document: pathlib.Path,
     estimator: PoseEstimator,
     predict: Predictor,
@@ -190,7 +191,8 @@ def _predict_images(
         write_atomic(document, json.dumps(content))
 
     try:
-        for file, name, target in zip(files, names, drawings, strict=True):
+        for number, (file, name) in enumerate(zip(files, names, strict=True)):
+            target = drawings[number]
             try:
                 image, turned = reading.read_image(file.path, boxes)
             except (OSError, images.ImageError) as error:
@@ -204,7 +206,7 @@ def _predict_images(
             target.parent.mkdir(parents=True, exist_ok=True)
             images.write(target, drawing)
             if args.heatmaps:
-                write_heatmaps(heatmap_path(target, args.output), estimator, image, poses)
+                write_heatmaps(maps[number], estimator, image, poses)
             print(f"{target}: {len(poses)} people")
     except BaseException:  # Ctrl-C, or a drawing that cannot be written
         if records:
@@ -220,11 +222,6 @@ def _predict_images(
     people = sum(len(poses) for *_, poses in records)
     text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")
     return len(records), text
-
-
-def heatmap_path(drawing: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    """Where the heatmaps of an image are drawn; `drawing` is that of its poses."""
-    return output / "heatmaps" / drawing.relative_to(output)
 
 
 def write_heatmaps(
@@ -274,7 +271,10 @@ def _predictor(
     if args.boxes and args.people:
         raise ValueError("--boxes and --people cannot be combined: choose one of them")
     check_people_arguments(args)
-    if args.boxes and (inputs.videos or args.camera is not None):
+    films = bool(inputs.videos) or args.camera is not None
+    if args.heatmaps and films:
+        raise ValueError("--heatmaps works only with images; omit it, or give no video or camera")
+    if args.boxes and films:
         raise ValueError(
             "--boxes works only with images; for videos, use --people BOTTOMUP, which finds the "
             "boxes in each frame"

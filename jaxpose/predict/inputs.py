@@ -183,8 +183,19 @@ def drawing_paths(
 ) -> tuple[list[pathlib.PurePath], list[pathlib.Path]]:
     """The names of images (`assign_names`), and the .jpg to draw for each (`output_paths`)."""
     names = assign_names(files)
-    paths = output_paths(folder, names, [".jpg"], taken)
-    return names, [path.with_name(f"{path.name}.jpg") for path in paths]
+    return names, _jpg(output_paths(folder, names, [".jpg"], taken))
+
+
+def heatmap_paths(
+    folder: pathlib.Path, drawings: Sequence[pathlib.Path], taken: Iterable[pathlib.Path] = ()
+) -> list[pathlib.Path]:
+    """The .jpg for the heatmaps of each drawing in `folder`, in its subfolder heatmaps."""
+    names = [pathlib.PurePath("heatmaps") / path.relative_to(folder) for path in drawings]
+    return _jpg(output_paths(folder, names, [".jpg"], [*taken, *drawings]))
+
+
+def _jpg(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    return [path.with_name(f"{path.name}.jpg") for path in paths]
 
 
 class Image(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,15 @@ class Comparison:
     """P annotated people, one row each, and a prediction for each of them.
 
     Attributes:
-      image_id, annotation_id: [P].
+      image_id: [P].
+      annotation_id: of each person, as in the file.
       keypoints, labeled: [P, K, 2] and bool [P, K] of the annotation.
       predicted: [P, K, 2]; infinite where there is no prediction.
       similarity: [P], OKS over the labeled keypoints; 0 where there is no prediction.
     """
 
     image_id: np.ndarray
-    annotation_id: np.ndarray
+    annotation_id: list[Any]
     keypoints: np.ndarray
     labeled: np.ndarray
     predicted: np.ndarray
@@ -41,7 +43,7 @@ def compare_boxes(annotation_id: np.ndarray, keypoints: np.ndarray, dataset: Dat
     row_of = {int(identity): row for row, identity in enumerate(dataset.people.annotation_id)}
     people = dataset.people.select([row_of[int(identity)] for identity in annotation_id])
     similarity = _similarity(keypoints, people, dataset.skeleton.sigmas)
-    return _comparison(people, keypoints, similarity)
+    return _comparison(dataset, people, keypoints, similarity)
 
 
 def compare_images(
@@ -68,14 +70,17 @@ def compare_images(
         person = people.select(slice(row, row + 1))
         scores = _similarity(candidates, person, dataset.skeleton.sigmas)
         predicted[row], similarity[row] = candidates[scores.argmax()], scores.max()
-    return _comparison(people, predicted, similarity)
+    return _comparison(dataset, people, predicted, similarity)
 
 
-def _comparison(people: People, predicted: np.ndarray, similarity: np.ndarray) -> Comparison:
+def _comparison(
+    dataset: Dataset, people: People, predicted: np.ndarray, similarity: np.ndarray
+) -> Comparison:
     keypoints = people.keypoints
+    original = dataset.original_person_ids
     return Comparison(
         people.image_id,
-        people.annotation_id,
+        [original.get(number, number) for number in people.annotation_id.tolist()],
         keypoints[..., :2],
         keypoints[..., 2] > 0,
         predicted,

@@ -9,7 +9,7 @@ from typing import Any
 from jaxpose import tables, weights
 from jaxpose.choices import choose_from
 from jaxpose.weights import Checkpoint
-from jaxpose.weights.download import address, cached_path
+from jaxpose.weights.download import address, cached_path, local_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def describe(checkpoint: Checkpoint) -> str:
         "license": c.license,
         "address": address(c.url),
         "SHA-256": f"begins with {c.sha256}" if c.sha256 else "not known",
-        "cache": str(cached_path(c)),
+        "cache": "" if local_path(c) else str(cached_path(c)),
         "not importable": c.refused,
     }
     width = max(map(len, facts))

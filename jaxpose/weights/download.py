@@ -48,6 +48,14 @@ def cached_path(checkpoint: Checkpoint) -> pathlib.Path:
     return cache_folder() / (name if digits in name else f"{digits}-{name}")
 
 
+def local_path(checkpoint: Checkpoint) -> pathlib.Path | None:
+    """The path of a checkpoint's file if its address is a file address; it may not exist."""
+    parts = urllib.parse.urlsplit(address(checkpoint.url))
+    if parts.scheme != "file":
+        return None
+    return pathlib.Path(urllib.request.url2pathname(parts.path))
+
+
 def address(url: str) -> str:
     """The address to download from: `url`, or the same path on JAXPOSE_MIRROR.
 
@@ -75,13 +83,12 @@ def fetch(checkpoint: Checkpoint) -> pathlib.Path:
     """
     if checkpoint.refused:
         raise DownloadError(f"{checkpoint.name} cannot be imported: {checkpoint.refused}")
-    source = address(checkpoint.url)
-    if urllib.parse.urlsplit(source).scheme == "file":
-        path = pathlib.Path(urllib.request.url2pathname(urllib.parse.urlsplit(source).path))
+    path = local_path(checkpoint)
+    if path is not None:
         if not path.is_file():
             raise DownloadError(f"{checkpoint.name}: no file {path}")
         return verify(path, checkpoint)
-    path = cached_path(checkpoint)
+    source, path = address(checkpoint.url), cached_path(checkpoint)
     if _is_cached(path, checkpoint):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

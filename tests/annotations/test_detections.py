@@ -84,6 +84,26 @@ def test_a_name_in_another_folder_must_be_the_only_one(tmp_path):
     assert people.image_id.tolist() == [first["id"]] and people.box_score.tolist() == [1]
 
 
+def test_a_name_that_fits_several_images_is_named(tmp_path):
+    content = coco_file()
+    first, second = content["images"][:2]
+    first["file_name"], second["file_name"] = "cam1/1.png", "cam2/1.png"
+    box = {"bbox": [1, 2, 30, 40], "score": 0.5}
+    records = [box | {"file_name": name} for name in ("1.png", "1.png", "cam2/1.png")]
+    dataset = load(tmp_path, content)
+    people, notes = annotations.read_detections(save(tmp_path, records[2:], "b.json"), dataset)
+    assert people.image_id.tolist() == [second["id"]] and not notes
+    people, notes = annotations.read_detections(save(tmp_path, records, "b.json"), dataset)
+    assert people.image_id.tolist() == [first["id"]] * 2 + [second["id"]] and not notes
+    second["file_name"] = "cam2/2.png"
+    content["images"].append(second | {"id": 9, "file_name": "cam3/1.png"})
+    records[2]["file_name"] = "2.png"
+    dataset = load(tmp_path, content)
+    people, notes = annotations.read_detections(save(tmp_path, records, "b.json"), dataset)
+    assert people.image_id.tolist() == [second["id"]]
+    assert "1 file names fit several images, e.g. 1.png (cam1/1.png, cam3/1.png)" in str(notes)
+
+
 def test_a_dataset_of_boxes_has_ids_of_its_own(tmp_path):
     dataset = load(tmp_path, coco_file())
     names = {info.file_name: identity for identity, info in dataset.images.items()}

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxpose import annotations, cli, datacheck
+from jaxpose import annotations, cli
+from jaxpose.datacheck import description
 
 NAN = float("nan")
 NOTE = "images: 2 without height and width, e.g. 1.png: no size is compared"
@@ -81,7 +82,7 @@ def test_an_image_that_cannot_be_read_has_no_size(folder):
         NOTE, "images: 1 without height and width cannot be read, e.g. 2.png: not usable"
     ]  # fmt: skip
     assert load(folder, content()).unsized == set()
-    text = datacheck.describe(dataset)
+    text = description.describe(dataset)
     assert "1 labeled keypoints lie outside their image" in text
     assert "1 people are in images of unknown size" in text
 

@@ -224,6 +224,7 @@ def test_shift_makes_the_mirrored_target_equal_the_direct_one():
         assert np.abs(unshifted - direct).max() > 0.05
 
 
+@pytest.mark.slow
 def test_symmetric_input_gives_a_symmetric_result():
     """A person that is its own mirror image, through flip test and decoding."""
     random = np.random.default_rng(9)

@@ -87,12 +87,14 @@ def test_a_public_file_names_the_options_that_it_needs(monkeypatch):
     assert read(model, own)[0].options == {"public_input": True}
 
 
+@pytest.mark.slow
 def test_a_file_of_something_else_is_refused_with_its_keys():
     arrays = {"encoder.weight": np.ones((2, 2)), "encoder.bias": np.ones(2)}
     with pytest.raises(ValueError, match="none of its 2 arrays belongs to hwl.*'encoder.bias'"):
         read("hwl_mobilenetv3", arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 2])
 def test_a_name_of_the_table_gives_the_whole_network_and_its_keypoints(tmp_path, monkeypatch, more):
     model = "simplebaseline_mobilenetv2"

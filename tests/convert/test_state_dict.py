@@ -48,6 +48,7 @@ def test_round_trip_keeps_every_key_and_bit(name, shapes):
     )
     back = convert.to_torch_state_dict(name, variables)
     assert_equal(back, state)
+    assert all(array.flags.c_contiguous for array in back.values())  # as torch needs it
 
 
 @pytest.mark.parametrize("attention", ["none", "se", "cbam"])
@@ -92,6 +93,7 @@ def test_prefix_and_batch_counters_are_optional(shapes):
     )
 
 
+@pytest.mark.slow
 def test_litepose_keys_are_all_accounted_for(shapes):
     """679 keys, 567 without batch counters; files of a wrapped network say module. before each."""
     state = recipe.state_dict(shapes["litepose_xs"], 0.5)

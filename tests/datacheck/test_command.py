@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.datacheck import command
+from jaxpose.datacheck import command, sheet
 from tests.helpers.photographs import with_orientation
 
 JOINTS = ["left_hand", "right_hand", "head"]
@@ -43,11 +43,27 @@ def check(folder, *arguments):
     return command.run(parser.parse_args([str(folder), *arguments]))
 
 
+def test_the_sheet_names_people_and_images_as_the_file_does(tmp_path, capsys, monkeypatch):
+    data = write(tmp_path, count=2)
+    for image, person in zip(data["images"], data["annotations"], strict=True):
+        image["id"] = person["image_id"] = f"img-{image['id']}"
+        person["id"] = f"x{person['id']}"
+    content = json.dumps(data)
+    (tmp_path / "train.json").write_text(content, encoding="utf-16")  # found like UTF-8
+    captions = []
+    monkeypatch.setattr(
+        sheet.draw, "contact_sheet", lambda tiles, texts, height: captions.extend(texts) or tiles[0]
+    )
+    output = str(tmp_path / "sheet.png")
+    assert check(tmp_path, "-o", output) == check(tmp_path, "-o", output, "--whole") == 0
+    assert captions == ["x0", "x1", "img-0", "img-1"]
+
+
 def test_good_dataset(tmp_path, capsys):
     write(tmp_path)
     (tmp_path / "boxes.json").write_text("[]")
-    sheet = tmp_path / "out" / "sheet.png"
-    assert check(tmp_path, "-o", str(sheet)) == 0
+    output = tmp_path / "out" / "sheet.png"
+    assert check(tmp_path, "-o", str(output)) == 0
     text = capsys.readouterr().out
     assert "4 images, 4 usable people; left out: none" in text
     assert "skeleton 'thing': 3 keypoints, 2 limbs" in text
@@ -55,7 +71,7 @@ def test_good_dataset(tmp_path, capsys):
     assert "keypoints without a side: head" in text
     assert "4 of 4 decoded, 0 unusable, 0 whose size differs" in text
     assert "boxes.json" not in text
-    drawn = cv2.imread(str(sheet))
+    drawn = cv2.imread(str(output))
     assert drawn.shape[1] > 4 * 192 and drawn.std() > 10
 
 

@@ -57,6 +57,7 @@ def test_the_report_never_overwrites_what_it_is_about(people, tmp_path):
         check_folder(tmp_path, dataset, [])
 
 
+@pytest.mark.slow
 def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     for number in range(0, 12, 2):

@@ -195,6 +195,7 @@ def test_crowdpose_is_scored_by_its_metric(tmp_path):
             score_results(tmp_path / "results.json", source, metric)
 
 
+@pytest.mark.slow
 def test_results_with_a_run_are_scored_with_its_sigmas(dataset, tmp_path, capsys):
     program = importlib.import_module("eval")
     folder, file, strict = tmp_path / "run", tmp_path / "results.json", (0.01,) * 17

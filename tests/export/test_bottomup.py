@@ -237,6 +237,7 @@ def test_what_rounding_decides_is_a_tie():
     assert not result.holds and result.keypoint == np.inf and result.ties == 0
 
 
+@pytest.mark.slow
 def test_untrained_networks_have_people_to_compare():
     outputs = [x * np.float32(1e-3) for x in drawn()]  # all far below the threshold
     assert compared(outputs, outputs).people >= 6

@@ -125,6 +125,7 @@ def test_hwl_is_a_short_list_of_nodes():
     assert len(export.build_graph(model, variables, SIZE).nodes) <= 165
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold_bn", [True, False])
 @pytest.mark.parametrize("name", every(TOPDOWN))
 def test_torch_module(name, fold_bn):

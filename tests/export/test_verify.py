@@ -42,6 +42,7 @@ def peaks(places, height=1.0):
     return np.stack(maps, -1)[None].astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnx", "torch"])
 def test_an_agreeing_file_gets_its_name(target, tmp_path):
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])

@@ -37,9 +37,24 @@ def every(names: Iterable[str]) -> list[Any]:
     return [name if name in SMALL else pytest.param(name, marks=_marks(name)) for name in names]
 
 
+# These have hundreds of layers, which take seconds to trace.
+DEEP = {
+    "el_hrnet_w32",
+    "dite_hrnet_18",
+    "efficient_hrnet_hm4",
+    "higher_hrnet_w32",
+    "hrnet_w32",
+    "lightweight_hrnet_rm3",
+    "lite_csw_hrnet_18",
+    "lite_hrnet_18",
+    "naive_lite_hrnet_18",
+    "vipnas_mobilenetv3",
+}
+
+
 def traced(names: Iterable[str]) -> list[Any]:
-    """For tests that trace networks without compiling them: the large ones are marked slow."""
-    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in names]
+    """For tests that trace networks without compiling them: those that take seconds are slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE | DEEP else n for n in names]
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:

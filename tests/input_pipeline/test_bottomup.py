@@ -20,6 +20,7 @@ from tests.helpers.reading import assert_equal, assert_fits, take
 IDS = [10 * k + 3 for k in range(7)]  # the eighth image has no people
 
 
+@pytest.mark.slow
 def test_batches_follow_the_spec_and_the_order(crowd_config):
     data = input_pipeline.train_data(crowd_config)
     batches = take(crowd_config, 7)

@@ -84,6 +84,7 @@ def convolutions(program):
     return count
 
 
+@pytest.mark.slow
 def test_training_compiles_repeated_blocks_once():
     x = jnp.zeros((1, 4, 4, 3))
 

@@ -71,6 +71,7 @@ def test_widths(scaling, stem, widths, branches):
     assert efficient_hrnet.branch_widths(scaling.phi) == branches
 
 
+@pytest.mark.slow
 def test_outputs():
     model = jaxpose.create_model("efficient_hrnet_hm4", 5, dtype=jnp.bfloat16)
     images = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32)

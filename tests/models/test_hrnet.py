@@ -46,12 +46,14 @@ def test_dense_groups_of_the_light_block():
     assert (round(result.params / 1e6, 3), round(result.macs / 1e9, 3)) == (11.110, 3.569)
 
 
+@pytest.mark.slow
 def test_a_transposed_convolution_counted_at_its_output():
     result = summary.count("higher_hrnet_w32", (512, 512))
     assert result.hrnet - result.macs == 3 * 128 * 128 * 66 * 32 * 16
     assert [round(value, 3) for value in result.printed("higher")] == [28.645, 47.864]
 
 
+@pytest.mark.slow
 def test_any_width_is_accepted():
     result = summary.count(HigherHRNet(hrnet.Layout(16), 14), (512, 512))
     assert (result.params, round(result.macs / 1e9, 2)) == (7_476_298, 16.07)

@@ -39,6 +39,7 @@ def test_sizes(name, size, options, params, macs, higher):
     assert (without.params, without.macs) == (with_cem.params, with_cem.macs)
 
 
+@pytest.mark.slow
 def test_sizes_of_the_parts():
     parts = {
         "backbone/stem": (464, 21_676_032),

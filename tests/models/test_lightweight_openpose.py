@@ -56,6 +56,7 @@ def test_public_input_undoes_the_normalisation():
     np.testing.assert_allclose(public_input((pixels - MEAN) / STD), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sizes_of_vipnas():
     result = summary.count("vipnas_mobilenetv3", (256, 192))
     assert (result.params, result.macs) == (5_895_725, 734_151_936)

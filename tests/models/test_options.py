@@ -69,6 +69,7 @@ def test_conv_init_and_fusion_are_applied(name, kind, monkeypatch):
     assert fusions == (set() if name == "vipnas" else {fuse_sum})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arrangement,chained",
     [("parallel", ()), ("serial_single", ("spatial",)), ("serial", ("spatial", "cross"))],

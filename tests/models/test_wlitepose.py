@@ -128,6 +128,7 @@ def test_block_equals_torch(reading, stride, features, extra):
     np.testing.assert_allclose(ours, y.permute(0, 2, 3, 1), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_light_head_equals_torch():
     """Fusion, concatenation (features, then heatmaps and tags), eq. (6), figure 3 four times."""
     maps = [data(1, 4 * 2**n, 6 * 2**n, c) for n, c in ((3, 16), (2, 16), (1, 32), (0, 48), (0, 9))]

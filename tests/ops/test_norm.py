@@ -62,6 +62,7 @@ def test_statistics_keep_their_digits_far_from_zero(implementation):
     np.testing.assert_allclose(var, jnp.var(noise, (0, 1, 2)), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_bfloat16_uses_float32_statistics():
     x, scale, bias = _arguments(jnp.bfloat16)
     y, mean, var = ops.batch_norm_train(x, scale, bias)

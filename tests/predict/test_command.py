@@ -132,6 +132,7 @@ def predictions(folder):
     return json.loads((folder / "predictions.json").read_text())["annotations"]
 
 
+@pytest.mark.slow
 def test_the_command_with_a_bottom_up_network(runs, tmp_path, capsys):
     topdown, bottomup = map(str, runs)
     image = write_image(tmp_path / "a.png", dim=0.5)

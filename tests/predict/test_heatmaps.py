@@ -1,11 +1,14 @@
 """Heatmaps of networks whose heatmaps are the colors of the image."""
 
+import pathlib
+
 import cv2
 import numpy as np
 import pytest
 
 from jaxpose import cli, codecs, skeletons, tasks
 from jaxpose.predict import PoseEstimator, heatmaps
+from jaxpose.predict import inputs as reading
 from jaxpose.predict.heatmaps import LONGEST_SIDE, Maps, draw_maps, shown_views
 from tests.helpers import seeing
 
@@ -107,3 +110,20 @@ def test_the_command_writes_one_picture_per_image(runs, tmp_path, capsys):
         ]  # fmt: skip
         sheet = cv2.imread(str(output / "heatmaps" / "a.jpg"))
         assert sheet.std() > 10
+
+
+def test_heatmaps_never_overwrite_drawings():
+    output = pathlib.Path("out")
+    drawings = [output / "a.jpg", output / "heatmaps" / "a.jpg", output / "b.c.jpg"]
+    assert reading.heatmap_paths(output, drawings) == [
+        output / "heatmaps" / "a_2.jpg",
+        output / "heatmaps" / "heatmaps" / "a.jpg",
+        output / "heatmaps" / "b.c.jpg",
+    ]
+
+
+def test_videos_have_no_heatmaps(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    command = ["predict", str(tmp_path / "run"), "--camera", "0", "-o", str(tmp_path / "out")]
+    assert cli.main([*command, "--heatmaps"]) == 2
+    assert "--heatmaps works only with images" in capsys.readouterr().err

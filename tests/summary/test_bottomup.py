@@ -128,6 +128,7 @@ def test_table_of_printed_and_computed_sizes(repository):
     assert written == zoo.PAPERS["wlitepose"]() + "\n", f"stale: {wlitepose.COMMAND}"
 
 
+@pytest.mark.slow
 def test_the_argument_about_the_stages_of_table_vii():
     """With every rounding in their favour, the single stages add more than All has room for."""
     base = stages("litepose_s", 448, 14)

@@ -106,6 +106,7 @@ def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypa
     assert_same_run(again, finished[1])
 
 
+@pytest.mark.slow
 def test_an_unwritable_folder_is_reported_before_training(people):
     with pytest.raises(ValueError, match="--workdir=/proc/jaxpose cannot be written"):
         train.main(tiny_runs.config(people), "/proc/jaxpose")

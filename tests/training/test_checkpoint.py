@@ -81,6 +81,7 @@ def test_nothing_to_restore(tmp_path):
     assert restore(tmp_path) == (None, [])
 
 
+@pytest.mark.slow
 def test_the_newest_and_the_best_are_kept(tmp_path):
     save(tmp_path, (1, 0.2), (2, 0.9), (3, 0.1), (4, None), (5, 0.3), (6, None))
     assert checkpoint.steps_in(tmp_path / "checkpoints") == [2, 5, 6]

@@ -70,6 +70,7 @@ def light_optimizer(monkeypatch):
     monkeypatch.setattr(schedule, "make_optimizer", lambda *_: optax.sgd(1.0))
 
 
+@pytest.mark.slow
 def test_the_same_network_and_keypoints_give_the_same_bytes():
     config = settings("simplebaseline_mobilenetv2")
     weights = source(config, skeletons.COCO)

@@ -35,6 +35,7 @@ def test_an_incomplete_last_line_is_removed(tmp_path):
     assert path.read_text() == '{"step": 2}\n'
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_the_values(tmp_path):
     tf = pytest.importorskip("tensorflow")
     from tensorflow.core.util import event_pb2

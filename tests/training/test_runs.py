@@ -31,6 +31,7 @@ def hwl():
     return config, variables
 
 
+@pytest.mark.slow
 def test_written_runs_are_read_back(tmp_path, hwl):
     config, variables = hwl
     runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)

@@ -59,6 +59,7 @@ def train(config, steps=3):
     return before, jax.device_get(now)
 
 
+@pytest.mark.slow
 def test_frozen_arrays_keep_their_bits_and_the_others_learn():
     config = settings(
         freeze=("half/*",),

@@ -107,7 +107,7 @@ def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
         x0, y0 = np.maximum(corner, 0).astype(int)
         x1, y1 = np.ceil(corner + sides).astype(int)
         caption = (
-            f"person {predictions.annotation_id[row]}: OKS {comparison.similarity[row]:.3f}, "
+            f"person {comparison.annotation_id[row]}: OKS {comparison.similarity[row]:.3f}, "
             f"mean score {predictions.scores[row].mean():.2f}"
         )
         cases.append(

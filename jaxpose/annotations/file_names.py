@@ -1,0 +1,68 @@
+"""Matches the file names in one file with the images of a folder or of a dataset."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """The images of file names; images are positions in the list that was given.
+
+    Attributes:
+      image_of: file name -> its image.
+      by_name_alone: (file name, image) of those whose folders differ.
+      ambiguous: file name -> the images that it fits equally well; it has none in `image_of`.
+    """
+
+    image_of: dict[str, int]
+    by_name_alone: list[tuple[str, int]]
+    ambiguous: dict[str, list[int]]
+
+
+def match(names: Iterable[str | None], images: Sequence[tuple[str, str]]) -> Matches:
+    """Finds the image of each file name.
+
+    A name fits an image whose path ends with it, folders included. Of several names that fit an
+    image, the longest is its name, because the others may be of images that are not here. Of
+    several images that have one name, the one with exactly this path in its folder is taken. A name
+    in another folder fits only if no other image and no other name has its last part.
+
+    Args:
+      names: all names that the file knows, also those of images without a record; None is skipped.
+      images: (absolute path, path relative to the image folder) of each image, with forward
+        slashes.
+    """
+    by_last: dict[str, list[str]] = collections.defaultdict(list)
+    for name in sorted({name for name in names if name}):
+        by_last[_last(name)].append(name)
+    count = collections.Counter(_last(path) for path, _ in images)
+
+    claims: dict[str, list[int]] = collections.defaultdict(list)
+    rest = []
+    for image, (path, _) in enumerate(images):
+        fitting = [name for name in by_last.get(_last(path), ()) if f"/{path}".endswith(f"/{name}")]
+        if fitting:
+            claims[max(fitting, key=len)].append(image)
+        else:
+            rest.append(image)
+    image_of, ambiguous = {}, {}
+    for name, candidates in claims.items():
+        exact = [image for image in candidates if images[image][1] == name]
+        if len(candidates) == 1 or len(exact) == 1:
+            image_of[name] = (exact or candidates)[0]
+        else:
+            ambiguous[name] = candidates
+    alone = []
+    for image in rest:
+        last = _last(images[image][0])
+        same = by_last.get(last, ())
+        if len(same) == 1 and count[last] == 1:
+            alone.append((same[0], image))
+    return Matches(image_of | dict(alone), alone, ambiguous)
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -17,7 +17,7 @@ ROWS = (
     "public_skeletons sides skeletons tables",
     "annotations config draw layers",
     "codecs",
-    "litert_runtime losses metrics models runtimes",
+    "losses metrics models runtimes",
     "tasks",
     "runs",
     "training",

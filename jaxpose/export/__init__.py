@@ -1,4 +1,4 @@
-"""Export of models to ONNX, LiteRT and PyTorch, through one walker over the jaxpr.
+"""Export of models to ONNX, PyTorch, LiteRT and ncnn, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
@@ -35,6 +35,7 @@ __all__ = [
     "run_file",
     "save_torch",
     "to_litert",
+    "to_ncnn",
     "to_onnx",
     "to_torch",
     "verify",
@@ -119,6 +120,42 @@ def to_litert(
     network = _with_names(build_graph(model, variables, input_size), metadata)
     stored = metadata | {"layout": "NHWC", "precision": precision}
     Path(path).write_bytes(litert.build(network, stored, half=precision == "fp16"))
+
+
+def to_ncnn(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Writes an ncnn network: the .param file at `path`, and a .bin and a .json file beside it.
+
+    The blob `image` is one normalized image, 3 channels of [H,W]; the outputs have the names of
+    `to_onnx`. The .json file has the metadata. No package is needed to write the files. They are
+    not compared with the model here, as for `to_onnx`.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the .param file.
+      metadata: JSON values, from `describe`; the file's have its `precision`.
+      precision: "fp32", or "fp16" to store the kernels as float16, in half the space.
+
+    Raises:
+      ExportError: as `to_onnx`; or ncnn does not have an operation, or a kernel is beyond the range
+        of float16 (the message names its module).
+    """
+    from jaxpose.export import ncnn_builder
+    from jaxpose.runtimes import ncnn_file
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    param, weights = ncnn_builder.build(network, precision)
+    stored = metadata | {"precision": precision}
+    ncnn_file.write(path, param, weights, stored, [name for name, _ in network.outputs])
 
 
 def _with_names(network: Graph, metadata: dict) -> Graph:

@@ -53,7 +53,23 @@ class Objective:
 
 
 class Agreement(Protocol):
-    """Differences between an exported file and its model; `str()` describes them."""
+    """Differences between an exported file and its model; `str()` describes them.
+
+    Attributes:
+      keypoint: largest distance between keypoints, in input pixels.
+      keypoints: number of compared keypoints.
+    """
+
+    @property
+    def keypoint(self) -> float: ...
+
+    @property
+    def keypoints(self) -> int: ...
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the outputs, as a fraction of the model's largest value."""
+        ...
 
     @property
     def holds(self) -> bool:

@@ -24,7 +24,16 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
 
     assert cli.main(["export", str(run), "--to", "onnx,torch"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("heatmaps differ by at most") == 2
+    header, *rows, legend = printed.splitlines()
+    assert header.split() == "file KB precision output error keypoint error (px) keypoints".split()
+    assert [row.split()[0] for row in rows] == [
+        str(run / "export" / f"hwl_mobilenetv3_64x32{suffix}") for suffix in (".onnx", ".pt2")
+    ]
+    for row in rows:
+        _, size, precision, error, distance, keypoints = row.split()
+        assert int(size) > 0 and precision == "fp32" and int(keypoints) > 0
+        assert float(error.removesuffix("%")) <= 0.01 and float(distance) <= 0.05
+    assert legend.startswith("Errors are the largest differences from the model")
     x = images((64, 32))
     expected = run_jax(model, variables, x)
     for suffix in (".onnx", ".pt2"):

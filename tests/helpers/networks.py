@@ -103,8 +103,16 @@ def _forward(model):
     return jax.jit(lambda variables, x: model.apply(variables, x, train=False))
 
 
-def run_onnx(model, variables, x, path, metadata=None):
-    export.to_onnx(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+def run_onnx(model, variables, x, path, **options):
+    return _run(export.to_onnx, model, variables, x, path, options)
+
+
+def run_ncnn(model, variables, x, path, **options):
+    return _run(export.to_ncnn, model, variables, x, path, options)
+
+
+def _run(write, model, variables, x, path, options):
+    write(model, variables, x.shape[1:3], path, **{"metadata": {"jaxpose": "test"}, **options})
     return export.run_file(path)(x)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxpose.export.litert.program import Operator, Program, Value
-from jaxpose.litert_runtime import IDENTIFIER, METADATA
 from jaxpose.runtimes import require
+from jaxpose.runtimes.litert_file import IDENTIFIER, METADATA
 
 SIGNATURE = "serving_default"
 _ALIGNMENT = 16  # of the data of constants; runtimes read them in place

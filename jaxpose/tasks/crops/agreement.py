@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import FP32, MismatchError, Tolerance
+from jaxpose.tasks.agreement import FP32, LEAST_SCALE, MismatchError, Tolerance
 from jaxpose.tasks.crops.prediction import CropDecoder
 
 
@@ -36,10 +36,14 @@ class CropAgreement:
     tolerance: Tolerance = FP32
 
     @property
+    def error(self) -> float:
+        """Largest difference between the heatmaps, as a fraction of the model's largest value."""
+        return self.heatmap / max(self.scale, LEAST_SCALE)
+
+    @property
     def holds(self) -> bool:
         """Whether both differences are within the tolerances; False when one of them is NaN."""
-        heatmaps_agree = self.heatmap <= self.tolerance.heatmap * max(self.scale, 1e-12)
-        return heatmaps_agree and self.keypoint <= self.tolerance.keypoint
+        return self.error <= self.tolerance.heatmap and self.keypoint <= self.tolerance.keypoint
 
     def __str__(self) -> str:
         ties = f", {self.ties} left out as ties" if self.ties else ""

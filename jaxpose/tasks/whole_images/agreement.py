@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import FP32, MismatchError, Tolerance
+from jaxpose.tasks.agreement import FP32, LEAST_SCALE, MismatchError, Tolerance
 from jaxpose.tasks.whole_images.prediction import ImageDecoder
 
 TRIALS = 16  # random changes to the model's outputs, to recognize ties
@@ -44,11 +44,14 @@ class ImageAgreement:
     tolerance: Tolerance = FP32
 
     @property
+    def error(self) -> float:
+        """Largest difference between the outputs, as a fraction of the output's largest value."""
+        return max(error / max(scale, LEAST_SCALE) for error, scale in self.maps)
+
+    @property
     def holds(self) -> bool:
         """Whether all differences are within the tolerances."""
-        outputs_agree = all(
-            error <= self.tolerance.heatmap * max(scale, 1e-12) for error, scale in self.maps
-        )
+        outputs_agree = self.error <= self.tolerance.heatmap
         return outputs_agree and self.keypoint <= self.tolerance.keypoint and self.extra == 0
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from jaxpose import PoseEstimator, export, ops, skeletons
 from jaxpose.export import command
+from jaxpose.export.targets import Options
 from jaxpose.tasks.agreement import TOLERANCES
 from tests.helpers.networks import Function, source_of, weight
 
@@ -26,7 +27,7 @@ def source():
 @pytest.mark.parametrize("precision, ending", [("fp32", ""), ("fp16", "_fp16")])
 def test_an_agreeing_file_gets_its_name(precision, ending, tmp_path):
     pytest.importorskip("ai_edge_litert")
-    path, agreement = command.export_file(source(), "litert", tmp_path, precision=precision)
+    path, agreement = command.export_file(source(), "litert", tmp_path, None, Options(precision))
     assert [p.name for p in tmp_path.iterdir()] == [f"tiny_64x48{ending}.tflite"]
     assert agreement.holds
     assert agreement.heatmap <= TOLERANCES[precision].heatmap * agreement.scale
@@ -49,7 +50,7 @@ def test_a_disagreeing_file_leaves_nothing(precision, factor, limits, tmp_path, 
         export, "to_litert", lambda model, _, *rest, **kw: to_litert(model, wrong, *rest, **kw)
     )
     with pytest.raises(export.MismatchError, match=f"the tolerances are {limits}"):
-        command.export_file(original, "litert", tmp_path, precision=precision)
+        command.export_file(original, "litert", tmp_path, None, Options(precision))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +65,7 @@ def test_estimator(tmp_path):
     np.testing.assert_allclose(actual.scores, expected.scores, rtol=1e-3)
 
 
-def test_only_litert_has_fp16():
+def test_a_precision_that_one_target_does_not_have():
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     words = ["hwl_mobilenetv3", "--init", "random", "--precision", "fp16", "--to", "litert,onnx"]

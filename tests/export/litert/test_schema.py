@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxpose import export, ops
-from jaxpose.litert_runtime import open_litert, read_litert_metadata
+from jaxpose.runtimes.litert_file import open_litert, read_litert_metadata
 from tests.helpers.networks import Function, images, initialized, run_jax, weight
 
 SIZE = (12, 16)

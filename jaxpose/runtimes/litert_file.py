@@ -1,7 +1,7 @@
 """Runs .tflite files written by `jaxpose export` with LiteRT, and reads their metadata.
 
 The metadata are JSON in a metadata buffer of the file named `METADATA`. A file takes one NHWC image
-per call. JAX is not imported here.
+per call.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import importlib
 import json
 import os
 import struct
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxpose.runtimes import FileError, require
+from jaxpose.runtimes.errors import FileError, unreadable
+from jaxpose.runtimes.layout import Call
+from jaxpose.runtimes.packages import require
 
 METADATA = "jaxpose"
 IDENTIFIER = b"TFL3"
 
 
-def open_litert(
-    path: str | os.PathLike, threads: int | None = None
-) -> tuple[dict[str, Any], Callable[[np.ndarray], Sequence[np.ndarray]]]:
+def open_litert(path: str | os.PathLike, threads: int | None = None) -> tuple[dict[str, Any], Call]:
     """Opens a .tflite file to run on the CPU.
 
     Args:
@@ -45,7 +44,7 @@ def open_litert(
         network = interpreter.Interpreter(model_content=data, num_threads=threads)
         network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise FileError(f"{path}: cannot be read: {_first_line(error)}") from error
+        raise unreadable(path, error) from error
     image = network.get_input_details()[0]["index"]
     outputs = [detail["index"] for detail in network.get_output_details()]
 
@@ -90,7 +89,3 @@ def _metadata(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
         return {} if text is None else json.loads(bytes(text))
     except ValueError as error:
         raise FileError(f"{path}: cannot be read: its metadata are damaged") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import export, ops, runtimes
-from jaxpose.litert_runtime import open_litert, read_litert_metadata
+from jaxpose.runtimes.litert_file import open_litert, read_litert_metadata
 from tests.helpers.networks import Function, initialized, weight
 
 SIZE = (8, 8)

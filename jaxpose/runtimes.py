@@ -120,9 +120,26 @@ def kind(path: str | os.PathLike) -> str:
 def _open_onnx(path: str | os.PathLike, threads: int | None) -> tuple[dict[str, str], Callable]:
     """Returns the metadata (key -> JSON) and a function of NCHW images."""
     session = onnx_session(path, threads)
-    name = session.get_inputs()[0].name
+    source = session.get_inputs()[0]
     entries = session.get_modelmeta().custom_metadata_map
-    return entries, lambda image: session.run(None, {name: image})
+
+    def run(image):
+        return session.run(None, {source.name: image})
+
+    batch = source.shape[0]
+    return entries, _in_batches(run, batch) if isinstance(batch, int) else run
+
+
+def _in_batches(run: Callable[[np.ndarray], Sequence[Any]], size: int) -> Callable:
+    """`run`, which takes `size` images, for any number of images: the last one is repeated."""
+
+    def run_all(image):
+        missing = -len(image) % size
+        filled = np.concatenate([image, np.repeat(image[-1:], missing, axis=0)])
+        parts = [run(filled[i : i + size]) for i in range(0, len(filled), size)]
+        return [np.concatenate(outputs)[: len(image)] for outputs in zip(*parts, strict=True)]
+
+    return run_all
 
 
 def onnx_session(path: str | os.PathLike, threads: int | None = None):

@@ -18,6 +18,7 @@ import flax.linen as nn
 
 from jaxpose.export.graph import ExportError, Graph, fold
 from jaxpose.export.metadata import describe
+from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch
 from jaxpose.export.verify import verify, write_verified
 from jaxpose.export.walker import trace
@@ -43,12 +44,14 @@ __all__ = [
 def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
-    """The network as the graph that both builders read.
+    """The network as the graph that the builders read.
 
-    `fold_bn` merges batch norms into convolutions.
+    `fold_bn` merges batch norms into convolutions and makes the graph as short as
+    `jaxpose.export.passes` can; without it, all parameters stay those of the model.
     """
     height, width = input_size
-    return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    network = fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    return optimize(network) if fold_bn else network
 
 
 def to_onnx(
@@ -58,8 +61,9 @@ def to_onnx(
     path: str | os.PathLike,
     *,
     metadata: dict,
+    batch: int | None = None,
 ) -> None:
-    """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
+    """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
     Several outputs are [batch,C,h,w] each, with the names in `metadata["outputs"]`. The image must
     be normalized with the mean and standard deviation in `metadata`. Only the `onnx` package is
@@ -72,6 +76,8 @@ def to_onnx(
       input_size: (H, W).
       path: of the file.
       metadata: JSON values, from `describe`.
+      batch: number of images per call; None leaves it open. Some readers need a fixed number, and
+        some are faster with it.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
@@ -90,7 +96,7 @@ def to_onnx(
             )
         tensors = [tensor for _, tensor in network.outputs]
         network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
-    onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
+    onnx.save(onnx_builder.build(network, metadata, batch), os.fspath(path))
 
 
 def to_torch(

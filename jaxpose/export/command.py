@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="fixed number of images per call of an ONNX file (default: any number)",
+    )
+    parser.add_argument(
         "--task",
         metavar="NAME",
         help="with --init random, task of a network that does not declare one, e.g. topdown",
@@ -74,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes one verified file per target and prints its differences from the model."""
     targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
     _check_choice("precision", args.precision, PRECISIONS)
+    _check_batch(args.batch, targets)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -83,17 +90,22 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = args.output or folder
-    files = [_path(source, target, folder) for target in targets]
+    files = [_path(source, target, folder, args.batch) for target in targets]
     check_outputs(files, [Path(args.checkpoint), *args.images])
     inputs = _verification_images(args.images, source)
     for target in targets:
-        path, agreement = export_file(source, target, folder, inputs)
+        path, agreement = export_file(source, target, folder, inputs, batch=args.batch)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
     return 0
 
 
 def export_file(
-    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None = None,
+    *,
+    batch: int | None = None,
 ) -> tuple[Path, Agreement]:
     """Writes and verifies one file.
 
@@ -103,6 +115,8 @@ def export_file(
       folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
         file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      batch: fixed number of images per call of an ONNX file, `<model>_<H>x<W>_batch<N>.onnx`; None
+        leaves it open.
 
     Returns:
       Path of the file, and its differences from the model.
@@ -110,11 +124,18 @@ def export_file(
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size, path = source.input_size, _path(source, target, folder)
+    size, path = source.input_size, _path(source, target, folder, batch)
 
     def write(file: Path) -> None:
         if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
+            export.to_onnx(
+                source.model,
+                source.variables,
+                size,
+                file,
+                metadata=source.metadata(),
+                batch=batch,
+            )
         else:
             module = export.to_torch(source.model, source.variables, size)
             export.save_torch(module, size, file, metadata=source.metadata())
@@ -134,9 +155,17 @@ def export_file(
     return path, export.write_verified(write, check, path)
 
 
-def _path(source: Source, target: str, folder: Path) -> Path:
+def _path(source: Source, target: str, folder: Path, batch: int | None) -> Path:
     height, width = source.input_size
-    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
+    fixed = f"_batch{batch}" if batch and target == "onnx" else ""
+    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{fixed}{SUFFIXES[target]}"
+
+
+def _check_batch(batch: int | None, targets: Iterable[str]) -> None:
+    if batch is not None and batch < 1:
+        raise ValueError(f"--batch {batch}: a file takes at least 1 image")
+    if batch is not None and "onnx" not in targets:
+        raise ValueError("--batch is for ONNX files; add onnx to --to")
 
 
 def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:

@@ -76,7 +76,8 @@ class Graph:
     nodes: list[Node]
 
 
-def _users(graph: Graph) -> Counter:
+def count_readers(graph: Graph) -> Counter:
+    """How many inputs of nodes and outputs of the network each tensor is, by its name."""
     count = Counter(x.name for node in graph.nodes for x in node.inputs if isinstance(x, Tensor))
     count.update(tensor.name for _, tensor in graph.outputs)
     return count
@@ -111,14 +112,14 @@ def share_constants(graph: Graph) -> Graph:
     return Graph(graph.input, graph.outputs, nodes)
 
 
-def _weights(node: Node) -> list[Const]:
+def weights_of(node: Node) -> list[Const]:
     """The inputs of a convolution or batch norm after the first, which are constants."""
     weights = [value for value in node.inputs[1:] if isinstance(value, Const)]
     assert len(weights) == len(node.inputs) - 1, node
     return weights
 
 
-def _per_channel(const: Const, channels: int) -> np.ndarray | None:
+def per_channel(const: Const, channels: int) -> np.ndarray | None:
     """The constant as [channels], or None if it varies over positions."""
     shape = const.shape
     if shape == () or shape == (1, channels, 1, 1):
@@ -132,10 +133,10 @@ def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
     if node.op != "binary" or node.attrs["kind"] != "add" or not isinstance(const, Const):
         return None
     channels = conv.outputs[0].shape[1]
-    added = _per_channel(const, channels)
+    added = per_channel(const, channels)
     if added is None:
         return None
-    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
+    x, (kernel, *bias) = conv.inputs[0], weights_of(conv)
     same_module = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
     if not fold_bn and (bias or not same_module):
         return None  # for training, the parameters of other modules stay separate
@@ -144,13 +145,36 @@ def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
     return x, kernel, Const(np.asarray(total, np.float32), path)
 
 
-def _fold_norm(conv: Node, node: Node) -> tuple | None:
-    """Inputs of `conv` with the batch norm `node` folded into its kernel and bias."""
-    if node.op != "batch_norm":
+def affine(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """(factor, offset), float64 [C], if the node computes x * factor + offset; else None."""
+    x = node.inputs[0]
+    if not isinstance(x, Tensor) or len(x.shape) != 4:
         return None
-    scale, shift, mean, variance = (c.array.astype(np.float64) for c in _weights(node))
-    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
-    factor = scale / np.sqrt(variance + node.attrs["eps"])
+    if node.op == "batch_norm":
+        scale, shift, mean, variance = (c.array.astype(np.float64) for c in weights_of(node))
+        factor = scale / np.sqrt(variance + node.attrs["eps"])
+        return factor, shift - mean * factor
+    if node.op != "binary" or not isinstance(node.inputs[1], Const):
+        return None
+    channels = x.shape[1]
+    values = per_channel(node.inputs[1], channels)
+    if values is None or node.outputs[0].shape != x.shape:
+        return None
+    kind, values = node.attrs["kind"], values.astype(np.float64)
+    if kind in ("add", "sub"):
+        return np.ones(channels), values if kind == "add" else -values
+    if kind in ("mul", "div") and (kind == "mul" or values.all()):
+        return values if kind == "mul" else 1 / values, np.zeros(channels)
+    return None
+
+
+def fold_after(conv: Node, node: Node) -> tuple | None:
+    """Inputs of `conv` with the affine function `node` of its result folded into its weights."""
+    coefficients = affine(node)
+    if coefficients is None:
+        return None
+    factor, offset = coefficients
+    x, (kernel, *bias) = conv.inputs[0], weights_of(conv)
     weight = kernel.array.astype(np.float64)
     if conv.op == "conv":
         weight = weight * factor[:, None, None, None]
@@ -159,23 +183,22 @@ def _fold_norm(conv: Node, node: Node) -> tuple | None:
         by_group = factor.reshape(groups, 1, -1)
         weight = weight.reshape(groups, -1, *weight.shape[1:]) * by_group[..., None, None]
         weight = weight.reshape(kernel.shape)
-    offset = shift + ((bias[0].array if bias else 0) - mean) * factor
+    scaled = Const(weight.astype(np.float32), kernel.path)
+    if not bias and not offset.any():
+        return x, scaled
+    total = offset + (bias[0].array * factor if bias else 0)
     path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
-    return (
-        x,
-        Const(weight.astype(np.float32), kernel.path),
-        Const(offset.astype(np.float32), path),
-    )
+    return x, scaled, Const(total.astype(np.float32), path)
 
 
 def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
     """Inputs of two convolutions with the batch norm `node` of their sum folded into both."""
-    x, (scale, shift, mean, variance) = node.inputs[0], _weights(node)
+    x, (scale, shift, mean, variance) = node.inputs[0], weights_of(node)
     zero = Const(np.zeros_like(mean.array))
     whole = (x, scale, shift, mean, variance)
     factor = (x, scale, zero, zero, variance)
     folded = (
-        _fold_norm(conv, replace(node, inputs=inputs))
+        fold_after(conv, replace(node, inputs=inputs))
         for conv, inputs in zip(convs, (whole, factor), strict=True)
     )
     return [inputs for inputs in folded if inputs is not None]
@@ -184,11 +207,11 @@ def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
     """Merges bias additions and, with `fold_bn`, batch norms into preceding convolutions.
 
-    A batch norm of the sum of two convolutions is merged into both. Results with other readers are
+    With `fold_bn`, multiplications by constants are merged, too. A batch norm of the sum of two convolutions is merged into both. Results with other readers are
     left alone. With `fold_bn=False`, a bias is merged only into a convolution of the same Flax
     module, so that parameters stay separate.
     """
-    users = _users(graph)
+    users = count_readers(graph)
     producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it
     sums: dict[str, Node] = {}  # tensor name -> the addition of two convolutions that writes it
     nodes: list[Node] = []
@@ -207,7 +230,7 @@ def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
         if conv is not None and len(node.inputs) > 1:
             inputs = _add_bias(conv, node, fold_bn)
             if inputs is None and fold_bn:
-                inputs = _fold_norm(conv, node)
+                inputs = fold_after(conv, node)
             if inputs is not None:
                 merged = replace(conv, inputs=inputs, outputs=node.outputs)
                 put(conv, merged)

@@ -16,7 +16,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxpose.export.graph import ExportError, Graph, fold
+from jaxpose.export.folding import fold
+from jaxpose.export.graph import ExportError, Graph
 from jaxpose.export.metadata import describe
 from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch

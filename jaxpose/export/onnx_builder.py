@@ -66,7 +66,9 @@ def build(graph: Graph, metadata: dict, batch: int | None = None):
     for node in graph.nodes:
         writer.write(node)
     info = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch or "batch", *tensor.shape[1:]])
+        helper.make_tensor_value_info(
+            name, onnx.TensorProto.FLOAT, [batch or "batch", *tensor.shape[1:]]
+        )
         for name, tensor in [("image", graph.input), *graph.outputs]
     ]
     # Rename the input and output tensors to their public names.
@@ -122,7 +124,9 @@ class _Writer:
         if isinstance(value, Tensor):
             return value.name
         array = value.array.astype(np.float32, copy=False)
-        return self.constant(array, f"{node.outputs[0].name}/constant_{i}", "/".join(value.path[1:]))
+        return self.constant(
+            array, f"{node.outputs[0].name}/constant_{i}", "/".join(value.path[1:])
+        )
 
     def number(self, value: float) -> str:
         return self.constant(np.array(value, np.float32), f"number_{value:g}")
@@ -167,6 +171,10 @@ class _Writer:
             clipped = [f"{out}/shifted", self.number(0), self.number(width)]
             self.add("Clip", clipped, [f"{out}/clipped"])
             self.add("Mul", [f"{out}/clipped", self.number(1 / width)], y)
+        elif kind == "erf_gate":
+            self.add("Erf", x, [f"{out}/erf"])
+            self.add("Add", [f"{out}/erf", self.number(1)], [f"{out}/shifted"])
+            self.add("Mul", [*x, f"{out}/shifted"], y)
         elif kind == "silu":
             self.add("Sigmoid", x, [f"{out}/gate"])
             self.add("Mul", [*x, f"{out}/gate"], y)
@@ -235,7 +243,9 @@ class _Writer:
             self.add("Shape", x, [f"{out}/shape"])
             ends = [self._ints(v, out, w) for v, w in (([0], "first"), ([2], "end"))]
             self.add("Slice", [f"{out}/shape", *ends], [f"{out}/outer"])
-            self.add("Concat", [f"{out}/outer", self._ints(after, out, "size")], [f"{out}/sizes"], axis=0)
+            self.add(
+                "Concat", [f"{out}/outer", self._ints(after, out, "size")], [f"{out}/sizes"], axis=0
+            )
             inputs = [*x, "", "", f"{out}/sizes"]
         self.add("Resize", inputs, y, **_RESIZE[a["method"]])
 
@@ -311,7 +321,9 @@ class _Writer:
         self.add("Pad", [*x, self._ints([*a["before"], *a["after"]], y[0], "border")], y)
 
     def _reshape(self, node, x, y, a):
-        self.add("Reshape", [*x, self._ints([self._batch, *node.outputs[0].shape[1:]], y[0], "shape")], y)
+        self.add(
+            "Reshape", [*x, self._ints([self._batch, *node.outputs[0].shape[1:]], y[0], "shape")], y
+        )
 
     def _expand(self, node, x, y, a):
         self.add("Expand", [*x, self._ints([1, *node.outputs[0].shape[1:]], y[0], "shape")], y)

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from jaxpose.export.folding import fold_after, fold_before
 from jaxpose.export.graph import (
     Const,
     Graph,
+    Links,
     Node,
     Tensor,
     count_readers,
     drop_unused,
-    fold_after,
+    rewritten,
 )
 
 _HARD_SIGMOIDS = {"hard_sigmoid": (1 / 6, 0.5), "hard_sigmoid_v1": (0.5, 0.5)}
@@ -24,40 +26,87 @@ def rewrite(graph: Graph) -> Graph:
 
     * The steps of a softmax over neighboring axes are one node "softmax" with `axes`.
     * The kernel of `channel_conv1d` is [1, 1, k, 1].
+    * `padding` of a convolution may be (top, left, bottom, right), that of a `pad` node before it.
     * A hard sigmoid clip(a x + b, 0, 1) after a convolution without other readers is the activation
       "unit_clip", clip(x, 0, 1); the convolution computes a x + b.
-    * `padding` of a convolution may be (top, left, bottom, right): a `pad` node before it is gone.
+    * A GELU between convolutions is the activation "erf_gate", x (1 + erf(x)), of x / sqrt(2); the
+      convolutions before and after it are scaled. It has three nodes instead of five.
     """
-    graph = _with_softmax(graph)
-    readers = count_readers(graph)
-    nodes: list[Node] = []
-    place: dict[str, int] = {}  # tensor name -> position in `nodes` of the node that writes it
-    gone: set[int] = set()
+    for step in (_with_softmax, _with_columns, _with_borders, _with_clips, _with_erf_gates):
+        graph = step(graph)
+    return graph
+
+
+def _with_columns(graph: Graph) -> Graph:
+    """As images of one column, because fewer readers have a 1-D convolution."""
+    replaced: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        source = node.inputs[0]
-        position = None
-        if isinstance(source, Tensor) and readers[source.name] == 1:
-            position = place.get(source.name)
-        before = nodes[position] if position is not None else None
-        if before is not None and position is not None:
-            if node.op == "conv" and before.op == "pad":
-                padded = _padded(node, before)
-                if padded is not None:
-                    node = padded
-                    gone.add(position)
-            elif node.op == "activation" and node.attrs["kind"] in _HARD_SIGMOIDS:
-                scaled = _scaled(before, node)
-                if scaled is not None:
-                    nodes[position] = scaled
-                    node = replace(node, attrs={"kind": "unit_clip"})
         if node.op == "channel_conv1d":
             x, kernel = node.inputs
             assert isinstance(kernel, Const)
-            node = replace(node, inputs=(x, Const(kernel.array[..., None], kernel.path)))
-        place.update({out.name: len(nodes) for out in node.outputs})
-        nodes.append(node)
-    kept = [node for i, node in enumerate(nodes) if i not in gone]
-    return Graph(graph.input, graph.outputs, kept)
+            column = Const(kernel.array[..., None], kernel.path)
+            replaced[id(node)] = [replace(node, inputs=(x, column))]
+    return rewritten(graph, replaced, {})
+
+
+def _with_borders(graph: Graph) -> Graph:
+    links = Links(graph)
+    replaced: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        conv = links.only_reader(node.outputs[0]) if node.op == "pad" else None
+        padded = _padded(conv, node) if conv is not None and conv.op == "conv" else None
+        if padded is not None:
+            replaced |= {id(node): [], id(conv): [padded]}
+    return rewritten(graph, replaced, {})
+
+
+def _with_clips(graph: Graph) -> Graph:
+    links = Links(graph)
+    replaced: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        kind = node.attrs.get("kind")
+        conv = _conv_before(node, links)
+        if node.op == "activation" and kind in _HARD_SIGMOIDS and conv is not None:
+            scaled = _scaled(conv, *_HARD_SIGMOIDS[kind])
+            replaced |= {
+                id(conv): [scaled],
+                id(node): [replace(node, attrs={"kind": "unit_clip"})],
+            }
+    return rewritten(graph, replaced, {})
+
+
+def _with_erf_gates(graph: Graph) -> Graph:
+    links = Links(graph)
+    replaced: dict[int, list[Node]] = {}
+
+    def current(node: Node) -> Node:
+        return replaced.get(id(node), [node])[0]
+
+    for node in graph.nodes:
+        conv = _conv_before(node, links)
+        if node.op != "activation" or node.attrs["kind"] != "gelu" or conv is None:
+            continue
+        readers = links.readers(node.outputs[0])
+        factor = np.full(node.outputs[0].shape[1], np.sqrt(0.5))
+        # gelu(x) = 0.5 x (1 + erf(x / sqrt 2)) = sqrt(0.5) s (1 + erf(s)) with s = sqrt(0.5) x
+        after = [fold_before(current(n), factor, 0 * factor) for n in readers or ()]
+        if not after or any(n is None for n in after):
+            continue
+        for old, new in zip(readers or (), after, strict=True):
+            assert new is not None
+            replaced[id(old)] = [new]
+        replaced[id(conv)] = [_scaled(current(conv), factor[0], 0)]
+        replaced[id(node)] = [replace(node, attrs={"kind": "erf_gate"})]
+    return rewritten(graph, replaced, {})
+
+
+def _conv_before(node: Node, links: Links) -> Node | None:
+    """The convolution, ordinary or transposed, whose result this node alone reads."""
+    x = node.inputs[0]
+    before = links.writer.get(x.name) if isinstance(x, Tensor) else None
+    if before is None or before.op not in ("conv", "conv_transpose"):
+        return None
+    return before if links.only_reader(before.outputs[0]) is node else None
 
 
 def _with_softmax(graph: Graph) -> Graph:
@@ -73,9 +122,7 @@ def _with_softmax(graph: Graph) -> Graph:
         *inner, _ = total
         if [readers[node.outputs[0].name] for node in inner] == [1, 1, 2, 1]:
             softmax[id(last)] = Node("softmax", (x,), last.outputs, {"axes": axes}, last.module)
-    return drop_unused(
-        replace(graph, nodes=[softmax.get(id(node), node) for node in graph.nodes])
-    )
+    return drop_unused(replace(graph, nodes=[softmax.get(id(node), node) for node in graph.nodes]))
 
 
 def _softmax_steps(
@@ -85,7 +132,9 @@ def _softmax_steps(
 
     def made(value: Tensor | Const, op: str, kind: str) -> Node | None:
         node = writer.get(value.name) if isinstance(value, Tensor) else None
-        return node if node is not None and (node.op, node.attrs.get("kind")) == (op, kind) else None
+        return (
+            node if node is not None and (node.op, node.attrs.get("kind")) == (op, kind) else None
+        )
 
     if div.op != "binary" or div.attrs["kind"] != "div":
         return None
@@ -113,21 +162,16 @@ def _padded(conv: Node, pad: Node) -> Node | None:
     )
 
 
-def _scaled(conv: Node, activation: Node) -> Node | None:
-    """The convolution that also computes the linear part of the hard sigmoid after it."""
-    if conv.op not in ("conv", "conv_transpose"):
-        return None
-    factor, offset = _HARD_SIGMOIDS[activation.attrs["kind"]]
+def _scaled(conv: Node, factor: float, offset: float) -> Node:
+    """The convolution that computes factor * result + offset."""
     x = conv.outputs[0]
-    inputs = conv.inputs
     for kind, value in (("mul", factor), ("add", offset)):
-        constant = Const(np.array(value, np.float32))
-        step = Node("binary", (x, constant), (x,), {"kind": kind}, activation.module)
-        folded = fold_after(replace(conv, inputs=inputs), step)
-        if folded is None:
-            return None
-        inputs = folded
-    return replace(conv, inputs=inputs)
+        if value != 0:
+            step = Node("binary", (x, Const(np.array(value))), (x,), {"kind": kind}, conv.module)
+            inputs = fold_after(conv, step)
+            assert inputs is not None
+            conv = replace(conv, inputs=inputs)
+    return conv
 
 
 def scales(before: tuple[int, int], after: tuple[int, int], method: str) -> np.ndarray | None:

@@ -6,34 +6,16 @@ of the checkpoint. Every builder profits, because the operators of the graph sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from jaxpose.export.graph import (
-    Const,
-    Graph,
-    Node,
-    Tensor,
-    affine,
-    drop_unused,
-    fold_after,
-    per_channel,
-    weights_of,
-)
+from jaxpose.export.folding import affine, fold_after, fold_before, weights_of
+from jaxpose.export.graph import Const, Graph, Links, Node, Tensor, drop_unused, rewritten
+from jaxpose.export.shuffles import absorb_shuffles
 from jaxpose.export.views import merge_views
 
-# Nodes with one input whose output channel i depends on input channel i alone, without weights.
-_CHANNELWISE = (
-    "activation",
-    "max_pool",
-    "avg_pool",
-    "adaptive_avg_pool",
-    "resize",
-    "global_avg_pool",
-    "global_max_pool",
-)
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1, "max": -np.inf, "min": np.inf}
 
 
@@ -52,38 +34,6 @@ def optimize(graph: Graph) -> Graph:
     for rewrite in passes:
         graph = rewrite(graph)
     return drop_unused(graph)
-
-
-class _Links:
-    """Who writes and who reads the tensors of a graph."""
-
-    def __init__(self, graph: Graph):
-        self.writer = {out.name: node for node in graph.nodes for out in node.outputs}
-        self._readers: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            for name in {x.name for x in node.inputs if isinstance(x, Tensor)}:
-                self._readers.setdefault(name, []).append(node)
-        self._final = {tensor.name for _, tensor in graph.outputs}
-
-    def readers(self, tensor: Tensor) -> list[Node] | None:
-        """The nodes that read a tensor, or None if it is an output of the network."""
-        return None if tensor.name in self._final else self._readers.get(tensor.name, [])
-
-    def only_reader(self, tensor: Tensor) -> Node | None:
-        readers = self.readers(tensor)
-        return readers[0] if readers is not None and len(readers) == 1 else None
-
-
-def _rewritten(graph: Graph, replaced: dict[int, list[Node]], renamed: dict[str, Tensor]) -> Graph:
-    """The graph with nodes replaced (by id, maybe by none) and tensors read under other names."""
-    nodes = []
-    for old in graph.nodes:
-        for node in replaced.get(id(old), [old]):
-            inputs = tuple(
-                renamed.get(x.name, x) if isinstance(x, Tensor) else x for x in node.inputs
-            )
-            nodes.append(replace(node, inputs=inputs))
-    return Graph(graph.input, graph.outputs, nodes)
 
 
 # -- nodes that do nothing -------------------------------------------------------------------------
@@ -127,11 +77,8 @@ def _is_identity(node: Node) -> bool:
 
 
 def fold_into_readers(graph: Graph) -> Graph:
-    """Merges batch norms and per-channel constants into the convolutions that read them.
-
-    Exact only without padding: padded zeros are not shifted by the batch norm.
-    """
-    links = _Links(graph)
+    """Merges batch norms and per-channel constants into the convolutions that read them."""
+    links = Links(graph)
     replaced: dict[int, list[Node]] = {}
     renamed: dict[str, Tensor] = {}
     for node in graph.nodes:
@@ -140,37 +87,14 @@ def fold_into_readers(graph: Graph) -> Graph:
         if terms is None or not readers:
             continue
         currents = [replaced.get(id(reader), [reader])[0] for reader in readers]
-        folded = [_fold_before(conv, node.outputs[0], *terms) for conv in currents]
+        folded = [fold_before(conv, *terms) for conv in currents]
         if all(conv is not None for conv in folded):
             replaced |= {id(old): [c] for old, c in zip(readers, folded, strict=True) if c}
             replaced[id(node)] = []
             source = node.inputs[0]
             assert isinstance(source, Tensor)
             renamed[node.outputs[0].name] = renamed.get(source.name, source)
-    return _rewritten(graph, replaced, renamed)
-
-
-def _fold_before(
-    conv: Node, tensor: Tensor, factor: np.ndarray, offset: np.ndarray
-) -> Node | None:
-    """`conv` with its input `tensor` replaced by x, where tensor = x * factor + offset."""
-    if conv.op != "conv" or any(isinstance(x, Tensor) for x in conv.inputs[1:]):
-        return None
-    if any(conv.attrs["padding"]) and offset.any():
-        return None
-    kernel, *bias = weights_of(conv)
-    weight, groups = kernel.array.astype(np.float64), conv.attrs["groups"]
-    outputs, inputs = weight.shape[:2]  # of one group: output o reads group o // (outputs/groups)
-    group = np.arange(outputs) // (outputs // groups)
-    factors = factor.reshape(groups, inputs)[group]
-    offsets = offset.reshape(groups, inputs)[group]
-    total = (weight * offsets[:, :, None, None]).sum((1, 2, 3)) + (bias[0].array if bias else 0)
-    weight = weight * factors[:, :, None, None]
-    consts = [Const(weight.astype(np.float32), kernel.path)]
-    if bias or offset.any():
-        path = bias[0].path if bias else (*kernel.path[:-1], "bias")
-        consts.append(Const(total.astype(np.float32), path))
-    return replace(conv, inputs=(conv.inputs[0], *consts))
+    return rewritten(graph, replaced, renamed)
 
 
 def split_norms(graph: Graph) -> Graph:
@@ -178,7 +102,7 @@ def split_norms(graph: Graph) -> Graph:
 
     The batch norm of a convolution without other readers disappears in its weights.
     """
-    links = _Links(graph)
+    links = Links(graph)
     replaced: dict[int, list[Node]] = {}
     for node in graph.nodes:
         source = node.inputs[0]
@@ -217,7 +141,7 @@ def split_norms(graph: Graph) -> Graph:
             *kept,
             replace(concat, inputs=tuple(parts), outputs=node.outputs),
         ]
-    return _rewritten(graph, replaced, {})
+    return rewritten(graph, replaced, {})
 
 
 # -- means -----------------------------------------------------------------------------------------
@@ -228,11 +152,13 @@ def join_means(graph: Graph) -> Graph:
 
     A reshape may be between sum and division, as in `jnp.mean(x, (1, 2))`.
     """
-    links = _Links(graph)
+    links = Links(graph)
     replaced: dict[int, list[Node]] = {}
     renamed: dict[str, Tensor] = {}
     for node in graph.nodes:
-        op = {(2, 3): "global_avg_pool", (1,): "channel_mean"}.get(tuple(node.attrs.get("axes", ())))
+        op = {(2, 3): "global_avg_pool", (1,): "channel_mean"}.get(
+            tuple(node.attrs.get("axes", ()))
+        )
         x = node.inputs[0]
         if node.op != "reduce" or node.attrs["kind"] != "sum" or op is None or len(x.shape) != 4:
             continue
@@ -251,7 +177,7 @@ def join_means(graph: Graph) -> Graph:
             replaced[id(last)] = []
             assert isinstance(last.inputs[0], Tensor)
             renamed[last.outputs[0].name] = last.inputs[0]
-    return _rewritten(graph, replaced, renamed)
+    return rewritten(graph, replaced, renamed)
 
 
 # -- slices ----------------------------------------------------------------------------------------
@@ -259,7 +185,7 @@ def join_means(graph: Graph) -> Graph:
 
 def join_slices(graph: Graph) -> Graph:
     """Replaces slices that together are a whole tensor by one split."""
-    links = _Links(graph)
+    links = Links(graph)
     replaced: dict[int, list[Node]] = {}
     renamed: dict[str, Tensor] = {}
     for tensor in [graph.input, *(out for node in graph.nodes for out in node.outputs)]:
@@ -285,7 +211,7 @@ def join_slices(graph: Graph) -> Graph:
         parts = tuple(outputs[piece] for piece in pieces)
         split = Node("split", (tensor,), parts, attrs, slices[0].module)
         replaced[id(slices[0])] = [split]
-    return _rewritten(graph, replaced, renamed)
+    return rewritten(graph, replaced, renamed)
 
 
 def _range(node: Node) -> tuple[int, int, int] | None:
@@ -295,103 +221,3 @@ def _range(node: Node) -> tuple[int, int, int] | None:
     if len(cut) != 1 or any(step != 1 for step in a["steps"]):
         return None
     return cut[0], a["starts"][cut[0]], a["stops"][cut[0]]
-
-
-# -- channel shuffles ------------------------------------------------------------------------------
-
-
-def absorb_shuffles(graph: Graph) -> Graph:
-    """Removes channel shuffles that a dense convolution before or after them can do itself.
-
-    Its weights are permuted; so are those of the channelwise layers in between.
-    """
-    for shuffle in [node for node in graph.nodes if node.op == "channel_shuffle"]:
-        links = _Links(graph)
-        source, out = shuffle.inputs[0], shuffle.outputs[0]
-        assert isinstance(source, Tensor)
-        replaced = _permuted_before(shuffle, links)
-        if replaced is not None:  # the node before writes what the shuffle wrote
-            writer = links.writer[source.name]
-            replaced[id(writer)] = [replace(replaced[id(writer)][0], outputs=(out,))]
-            graph = _rewritten(graph, {**replaced, id(shuffle): []}, {})
-            continue
-        replaced = _permuted_after(shuffle, links)
-        if replaced is not None:
-            graph = _rewritten(graph, {**replaced, id(shuffle): []}, {out.name: source})
-    return graph
-
-
-def _order(shuffle: Node) -> np.ndarray:
-    """The input channel of each output channel."""
-    channels, groups = shuffle.outputs[0].shape[1], shuffle.attrs["groups"]
-    return np.arange(channels).reshape(groups, -1).T.reshape(-1)
-
-
-def _permuted_after(shuffle: Node, links: _Links) -> dict[int, list[Node]] | None:
-    """The nodes after a shuffle for the channels in their old order; None if that is impossible."""
-    back = np.argsort(_order(shuffle))
-    replaced: dict[int, list[Node]] = {}
-    pending = [shuffle.outputs[0]]
-    while pending:
-        tensor = pending.pop()
-        readers = links.readers(tensor)
-        if readers is None:
-            return None
-        for node in readers:
-            if node.inputs[0] is not tensor and node.inputs[0] != tensor:
-                return None
-            if node.op == "conv" and node.attrs["groups"] == 1:
-                x, kernel, *bias = node.inputs
-                assert isinstance(kernel, Const)
-                kernel = Const(np.ascontiguousarray(kernel.array[:, back]), kernel.path)
-                replaced[id(node)] = [replace(node, inputs=(x, kernel, *bias))]
-                continue
-            new = _channelwise(node, back)
-            if new is None:
-                return None
-            replaced[id(node)] = [new]
-            pending.append(node.outputs[0])
-    return replaced
-
-
-def _permuted_before(shuffle: Node, links: _Links) -> dict[int, list[Node]] | None:
-    """The nodes before a shuffle for the channels in its order; None if that is impossible."""
-    order = _order(shuffle)
-    replaced: dict[int, list[Node]] = {}
-    tensor, reader = shuffle.inputs[0], shuffle
-    while True:
-        assert isinstance(tensor, Tensor)
-        node = links.writer.get(tensor.name)
-        if node is None or links.only_reader(tensor) is not reader:
-            return None
-        if node.op == "conv" and node.attrs["groups"] == 1:
-            x, *consts = node.inputs
-            permuted = (Const(c.array[order], c.path) for c in consts if isinstance(c, Const))
-            replaced[id(node)] = [replace(node, inputs=(x, *permuted))]
-            return replaced
-        new = _channelwise(node, order)
-        if new is None:
-            return None
-        replaced[id(node)] = [new]
-        tensor, reader = node.inputs[0], node
-
-
-def _channelwise(node: Node, order: Iterable[int]) -> Node | None:
-    """The node for channels in another order; None if it mixes channels."""
-    x, *others = node.inputs
-    if not isinstance(x, Tensor) or len(x.shape) != 4 or node.outputs[0].shape[1] != x.shape[1]:
-        return None
-    channels = x.shape[1]
-    if node.op in _CHANNELWISE:
-        return node
-    consts = [value for value in others if isinstance(value, Const)]
-    depthwise = node.op == "conv" and node.attrs["groups"] == channels
-    if len(consts) == len(others) and (depthwise or node.op == "batch_norm"):
-        permuted = tuple(Const(c.array[order], c.path) for c in consts)
-        return replace(node, inputs=(x, *permuted))
-    if node.op == "binary" and consts:
-        values = per_channel(consts[0], channels)
-        if consts[0].shape == () or values is None:
-            return node if consts[0].shape == () else None
-        return replace(node, inputs=(x, Const(consts[0].array[:, order], consts[0].path)))
-    return None

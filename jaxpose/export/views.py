@@ -7,7 +7,6 @@ is at most a reshape to these factors, one transpose of them, and a reshape to t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from jaxpose.export.graph import Graph, Node, Tensor, count_readers
 

@@ -136,9 +136,10 @@ def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
 def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
     """Merges bias additions and, with `fold_bn`, batch norms into preceding convolutions.
 
-    With `fold_bn`, multiplications by constants are merged, too. A batch norm of the sum of two convolutions is merged into both. Results with other readers are
-    left alone. With `fold_bn=False`, a bias is merged only into a convolution of the same Flax
-    module, so that parameters stay separate.
+    With `fold_bn`, so are multiplications by constants, and a batch norm of the sum of two
+    convolutions is merged into both. Results with other readers are left alone. With
+    `fold_bn=False`, a bias is merged only into a convolution of the same Flax module, so that
+    parameters stay separate.
     """
     users = count_readers(graph)
     producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it

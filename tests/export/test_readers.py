@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose import export, models
+from jaxpose import export
 from tests.export.test_walker import CASES
 from tests.export.test_walker import SIZE as SMALL
 from tests.helpers.networks import Function, calibrated, images, initialized, run_torch
@@ -25,7 +25,8 @@ PAPERS = [
     "lightweight_hrnet_rm2",
     "el_hrnet_w32",
 ]
-NETWORKS = [*PAPERS, "litepose_s", "lite_hrnet_18", "hrnet_w32"]
+OTHERS = ["simplebaseline_mobilenetv2", "litepose_s", "lite_hrnet_18", "hrnet_w32"]
+SIZE = (64, 96)
 
 
 def channels_first(outputs):
@@ -68,21 +69,19 @@ def operator(case):
 @functools.cache
 def network(name):
     """(model, variables, images, outputs of PyTorch), the outputs of order 1."""
-    size = (128, 96) if models.info(name).task == "topdown" else (128, 128)
     model = jaxpose.create_model(name)
-    x = images(size)
+    x = images(SIZE)
     variables = calibrated(model, x)
     expected = run_torch(model, variables, x, fold_bn=False)
-    return model, variables, size, x.transpose(0, 3, 1, 2), channels_first(expected)
+    return model, variables, x.transpose(0, 3, 1, 2), channels_first(expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("name", every(NETWORKS))
+@pytest.mark.parametrize("name", every([*PAPERS, *OTHERS]))
 def test_every_network(name, reader, tmp_path):
     for package in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(package)
-    model, variables, size, x, expected = network(name)
+    model, variables, x, expected = network(name)
     path = tmp_path / "m.onnx"
-    export.to_onnx(model, variables, size, path, metadata={"jaxpose": "test"})
+    export.to_onnx(model, variables, SIZE, path, metadata={"jaxpose": "test"})
     assert_reads(reader, path, x, expected)

@@ -198,6 +198,8 @@ def arguments(*words):
         (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
         (("hwl_mobilenetv3", "--init", "random", "--to", "ncnn"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "0"), "at least 1 image"),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "1", "--to", "torch"), "add onnx"),
         (("hwl_mobilenetv3", "--init", "random", "--size", "x"), "HxW"),
         (("nowhere",), "nowhere"),
     ],

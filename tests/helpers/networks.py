@@ -128,8 +128,9 @@ def _forward(model):
     return jax.jit(lambda variables, x: model.apply(variables, x, train=False))
 
 
-def run_onnx(model, variables, x, path, metadata=None):
-    export.to_onnx(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+def run_onnx(model, variables, x, path, **options):
+    options = {"metadata": {"jaxpose": "test"}, **options}
+    export.to_onnx(model, variables, x.shape[1:3], path, **options)
     return export.run_file(path)(x)
 
 

@@ -28,6 +28,8 @@ def optimize(graph: Graph) -> Graph:
         remove_identities,
         fold_into_readers,
         split_norms,
+        leave_offsets,
+        join_sums,
         join_slices,
         absorb_shuffles,
     )
@@ -140,6 +142,67 @@ def split_norms(graph: Graph) -> Graph:
         replaced[id(node)] = [
             *kept,
             replace(concat, inputs=tuple(parts), outputs=node.outputs),
+        ]
+    return rewritten(graph, replaced, {})
+
+
+def leave_offsets(graph: Graph) -> Graph:
+    """Leaves of a batch norm only its offset, where convolutions can take its factor.
+
+    These are the convolution that it reads, and those that read the same map. OpenCV 5 fails on a
+    batch norm of a convolution that another convolution reads.
+    """
+    links = Links(graph)
+    replaced: dict[int, list[Node]] = {}
+
+    def current(node: Node) -> Node:
+        return replaced.get(id(node), [node])[0]
+
+    for node in graph.nodes:
+        x, terms = node.inputs[0], affine(node) if node.op == "batch_norm" else None
+        conv = links.writer.get(x.name) if isinstance(x, Tensor) and terms is not None else None
+        if conv is None or conv.op not in ("conv", "conv_transpose") or terms is None:
+            continue
+        factor, offset = terms
+        others = [n for n in links.readers(conv.outputs[0]) or () if n is not node]
+        if not others or not factor.all():
+            continue
+        after = [fold_before(current(other), 1 / factor, 0 * factor) for other in others]
+        scale = Const(factor.reshape(1, -1, 1, 1))
+        step = Node("binary", (x, scale), node.outputs, {"kind": "mul"}, node.module)
+        scaled = fold_after(current(conv), step)
+        if scaled is None or any(n is None for n in after):
+            continue
+        replaced |= {id(old): [new] for old, new in zip(others, after, strict=True) if new}
+        replaced[id(conv)] = [replace(current(conv), inputs=scaled)]
+        constant = Const(offset.astype(np.float32).reshape(1, -1, 1, 1))
+        replaced[id(node)] = [
+            Node("binary", (x, constant), node.outputs, {"kind": "add"}, node.module)
+        ]
+    return rewritten(graph, replaced, {})
+
+
+def join_sums(graph: Graph) -> Graph:
+    """Writes the sum of one convolution of two maps as that convolution of their sum."""
+    links = Links(graph)
+    replaced: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if node.op != "binary" or node.attrs["kind"] != "add" or len(set(node.inputs)) != 2:
+            continue
+        convs = [links.writer.get(x.name) for x in node.inputs if isinstance(x, Tensor)]
+        if any(n is None or n.op != "conv" for n in convs) or len(convs) != 2:
+            continue
+        first, second = (conv for conv in convs if conv is not None)
+        alone = all(links.only_reader(c.outputs[0]) is node for c in (first, second))
+        same = first.inputs[1:] == second.inputs[1:] and first.attrs == second.attrs
+        left, right = first.inputs[0], second.inputs[0]
+        if not alone or not same or left.shape != right.shape or len(first.inputs) > 2:
+            continue
+        total = Tensor(f"{node.outputs[0].name}/inputs", left.shape)
+        replaced |= {id(first): [], id(second): []}
+        replaced[id(node)] = [
+            replace(node, inputs=(left, right), outputs=(total,)),
+            replace(first, inputs=(total, *first.inputs[1:]), outputs=node.outputs),
         ]
     return rewritten(graph, replaced, {})
 

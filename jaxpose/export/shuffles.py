@@ -62,7 +62,7 @@ def _permuted_after(shuffle: Node, links: Links) -> dict[int, list[Node]] | None
         if readers is None:
             return None
         for node in readers:
-            if node.inputs[0] is not tensor and node.inputs[0] != tensor:
+            if node.inputs[0] != tensor:
                 return None
             if node.op == "conv" and node.attrs["groups"] == 1:
                 x, kernel, *bias = node.inputs
@@ -114,8 +114,9 @@ def _channelwise(node: Node, order: np.ndarray) -> Node | None:
         permuted = tuple(Const(c.array[order], c.path) for c in consts)
         return replace(node, inputs=(x, *permuted))
     if node.op == "binary" and consts:
-        values = per_channel(consts[0], channels)
-        if consts[0].shape == () or values is None:
-            return node if consts[0].shape == () else None
-        return replace(node, inputs=(x, Const(consts[0].array[:, order], consts[0].path)))
+        (const,) = consts
+        if const.shape == ():
+            return node
+        if per_channel(const, channels) is not None:
+            return replace(node, inputs=(x, Const(const.array[:, order], const.path)))
     return None

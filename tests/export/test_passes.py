@@ -41,6 +41,13 @@ def half_norm(m, x):
     return norm(m, jnp.concatenate([a, b], -1))
 
 
+def summed(m, x):
+    """CBAM: the same layers on two maps."""
+    x, kernel = lifted(m, x), weight(m, "shared", (1, 1, 8, 4))
+    low = ops.conv(ops.activation(ops.global_avg_pool(x), kind="relu"), kernel)
+    return low + ops.conv(ops.activation(ops.global_max_pool(x), kind="relu"), kernel)
+
+
 def doubled(m, x):
     return 2 * (lifted(m, x) + weight(m, "bias", (8,))) / 5
 
@@ -104,7 +111,11 @@ CASES = {
         "conv activation binary batch_norm conv conv binary",
     ),
     "norm_before_groups": (grouped_norm, "conv activation binary batch_norm conv"),
-    "norm_of_parts": (half_norm, "conv conv batch_norm concat"),
+    "norm_of_parts": (half_norm, "conv conv binary concat"),
+    "sum_of_one": (
+        summed,
+        "conv global_avg_pool activation global_max_pool activation binary conv",
+    ),
     "factors": (doubled, "conv"),
     "slices": (pieces, "conv activation split concat"),
     "overlapping_slices": (overlapping, "conv activation slice slice concat"),

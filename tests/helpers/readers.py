@@ -64,10 +64,12 @@ def openvino(path, shape, names):
 
 def mnn(path, shape, names):
     MNN = pytest.importorskip("MNN")
-    from MNN.tools import mnnconvert
+    # Not MNN.tools.mnnconvert: that module installs a logging package with pip when it is imported,
+    # and connects to a server. It only calls this function.
+    import _tools
 
     converted = path.with_suffix(".mnn")
-    mnnconvert.convert(
+    _tools.mnnconvert(
         ["mnnconvert", "-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted)]
         + ["--bizCode", "jaxpose"]
     )

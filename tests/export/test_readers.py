@@ -27,6 +27,9 @@ PAPERS = [
 ]
 OTHERS = ["simplebaseline_mobilenetv2", "litepose_s", "lite_hrnet_18", "hrnet_w32"]
 SIZE = (64, 96)
+# Of the largest value. MNN rounds more: 1.3e-3 for EL-HRNet and 1.6e-4 for Lightweight HRNet, where
+# every other program stays below 4e-5.
+TOLERANCES = {name: 3e-3 if name == "mnn" else 1e-4 for name in READERS}
 
 
 def channels_first(outputs):
@@ -43,7 +46,7 @@ def assert_reads(reader, path, x, expected):
         for actual, whole in zip(outputs, expected, strict=True):
             assert actual.shape == whole[i : i + 1].shape
             difference = np.abs(actual - whole[i : i + 1]).max()
-            assert difference <= 1e-4 * np.abs(whole).max()
+            assert difference <= TOLERANCES[reader] * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("batch", [None, 1])

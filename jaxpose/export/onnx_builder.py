@@ -334,10 +334,9 @@ class _Writer:
 
 def _window(node: Node, attributes: dict) -> dict:
     """Attributes of a convolution, ordinary or transposed."""
-    padding = attributes["padding"]
     return {
         "kernel_shape": node.inputs[1].shape[2:],
         "strides": attributes["stride"],
-        "pads": padding if len(padding) == 4 else padding * 2,
+        "pads": attributes["padding"] * 2,
         "group": attributes["groups"],
     }

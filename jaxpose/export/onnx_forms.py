@@ -22,11 +22,11 @@ _HARD_SIGMOIDS = {"hard_sigmoid": (1 / 6, 0.5), "hard_sigmoid_v1": (0.5, 0.5)}
 
 
 def rewrite(graph: Graph) -> Graph:
-    """The graph with forms that only the ONNX builder knows.
+    """The graph with forms for the ONNX builder.
 
     * The steps of a softmax over neighboring axes are one node "softmax" with `axes`.
     * The kernel of `channel_conv1d` is [1, 1, k, 1].
-    * `padding` of a convolution may be (top, left, bottom, right), that of a `pad` node before it.
+    * The padding of a `pad` node becomes that of the convolution after it, if it is symmetric.
     * A hard sigmoid clip(a x + b, 0, 1) after a convolution without other readers is the activation
       "unit_clip", clip(x, 0, 1); the convolution computes a x + b.
     * A GELU between convolutions is the activation "erf_gate", x (1 + erf(x)), of x / sqrt(2); the
@@ -151,12 +151,17 @@ def _softmax_steps(
 
 
 def _padded(conv: Node, pad: Node) -> Node | None:
-    """The convolution with the padding of the node before it; None if channels are padded."""
+    """The convolution with the padding of the node before it; None if it cannot have that.
+
+    Both sides must get the same: OpenCV reads beyond the map otherwise.
+    """
     before, after = pad.attrs["before"], pad.attrs["after"]
     if len(before) != 4 or any(before[:2]) or any(after[:2]):
         return None
     own = conv.attrs["padding"]
-    padding = tuple(n + p for n, p in zip((*before[2:], *after[2:]), (*own, *own), strict=True))
+    if before != after:
+        return None
+    padding = tuple(n + p for n, p in zip(before[2:], own, strict=True))
     return replace(
         conv, inputs=(pad.inputs[0], *conv.inputs[1:]), attrs={**conv.attrs, "padding": padding}
     )

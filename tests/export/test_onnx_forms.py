@@ -30,9 +30,9 @@ def two_readers(m, x, kind):
     return x * ops.activation(x, kind=kind)
 
 
-def bordered(m, x):
-    """EfficientNet's padding: less before than after."""
-    x = jnp.pad(lifted(m, x), ((0, 0), (0, 1), (1, 2), (0, 0)))
+def bordered(m, x, after):
+    """A padded convolution; EfficientNet's has less padding before than after."""
+    x = jnp.pad(lifted(m, x), ((0, 0), (0, after), (1, 1 + after), (0, 0)))
     kernel = weight(m, "dw", (3, 3, 1, 8))
     return ops.depthwise_conv(x, kernel, stride=2, padding=(1, 0))
 
@@ -53,7 +53,8 @@ CASES = {
     "hard_sigmoid_v1": (lambda m, x: squeeze(m, x, "hard_sigmoid_v1"), "Clip", 0),
     "hard_sigmoid_apart": (lambda m, x: two_readers(m, x, "hard_sigmoid"), "Add Clip Mul", 0),
     "hard_sigmoid_v1_apart": (lambda m, x: two_readers(m, x, "hard_sigmoid_v1"), "Add Clip Mul", 0),
-    "border": (bordered, "", 0),
+    "border": (lambda m, x: bordered(m, x, 0), "", 0),
+    "uneven_border": (lambda m, x: bordered(m, x, 1), "Pad", 0),
     "gelu": (gelu, "Erf Add Mul", 0),
     "gelu_at_the_end": (lambda m, x: gelu(m, x, False), "Div Erf Add Mul Mul", 0),
     "shared_numbers": (shared_numbers, "Clip Clip Mul Mul Add", 3),

@@ -17,8 +17,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxpose.export.graph import ExportError, Graph, fold
+from jaxpose.export.folding import fold
+from jaxpose.export.graph import ExportError, Graph
 from jaxpose.export.metadata import describe
+from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch
 from jaxpose.export.verify import verify, write_verified
 from jaxpose.export.walker import trace
@@ -48,10 +50,12 @@ def build_graph(
 ) -> Graph:
     """The network as the graph that all builders read.
 
-    `fold_bn` merges batch norms into convolutions.
+    `fold_bn` merges batch norms into convolutions and makes the graph as short as
+    `jaxpose.export.passes` can; without it, all parameters stay those of the model.
     """
     height, width = input_size
-    return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    network = fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    return optimize(network) if fold_bn else network
 
 
 def to_onnx(
@@ -61,8 +65,9 @@ def to_onnx(
     path: str | os.PathLike,
     *,
     metadata: dict,
+    batch: int | None = None,
 ) -> None:
-    """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
+    """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
     Several outputs are [batch,C,h,w] each, with the names in `metadata["outputs"]`. The image must
     be normalized with the mean and standard deviation in `metadata`. Only the `onnx` package is
@@ -75,6 +80,8 @@ def to_onnx(
       input_size: (H, W).
       path: of the file.
       metadata: JSON values, from `describe`.
+      batch: number of images per call; None leaves it open. Some readers need a fixed number, and
+        some are faster with it.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
@@ -84,7 +91,7 @@ def to_onnx(
     from jaxpose.export import onnx_builder
 
     network = _with_names(build_graph(model, variables, input_size), metadata)
-    onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
+    onnx.save(onnx_builder.build(network, metadata, batch), os.fspath(path))
 
 
 def to_litert(

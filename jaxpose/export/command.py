@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="verify ncnn files on the first Vulkan device too; mesa-vulkan-drivers has one in "
         "software",
     )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="fixed number of images per call of an ONNX file (default: any number)",
+    )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
         "--task",
@@ -81,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes one verified file per target and prints their differences from the model."""
-    options = Options(precision=args.precision, vulkan=args.vulkan)
+    options = Options(args.precision, args.batch, args.vulkan)
     targets = args.to.split(",")
     _check(targets, options)
     size = parse_size(args.size) if args.size else None
@@ -119,8 +125,9 @@ def export_file(
     Args:
       source: the network.
       target: one of `TARGETS`.
-      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_<precision>` before the suffix if that
-        is not fp32; for a model `package.module:ClassName`, the file name has the class only.
+      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
+        batch is fixed, and `_<precision>` if that is not fp32; for a model
+        `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
       options: of the file.
 
@@ -192,6 +199,10 @@ def _check(targets: Sequence[str], options: Options) -> None:
         _check_choice("target", target, TARGETS)
     for target in targets:
         _check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch {options.batch}: a file takes at least 1 image")
+    if options.batch is not None and not any(TARGETS[target].batch for target in targets):
+        raise ValueError("--batch is for ONNX files; add onnx to --to")
     if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
         raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
     for target in targets:

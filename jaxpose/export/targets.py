@@ -17,10 +17,12 @@ class Options:
 
     Attributes:
       precision: of the weights, one of the target's.
+      batch: fixed number of images per call, if the target has a choice; None leaves it open.
       vulkan: verify the file on the first Vulkan device too, if the target runs on one.
     """
 
     precision: str = "fp32"
+    batch: int | None = None
     vulkan: bool = False
 
 
@@ -36,6 +38,7 @@ class Target:
       write: writes the network of a `Source` to a path.
       precisions: of the weights.
       packages: that writing needs besides the runtime's.
+      batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
     """
 
@@ -43,6 +46,7 @@ class Target:
     write: Callable[[Source, Path, Options], None]
     precisions: tuple[str, ...] = ("fp32",)
     packages: tuple[str, ...] = ()
+    batch: bool = False
     vulkan: bool = False
 
     def require_packages(self) -> None:
@@ -54,13 +58,15 @@ class Target:
         """Path of the file in `folder`: the model, its input size and what is not the default."""
         height, width = source.input_size
         name = f"{source.name.rpartition(':')[2]}_{height}x{width}"
+        if options.batch is not None and self.batch:
+            name += f"_batch{options.batch}"
         if options.precision != "fp32":
             name += f"_{options.precision}"
         return folder / f"{name}{self.runtime.suffixes[0]}"
 
 
 def _write_onnx(source: Source, path: Path, options: Options) -> None:
-    export.to_onnx(*_network(source), path, metadata=source.metadata())
+    export.to_onnx(*_network(source), path, metadata=source.metadata(), batch=options.batch)
 
 
 def _write_torch(source: Source, path: Path, options: Options) -> None:
@@ -83,7 +89,7 @@ def _network(source: Source) -> tuple:
 
 
 TARGETS = {
-    "onnx": Target(RUNTIMES["onnx"], _write_onnx, packages=("onnx",)),
+    "onnx": Target(RUNTIMES["onnx"], _write_onnx, packages=("onnx",), batch=True),
     "torch": Target(RUNTIMES["torch"], _write_torch),
     "litert": Target(RUNTIMES["litert"], _write_litert, precisions=("fp32", "fp16")),
     "ncnn": Target(RUNTIMES["ncnn"], _write_ncnn, precisions=("fp32", "fp16"), vulkan=True),

@@ -54,6 +54,19 @@ def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path):
     assert set(checkpoint.iterdir()) == before
 
 
+def test_a_file_with_a_fixed_batch_takes_any_number_of_images(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    run = seeing.write_runs(tmp_path)[0]
+    assert cli.main(["export", str(run)]) == 0
+    assert cli.main(["export", str(run), "--batch", "2"]) == 0
+    files = [run / "export" / f"Looker_32x128{end}.onnx" for end in ("", "_batch2")]
+    shapes = [onnx.load(file).graph.input[0].type.tensor_type.shape.dim for file in files]
+    assert [shape[0].dim_param or shape[0].dim_value for shape in shapes] == ["batch", 2]
+    x = images((32, 128), batch=5)
+    np.testing.assert_allclose(*(export.run_file(file)(x) for file in files), rtol=1e-6)
+
+
 def test_a_wrong_size_is_one_line(capsys):
     words = ["export", "hwl_mobilenetv3", "--init", "random", "--size", "60x64"]
     assert cli.main(words) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import export, ops
-from jaxpose.export.graph import fold
+from jaxpose.export.folding import fold
 from jaxpose.export.walker import trace
 from jaxpose.models.dite_hrnet import reinterpreted_pool
 from tests.helpers.networks import (

@@ -27,9 +27,14 @@ PAPERS = [
 ]
 OTHERS = ["simplebaseline_mobilenetv2", "litepose_s", "lite_hrnet_18", "hrnet_w32"]
 SIZE = (64, 96)
-# Of the largest value. MNN rounds more: 1.3e-3 for EL-HRNet and 1.6e-4 for Lightweight HRNet, where
-# every other program stays below 4e-5.
-TOLERANCES = {name: 3e-3 if name == "mnn" else 1e-4 for name in READERS}
+TOLERANCE = 1e-4  # of the largest value
+# Networks that a program computes less exactly than that, the limit there, and the reason.
+KNOWN = {
+    ("mnn", "el_hrnet_w32"): (
+        3e-3,
+        "MNN computes 3x3 convolutions by Winograd's algorithm, which rounds more",
+    ),
+}
 
 
 def channels_first(outputs):
@@ -37,16 +42,17 @@ def channels_first(outputs):
     return [np.asarray(part).transpose(0, 3, 1, 2) for part in parts]
 
 
-def assert_reads(reader, path, x, expected):
-    """The program reads the file and gives the expected outputs, image by image."""
+def error_of(reader, path, x, expected):
+    """The largest difference from the expected outputs, image by image, of the largest value."""
+    errors = []
     names = [f"heatmaps_{i}" if i else "heatmaps" for i in range(len(expected))]
     run = READERS[reader](path, (1, *x.shape[1:]), names)
     for i in range(len(x)):
         outputs = run(np.ascontiguousarray(x[i : i + 1]))
         for actual, whole in zip(outputs, expected, strict=True):
             assert actual.shape == whole[i : i + 1].shape
-            difference = np.abs(actual - whole[i : i + 1]).max()
-            assert difference <= TOLERANCES[reader] * np.abs(whole).max()
+            errors.append(np.abs(actual - whole[i : i + 1]).max() / np.abs(whole).max())
+    return np.max(errors)  # NaN if one is
 
 
 @pytest.mark.parametrize("batch", [None, 1])
@@ -58,7 +64,7 @@ def test_every_operator(case, reader, batch, tmp_path):
     model, variables, x, expected = operator(case)
     path = tmp_path / "m.onnx"
     export.to_onnx(model, variables, SMALL, path, metadata={"jaxpose": "test"}, batch=batch)
-    assert_reads(reader, path, x, expected)
+    assert error_of(reader, path, x, expected) <= TOLERANCE
 
 
 @functools.cache
@@ -87,4 +93,8 @@ def test_every_network(name, reader, tmp_path):
     model, variables, x, expected = network(name)
     path = tmp_path / "m.onnx"
     export.to_onnx(model, variables, SIZE, path, metadata={"jaxpose": "test"})
-    assert_reads(reader, path, x, expected)
+    error = error_of(reader, path, x, expected)
+    limit, reason = KNOWN.get((reader, name), (TOLERANCE, ""))
+    assert error <= limit
+    if error > TOLERANCE:
+        pytest.xfail(f"{error:.1e} of the largest value: {reason}")

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -232,18 +231,17 @@ def _jax(source: Source, batch: int) -> Contestant:
 
 @dataclass(frozen=True)
 class _Runtime:
-    """A runtime to time: its distribution and layout, and how it opens a file."""
+    """A runtime to time: its name and layout, and how it opens a file."""
 
     name: str
-    distribution: str
     nchw: bool
     open: Callable[[Path, int], Call]
 
 
 _RUNTIMES = {  # by export target; torch also runs modules that are not files
-    "onnx": _Runtime("onnxruntime", "onnxruntime", True, onnx_call),
-    "litert": _Runtime("litert", "ai-edge-litert", False, lambda path, n: open_litert(path, n)[1]),
-    "ncnn": _Runtime("ncnn", "ncnn", True, ncnn_call),
+    "onnx": _Runtime("onnxruntime", True, onnx_call),
+    "litert": _Runtime("litert", False, lambda path, n: open_litert(path, n)[1]),
+    "ncnn": _Runtime("ncnn", True, ncnn_call),
 }
 
 
@@ -259,12 +257,11 @@ def of_file(
             lambda: load_torch(path).module(), name, title, threads, size, batch, path
         )
         return
-    require(RUNTIMES[target].package)
-    runtime = _RUNTIMES[target]
+    runtime, package = _RUNTIMES[target], require(RUNTIMES[target].package)
     inputs = _images(size, batch)
     if runtime.nchw:
         inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-    title = f"{runtime.name} {version(runtime.distribution)}"
+    title = f"{runtime.name} {package.__version__}"
     shape = "x".join(map(str, inputs.shape))
     for count in threads:
 

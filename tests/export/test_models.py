@@ -24,9 +24,8 @@ SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE
 UNUSED = re.compile(
     r"stage0_.*/dcm/conv_mask_1|stage1_.*/dcm/conv_mask_2|stage2_.*/dcm/conv_mask_3"
 )
-# These normalize what no single convolution made: Dite-HRNet gated maps and sums of several
-# kernels, EL-HRNet two convolutions side by side.
-NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30", "el_hrnet_w32"}
+# These normalize what no single convolution made, sums of several kernels, and an activation follows.
+NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30"}
 
 
 @functools.cache

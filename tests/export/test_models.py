@@ -24,7 +24,7 @@ SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE
 UNUSED = re.compile(
     r"stage0_.*/dcm/conv_mask_1|stage1_.*/dcm/conv_mask_2|stage2_.*/dcm/conv_mask_3"
 )
-# These normalize what no single convolution made, sums of several kernels, and an activation follows.
+# These normalize sums of several kernels, before an activation: no single convolution can do it.
 NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30"}
 
 

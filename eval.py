@@ -180,7 +180,7 @@ def run(argv: list[str]) -> int:
 if __name__ == "__main__":
     define_path("workdir", "Run folder written by train.py or `jaxpose import`.")
     define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
-    define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
+    define_path("exported", "File written by `jaxpose export`: .onnx, .pt2 or .tflite.")
     define_path("results", "Results of any program to score, in COCO's results format.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path(

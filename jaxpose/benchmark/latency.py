@@ -1,9 +1,9 @@
 """`jaxpose benchmark latency`: one forward pass on this machine's CPU.
 
 A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
-as the exported torch module (eager, channels_last). A .onnx or .pt2 file is measured with its own
-runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
-network, see `jaxpose benchmark grouping`.
+as the exported torch module (eager, channels_last). An exported file is measured with its own
+runtime. Times do not include a flip test, cropping or decoding; for the decoding of a
+bottom-up network, see `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
+from jaxpose.runtimes import RUNTIMES, SUFFIXES, files_of, kind, require
+from jaxpose.runtimes.layout import Call
+from jaxpose.runtimes.litert_file import open_litert
+from jaxpose.runtimes.ncnn_file import ncnn_call
+from jaxpose.runtimes.onnx_file import onnx_call
+from jaxpose.runtimes.torch_file import load_torch
 
 COLUMNS = (
     "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "
@@ -49,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE|RUN|MODEL",
         type=os.path.expanduser,
-        help=".onnx or .pt2 file, run folder or model name",
+        help="exported file, run folder or model name",
     )
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="threads of ONNX Runtime and torch, at most the number of cores (default: 1,4)",
+        help="threads of the runtimes other than JAX, at most the number of cores (default: 1,4)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
@@ -149,7 +154,7 @@ def contestants_of(
 
     Args:
       what: file, run folder or model.
-      threads: numbers of threads of ONNX Runtime and torch.
+      threads: numbers of threads of the runtimes other than JAX.
       size: (H, W) of run folders and models; None for their own.
       batch: images per call.
       folder: for exported files.
@@ -161,7 +166,8 @@ def contestants_of(
     path = Path(what)
     if path.suffix in SUFFIXES.values():
         metadata = export.read_metadata(path)
-        timed = list(of_file(path, path.name, threads, tuple(metadata["input_size"]), batch))
+        size = tuple(metadata["input_size"])
+        timed = list(of_file(path, path.name, threads, size, batch, metadata["precision"]))
         task = tasks.get(metadata["task"])
         return task, timed, task.decoder_from_metadata(metadata)
     if path.is_dir():
@@ -170,7 +176,7 @@ def contestants_of(
         source = untrained(what, size, task_name=task_name)
     else:
         raise ValueError(
-            f"{what}: not a model, a run folder or a {' or '.join(SUFFIXES.values())} file"
+            f"{what}: not a model, a run folder or a {', '.join(SUFFIXES.values())} file"
         )
     path = folder / "model.onnx"
     metadata = source.metadata()
@@ -194,8 +200,12 @@ def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None
         "precision": "fp32",
         "threads": threads,
         "input": f"{batch}x3x{size[0]}x{size[1]}",
-        "file_kb": None if path is None else round(path.stat().st_size / 1024),
+        "file_kb": None if path is None else round(_size(path) / 1024),
     }
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _jax(source: Source, batch: int) -> Contestant:
@@ -219,26 +229,48 @@ def _jax(source: Source, batch: int) -> Contestant:
     return Contestant(facts, source.input_size, start)
 
 
-def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
+@dataclass(frozen=True)
+class _Runtime:
+    """A runtime to time: its name and layout, and how it opens a file."""
+
+    name: str
+    nchw: bool
+    open: Callable[[Path, int], Call]
+
+
+_RUNTIMES = {  # by export target; torch also runs modules that are not files
+    "onnx": _Runtime("onnxruntime", True, onnx_call),
+    "litert": _Runtime("litert", False, lambda path, n: open_litert(path, n)[1]),
+    "ncnn": _Runtime("ncnn", True, ncnn_call),
+}
+
+
+def of_file(
+    path: Path, name: str, threads: list[int], size, batch: int, precision: str = "fp32"
+) -> Iterator[Contestant]:
     """An exported file in its own runtime, once per number of threads."""
-    inputs = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
-    if path.suffix == SUFFIXES["onnx"]:
-        ort = require("onnxruntime")
-        for count in threads:
-
-            def start(count=count):
-                session = onnx_session(path, count)
-                return lambda: session.run(None, {"image": inputs})
-
-            facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
-            yield Contestant(facts, size, start)
+    target = kind(path)
+    if target == "torch":
+        torch = require("torch")
+        title = f"torch {torch.__version__} (.pt2)"
+        yield from _torch(
+            lambda: load_torch(path).module(), name, title, threads, size, batch, path
+        )
         return
-    torch = require("torch")
+    runtime, package = _RUNTIMES[target], require(RUNTIMES[target].package)
+    inputs = _images(size, batch)
+    if runtime.nchw:
+        inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+    title = f"{runtime.name} {package.__version__}"
+    shape = "x".join(map(str, inputs.shape))
+    for count in threads:
 
-    def load():
-        return load_torch(path).module()
+        def start(count=count):
+            run = runtime.open(path, count)
+            return lambda: run(inputs)
 
-    yield from _torch(load, name, f"torch {torch.__version__} (.pt2)", threads, size, batch, path)
+        facts = _facts(name, title, count, size, batch, path)
+        yield Contestant(facts | {"precision": precision, "input": shape}, size, start)
 
 
 def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Contestant]:

@@ -1,4 +1,4 @@
-"""Export of models to ONNX and PyTorch, through one walker over the jaxpr.
+"""Export of models to ONNX, PyTorch, LiteRT and ncnn, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 
-from jaxpose.export.graph import ExportError, Graph, fold
+from jaxpose.export.folding import fold
+from jaxpose.export.graph import ExportError, Graph
 from jaxpose.export.metadata import describe
+from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch
 from jaxpose.export.verify import verify, write_verified
 from jaxpose.export.walker import trace
@@ -33,6 +36,8 @@ __all__ = [
     "read_metadata",
     "run_file",
     "save_torch",
+    "to_litert",
+    "to_ncnn",
     "to_onnx",
     "to_torch",
     "verify",
@@ -43,12 +48,14 @@ __all__ = [
 def build_graph(
     model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
 ) -> Graph:
-    """The network as the graph that both builders read.
+    """The network as the graph that all builders read.
 
-    `fold_bn` merges batch norms into convolutions.
+    `fold_bn` merges batch norms into convolutions and makes the graph as short as
+    `jaxpose.export.passes` can; without it, all parameters stay those of the model.
     """
     height, width = input_size
-    return fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    network = fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    return optimize(network) if fold_bn else network
 
 
 def to_onnx(
@@ -58,8 +65,9 @@ def to_onnx(
     path: str | os.PathLike,
     *,
     metadata: dict,
+    batch: int | None = None,
 ) -> None:
-    """Writes an ONNX file (opset 18): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
+    """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
     Several outputs are [batch,C,h,w] each, with the names in `metadata["outputs"]`. The image must
     be normalized with the mean and standard deviation in `metadata`. Only the `onnx` package is
@@ -72,6 +80,8 @@ def to_onnx(
       input_size: (H, W).
       path: of the file.
       metadata: JSON values, from `describe`.
+      batch: number of images per call; None leaves it open. Some readers need a fixed number, and
+        some are faster with it.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
@@ -80,17 +90,93 @@ def to_onnx(
     onnx = require("onnx")
     from jaxpose.export import onnx_builder
 
-    network = build_graph(model, variables, input_size)
-    if "outputs" in metadata:
-        names = [output["name"] for output in metadata["outputs"]]
-        if len(names) != len(network.outputs):
-            raise ExportError(
-                f"the network has {len(network.outputs)} outputs, but the metadata name "
-                f"{len(names)}: {', '.join(names)}"
-            )
-        tensors = [tensor for _, tensor in network.outputs]
-        network = dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
-    onnx.save(onnx_builder.build(network, metadata), os.fspath(path))
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    onnx.save(onnx_builder.build(network, metadata, batch), os.fspath(path))
+
+
+def to_litert(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Writes a LiteRT file (.tflite): `image` float32 [1,H,W,3] -> `heatmaps` [1,h,w,K].
+
+    The batch size is 1. Only operators that LiteRT's GPU delegate takes are written. Needs only the
+    package `ai-edge-litert`. The file is not compared with the model here, as for `to_onnx`.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the file.
+      metadata: JSON values, from `describe`; the file's have `layout` and `precision` of the file.
+      precision: "fp32", or "fp16" to store the kernels as float16, in half the space. Runtimes on
+        the CPU compute in float32 either way; the GPU delegate computes in float16 by default.
+
+    Raises:
+      ExportError: as `to_onnx`; or the GPU delegate refuses an operator (the message names it and
+        its module).
+    """
+    require("ai_edge_litert")
+    from jaxpose.export import litert
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    stored = metadata | {"layout": "NHWC", "precision": precision}
+    Path(path).write_bytes(litert.build(network, stored, half=precision == "fp16"))
+
+
+def to_ncnn(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Writes an ncnn network: the .param file at `path`, and a .bin and a .json file beside it.
+
+    The blob `image` is one normalized image, 3 channels of [H,W]; the outputs have the names of
+    `to_onnx`. The .json file has the metadata. No package is needed to write the files. They are
+    not compared with the model here, as for `to_onnx`.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the .param file.
+      metadata: JSON values, from `describe`; the file's have its `precision`.
+      precision: "fp32", or "fp16" to store the kernels as float16, in half the space.
+
+    Raises:
+      ExportError: as `to_onnx`; or ncnn does not have an operation, or a kernel is beyond the range
+        of float16 (the message names its module).
+    """
+    from jaxpose.export import ncnn_builder
+    from jaxpose.runtimes import ncnn_file
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    param, weights = ncnn_builder.build(network, precision)
+    stored = metadata | {"precision": precision}
+    ncnn_file.write(path, param, weights, stored, [name for name, _ in network.outputs])
+
+
+def _with_names(network: Graph, metadata: dict) -> Graph:
+    """The network with its outputs named as in `metadata`, if that names them."""
+    if "outputs" not in metadata:
+        return network
+    names = [output["name"] for output in metadata["outputs"]]
+    if len(names) != len(network.outputs):
+        raise ExportError(
+            f"the network has {len(network.outputs)} outputs, but the metadata name "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    tensors = [tensor for _, tensor in network.outputs]
+    return dataclasses.replace(network, outputs=list(zip(names, tensors, strict=True)))
 
 
 def to_torch(

@@ -1,24 +1,24 @@
-"""`jaxpose export`: writes a run folder as verified ONNX and PyTorch files."""
+"""`jaxpose export`: writes a run folder as verified files for other programs."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxpose import export, geometry, images
+from jaxpose import export, geometry, images, tables
 from jaxpose.choices import choose_from
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.export.targets import DEFAULT, TARGETS, Options
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES
+from jaxpose.runtimes import files_of
 from jaxpose.tasks import Agreement
 
-TARGETS = tuple(SUFFIXES)
-PRECISIONS = ("fp32",)
+Written = tuple[Path, Agreement]  # a file and its differences from the model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
     )
     parser.add_argument(
-        "--precision", default="fp32", help="precision of the weights; only fp32 is supported"
+        "--precision",
+        default="fp32",
+        help=f"precision of the weights: fp32, or for {_targets_with_fp16()} also fp16 "
+        "(default: fp32)",
+    )
+    parser.add_argument(
+        "--vulkan",
+        action="store_true",
+        help="verify ncnn files on the first Vulkan device too; mesa-vulkan-drivers has one in "
+        "software",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="fixed number of images per call of an ONNX file (default: any number)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -71,9 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes one verified file per target and prints its differences from the model."""
-    targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
-    _check_choice("precision", args.precision, PRECISIONS)
+    """Writes one verified file per target and prints their differences from the model."""
+    options = Options(args.precision, args.batch, args.vulkan)
+    targets = args.to.split(",")
+    _check(targets, options)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -83,60 +99,82 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = args.output or folder
-    files = [_path(source, target, folder) for target in targets]
+    paths = [TARGETS[target].path(source, folder, options) for target in targets]
+    files = [file for path in paths for file in files_of(path)]
     check_outputs(files, [Path(args.checkpoint), *args.images])
     inputs = _verification_images(args.images, source)
-    for target in targets:
-        path, agreement = export_file(source, target, folder, inputs)
-        print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
+    written: list[Written] = []
+    try:
+        for target in targets:
+            written.append(export_file(source, target, folder, inputs, options))
+    finally:  # if one fails, the files before it stay
+        if written:
+            print(_table(written, options.precision), flush=True)
     return 0
 
 
 def export_file(
-    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
-) -> tuple[Path, Agreement]:
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None = None,
+    options: Options = DEFAULT,
+) -> Written:
     """Writes and verifies one file.
 
     Args:
       source: the network.
-      target: "onnx" or "torch".
-      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
-        file name has the class only.
+      target: one of `TARGETS`.
+      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
+        batch is fixed, and `_<precision>` if that is not fp32; for a model
+        `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      options: of the file.
 
     Returns:
-      Path of the file, and its differences from the model.
+      Path of the file, and its differences from the model. If it was verified on a Vulkan device
+      too, the larger ones of the two.
 
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size, path = source.input_size, _path(source, target, folder)
+    form = TARGETS[target]
+    path = form.path(source, folder, options)
 
     def write(file: Path) -> None:
-        if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
-        else:
-            module = export.to_torch(source.model, source.variables, size)
-            export.save_torch(module, size, file, metadata=source.metadata())
+        form.write(source, file, options)
 
-    def check(file: Path) -> Agreement:
+    def compare(file: Path, vulkan: bool) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
             file,
-            size,
+            source.input_size,
             source.task,
             source.decoder,
             skeleton=source.skeleton,
             images=inputs,
+            precision=options.precision,
+            vulkan=vulkan,
         )
+
+    def check(file: Path) -> Agreement:
+        devices = (False, True) if options.vulkan and form.vulkan else (False,)
+        return max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
 
     return path, export.write_verified(write, check, path)
 
 
-def _path(source: Source, target: str, folder: Path) -> Path:
-    height, width = source.input_size
-    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
+def _table(written: Sequence[Written], precision: str) -> str:
+    rows = [("file", "KB", "precision", "output error", "keypoint error (px)", "keypoints")]
+    for path, agreement in written:
+        size = sum(file.stat().st_size for file in files_of(path))
+        row = (f"{size / 1024:.0f}", precision, f"{100 * agreement.error:.5f}%")
+        rows.append((str(path), *row, f"{agreement.keypoint:.4f}", str(agreement.keypoints)))
+    return (
+        f"{tables.text(rows)}\nErrors are the largest differences from the model, of the outputs "
+        "as a fraction of the largest value."
+    )
 
 
 def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:
@@ -155,7 +193,26 @@ def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | 
     return np.concatenate([np.stack(inputs), images.draw_samples(size)])
 
 
-def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> str:
+def _check(targets: Sequence[str], options: Options) -> None:
+    """Refuses choices that do not fit together, and targets whose packages are missing."""
+    for target in targets:
+        _check_choice("target", target, TARGETS)
+    for target in targets:
+        _check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch {options.batch}: a file takes at least 1 image")
+    if options.batch is not None and not any(TARGETS[target].batch for target in targets):
+        raise ValueError("--batch is for ONNX files; add onnx to --to")
+    if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
+        raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
+    for target in targets:
+        TARGETS[target].require_packages()
+
+
+def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")
-    return value
+
+
+def _targets_with_fp16() -> str:
+    return " and ".join(name for name, target in TARGETS.items() if "fp16" in target.precisions)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 
-from jaxpose.runtimes import EXTRA_FILE, require
+from jaxpose.runtimes import require
+from jaxpose.runtimes.torch_file import EXTRA_FILE
 
 
 def save_torch(

@@ -8,7 +8,7 @@ compared.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import flax.linen as nn
@@ -18,10 +18,10 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.images import draw_samples
-from jaxpose.runtimes import run_file
+from jaxpose.runtimes import files_of, run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import TOLERANCES, MismatchError
 
 
 def verify(
@@ -34,23 +34,27 @@ def verify(
     *,
     skeleton: Skeleton = COCO,
     images: np.ndarray | None = None,
+    precision: str = "fp32",
+    vulkan: bool = False,
 ) -> Agreement:
     """Compares the file at `path` with the model on the same uint8 images.
 
     Args:
       model: the exported network.
       variables: its weights and batch statistics.
-      path: the exported file (.onnx or .pt2).
+      path: the exported file (.onnx, .pt2, .tflite or .param).
       input_size: (H, W).
       task: of the model.
       decoder: how the outputs become poses, from `task.decoder_from_config`.
       skeleton: of the poses.
       images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
+      precision: of the file's weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
+      vulkan: run the file on the first Vulkan device; ncnn only.
 
     Raises:
-      MismatchError: outputs differ by more than 1e-4 of the model's largest value, a keypoint by
-        more than 0.05 input pixels, or the number of people differs; ties are left out. The message
-        has the differences.
+      MismatchError: outputs or keypoints differ by more than the tolerances, for fp32 1e-4 of the
+        model's largest value and 0.05 input pixels, or the number of people differs; ties are left
+        out. The message has the differences.
       ValueError: images of another type or size.
     """
     if images is None:
@@ -64,12 +68,13 @@ def verify(
         model = model.clone(dtype=jnp.float32)
     apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
     expected = jax.device_get(apply(variables, images))
-    actual = run_file(path)(geometry.normalize(images))
-    agreement = task.compare(expected, actual, input_size, decoder, skeleton)
+    actual = run_file(path, vulkan=vulkan)(geometry.normalize(images))
+    tolerance = TOLERANCES[precision]
+    agreement = task.compare(expected, actual, input_size, decoder, skeleton, tolerance)
     if not agreement.holds:
         raise MismatchError(
             f"{path}: the file does not agree with the model: {agreement}; the tolerances are "
-            f"{HEATMAP_TOLERANCE:g} of the largest value and {KEYPOINT_TOLERANCE:g} px"
+            f"{tolerance}"
         )
     return agreement
 
@@ -79,15 +84,41 @@ def write_verified(
 ) -> Agreement:
     """Writes a file under a temporary name, checks it, and renames it to `path`.
 
-    If anything fails, `path` is left as it was and the temporary file is removed.
+    If anything fails, `path` is left as it was and the temporary file is removed. The same holds
+    for all files of an ncnn network.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    pairs = list(zip(files_of(unfinished), files_of(path), strict=True))
     try:
         write(unfinished)
         agreement = check(unfinished)
-        os.replace(unfinished, path)
+        _rename(pairs)
     finally:
-        unfinished.unlink(missing_ok=True)
+        for part, _ in pairs:
+            part.unlink(missing_ok=True)
     return agreement
+
+
+def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Renames (from, to) all files or none; one file in one step."""
+    if len(pairs) == 1:
+        os.replace(*pairs[0])
+        return
+    done: list[tuple[Path, Path]] = []  # with the name of the replaced file
+    try:
+        for part, path in pairs:
+            older = part.with_name(f"{part.name}.old")
+            if path.exists():
+                os.replace(path, older)
+            done.append((older, path))
+            os.replace(part, path)
+    except OSError:
+        for older, path in done:
+            path.unlink(missing_ok=True)
+            if older.exists():
+                os.replace(older, path)
+        raise
+    for older, _ in done:
+        older.unlink(missing_ok=True)

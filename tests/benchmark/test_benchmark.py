@@ -161,6 +161,21 @@ def test_latency_of_files(tmp_path):
     assert all(row["input"] == "3x3x32x32" and row["file_kb"] > 0 for row in rows)
 
 
+def test_latency_of_an_ncnn_network(tmp_path):
+    pytest.importorskip("ncnn")
+    model = Tiny()
+    variables = model.init(jax.random.key(0), np.zeros((1, *SIZE, 3), np.float32))
+    config = default_config(tasks.topdown.SETTINGS, task="topdown")
+    metadata = export.describe("tiny", tasks.topdown, config, skeletons.COCO, SIZE)
+    path = tmp_path / "a.param"
+    export.to_ncnn(model, variables, SIZE, path, metadata=metadata, precision="fp16")
+    contestants = latency.contestants_of(str(path), [1], None, 3, tmp_path)[1]
+    (row,) = latency.measure(contestants, warmup=0, runs=1, seconds=0)
+    assert (row["precision"], row["input"], row["threads"]) == ("fp16", "3x3x32x32", 1)
+    size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".param", ".bin", ".json"))
+    assert row["runtime"].startswith("ncnn ") and row["file_kb"] == round(size / 1024)
+
+
 @pytest.mark.slow
 def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
     pytest.importorskip("torch")

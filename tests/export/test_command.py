@@ -24,7 +24,16 @@ def test_a_run_folder_becomes_files(tmp_path, capsys):
 
     assert cli.main(["export", str(run), "--to", "onnx,torch"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("heatmaps differ by at most") == 2
+    header, *rows, legend = printed.splitlines()
+    assert header.split() == "file KB precision output error keypoint error (px) keypoints".split()
+    assert [row.split()[0] for row in rows] == [
+        str(run / "export" / f"hwl_mobilenetv3_64x32{suffix}") for suffix in (".onnx", ".pt2")
+    ]
+    for row in rows:
+        _, size, precision, error, distance, keypoints = row.split()
+        assert int(size) > 0 and precision == "fp32" and int(keypoints) > 0
+        assert float(error.removesuffix("%")) <= 0.01 and float(distance) <= 0.05
+    assert legend.startswith("Errors are the largest differences from the model")
     x = images((64, 32))
     expected = run_jax(model, variables, x)
     for suffix in (".onnx", ".pt2"):
@@ -43,6 +52,19 @@ def test_files_of_one_checkpoint_go_beside_the_checkpoints(tmp_path):
     assert cli.main(["export", str(checkpoint)]) == 0
     assert (run / "export" / "Looker_32x128.onnx").is_file()
     assert set(checkpoint.iterdir()) == before
+
+
+def test_a_file_with_a_fixed_batch_takes_any_number_of_images(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    run = seeing.write_runs(tmp_path)[0]
+    assert cli.main(["export", str(run)]) == 0
+    assert cli.main(["export", str(run), "--batch", "2"]) == 0
+    files = [run / "export" / f"Looker_32x128{end}.onnx" for end in ("", "_batch2")]
+    shapes = [onnx.load(file).graph.input[0].type.tensor_type.shape.dim for file in files]
+    assert [shape[0].dim_param or shape[0].dim_value for shape in shapes] == ["batch", 2]
+    x = images((32, 128), batch=5)
+    np.testing.assert_allclose(*(export.run_file(file)(x) for file in files), rtol=1e-6)
 
 
 def test_a_wrong_size_is_one_line(capsys):

@@ -2,7 +2,10 @@
 
 import argparse
 import logging
+import os
+import sys
 import zipfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,7 +13,10 @@ import pytest
 
 from jaxpose import export, ops, skeletons
 from jaxpose.export import command
+from jaxpose.export.targets import Options
+from jaxpose.predict import PoseEstimator
 from jaxpose.tasks import crops, topdown
+from jaxpose.tasks.agreement import TOLERANCES
 from tests.helpers.networks import Function, source_of, weight
 
 SIZE = (64, 48)
@@ -63,6 +69,65 @@ def test_a_disagreeing_file_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(export.MismatchError, match=r"differ by at most \d"):
         command.export_file(original, "onnx", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_ncnn_network_gets_its_names(precision, tmp_path):
+    pytest.importorskip("ncnn")
+    path, agreement = command.export_file(source(), "ncnn", tmp_path, None, Options(precision))
+    assert path.name == {"fp32": "tiny_64x48.param", "fp16": "tiny_64x48_fp16.param"}[precision]
+    names = {path.with_suffix(suffix).name for suffix in (".param", ".bin", ".json")}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    assert agreement.holds and agreement.tolerance == TOLERANCES[precision]
+    assert (agreement.heatmap <= 1e-4 * agreement.scale) == (precision == "fp32")
+    assert export.read_metadata(path) == source().metadata() | {"precision": precision}
+    assert PoseEstimator(path)(np.zeros((90, 70, 3), np.uint8)).keypoints.shape == (1, 17, 2)
+
+
+def test_a_disagreeing_ncnn_network_leaves_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("ncnn")
+    original = source()
+    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.05), original.variables)
+    to_ncnn = export.to_ncnn
+    monkeypatch.setattr(
+        export, "to_ncnn", lambda model, _, *rest, **kw: to_ncnn(model, wrong, *rest, **kw)
+    )
+    with pytest.raises(export.MismatchError, match="tolerances are 0.05 of the largest value"):
+        command.export_file(original, "ncnn", tmp_path, None, Options("fp16"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("failing", [".param", ".bin", ".json"])
+def test_all_files_of_a_network_are_renamed_or_none(failing, older, tmp_path, monkeypatch):
+    path = tmp_path / "m.param"
+    files = [path.with_suffix(suffix) for suffix in (".param", ".bin", ".json")]
+    if older:
+        for file in files:
+            file.write_text(f"old {file.name}")
+
+    def write(unfinished):
+        for suffix in (".param", ".bin", ".json"):
+            unfinished.with_suffix(suffix).write_text("new")
+
+    replace = os.replace
+
+    def refuse(source, target):
+        if target == path.with_suffix(failing) and Path(source).read_text() == "new":
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no space"):
+        export.write_verified(write, lambda file: None, path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == (
+        {file.name: f"old {file.name}" for file in files} if older else {}
+    )
+    monkeypatch.undo()
+    export.write_verified(write, lambda file: None, path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        file.name: "new" for file in files
+    }
 
 
 def test_an_older_file_stays_when_the_new_one_disagrees(tmp_path):
@@ -142,7 +207,7 @@ def test_foreign_and_absent_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.onnx"):
         export.run_file(tmp_path / "absent.onnx")
     with pytest.raises(ValueError, match=".pt2"):
-        export.run_file(tmp_path / "model.tflite")
+        export.run_file(tmp_path / "model.h5")
     helper, foreign = onnx.helper, tmp_path / "foreign.onnx"
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
@@ -198,8 +263,15 @@ def arguments(*words):
     "words, message",
     [
         (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
-        (("hwl_mobilenetv3", "--init", "random", "--to", "ncnn"), "onnx, torch"),
+        (("hwl_mobilenetv3", "--init", "random", "--to", "coreml"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
+        (
+            ("hwl_mobilenetv3", "--init", "random", "--precision", "fp16"),
+            "precision of onnx 'fp16'",
+        ),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "0"), "at least 1 image"),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "1", "--to", "torch"), "add onnx"),
+        (("hwl_mobilenetv3", "--init", "random", "--vulkan", "--to", "onnx"), "add ncnn"),
         (("hwl_mobilenetv3", "--init", "random", "--size", "x"), "HxW"),
         (("nowhere",), "nowhere"),
     ],
@@ -208,6 +280,13 @@ def test_the_command_refuses_in_one_line(words, message):
     with pytest.raises(ValueError, match=message) as error:
         command.run(arguments(*words))
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_runtime_is_named_before_the_export(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    words = ("hwl_mobilenetv3", "--init", "random", "--to", "ncnn")
+    with pytest.raises(ImportError, match="^ncnn is not installed: pip install ncnn$"):
+        command.run(arguments(*words))
 
 
 def test_images_are_cropped_like_people(tmp_path):

@@ -82,6 +82,31 @@ def initialized(model, size, seed=0):
     return randomized(jax.tree.map(kernel, shapes), seed)
 
 
+def calibrated(model, x, seed=0):
+    """Random variables with which all maps are of order 1; PyTorch measures the batch norms on `x`.
+
+    Differences between programs then mean what they do for a trained network: without batch norms
+    that fit, the maps of a deep network vanish or grow with every layer.
+    """
+    import torch
+
+    variables = initialized(model, x.shape[1:3], seed)
+    module = export.to_torch(model, variables, x.shape[1:3], fold_bn=False).train()
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0  # the statistics of this batch alone
+    with torch.no_grad():
+        module(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+    state = module.state_dict()
+    names = {"mean": "running_mean", "var": "running_var"}
+
+    def leaf(path, array):
+        key = ".".join([p.key for p in path[1:-1]] + [names.get(path[-1].key, "")])
+        return state[key].numpy() if path[0].key == "batch_stats" else array
+
+    return jax.tree_util.tree_map_with_path(leaf, variables)
+
+
 def source_of(model, name, task_name, size, settings=None):
     """A network with random weights and COCO's keypoints; `settings` differ from the defaults."""
     task = tasks.get(task_name)
@@ -103,8 +128,16 @@ def _forward(model):
     return jax.jit(lambda variables, x: model.apply(variables, x, train=False))
 
 
-def run_onnx(model, variables, x, path, metadata=None):
-    export.to_onnx(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+def run_onnx(model, variables, x, path, **options):
+    return _run(export.to_onnx, model, variables, x, path, options)
+
+
+def run_ncnn(model, variables, x, path, **options):
+    return _run(export.to_ncnn, model, variables, x, path, options)
+
+
+def _run(write, model, variables, x, path, options):
+    write(model, variables, x.shape[1:3], path, **{"metadata": {"jaxpose": "test"}, **options})
     return export.run_file(path)(x)
 
 

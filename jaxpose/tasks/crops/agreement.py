@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import FP32, LEAST_SCALE, MismatchError, Tolerance
 from jaxpose.tasks.crops.prediction import CropDecoder
 
 
@@ -25,6 +25,7 @@ class CropAgreement:
       ties: number of keypoints left out because their position depends on rounding: equally high
         maxima, or equal neighbors; with UDP, maxima so flat that rounding moves the refined
         position.
+      tolerance: by which `holds` judges.
     """
 
     heatmap: float
@@ -32,12 +33,17 @@ class CropAgreement:
     keypoint: float
     keypoints: int
     ties: int
+    tolerance: Tolerance = FP32
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the heatmaps, as a fraction of the model's largest value."""
+        return self.heatmap / max(self.scale, LEAST_SCALE)
 
     @property
     def holds(self) -> bool:
         """Whether both differences are within the tolerances; False when one of them is NaN."""
-        heatmaps_agree = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
-        return heatmaps_agree and self.keypoint <= KEYPOINT_TOLERANCE
+        return self.error <= self.tolerance.heatmap and self.keypoint <= self.tolerance.keypoint
 
     def __str__(self) -> str:
         ties = f", {self.ties} left out as ties" if self.ties else ""
@@ -53,6 +59,7 @@ def compare(
     input_size: tuple[int, int],
     decoder: CropDecoder,
     skeleton: Skeleton,
+    tolerance: Tolerance = FP32,
 ) -> CropAgreement:
     """Differences between two sets of heatmaps [B, h, w, K] and the keypoints decoded from them.
 
@@ -81,12 +88,13 @@ def compare(
     error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
     # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
     # the outputs must not turn all keypoints into ties.
-    noise = 4 * min(error, HEATMAP_TOLERANCE * largest)
+    noise = 4 * min(error, tolerance.heatmap * largest)
     stride = width / expected.shape[2]
-    tied = distance > KEYPOINT_TOLERANCE
+    tied = distance > tolerance.keypoint
     if tied.any():
         if decoder.udp:
-            tied &= _equal_maxima(expected, noise) | _unsteady(expected, noise, points, decode)
+            unsteady = _unsteady(expected, noise, points, decode, tolerance.keypoint)
+            tied &= _equal_maxima(expected, noise) | unsteady
         else:
             near = (distance < stride) & _equal_neighbors(expected, noise)
             tied &= _equal_maxima(expected, noise) | near
@@ -97,6 +105,7 @@ def compare(
         float(distance.max()),
         int(distance.size - tied.sum()),
         int(tied.sum()),
+        tolerance,
     )
 
 
@@ -124,8 +133,9 @@ def _unsteady(
     noise: float,
     points: np.ndarray,
     decode: Callable[[np.ndarray], np.ndarray],
+    limit: float,
 ) -> np.ndarray:
-    """[B, K]: whether random changes by +-`noise` move a keypoint by more than the tolerance.
+    """[B, K]: whether random changes by +-`noise` move a keypoint by more than `limit` pixels.
 
     UDP's step has no limit: on a map that is nearly flat around its maximum, as of an untrained
     network, it divides by a curvature near 0.
@@ -135,7 +145,7 @@ def _unsteady(
     for _ in range(4):
         signs = noise * rng.choice((-1, 1), maps.shape).astype(np.float32)
         distance = np.linalg.norm(decode(maps + signs) - points, axis=-1)
-        moved |= distance > KEYPOINT_TOLERANCE
+        moved |= distance > limit
     return moved
 
 

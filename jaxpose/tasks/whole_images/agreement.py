@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import FP32, LEAST_SCALE, MismatchError, Tolerance
 from jaxpose.tasks.whole_images.prediction import ImageDecoder
 
 TRIALS = 16  # random changes to the model's outputs, to recognize ties
@@ -32,6 +32,7 @@ class ImageAgreement:
       extra: number of people that only one of the two finds.
       keypoints: number of compared keypoints.
       ties: number of keypoints left out because rounding alone decides them.
+      tolerance: by which `holds` judges.
     """
 
     maps: tuple[tuple[float, float], ...]
@@ -40,14 +41,18 @@ class ImageAgreement:
     extra: int
     keypoints: int
     ties: int
+    tolerance: Tolerance = FP32
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the outputs, as a fraction of the output's largest value."""
+        return max(error / max(scale, LEAST_SCALE) for error, scale in self.maps)
 
     @property
     def holds(self) -> bool:
         """Whether all differences are within the tolerances."""
-        outputs_agree = all(
-            error <= HEATMAP_TOLERANCE * max(scale, 1e-12) for error, scale in self.maps
-        )
-        return outputs_agree and self.keypoint <= KEYPOINT_TOLERANCE and self.extra == 0
+        outputs_agree = self.error <= self.tolerance.heatmap
+        return outputs_agree and self.keypoint <= self.tolerance.keypoint and self.extra == 0
 
     def __str__(self) -> str:
         errors = [f"{error:.2g} (largest value {scale:.2g})" for error, scale in self.maps]
@@ -65,6 +70,7 @@ def compare(
     input_size: tuple[int, int],
     decoder: ImageDecoder,
     skeleton: Skeleton,
+    tolerance: Tolerance = FP32,
 ) -> ImageAgreement:
     """Differences between the outputs of two networks and between the people found in them.
 
@@ -89,7 +95,7 @@ def compare(
     )
     # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
     # the outputs must not turn all keypoints into ties.
-    noise = [4 * min(error, HEATMAP_TOLERANCE * scale) for error, scale in maps]
+    noise = [4 * min(error, tolerance.heatmap * scale) for error, scale in maps]
     *_, heatmaps, _ = _peaks(expected, (input_size, decoder, skeleton))
     threshold = min(
         decoder.grouping.detection_threshold, max(LEAST_PEAK * float(heatmaps.max()), 0.0)
@@ -97,14 +103,16 @@ def compare(
     grouping = dataclasses.replace(decoder.grouping, detection_threshold=threshold)
     search = (input_size, dataclasses.replace(decoder, grouping=grouping), skeleton)
 
+    limit = tolerance.keypoint
     by_model, by_file = (_people(outputs, search) for outputs in (expected, actual))
     worst, extra, keypoints, ties = 0.0, 0, 0, 0
     for i, (people, others) in enumerate(zip(by_model, by_file, strict=True)):
-        distance, difference = _distances(people, others), abs(len(people) - len(others))
-        if difference or (distance > KEYPOINT_TOLERANCE).any():
+        distance = _distances(people, others, limit)
+        difference = abs(len(people) - len(others))
+        if difference or (distance > limit).any():
             image = [x[i : i + 1] for x in expected]
-            unstable, uncertain = _unstable(people, image, noise, search)
-            tied = (distance > KEYPOINT_TOLERANCE) & unstable
+            unstable, uncertain = _unstable(people, image, noise, search, limit)
+            tied = (distance > limit) & unstable
             distance = np.where(tied, 0, distance)
             ties += int(tied.sum())
             keypoints -= int(tied.sum())
@@ -112,7 +120,8 @@ def compare(
         worst = max(worst, float(distance.max(initial=0)))
         extra += difference
         keypoints += distance.size
-    return ImageAgreement(maps, worst, sum(map(len, by_model)), extra, keypoints, ties)
+    count = sum(map(len, by_model))
+    return ImageAgreement(maps, worst, count, extra, keypoints, ties, tolerance)
 
 
 @functools.cache
@@ -145,8 +154,10 @@ def _people(outputs: Outputs, search: Search) -> list[np.ndarray]:
     ]
 
 
-def _distances(people: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _distances(people: np.ndarray, others: np.ndarray, limit: float) -> np.ndarray:
     """[P, K]: distance of each keypoint from that of the most similar person of `others`.
+
+    The most similar person has the fewest keypoints farther away than `limit` pixels.
 
     The matching is one to one. The distance is infinite without a match, or if only one of the two
     has the keypoint.
@@ -157,7 +168,7 @@ def _distances(people: np.ndarray, others: np.ndarray) -> np.ndarray:
     pairwise = np.where(present & other_present, pairwise, missing)
     from scipy.optimize import linear_sum_assignment
 
-    rows, columns = linear_sum_assignment((pairwise > KEYPOINT_TOLERANCE).sum(-1))
+    rows, columns = linear_sum_assignment((pairwise > limit).sum(-1))
     distance = np.full(people.shape[:2], np.inf)
     distance[rows] = pairwise[rows, columns]
     return distance
@@ -168,6 +179,7 @@ def _unstable(
     outputs: Outputs,
     noise: Sequence[float],
     search: Search,
+    limit: float,
 ) -> tuple[np.ndarray, bool]:
     """What changes if noise is added to the outputs of one image.
 
@@ -176,6 +188,7 @@ def _unstable(
       outputs: [1, h, w, C] each.
       noise: largest noise for each output.
       search: see `Search`.
+      limit: pixels up to which a keypoint has not moved.
 
     Returns:
       bool [P, K], whether a keypoint moves or disappears, and whether the number of people changes.
@@ -188,6 +201,6 @@ def _unstable(
             for x, n in zip(outputs, noise, strict=True)
         ]
         (others,) = _people(changed, search)
-        unstable |= _distances(people, others) > KEYPOINT_TOLERANCE
+        unstable |= _distances(people, others, limit) > limit
         uncertain |= len(people) != len(others)
     return unstable, uncertain

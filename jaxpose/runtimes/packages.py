@@ -1,0 +1,25 @@
+"""Optional packages, imported where they are needed."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+# The default Linux wheel of torch needs gigabytes of CUDA libraries; the CPU build is enough here.
+_INSTALLED_BY = {
+    "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+    "ai_edge_litert": "pip install ai-edge-litert",
+}
+
+
+def require(package: str) -> ModuleType:
+    """Imports an optional package.
+
+    Raises:
+      ImportError: it is not installed; the message gives the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        line = _INSTALLED_BY.get(package, f"pip install {package}")
+        raise ImportError(f"{package} is not installed: {line}") from error

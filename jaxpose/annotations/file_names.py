@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,22 +36,25 @@ def match(names: Iterable[str | None], images: Sequence[tuple[str, str]]) -> Mat
       images: (absolute path, path relative to the image folder) of each image, with forward
         slashes.
     """
+    # "./a.jpg" is "a.jpg".
+    plain = {name: PurePosixPath(name).as_posix() for name in sorted({n for n in names if n})}
     by_last: dict[str, list[str]] = collections.defaultdict(list)
-    for name in sorted({name for name in names if name}):
-        by_last[_last(name)].append(name)
+    for name in plain:
+        by_last[_last(plain[name])].append(name)
     count = collections.Counter(_last(path) for path, _ in images)
 
     claims: dict[str, list[int]] = collections.defaultdict(list)
     rest = []
     for image, (path, _) in enumerate(images):
-        fitting = [name for name in by_last.get(_last(path), ()) if f"/{path}".endswith(f"/{name}")]
+        same = by_last.get(_last(path), ())
+        fitting = [name for name in same if f"/{path}".endswith(f"/{plain[name]}")]
         if fitting:
-            claims[max(fitting, key=len)].append(image)
+            claims[max(fitting, key=lambda name: len(plain[name]))].append(image)
         else:
             rest.append(image)
     image_of, ambiguous = {}, {}
     for name, candidates in claims.items():
-        exact = [image for image in candidates if images[image][1] == name]
+        exact = [image for image in candidates if images[image][1] == plain[name]]
         if len(candidates) == 1 or len(exact) == 1:
             image_of[name] = (exact or candidates)[0]
         else:

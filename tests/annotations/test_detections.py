@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxpose import annotations
+from jaxpose.annotations import file_names
 from tests.helpers.annotation_files import (
     coco_file,
     load,
@@ -102,6 +103,13 @@ def test_a_name_that_fits_several_images_is_named(tmp_path):
     people, notes = annotations.read_detections(save(tmp_path, records, "b.json"), dataset)
     assert people.image_id.tolist() == [second["id"]]
     assert "1 file names fit several images, e.g. 1.png (cam1/1.png, cam3/1.png)" in str(notes)
+
+
+def test_a_name_may_begin_with_the_current_folder():
+    images = [("/data/cam1/1.png", "cam1/1.png"), ("/data/cam2/1.png", "cam2/1.png")]
+    matches = file_names.match(["./cam2/1.png", "cam1//1.png"], images)
+    assert matches.image_of == {"./cam2/1.png": 1, "cam1//1.png": 0}
+    assert not matches.by_name_alone and not matches.ambiguous
 
 
 def test_a_dataset_of_boxes_has_ids_of_its_own(tmp_path):

@@ -207,6 +207,7 @@ function logarithm(map, low, high) {
 // -------------------------------------------------------------------------------------- the page
 
 const chosen = { network: null, image: null };
+const turns = { network: 0, image: 0 }; // how often each was chosen
 
 /** Loads ONNX Runtime Web once. One thread: more would need headers that many servers do not send. */
 let runtime = null;
@@ -292,7 +293,7 @@ function draw(picture, keypoints, { joints, limbs }) {
     const values = places.map((point) => point[axis]);
     return Math.max(...values) - Math.min(...values);
   }));
-  const thick = Math.min(Math.max(extent / 90, 3), 12);
+  const thick = Math.min(Math.max(extent / 110, 3), 10);
   context.lineCap = "round";
   for (const outline of [true, false]) {
     for (const [a, b] of limbs) {
@@ -358,15 +359,20 @@ async function update() {
 
 async function choose(kind, name, getBlob) {
   const open = { network: openNetwork, image: openImage }[kind];
+  const turn = ++turns[kind];
   chosen[kind] = null;
   element("result").hidden = true;
   element(`${kind}-name`).textContent = name;
   report(`Reading ${name}.`);
+  let file = null, problem = null;
   try {
-    chosen[kind] = { name, ...(await open(await getBlob())) };
+    file = await open(await getBlob());
   } catch (error) {
-    return report(`${name}: ${error.message ?? error}`, true);
+    problem = `${name}: ${error.message ?? error}`;
   }
+  if (turn !== turns[kind]) return; // another file was chosen meanwhile
+  if (problem) return report(problem, true);
+  chosen[kind] = { name, ...file };
   await update();
 }
 

@@ -1,7 +1,7 @@
 """docs/browser: the page predicts in Chromium what Python predicts.
 
 Needs Chromium and ONNX Runtime Web: `npm install --prefix FOLDER onnxruntime-web@VERSION`, with the
-version in docs/browser/pose.js, and JAXPOSE_ONNXRUNTIME_WEB=FOLDER.
+version in docs/browser/page.js, and JAXPOSE_ONNXRUNTIME_WEB=FOLDER.
 """
 
 import base64
@@ -20,7 +20,9 @@ from jaxpose import PoseEstimator, cli, images
 from tests.helpers import browser, seeing
 
 FOLDER = "JAXPOSE_ONNXRUNTIME_WEB"
-PIXELS = 0.05  # largest difference of keypoints
+# Largest difference of keypoints. OpenCV 4 rounds positions to 1/32 pixel, and decoders of
+# JPEG files may differ by a level.
+PIXELS = {".png": 1e-3 if int(cv2.__version__.split(".")[0]) >= 5 else 0.5, ".jpg": 0.5}
 IMAGE_SIZE = (150, 260)
 NETWORKS = ("quarter.onnx", "two.onnx", "dark.onnx", "udp.onnx")  # two: images per call
 FIND = """() => {
@@ -53,7 +55,7 @@ def web():
 
 
 def test_the_copy_is_the_file_that_the_page_loads(repository, web):
-    page = (repository / "docs" / "browser" / "pose.js").read_text()
+    page = (repository / "docs" / "browser" / "page.js").read_text()
     version = json.loads((web / "package.json").read_text())["version"]
     digest = hashlib.sha384((web / "dist" / "ort.wasm.min.js").read_bytes()).digest()
     assert re.findall(r'VERSION = "(.*)"', page) == [version]
@@ -110,7 +112,7 @@ def check(found, site, network, photo):
     poses = PoseEstimator(site / network, flip=False)(image)
     assert [name for name, *_ in found["rows"]] == list(seeing.DOTS.joints)
     numbers = np.array([row[1:] for row in found["rows"]])
-    np.testing.assert_allclose(numbers[:, :2], poses.keypoints[0], atol=PIXELS)
+    np.testing.assert_allclose(numbers[:, :2], poses.keypoints[0], atol=PIXELS[photo[-4:]])
     np.testing.assert_allclose(numbers[:, 2], poses.scores[0], atol=0.005)
     assert found["scroll"] <= 0  # nothing is wider than the window
     assert not found["isolated"]  # no special headers

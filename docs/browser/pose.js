@@ -2,20 +2,7 @@
 //
 // The steps and formulas are those of jaxpose.geometry and jaxpose.codecs, without the flip test;
 // docs/deploy.md explains them. Points are (x, y) in pixels, (0, 0) is the center of the first pixel.
-//
-// ?network=URL&image=URL loads these files. ?ort=FOLDER takes ONNX Runtime Web from a folder of this
-// server instead of the CDN.
 "use strict";
-
-// Of onnxruntime-web, and of its ort.wasm.min.js.
-const VERSION = "1.30.0";
-const CDN = `https://cdn.jsdelivr.net/npm/onnxruntime-web@${VERSION}/dist/`;
-const DIGEST = "sha384-Bw6URI+Gvoadw0do7/QrSHUC9D1vCYYK5OSqChFyhyV5mzPL4oe2rOAFljAnS8Sq";
-const MOST_PIXELS = 16777216; // of a canvas in Safari on iOS
-const SHOWN = 0.2; // least score of a keypoint that is drawn
-const LEFT = "rgb(64, 145, 255)", RIGHT = "rgb(255, 128, 40)", MIDDLE = "rgb(80, 220, 120)";
-
-const element = (id) => document.getElementById(id);
 
 // ------------------------------------------------------------------------------------- metadata
 
@@ -75,36 +62,55 @@ function readMetadata(bytes) {
 function cropOf(box, metadata) {
   const [height, width] = metadata.input_size, [x, y, w, h] = box;
   const aspect = width / height;
-  const sides = [Math.max(w, aspect * h), Math.max(h, w / aspect)].map((side) => side * metadata.box_padding);
+  // In units of 200 pixels and 32 bits, like jaxpose.geometry, to be the same to the bit.
+  const sides = [Math.max(w, aspect * h), Math.max(h, w / aspect)].map(
+    (side) => 200 * Math.fround((side / 200) * metadata.box_padding)
+  );
+  const center = [Math.fround(x + w / 2), Math.fround(y + h / 2)];
   const udp = metadata.codec.targets === "udp"; // lengths between pixel centers, one zoom per axis
   const lengths = udp ? [width - 1, height - 1] : [width, height];
   const zoom = [lengths[0] / sides[0], lengths[udp ? 1 : 0] / sides[udp ? 1 : 0]];
-  const offset = [lengths[0] / 2 - zoom[0] * (x + w / 2), lengths[1] / 2 - zoom[1] * (y + h / 2)];
+  const offset = [lengths[0] / 2 - zoom[0] * center[0], lengths[1] / 2 - zoom[1] * center[1]];
   return { zoom, offset };
 }
 
 /**
  * The network's input [3, H, W] from an ImageData: cropped as by OpenCV 5's warpAffine (bilinear,
- * black outside, rounded to whole levels), then normalized. drawImage would average differently.
+ * black outside, rounded to whole levels), then normalized. drawImage would give other pixels.
+ *
+ * Like OpenCV, it computes in 32 bits and rounds ties to even: the crop is the same to the bit, and
+ * the network's outputs are as near as they can be.
  */
 function networkInput(image, crop, metadata) {
-  const [height, width] = metadata.input_size, { data } = image;
+  const [height, width] = metadata.input_size, { data } = image, float = Math.fround;
   const input = new Float32Array(3 * height * width);
   const level = (x, y, c) =>
     x < 0 || y < 0 || x >= image.width || y >= image.height ? 0 : data[4 * (y * image.width + x) + c];
+  const between = (first, second, part) => float(first + float(part * float(second - first)));
+  const positions = (axis, count) => {
+    const step = float(1 / crop.zoom[axis]), start = float(-crop.offset[axis] / crop.zoom[axis]);
+    return Array.from({ length: count }, (_, i) => float(float(i * step) + start));
+  };
+  const xs = positions(0, width), ys = positions(1, height);
   for (let row = 0; row < height; row++) {
-    const y = (row - crop.offset[1]) / crop.zoom[1], top = Math.floor(y), fy = y - top;
+    const top = Math.floor(ys[row]), fy = float(ys[row] - top);
     for (let column = 0; column < width; column++) {
-      const x = (column - crop.offset[0]) / crop.zoom[0], left = Math.floor(x), fx = x - left;
+      const left = Math.floor(xs[column]), fx = float(xs[column] - left);
       for (let c = 0; c < 3; c++) {
-        const upper = level(left, top, c) * (1 - fx) + level(left + 1, top, c) * fx;
-        const lower = level(left, top + 1, c) * (1 - fx) + level(left + 1, top + 1, c) * fx;
-        const value = Math.round(upper * (1 - fy) + lower * fy);
+        const upper = between(level(left, top, c), level(left + 1, top, c), fx);
+        const lower = between(level(left, top + 1, c), level(left + 1, top + 1, c), fx);
+        const value = roundToEven(between(upper, lower, fy));
         input[(c * height + row) * width + column] = (value - metadata.mean[c]) / metadata.std[c];
       }
     }
   }
   return input;
+}
+
+/** The nearest integer; of two, the even one, as in numpy. */
+function roundToEven(value) {
+  const nearest = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && nearest % 2 ? nearest - 1 : nearest;
 }
 
 // ----------------------------------------------------------------------------------- the decoder
@@ -154,9 +160,8 @@ function quarter(map, x, y) {
 /** The step of DARK, with differences over two pixels. */
 function dark(map, x, y, score, codec) {
   if (!(x > 1 && x < map.width - 2 && y > 1 && y < map.height - 2)) return [0, 0];
-  const half = (codec.sigma - 0.8) / 0.3 + 1, even = 2 * Math.round(half / 2);
-  const whole = Math.abs(half % 1) === 0.5 ? even : Math.round(half); // ties to even, as in Python
-  const log = logarithm(smoothed(map, score, Math.max(3, 2 * whole + 1)), 1e-10, Infinity);
+  const kernel = Math.max(3, 2 * roundToEven((codec.sigma - 0.8) / 0.3 + 1) + 1);
+  const log = logarithm(smoothed(map, score, kernel), 1e-10, Infinity);
   const L = (dx, dy) => at(log, x + dx, y + dy), middle = L(0, 0);
   const gx = 0.5 * (L(1, 0) - L(-1, 0)), gy = 0.5 * (L(0, 1) - L(0, -1));
   const hxx = 0.25 * (L(2, 0) - 2 * middle + L(-2, 0)), hyy = 0.25 * (L(0, 2) - 2 * middle + L(0, -2));
@@ -204,63 +209,12 @@ function logarithm(map, low, high) {
   return { ...map, values: map.values.map((value) => Math.log(Math.min(Math.max(value, low), high))) };
 }
 
-// -------------------------------------------------------------------------------------- the page
+// ------------------------------------------------------------------------------------ the network
 
-const chosen = { network: null, image: null };
-const turns = { network: 0, image: 0 }; // how often each was chosen
-
-/** Loads ONNX Runtime Web once. One thread: more would need headers that many servers do not send. */
-let runtime = null;
-function loadRuntime() {
-  runtime ??= new Promise((resolve, reject) => {
-    const folder = new URLSearchParams(location.search).get("ort");
-    const base = folder ? new URL(folder.replace(/\/*$/, "/"), location.href) : new URL(CDN);
-    if (folder && base.origin !== location.origin) throw new Error("ort must be a folder of this server");
-    const script = document.createElement("script");
-    script.src = new URL("ort.wasm.min.js", base);
-    if (!folder) Object.assign(script, { crossOrigin: "anonymous", integrity: DIGEST });
-    script.onload = () => {
-      ort.env.wasm.wasmPaths = base.href;
-      ort.env.wasm.numThreads = 1;
-      ort.env.logLevel = "error";
-      resolve(ort);
-    };
-    script.onerror = () => {
-      runtime = null;
-      reject(new Error(`ONNX Runtime Web cannot be loaded from ${base}`));
-    };
-    document.head.append(script);
-  });
-  return runtime;
-}
-
-async function openNetwork(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  const metadata = readMetadata(bytes);
-  const { InferenceSession } = await loadRuntime();
-  return { metadata, session: await InferenceSession.create(bytes, { executionProviders: ["wasm"] }) };
-}
-
-async function openImage(blob) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  } catch {
-    throw new Error("the browser cannot read this image");
-  }
-  const { width, height } = bitmap;
-  if (width * height > MOST_PIXELS)
-    throw new Error(`${width} x ${height} pixels are too many; choose an image of at most 16 megapixels`);
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return { canvas, data: context.getImageData(0, 0, width, height) };
-}
-
-async function predict({ session, metadata }, image) {
+/** Keypoints of the person in a box (x, y, w, h) of an ImageData, and the time of the network alone. */
+async function predict({ session, metadata }, image, box = [0, 0, image.width, image.height]) {
   const [height, width] = metadata.input_size;
-  const crop = cropOf([0, 0, image.width, image.height], metadata);
+  const crop = cropOf(box, metadata);
   const input = networkInput(image, crop, metadata);
   const fixed = session.inputMetadata[0].shape[0]; // a number in a file for one batch size
   const batch = typeof fixed === "number" ? fixed : 1;
@@ -273,126 +227,3 @@ async function predict({ session, metadata }, image) {
   const heatmaps = outputs[session.outputNames[0]];
   return { keypoints: decode(heatmaps.data, heatmaps.dims.slice(1), crop, metadata), milliseconds };
 }
-
-function colorOf(names) {
-  const left = names.some((name) => /left/i.test(name)), right = names.some((name) => /right/i.test(name));
-  return left === right ? MIDDLE : left ? LEFT : RIGHT;
-}
-
-function draw(picture, keypoints, { joints, limbs }) {
-  const canvas = element("drawing"), context = canvas.getContext("2d");
-  // Small images are enlarged, so that lines are smooth; large ones are reduced.
-  const scale = 1200 / Math.max(picture.width, picture.height);
-  canvas.width = Math.round(picture.width * scale);
-  canvas.height = Math.round(picture.height * scale);
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  const shown = keypoints.map(({ score }) => score >= SHOWN);
-  const place = ({ x, y }) => [(x + 0.5) * scale, (y + 0.5) * scale];
-  const places = keypoints.filter((_, k) => shown[k]).map(place);
-  const extent = Math.max(0, ...[0, 1].map((axis) => {
-    const values = places.map((point) => point[axis]);
-    return Math.max(...values) - Math.min(...values);
-  }));
-  const thick = Math.min(Math.max(extent / 110, 3), 10);
-  context.lineCap = "round";
-  for (const outline of [true, false]) {
-    for (const [a, b] of limbs) {
-      if (!shown[a] || !shown[b]) continue;
-      context.beginPath();
-      context.moveTo(...place(keypoints[a]));
-      context.lineTo(...place(keypoints[b]));
-      context.lineWidth = thick + (outline ? 4 : 0);
-      context.strokeStyle = outline ? "rgb(20, 20, 20)" : colorOf([joints[a], joints[b]]);
-      context.stroke();
-    }
-  }
-  keypoints.forEach((keypoint, k) => {
-    if (!shown[k]) return;
-    context.beginPath();
-    context.arc(...place(keypoint), thick, 0, 2 * Math.PI);
-    context.fillStyle = colorOf([joints[k]]);
-    context.fill();
-    context.lineWidth = 2;
-    context.strokeStyle = "rgb(20, 20, 20)";
-    context.stroke();
-  });
-}
-
-function list(keypoints, { joints }) {
-  const rows = keypoints.map(({ x, y, score }, k) => {
-    const row = document.createElement("tr");
-    row.className = score >= SHOWN ? "" : "weak";
-    row.dataset.x = x;
-    row.dataset.y = y;
-    row.dataset.score = score;
-    for (const text of [joints[k], x.toFixed(1), y.toFixed(1), score.toFixed(2)])
-      row.append(Object.assign(document.createElement("td"), { textContent: text }));
-    return row;
-  });
-  element("keypoints").replaceChildren(...rows);
-}
-
-function report(text, error = false) {
-  element("status").textContent = text.split("\n")[0];
-  element("status").className = error ? "error" : "";
-}
-
-async function update() {
-  element("result").hidden = true;
-  const { network, image } = chosen;
-  if (!network || !image) {
-    const missing = network ? "an image" : image ? "a network" : "a network and an image";
-    return report(`Waiting for ${missing}.`);
-  }
-  report("Running the network.");
-  try {
-    const { keypoints, milliseconds } = await predict(network, image.data);
-    if (chosen.network !== network || chosen.image !== image) return;
-    draw(image.canvas, keypoints, network.metadata.skeleton);
-    list(keypoints, network.metadata.skeleton);
-    element("result").hidden = false;
-    report(`${network.metadata.model}: ${milliseconds.toFixed(0)} ms on one thread.`);
-  } catch (error) {
-    report(`${network.name}: ${error.message ?? error}`, true);
-  }
-}
-
-async function choose(kind, name, getBlob) {
-  const open = { network: openNetwork, image: openImage }[kind];
-  const turn = ++turns[kind];
-  chosen[kind] = null;
-  element("result").hidden = true;
-  element(`${kind}-name`).textContent = name;
-  report(`Reading ${name}.`);
-  let file = null, problem = null;
-  try {
-    file = await open(await getBlob());
-  } catch (error) {
-    problem = `${name}: ${error.message ?? error}`;
-  }
-  if (turn !== turns[kind]) return; // another file was chosen meanwhile
-  if (problem) return report(problem, true);
-  chosen[kind] = { name, ...file };
-  await update();
-}
-
-async function download(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`cannot be loaded (${response.status} ${response.statusText})`);
-  return response.blob();
-}
-
-async function start() {
-  for (const kind of ["network", "image"])
-    element(kind).addEventListener("change", ({ target: { files } }) => {
-      if (files.length) choose(kind, files[0].name, async () => files[0]);
-    });
-  const query = new URLSearchParams(location.search);
-  for (const kind of ["network", "image"]) {
-    const url = query.get(kind);
-    if (url) await choose(kind, url.split("/").pop(), () => download(url));
-    if (element("status").className === "error") return;
-  }
-}
-
-start();

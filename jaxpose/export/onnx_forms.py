@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -195,7 +196,7 @@ def _scale(before: int, after: int, nearest: bool) -> np.float32 | None:
     higher = np.nextafter(quotient, np.float32(np.inf))
     positions = np.arange(after)
     for scale in (quotient, higher, np.nextafter(higher, np.float32(np.inf))):
-        types = (np.float32, np.float64)
+        types: tuple[Any, ...] = (np.float32, np.float64)
         if any(np.floor(t(before) * t(scale)) != after for t in types):
             continue
         pixels = [np.floor(positions.astype(t) / t(scale)) for t in types]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import flax.linen as nn
+
 from jaxpose import export
 from jaxpose.export.source import Source
 from jaxpose.runtimes import RUNTIMES, Runtime, require
@@ -84,7 +86,7 @@ def _write_ncnn(source: Source, path: Path, options: Options) -> None:
     export.to_ncnn(*_network(source), path, metadata=metadata, precision=options.precision)
 
 
-def _network(source: Source) -> tuple:
+def _network(source: Source) -> tuple[nn.Module, dict, tuple[int, int]]:
     return source.model, source.variables, source.input_size
 
 

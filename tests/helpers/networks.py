@@ -83,10 +83,13 @@ def initialized(model, size, seed=0):
 
 
 def calibrated(model, x, seed=0):
-    """Random variables with which all maps are of order 1; PyTorch measures the batch norms on `x`.
+    """(random variables with which all maps are of order 1, PyTorch's outputs for `x` with them).
 
+    PyTorch measures the batch norms on `x`, and computes without the rewrites of the export graph.
     Differences between programs then mean what they do for a trained network: without batch norms
-    that fit, the maps of a deep network vanish or grow with every layer.
+    that fit, the maps of a deep network vanish or grow with every layer. `x` must be several
+    `varied_images`: those of `images` have nearly equal means, and a batch norm that divides by so
+    small a deviation amplifies rounding errors.
     """
     import torch
 
@@ -95,8 +98,10 @@ def calibrated(model, x, seed=0):
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = 1.0  # the statistics of this batch alone
+    image = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     with torch.no_grad():
-        module(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+        module(image)
+        outputs = _channels_last(module.eval()(image))
     state = module.state_dict()
     names = {"mean": "running_mean", "var": "running_var"}
 
@@ -104,7 +109,7 @@ def calibrated(model, x, seed=0):
         key = ".".join([p.key for p in path[1:-1]] + [names.get(path[-1].key, "")])
         return state[key].numpy() if path[0].key == "batch_stats" else array
 
-    return jax.tree_util.tree_map_with_path(leaf, variables)
+    return jax.tree_util.tree_map_with_path(leaf, variables), outputs
 
 
 def source_of(model, name, task_name, size, settings=None):
@@ -117,6 +122,14 @@ def source_of(model, name, task_name, size, settings=None):
 
 def images(size, batch=2, seed=1):
     return np.random.default_rng(seed).normal(size=(batch, *size, 3)).astype(np.float32)
+
+
+def varied_images(size, batch=16, seed=1):
+    """Images that differ in brightness and contrast, as photographs do."""
+    rng = np.random.default_rng(seed)
+    contrast = rng.uniform(0.2, 1.5, (batch, 1, 1, 3))
+    brightness = rng.normal(size=(batch, 1, 1, 3))
+    return (images(size, batch, seed) * contrast + brightness).astype(np.float32)
 
 
 def run_jax(model, variables, x):
@@ -147,6 +160,10 @@ def run_torch(model, variables, x, **options):
     module = export.to_torch(model, variables, x.shape[1:3], **options)
     with torch.inference_mode():
         out = module(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    return _channels_last(out)
+
+
+def _channels_last(out):
     outs = out if isinstance(out, tuple) else (out,)
     outs = [np.asarray(o).transpose(0, 2, 3, 1) for o in outs]
     return outs[0] if len(outs) == 1 else tuple(outs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Node, Tensor
@@ -36,8 +38,9 @@ def _depthwise(
     (7x7 on [64, 48, 32], one thread on x86: 3.0 and 0.6 ms).
     """
     total = None
-    for i, (start, step, count) in enumerate(_row_parts(*kernel.shape[2:], attrs)):
-        suffix = f"/rows_{start}" if count < kernel.shape[2] else ""
+    height, width = kernel.shape[2:]
+    for i, (start, step, count) in enumerate(_row_parts(height, width, attrs)):
+        suffix = f"/rows_{start}" if count < height else ""
         rows = kernel[:, :, start : start + step * count : step]
         dilation = (step * attrs["dilation"][0], attrs["dilation"][1])
         top, left = attrs["padding"]
@@ -114,8 +117,8 @@ def conv_transpose(program: Program, node: Node, x: Value) -> Value:
                 program.kernel(phase, f"{path}/phase_{a}{b}"),
                 program.constant(bias, f"{path}/bias"),
             ]
-            options = {"padding": "SAME", "strideH": 1, "strideW": 1, "depthMultiplier": 1}
-            options |= dilation_options((1, 1))
+            options: dict[str, Any] = {"padding": "SAME", "strideH": 1, "strideW": 1}
+            options |= {"depthMultiplier": 1, **dilation_options((1, 1))}
             out = f"{name}/phase_{a}{b}"
             parts.append(program.add("DEPTHWISE_CONV_2D", [x, *weights], x.shape, out, **options))
     depth = (1, height, width, stride * stride * channels)

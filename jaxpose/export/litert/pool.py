@@ -9,7 +9,7 @@ from jaxpose.export.litert.padding import crop, padded, stride_options
 from jaxpose.export.litert.program import Program, Value, physical
 from jaxpose.ops.pool import average_bins
 
-LOWEST = np.float32(np.finfo(np.float32).min)
+LOWEST = float(np.finfo(np.float32).min)
 
 
 def max_pool(program: Program, node: Node, x: Value) -> Value:

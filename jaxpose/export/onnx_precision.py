@@ -50,7 +50,10 @@ def _half(model: Any) -> Any:
                 f"{weight.name}: a weight of {largest:g} is beyond the range of float16"
             )
     tool = require("onnxruntime.transformers.float16")
-    return tool.convert_float_to_float16(model, keep_io_types=True)
+    result = tool.convert_float_to_float16(model, keep_io_types=True)
+    # The tool appends the conversion of the image, where ONNX wants it before the first reader.
+    require("onnxruntime.quantization.onnx_model").ONNXModel(result).topological_sort()
+    return result
 
 
 def _static(model: Any, images: np.ndarray) -> Any:

@@ -3,34 +3,17 @@
 import numpy as np
 import pytest
 
-from jaxpose import PoseEstimator, export, geometry, ops
+from jaxpose import PoseEstimator, export, ops
 from jaxpose.export import command
 from jaxpose.export.targets import CALIBRATED, Options
 from tests.helpers.networks import Function, initialized, run_jax, source_of, weight
+from tests.helpers.precisions import METADATA, SIZE, both, crops, errors, heatmaps, normalized
 
-SIZE = (64, 64)
-METADATA = {"jaxpose": "test", "task": "topdown", "outputs": [{"name": "maps"}, {"name": "tags"}]}
 PRECISIONS = pytest.mark.parametrize("precision", ["fp16", "int8-static"])
 
 
-def body(m, x):
-    x = ops.conv(x, weight(m, "stem", (4, 4, 3, 64), 0.1), stride=4)
-    x = ops.activation(x, kind="relu")
-    x = ops.conv(x, weight(m, "middle", (3, 3, 64, 64), 0.05), padding=1)
-    x = ops.activation(x, kind="hard_swish")
-    return ops.resize(x, size=(32, 32)), ops.conv(x, weight(m, "head", (1, 1, 64, 17), 0.1))
-
-
-def maps(m, x):
-    return body(m, x)[1]
-
-
-def crops(count=8):
-    return np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), np.uint8)
-
-
 def written(path, precision, batch=None, calibration=None):
-    model = Function(body)
+    model = Function(both)
     variables = initialized(model, SIZE)
     if precision in CALIBRATED:
         calibration = crops(7) if calibration is None else calibration
@@ -40,9 +23,8 @@ def written(path, precision, batch=None, calibration=None):
 
 
 def largest_error(path, model, variables):
-    x = np.asarray(geometry.normalize(crops(3)))
-    pairs = zip(export.run_file(path)(x), run_jax(model, variables, x), strict=True)
-    return max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs)
+    x = normalized(3)
+    return max(errors(export.run_file(path)(x), run_jax(model, variables, x)))
 
 
 @PRECISIONS
@@ -87,17 +69,17 @@ def test_kernels_have_a_scale_per_channel(tmp_path):
 
 def test_ranges_come_from_the_images(tmp_path):
     pytest.importorskip("onnx")
-    errors = []
+    found = []
     for calibration in (crops(7), np.full((4, *SIZE, 3), 120, np.uint8)):
         model, variables = written(tmp_path / "m.onnx", "int8-static", calibration=calibration)
-        errors.append(largest_error(tmp_path / "m.onnx", model, variables))
-    assert errors[1] > 5 * errors[0]  # gray images have narrow ranges
+        found.append(largest_error(tmp_path / "m.onnx", model, variables))
+    assert found[1] > 5 * found[0]  # gray images have narrow ranges
 
 
 @PRECISIONS
 def test_a_verified_file_estimates_poses(precision, tmp_path):
     pytest.importorskip("onnx")
-    source = source_of(Function(maps), "tiny", "topdown", SIZE)
+    source = source_of(Function(heatmaps), "tiny", "topdown", SIZE)
     options = Options(precision, calibration=crops())
     path, agreement = command.export_file(source, "onnx", tmp_path, None, options)
     assert path.name == f"tiny_64x64_{precision}.onnx" and agreement.holds

@@ -3,43 +3,27 @@
 import importlib
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from jaxpose import PoseEstimator, export, geometry, ops
+from jaxpose import PoseEstimator, cli, export
 from jaxpose.export import command
 from jaxpose.export.litert import quantize
 from jaxpose.export.targets import CALIBRATED, Options
 from jaxpose.runtimes.litert_file import open_litert, read_litert_metadata
-from tests.helpers.networks import Function, initialized, run_jax, source_of, weight
+from tests.helpers.networks import Function, initialized, run_jax, source_of
+from tests.helpers.precisions import METADATA, SIZE, both, crops, errors, heatmaps, normalized
 
-SIZE = (64, 64)
-METADATA = {"jaxpose": "test", "outputs": [{"name": "maps"}, {"name": "tags"}]}
 PRECISIONS = pytest.mark.parametrize("precision", list(quantize.RECIPES))
 LARGEST = {"int8-weight-only": 0.02, "int8-dynamic": 0.03, "int8-static": 0.1}  # of the outputs
 
 
-def body(m, x):
-    x = ops.conv(x, weight(m, "stem", (4, 4, 3, 64), 0.1), stride=4)
-    x = ops.activation(x, kind="relu")
-    x = ops.conv(x, weight(m, "middle", (3, 3, 64, 64), 0.05), padding=1)
-    x = ops.activation(x, kind="hard_swish")
-    return x, ops.conv(x, weight(m, "head", (1, 1, 64, 17), 0.1))
-
-
-def maps(m, x):
-    return body(m, x)[1]
-
-
-def crops(count=8):
-    return np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), np.uint8)
-
-
-def written(folder, precision, function=body):
+def written(folder, precision, function=both):
     model = Function(function)
     variables = initialized(model, SIZE)
     path = folder / f"{precision}.tflite"
-    names = METADATA if function is body else {"jaxpose": "test"}
+    names = METADATA if function is both else {"jaxpose": "test"}
     options = {"calibration": crops()} if precision in CALIBRATED else {}
     export.to_litert(model, variables, SIZE, path, metadata=names, precision=precision, **options)
     return path, model, variables
@@ -56,18 +40,18 @@ def test_outputs_keep_names_order_and_values(precision, tmp_path, capfd):
     runner = interpreter.Interpreter(str(path)).get_signature_runner("serving_default")
     assert list(runner.get_input_details()) == ["image"]
     assert sorted(runner.get_output_details()) == ["maps", "tags"]
-    x = np.asarray(geometry.normalize(crops(2)))
-    for actual, expected in zip(open_litert(path)[1](x), run_jax(model, variables, x), strict=True):
-        assert actual.shape == expected.shape and actual.dtype == np.float32
-        error = np.abs(actual - expected).max() / np.abs(expected).max()
+    x = normalized(2)
+    outputs = open_litert(path)[1](x)
+    assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
+    for error in errors(outputs, run_jax(model, variables, x)):
         assert 1e-4 < error < LARGEST[precision]
 
 
 @PRECISIONS
 def test_kernels_are_int8_with_a_scale_per_channel(precision, tmp_path):
     pytest.importorskip("ai_edge_quantizer")
-    path, *_ = written(tmp_path, precision, maps)
-    full, *_ = written(tmp_path, "fp32", maps)
+    path, *_ = written(tmp_path, precision, heatmaps)
+    full, *_ = written(tmp_path, "fp32", heatmaps)
     assert path.stat().st_size < 0.35 * full.stat().st_size
     schema = importlib.import_module("ai_edge_litert.schema_py_generated")
     (graph,) = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).subgraphs
@@ -81,7 +65,7 @@ def test_kernels_are_int8_with_a_scale_per_channel(precision, tmp_path):
 @PRECISIONS
 def test_a_verified_file_estimates_poses(precision, tmp_path):
     pytest.importorskip("ai_edge_quantizer")
-    source = source_of(Function(maps), "tiny", "topdown", SIZE)
+    source = source_of(Function(heatmaps), "tiny", "topdown", SIZE)
     options = Options(precision, calibration=crops())
     path, agreement = command.export_file(source, "litert", tmp_path, None, options)
     assert path.name == f"tiny_64x64_{precision}.tflite" and agreement.holds
@@ -91,22 +75,21 @@ def test_a_verified_file_estimates_poses(precision, tmp_path):
 
 def test_ranges_come_from_the_images(tmp_path):
     pytest.importorskip("ai_edge_quantizer")
-    model = Function(maps)
+    model = Function(heatmaps)
     variables = initialized(model, SIZE)
-    errors = []
+    found = []
     for calibration in (crops(), np.full((4, *SIZE, 3), 120, np.uint8)):
         path = tmp_path / "m.tflite"
         options = {"precision": "int8-static", "calibration": calibration}
         export.to_litert(model, variables, SIZE, path, metadata={"jaxpose": "test"}, **options)
-        x = np.asarray(geometry.normalize(crops(2)))
-        expected = run_jax(model, variables, x)
-        errors.append(np.abs(export.run_file(path)(x) - expected).max() / np.abs(expected).max())
-    assert errors[1] > 5 * errors[0]  # gray images have narrow ranges
+        x = normalized(2)
+        found += errors([export.run_file(path)(x)], [run_jax(model, variables, x)])
+    assert found[1] > 5 * found[0]  # gray images have narrow ranges
 
 
 def test_static_needs_images():
     pytest.importorskip("ai_edge_litert")
-    model = Function(maps)
+    model = Function(heatmaps)
     variables = initialized(model, SIZE)
     options = {"metadata": {}, "precision": "int8-static"}
     with pytest.raises(ValueError, match="needs images to calibrate on"):
@@ -121,10 +104,24 @@ def test_an_unknown_precision_is_refused():
 
 def test_a_missing_quantizer_is_one_line(monkeypatch, capsys):
     pytest.importorskip("ai_edge_litert")
-    from jaxpose import cli
-
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     words = ["hwl_mobilenetv3", "--init", "random", "--to", "litert", "--precision", "int8-dynamic"]
     assert cli.main(["export", *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "pip install ai-edge-quantizer" in error
+
+
+@PRECISIONS
+def test_a_collapsed_file_leaves_nothing(precision, tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_quantizer")
+    source = source_of(Function(heatmaps), "tiny", "topdown", SIZE)
+    empty = jax.tree.map(np.zeros_like, source.variables)
+    to_litert = export.to_litert
+    monkeypatch.setattr(
+        export, "to_litert", lambda model, _, *rest, **kw: to_litert(model, empty, *rest, **kw)
+    )
+    with pytest.raises(export.MismatchError, match="does not agree"):
+        command.export_file(
+            source, "litert", tmp_path, None, Options(precision, calibration=crops())
+        )
+    assert list(tmp_path.iterdir()) == []

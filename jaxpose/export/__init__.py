@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 
+from jaxpose import geometry
+from jaxpose.choices import choose_from
 from jaxpose.export.folding import fold
 from jaxpose.export.graph import ExportError, Graph
+from jaxpose.export.litert import quantize
 from jaxpose.export.metadata import describe
 from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch
@@ -66,32 +71,44 @@ def to_onnx(
     *,
     metadata: dict,
     batch: int | None = None,
+    precision: str = "fp32",
+    calibration: np.ndarray | None = None,
 ) -> None:
     """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
     Several outputs are [batch,C,h,w] each, with the names in `metadata["outputs"]`. The image must
     be normalized with the mean and standard deviation in `metadata`. Only the `onnx` package is
-    needed. The file is not compared with the model here; see `verify`, or `write_verified` for
-    both.
+    needed, and ONNX Runtime for other precisions than fp32. The file is not compared with the model
+    here; see `verify`, or `write_verified` for both.
 
     Args:
       model: the network.
       variables: its weights and batch statistics.
       input_size: (H, W).
       path: of the file.
-      metadata: JSON values, from `describe`.
+      metadata: JSON values, from `describe`; the file's have its `precision`.
       batch: number of images per call; None leaves it open. Some readers need a fixed number, and
         some are faster with it.
+      precision: "fp32"; "fp16", weights and activations in float16; or "int8-static", weights and
+        activations in 8 bits. Inputs and outputs are float32 in any case.
+      calibration: uint8 RGB [N, H, W, 3], typical images, from which "int8-static" takes the ranges
+        of the activations.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
-        it and its module), or `metadata` names a different number of outputs.
+        it and its module), `metadata` names a different number of outputs, or a weight is beyond
+        the range of float16.
+      ValueError: another precision, or no images where they are needed.
     """
+    images = _normalized(precision, ("fp32", "fp16", "int8-static"), calibration)
     onnx = require("onnx")
-    from jaxpose.export import onnx_builder
+    from jaxpose.export import onnx_builder, onnx_precision
 
     network = _with_names(build_graph(model, variables, input_size), metadata)
-    onnx.save(onnx_builder.build(network, metadata, batch), os.fspath(path))
+    built = onnx_builder.build(network, metadata | {"precision": precision}, batch)
+    if precision != "fp32":
+        built = onnx_precision.convert(built, precision, images)
+    onnx.save(built, os.fspath(path))
 
 
 def to_litert(
@@ -102,11 +119,13 @@ def to_litert(
     *,
     metadata: dict,
     precision: str = "fp32",
+    calibration: np.ndarray | None = None,
 ) -> None:
     """Writes a LiteRT file (.tflite): `image` float32 [1,H,W,3] -> `heatmaps` [1,h,w,K].
 
     The batch size is 1. Only operators that LiteRT's GPU delegate takes are written. Needs only the
-    package `ai-edge-litert`. The file is not compared with the model here, as for `to_onnx`.
+    package `ai-edge-litert`, and `ai-edge-quantizer` for int8. The file is not compared with the
+    model here, as for `to_onnx`.
 
     Args:
       model: the network.
@@ -116,17 +135,32 @@ def to_litert(
       metadata: JSON values, from `describe`; the file's have `layout` and `precision` of the file.
       precision: "fp32", or "fp16" to store the kernels as float16, in half the space. Runtimes on
         the CPU compute in float32 either way; the GPU delegate computes in float16 by default.
+        "int8-weight-only" stores the kernels as int8, "int8-dynamic" also lets runtimes round the
+        inputs of convolutions to int8, and with "int8-static" activations are int8, in ranges from
+        `calibration`. The image and the outputs are float32 in any case.
+      calibration: uint8 RGB [N, H, W, 3], typical images, for "int8-static".
 
     Raises:
       ExportError: as `to_onnx`; or the GPU delegate refuses an operator (the message names it and
         its module).
+      ValueError: as `to_onnx`.
     """
+    images = _normalized(precision, ("fp32", "fp16", *quantize.RECIPES), calibration)
     require("ai_edge_litert")
     from jaxpose.export import litert
 
     network = _with_names(build_graph(model, variables, input_size), metadata)
     stored = metadata | {"layout": "NHWC", "precision": precision}
-    Path(path).write_bytes(litert.build(network, stored, half=precision == "fp16"))
+    content = litert.build(
+        network,
+        stored,
+        half=precision == "fp16",
+        # The quantizer would leave an operator that reads an output with a float32 input.
+        copy_outputs=precision == "int8-static",
+    )
+    if precision in quantize.RECIPES:
+        content = quantize.quantize(content, precision, images)
+    Path(path).write_bytes(content)
 
 
 def to_ncnn(
@@ -163,6 +197,19 @@ def to_ncnn(
     param, weights = ncnn_builder.build(network, precision)
     stored = metadata | {"precision": precision}
     ncnn_file.write(path, param, weights, stored, [name for name, _ in network.outputs])
+
+
+def _normalized(
+    precision: str, choices: Sequence[str], calibration: np.ndarray | None
+) -> np.ndarray | None:
+    """The images as float32, normalized; checks the precision, and that it has what it needs."""
+    if precision not in choices:
+        raise ValueError(
+            f"precision {precision!r} is not available; {choose_from(precision, choices)}"
+        )
+    if precision == "int8-static" and (calibration is None or not len(calibration)):
+        raise ValueError("int8-static needs images to calibrate on: give `calibration`")
+    return None if calibration is None else np.asarray(geometry.normalize(calibration))
 
 
 def _with_names(network: Graph, metadata: dict) -> Graph:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxpose import export, geometry, images, tables
+from jaxpose import export, images, tables
 from jaxpose.choices import choose_from
+from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
-from jaxpose.export.targets import DEFAULT, TARGETS, Options
+from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
@@ -39,8 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        help=f"precision of the weights: fp32, or for {_targets_with_fp16()} also fp16 "
-        "(default: fp32)",
+        help=f"precision of the files (default: fp32): {_precisions()}",
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        metavar="FILE",
+        type=path_argument,
+        default=(),
+        help="images from which int8-static takes the ranges of the activations; for a top-down "
+        f"network, with one person each (default: {crops.CALIBRATION_IMAGES} random ones of the "
+        "run's training data)",
     )
     parser.add_argument(
         "--vulkan",
@@ -90,6 +101,14 @@ def run(args: argparse.Namespace) -> int:
     options = Options(args.precision, args.batch, args.vulkan)
     targets = args.to.split(",")
     _check(targets, options)
+    calibrated = options.precision in CALIBRATED
+    if args.calibrate and not calibrated:
+        raise ValueError(f"--calibrate is for --precision {' and '.join(CALIBRATED)}")
+    if calibrated and args.init == "random" and not args.calibrate:
+        raise ValueError(
+            f"--precision {options.precision} needs images to calibrate on, and --init random has "
+            "no training data: give images with --calibrate FILE..."
+        )
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -101,7 +120,9 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or folder
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
-    check_outputs(files, [Path(args.checkpoint), *args.images])
+    check_outputs(files, [Path(args.checkpoint), *args.images, *args.calibrate])
+    if calibrated:
+        options = dataclasses.replace(options, calibration=_calibration(args.calibrate, source))
     inputs = _verification_images(args.images, source)
     written: list[Written] = []
     try:
@@ -177,20 +198,19 @@ def _table(written: Sequence[Written], precision: str) -> str:
     )
 
 
-def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:
+def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | None:
     """The image files, cropped as in evaluation, and synthetic images; None without files."""
-    inputs, size = [], source.input_size
-    for name in files:
-        try:
-            image = images.decode(name.read_bytes())
-        except images.ImageError as error:
-            raise ValueError(f"{name}: {error}") from None
-        center, scale = source.task.view(image.shape[:2], size)
-        matrix = source.task.crop_matrix(center, scale, size, source.decoder)
-        inputs.append(geometry.crop(image, matrix, size))
-    if not inputs:
+    if not files:
         return None
-    return np.concatenate([np.stack(inputs), images.draw_samples(size)])
+    return np.concatenate([crops.of_files(files, source), images.draw_samples(source.input_size)])
+
+
+def _calibration(files: Sequence[Path], source: Source) -> np.ndarray:
+    """The image files, or images of the training data."""
+    inputs = crops.of_files(files, source) if files else crops.of_training(source)
+    what = "images" if files else f"random {source.task.EXAMPLE}s of the training data"
+    print(f"int8 ranges from {len(inputs)} {what}", flush=True)
+    return inputs
 
 
 def _check(targets: Sequence[str], options: Options) -> None:
@@ -206,7 +226,7 @@ def _check(targets: Sequence[str], options: Options) -> None:
     if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
         raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
     for target in targets:
-        TARGETS[target].require_packages()
+        TARGETS[target].require_packages(options.precision)
 
 
 def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
@@ -214,5 +234,5 @@ def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")
 
 
-def _targets_with_fp16() -> str:
-    return " and ".join(name for name, target in TARGETS.items() if "fp16" in target.precisions)
+def _precisions() -> str:
+    return "; ".join(f"{name}: {', '.join(target.precisions)}" for name, target in TARGETS.items())

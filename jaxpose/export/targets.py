@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import flax.linen as nn
+import numpy as np
 
 from jaxpose import export
 from jaxpose.export.source import Source
 from jaxpose.runtimes import RUNTIMES, Runtime, require
+
+# Precisions whose ranges of values come from images.
+CALIBRATED = ("int8-static",)
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Options:
     """What can be chosen about a file besides its network.
 
     Attributes:
-      precision: of the weights, one of the target's.
+      precision: one of the target's.
+      calibration: uint8 RGB [N, H, W, 3], images that precisions in `CALIBRATED` need.
       batch: fixed number of images per call, if the target has a choice; None leaves it open.
       vulkan: verify the file on the first Vulkan device too, if the target runs on one.
     """
@@ -26,9 +31,12 @@ class Options:
     precision: str = "fp32"
     batch: int | None = None
     vulkan: bool = False
+    calibration: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 DEFAULT = Options()
+_FLOAT: dict[str, tuple[str, ...]] = {"fp32": (), "fp16": ()}
+_QUANTIZER = ("ai_edge_quantizer",)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Target:
     Attributes:
       runtime: what runs its files, with their suffixes and the package that verification needs.
       write: writes the network of a `Source` to a path.
-      precisions: of the weights.
+      precisions: names, each with the packages that it needs besides `packages`.
       packages: that writing needs besides the runtime's.
       batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
@@ -46,14 +54,14 @@ class Target:
 
     runtime: Runtime
     write: Callable[[Source, Path, Options], None]
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"fp32": ()})
     packages: tuple[str, ...] = ()
     batch: bool = False
     vulkan: bool = False
 
-    def require_packages(self) -> None:
+    def require_packages(self, precision: str) -> None:
         """Raises ImportError if a package is missing that writes or verifies a file."""
-        for package in (*self.packages, self.runtime.package):
+        for package in (*self.packages, self.runtime.package, *self.precisions[precision]):
             require(package)
 
     def path(self, source: Source, folder: Path, options: Options) -> Path:
@@ -68,7 +76,14 @@ class Target:
 
 
 def _write_onnx(source: Source, path: Path, options: Options) -> None:
-    export.to_onnx(*_network(source), path, metadata=source.metadata(), batch=options.batch)
+    export.to_onnx(
+        *_network(source),
+        path,
+        metadata=source.metadata(),
+        batch=options.batch,
+        precision=options.precision,
+        calibration=options.calibration,
+    )
 
 
 def _write_torch(source: Source, path: Path, options: Options) -> None:
@@ -77,8 +92,13 @@ def _write_torch(source: Source, path: Path, options: Options) -> None:
 
 
 def _write_litert(source: Source, path: Path, options: Options) -> None:
-    metadata = source.metadata()
-    export.to_litert(*_network(source), path, metadata=metadata, precision=options.precision)
+    export.to_litert(
+        *_network(source),
+        path,
+        metadata=source.metadata(),
+        precision=options.precision,
+        calibration=options.calibration,
+    )
 
 
 def _write_ncnn(source: Source, path: Path, options: Options) -> None:
@@ -91,8 +111,23 @@ def _network(source: Source) -> tuple[nn.Module, dict, tuple[int, int]]:
 
 
 TARGETS = {
-    "onnx": Target(RUNTIMES["onnx"], _write_onnx, packages=("onnx",), batch=True),
+    "onnx": Target(
+        RUNTIMES["onnx"],
+        _write_onnx,
+        _FLOAT | {"int8-static": ()},
+        packages=("onnx",),
+        batch=True,
+    ),
     "torch": Target(RUNTIMES["torch"], _write_torch),
-    "litert": Target(RUNTIMES["litert"], _write_litert, precisions=("fp32", "fp16")),
-    "ncnn": Target(RUNTIMES["ncnn"], _write_ncnn, precisions=("fp32", "fp16"), vulkan=True),
+    "litert": Target(
+        RUNTIMES["litert"],
+        _write_litert,
+        _FLOAT
+        | {
+            "int8-weight-only": _QUANTIZER,
+            "int8-dynamic": _QUANTIZER,
+            "int8-static": _QUANTIZER,
+        },
+    ),
+    "ncnn": Target(RUNTIMES["ncnn"], _write_ncnn, _FLOAT, vulkan=True),
 }

@@ -9,6 +9,7 @@ from types import ModuleType
 _INSTALLED_BY = {
     "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
     "ai_edge_litert": "pip install ai-edge-litert",
+    "ai_edge_quantizer": "pip install ai-edge-quantizer",
 }
 
 

@@ -266,8 +266,8 @@ def arguments(*words):
         (("hwl_mobilenetv3", "--init", "random", "--to", "coreml"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
         (
-            ("hwl_mobilenetv3", "--init", "random", "--precision", "fp16"),
-            "precision of onnx 'fp16'",
+            ("hwl_mobilenetv3", "--init", "random", "--precision", "int8-dynamic"),
+            "precision of onnx 'int8-dynamic'",
         ),
         (("hwl_mobilenetv3", "--init", "random", "--batch", "0"), "at least 1 image"),
         (("hwl_mobilenetv3", "--init", "random", "--batch", "1", "--to", "torch"), "add onnx"),

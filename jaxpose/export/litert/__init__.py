@@ -17,17 +17,22 @@ from jaxpose.export.litert.schema import to_bytes
 __all__ = ["build", "check_gpu", "translate"]
 
 
-def build(graph: Graph, metadata: dict[str, Any], *, half: bool = False) -> bytes:
+def build(
+    graph: Graph, metadata: dict[str, Any], *, half: bool = False, copy_outputs: bool = False
+) -> bytes:
     """The contents of a .tflite file: `image` float32 [1,H,W,3] -> `heatmaps` [1,h,w,K].
 
     Args:
       graph: the network.
       metadata: JSON values.
       half: store kernels as float16.
+      copy_outputs: copy outputs that operators read too (`Program.copy_outputs`).
 
     Raises:
       ExportError: a node has no LiteRT equivalent, or the GPU delegate does not take it.
     """
     program = translate(graph, half=half)
+    if copy_outputs:
+        program.copy_outputs()
     check_gpu(program)
     return to_bytes(program, metadata)

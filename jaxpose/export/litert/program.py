@@ -149,6 +149,15 @@ class Program:
             return x
         return self.add("RESHAPE", [x, self.integers(shape)], shape, name, newShape=list(shape))
 
+    def copy_outputs(self) -> None:
+        """Makes outputs that operators read too copies of the values that are read."""
+        read = {value for operator in self.operators for value in operator.inputs}
+        for place, (name, value) in enumerate(self.outputs):
+            if value in read:
+                inputs, shape = [value, self.integers(value.shape)], list(value.shape)
+                copy = self.add("RESHAPE", inputs, shape, f"{value.name}/copy", newShape=shape)
+                self.outputs[place] = (name, copy)
+
     def _unique(self, name: str) -> str:
         self._names[name] += 1
         count = self._names[name]

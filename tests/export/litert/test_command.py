@@ -68,6 +68,7 @@ def test_estimator(tmp_path):
 def test_a_precision_that_one_target_does_not_have():
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    words = ["hwl_mobilenetv3", "--init", "random", "--precision", "fp16", "--to", "litert,onnx"]
-    with pytest.raises(ValueError, match="precision of onnx 'fp16' is not available"):
+    words = ["hwl_mobilenetv3", "--init", "random", "--precision", "int8-dynamic"]
+    words += ["--to", "litert,onnx"]
+    with pytest.raises(ValueError, match="precision of onnx 'int8-dynamic' is not available"):
         command.run(parser.parse_args(words))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose import annotations, geometry, images
+from jaxpose import geometry, images
+from jaxpose.annotations import AnnotationError, Dataset, load
 from jaxpose.export.source import Source
 
 # Images that quantization is calibrated on, and the seed of their choice.
@@ -31,7 +32,8 @@ def of_files(files: Sequence[Path], source: Source) -> np.ndarray:
             image = images.decode(path.read_bytes())
         except images.ImageError as error:
             raise ValueError(f"{path}: {error}") from None
-        crops.append(_crop(image, *source.task.view(image.shape[:2], source.input_size), source))
+        center, scale = source.task.view(image.shape[:2], source.input_size)
+        crops.append(_crop(image, center, scale, source))
     return np.stack(crops)
 
 
@@ -64,7 +66,7 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
             reason = f"{path}: {error.strerror if isinstance(error, OSError) else error}"
             continue
         view = (center[row], scale[row]) if by_person else source.task.view(image.shape[:2], size)
-        crops.append(_crop(image, *view, source))
+        crops.append(_crop(image, view[0], view[1], source))
         if len(crops) == count:
             break
     if not crops:
@@ -72,7 +74,7 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
     return np.stack(crops)
 
 
-def _training_split(source: Source) -> annotations.Dataset:
+def _training_split(source: Source) -> Dataset:
     data = source.config.data
     if not data.root:
         raise ValueError(_asks("the settings name no data (config.data.root is empty)"))
@@ -81,8 +83,8 @@ def _training_split(source: Source) -> annotations.Dataset:
     file = root / ("train.json" if generated else data.train_annotations)
     folder = root / ("images" if generated else data.train_images)
     try:
-        return annotations.load(file, image_dir=folder, category=data.category)
-    except annotations.AnnotationError as error:
+        return load(file, image_dir=folder, category=data.category)
+    except AnnotationError as error:
         raise ValueError(_asks(str(error))) from None
 
 

@@ -147,7 +147,9 @@ class Scorer:
 def _input_pipeline():
     """The package `input_pipeline`, which needs TensorFlow and is only in a checkout."""
     try:
-        import input_pipeline
+        import input_pipeline.graph
+
+        input_pipeline.graph.tensorflow()
     except ModuleNotFoundError as error:
         if error.name == "input_pipeline":
             raise ImportError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxpose import tables
 from jaxpose.files import path_argument
+from jaxpose.runtimes.threads import cores
 
 
 def host_cpu() -> str:
@@ -28,13 +29,6 @@ def host_cpu() -> str:
                 name = line.split(":", 1)[1].strip()
                 break
     return f"{name}, {cores()} cores"
-
-
-def cores() -> int:
-    """Number of cores that this process may use, as restricted by `taskset`."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load() -> str:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxpose import export, images, tables
+from jaxpose import export, images
 from jaxpose.choices import choose_from
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.export.table import Entry, as_text
 from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
-from jaxpose.files import check_outputs, path_argument
+from jaxpose.files import check_outputs, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
 from jaxpose.tasks import Agreement
+from jaxpose.tasks.agreement import TOLERANCES, tolerance_of
+
+if TYPE_CHECKING:
+    from jaxpose.export.scores import Score, Scorer
 
 Written = tuple[Path, Agreement]  # a file and its differences from the model
+VALIDATION = 32  # validation images that files are verified on with --eval
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +102,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="output folder (default: RUN/export, or the current folder with --init random)",
     )
+    limits = ", ".join(f"{name} {limit.drop:g}" for name, limit in TOLERANCES.items())
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        help="evaluate the model and every file on the validation data of the run, as eval.py does",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=path_argument,
+        help="with --eval, the folder of the data (default: config.data.root of the run)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="with --eval, points of AP (for MPII, PCKh) that a file may lose; beyond it the "
+        f"command fails and leaves no file (default: {limits})",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=path_argument, help="also write the table to this file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes one verified file per target and prints their differences from the model."""
+    """Writes one verified file per target and prints their differences from the model.
+
+    If one target fails, the files before it stay and are in the table.
+    """
     options = Options(args.precision, args.batch, args.vulkan)
     targets = args.to.split(",")
     _check(targets, options)
@@ -109,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
             f"--precision {options.precision} needs images to calibrate on, and --init random has "
             "no training data: give images with --calibrate FILE..."
         )
+    _check_evaluation(args)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -120,18 +154,65 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or folder
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
-    check_outputs(files, [Path(args.checkpoint), *args.images, *args.calibrate])
+    outputs = [*files, *([args.json] if args.json else [])]
+    check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
     if calibrated:
         options = dataclasses.replace(options, calibration=_calibration(args.calibrate, source))
     inputs = _verification_images(args.images, source)
-    written: list[Written] = []
+    scorer = None
+    if args.eval:
+        from jaxpose.export.scores import Scorer  # imports orbax and TensorFlow
+
+        scorer = Scorer(source, args.checkpoint, args.data)
+        seen = scorer.images(VALIDATION)
+        inputs = seen if inputs is None else np.concatenate([inputs, seen])
+    entries: list[Entry] = []
     try:
         for target in targets:
-            written.append(export_file(source, target, folder, inputs, options))
-    finally:  # if one fails, the files before it stay
-        if written:
-            print(_table(written, options.precision), flush=True)
+            limit = args.max_drop
+            if limit is None:
+                limit = tolerance_of(options.precision).drop
+            entries.append(_entry(source, target, folder, inputs, options, scorer, limit))
+    finally:
+        if entries:
+            _publish(entries, scorer, args.json)
     return 0
+
+
+def _entry(
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None,
+    options: Options,
+    scorer: Scorer | None,
+    limit: float,
+) -> Entry:
+    """Writes, verifies and scores one file, which may lose `limit` points."""
+    scores: list[Score] = []
+
+    def judge(file: Path) -> None:
+        if scorer:
+            scores.append(scorer.score(file, limit))
+
+    path, agreement = export_file(source, target, folder, inputs, options, judge)
+    fp32 = TARGETS[target].path(source, folder, dataclasses.replace(options, precision="fp32"))
+    score = scores[0] if scores else None
+    return Entry(path, target, options.precision, agreement, fp32, score)
+
+
+def _publish(entries: Sequence[Entry], scorer: Scorer | None, file: Path | None) -> None:
+    """Prints the table, and writes it to `file` as JSON."""
+    print(as_text(entries), flush=True)
+    terms: dict[str, str | int] = {"images": entries[0].agreement.images}
+    if scorer:
+        for line in scorer.data.bad_files.lines():
+            print(line)
+        terms |= {"evaluated": scorer.describe()}
+        print(f"evaluated: {scorer.describe()}", flush=True)
+    if file:
+        rows = [entry.as_json() for entry in entries]
+        write_atomic(file, json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
 
 
 def export_file(
@@ -140,6 +221,7 @@ def export_file(
     folder: Path,
     inputs: np.ndarray | None = None,
     options: Options = DEFAULT,
+    judge: Callable[[Path], None] | None = None,
 ) -> Written:
     """Writes and verifies one file.
 
@@ -151,6 +233,8 @@ def export_file(
         `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
       options: of the file.
+      judge: called with the path of the verified file before it gets its name; raises
+        `MismatchError` to refuse it.
 
     Returns:
       Path of the file, and its differences from the model. If it was verified on a Vulkan device
@@ -176,26 +260,18 @@ def export_file(
             skeleton=source.skeleton,
             images=inputs,
             precision=options.precision,
+            trained=source.trained,
             vulkan=vulkan,
         )
 
     def check(file: Path) -> Agreement:
         devices = (False, True) if options.vulkan and form.vulkan else (False,)
-        return max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
+        agreement = max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
+        if judge:
+            judge(file)
+        return agreement
 
     return path, export.write_verified(write, check, path)
-
-
-def _table(written: Sequence[Written], precision: str) -> str:
-    rows = [("file", "KB", "precision", "output error", "keypoint error (px)", "keypoints")]
-    for path, agreement in written:
-        size = sum(file.stat().st_size for file in files_of(path))
-        row = (f"{size / 1024:.0f}", precision, f"{100 * agreement.error:.5f}%")
-        rows.append((str(path), *row, f"{agreement.keypoint:.4f}", str(agreement.keypoints)))
-    return (
-        f"{tables.text(rows)}\nErrors are the largest differences from the model, of the outputs "
-        "as a fraction of the largest value."
-    )
 
 
 def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | None:
@@ -227,6 +303,17 @@ def _check(targets: Sequence[str], options: Options) -> None:
         raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
     for target in targets:
         TARGETS[target].require_packages(options.precision)
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    """Refuses options of the evaluation that do not fit together."""
+    if args.eval and args.init == "random":
+        raise ValueError("--eval needs a run folder: random weights have no validation data")
+    for name, value in (("--data", args.data), ("--max-drop", args.max_drop)):
+        if value is not None and not args.eval:
+            raise ValueError(f"{name} is for the evaluation; add --eval")
+    if args.max_drop is not None and not args.max_drop >= 0:
+        raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
 
 
 def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from jaxpose.images import draw_samples
 from jaxpose.runtimes import files_of, run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
-from jaxpose.tasks.agreement import TOLERANCES, MismatchError
+from jaxpose.tasks.agreement import MismatchError, tolerance_of
 
 
 def verify(
@@ -35,6 +35,7 @@ def verify(
     skeleton: Skeleton = COCO,
     images: np.ndarray | None = None,
     precision: str = "fp32",
+    trained: bool = True,
     vulkan: bool = False,
 ) -> Agreement:
     """Compares the file at `path` with the model on the same uint8 images.
@@ -49,6 +50,7 @@ def verify(
       skeleton: of the poses.
       images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
       precision: of the file's weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
+      trained: False for random weights; see `tasks.agreement.tolerance_of`.
       vulkan: run the file on the first Vulkan device; ncnn only.
 
     Raises:
@@ -64,12 +66,11 @@ def verify(
             f"verification images must be uint8 [N, {input_size[0]}, {input_size[1]}, 3], got "
             f"{images.dtype} {list(images.shape)}"
         )
-    if hasattr(model, "dtype"):
-        model = model.clone(dtype=jnp.float32)
+    model = in_float32(model)
     apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
     expected = jax.device_get(apply(variables, images))
     actual = run_file(path, vulkan=vulkan)(geometry.normalize(images))
-    tolerance = TOLERANCES[precision]
+    tolerance = tolerance_of(precision, trained=trained)
     agreement = task.compare(expected, actual, input_size, decoder, skeleton, tolerance)
     if not agreement.holds:
         raise MismatchError(
@@ -79,15 +80,25 @@ def verify(
     return agreement
 
 
+def in_float32(model: nn.Module) -> nn.Module:
+    """The model, computing in float32: what a file is compared with."""
+    return model.clone(dtype=jnp.float32) if hasattr(model, "dtype") else model
+
+
 def write_verified(
     write: Callable[[Path], None], check: Callable[[Path], Agreement], path: str | os.PathLike
 ) -> Agreement:
     """Writes a file under a temporary name, checks it, and renames it to `path`.
 
-    If anything fails, `path` is left as it was and the temporary file is removed. The same holds
-    for all files of an ncnn network.
+    If anything fails, `path` is left as it was and the temporary file is removed, and its folder
+    too if it is new. The same holds for all files of an ncnn network.
+
+    Raises:
+      MismatchError: from `check`, with `path` instead of the temporary name.
+      OSError: a file cannot be written.
     """
     path = Path(path)
+    new_folder = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     pairs = list(zip(files_of(unfinished), files_of(path), strict=True))
@@ -95,9 +106,16 @@ def write_verified(
         write(unfinished)
         agreement = check(unfinished)
         _rename(pairs)
+    except MismatchError as error:
+        raise MismatchError(str(error).replace(str(unfinished), str(path))) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path}: cannot be written or verified: {reason}") from error
     finally:
         for part, _ in pairs:
             part.unlink(missing_ok=True)
+        if new_folder and not any(path.parent.iterdir()):
+            path.parent.rmdir()
     return agreement
 
 

@@ -146,7 +146,12 @@ def kind(path: str | os.PathLike) -> str:
             if not path.is_file():
                 raise FileNotFoundError(f"{path}: no such file")
             return target
-    raise ValueError(f"{path}: not an exported file ({', '.join(SUFFIXES.values())})")
+    hint = ""
+    for runtime in RUNTIMES.values():
+        first = path.with_suffix(runtime.suffixes[0])
+        if path.suffix in runtime.suffixes and first.is_file():
+            hint = f"; give {first.name}, the file beside it"
+    raise ValueError(f"{path}: not an exported file ({', '.join(SUFFIXES.values())}){hint}")
 
 
 def files_of(path: str | os.PathLike) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxpose.annotations import Dataset
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import FP32, Tolerance
+from jaxpose.tasks.agreement import FP32, Distances, Tolerance
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -56,19 +56,32 @@ class Agreement(Protocol):
     """Differences between an exported file and its model; `str()` describes them.
 
     Attributes:
-      keypoint: largest distance between keypoints, in input pixels.
-      keypoints: number of compared keypoints.
+      images: number of images that both received.
+      distances: between the keypoints.
+      ties: number of keypoints left out because rounding decides them.
+      tolerance: by which `holds` judges.
     """
 
     @property
-    def keypoint(self) -> float: ...
+    def images(self) -> int: ...
 
     @property
-    def keypoints(self) -> int: ...
+    def distances(self) -> Distances: ...
+
+    @property
+    def ties(self) -> int: ...
+
+    @property
+    def tolerance(self) -> Tolerance: ...
 
     @property
     def error(self) -> float:
         """Largest difference between the outputs, as a fraction of the model's largest value."""
+        ...
+
+    @property
+    def mean_error(self) -> float:
+        """Mean difference between the outputs, as a fraction of the model's largest value."""
         ...
 
     @property

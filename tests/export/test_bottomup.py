@@ -49,7 +49,7 @@ def test_a_network_becomes_a_file_that_finds_the_same_people(name, target, tmp_p
     original = network(name)
     with ops.implementation("lax"):  # compiles sooner; what is exported is the same
         path, result = command.export_file(original, target, tmp_path)
-    assert result.holds and result.people > 0 and result.keypoints > 0
+    assert result.holds and result.people > 0 and result.distances.keypoints > 0
     outputs = export.run_file(path)(np.zeros((1, 64, 64, 3), np.float32))  # the batch is open
     assert [x.shape for x in outputs] == [(1, 16, 16, 34), (1, 32, 32, 17)]
     metadata = export.read_metadata(path)
@@ -186,8 +186,8 @@ def compared(expected, actual, grouping=None):
 def test_equal_maps_agree():
     outputs = drawn()
     result = compared(outputs, outputs)
-    assert result.holds and (result.people, result.keypoints) == (6, 6 * 17)
-    assert result.keypoint == 0 and result.ties == 0
+    assert result.holds and (result.people, result.distances.keypoints) == (6, 6 * 17)
+    assert result.distances.largest == 0 and result.ties == 0
 
 
 def test_a_moved_keypoint_is_detected():
@@ -198,7 +198,7 @@ def test_a_moved_keypoint_is_detected():
 
     outputs = drawn()
     result = compared(outputs, changed(outputs, move))
-    assert not result.holds and result.keypoint == pytest.approx(4, abs=1.2)
+    assert not result.holds and result.distances.largest == pytest.approx(4, abs=1.2)
     assert result.extra == 0
 
 
@@ -234,7 +234,7 @@ def test_what_rounding_decides_is_a_tie():
     assert result.holds and result.ties == 1 and "1 left out as ties" in str(result)
     clear = scaled(0.06)
     result = compared(clear, scaled(0.04), options)
-    assert not result.holds and result.keypoint == np.inf and result.ties == 0
+    assert not result.holds and result.distances.largest == np.inf and result.ties == 0
 
 
 @pytest.mark.slow

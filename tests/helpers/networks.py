@@ -117,7 +117,8 @@ def source_of(model, name, task_name, size, settings=None):
     task = tasks.get(task_name)
     config = default_config(task.SETTINGS, task=task_name)
     config.update_from_flattened_dict(settings or {})
-    return Source(name, model, initialized(model, size), skeletons.COCO, size, task, config)
+    variables = initialized(model, size)
+    return Source(name, model, variables, skeletons.COCO, size, task, config, trained=False)
 
 
 def images(size, batch=2, seed=1):

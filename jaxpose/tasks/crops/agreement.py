@@ -9,7 +9,16 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import FP32, LEAST_SCALE, MismatchError, Tolerance
+from jaxpose.tasks.agreement import (
+    FP32,
+    LEAST_SCALE,
+    Distances,
+    MismatchError,
+    Tolerance,
+    describe,
+    summarize,
+    within,
+)
 from jaxpose.tasks.crops.prediction import CropDecoder
 
 
@@ -18,20 +27,22 @@ class CropAgreement:
     """Differences between a file and its model on some crops.
 
     Attributes:
+      images: number of crops.
       heatmap: largest absolute difference between the heatmaps.
+      mean_heatmap: mean absolute difference between the heatmaps.
       scale: largest absolute heatmap value of the model.
-      keypoint: largest distance between keypoints, in input pixels.
-      keypoints: number of compared keypoints.
+      distances: between the keypoints.
       ties: number of keypoints left out because their position depends on rounding: equally high
         maxima, or equal neighbors; with UDP, maxima so flat that rounding moves the refined
         position.
       tolerance: by which `holds` judges.
     """
 
+    images: int
     heatmap: float
+    mean_heatmap: float
     scale: float
-    keypoint: float
-    keypoints: int
+    distances: Distances
     ties: int
     tolerance: Tolerance = FP32
 
@@ -41,15 +52,19 @@ class CropAgreement:
         return self.heatmap / max(self.scale, LEAST_SCALE)
 
     @property
+    def mean_error(self) -> float:
+        """Mean difference between the heatmaps, as a fraction of the model's largest value."""
+        return self.mean_heatmap / max(self.scale, LEAST_SCALE)
+
+    @property
     def holds(self) -> bool:
-        """Whether both differences are within the tolerances; False when one of them is NaN."""
-        return self.error <= self.tolerance.heatmap and self.keypoint <= self.tolerance.keypoint
+        """Whether all differences are within the tolerances; False when one of them is NaN."""
+        return within(self.error, self.distances, self.tolerance)
 
     def __str__(self) -> str:
-        ties = f", {self.ties} left out as ties" if self.ties else ""
         return (
             f"heatmaps differ by at most {self.heatmap:.2g} (largest value {self.scale:.2g}), "
-            f"keypoints by {self.keypoint:.2g} px ({self.keypoints} keypoints{ties})"
+            f"keypoints by {describe(self.distances, self.ties)}"
         )
 
 
@@ -85,25 +100,27 @@ def compare(
 
     points = decode(expected)
     distance = np.linalg.norm(points - decode(actual), axis=-1)
-    error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
-    # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
-    # the outputs must not turn all keypoints into ties.
-    noise = 4 * min(error, tolerance.heatmap * largest)
+    difference = np.abs(expected - actual)
+    error, largest = float(difference.max()), float(np.abs(expected).max())
+    # The rounding of float32 may decide ties, so they are left out, with reduced precision too.
+    # `noise` is capped: a large difference between the outputs must not turn all keypoints into
+    # ties.
+    noise = 4 * min(error, FP32.heatmap * largest)
     stride = width / expected.shape[2]
-    tied = distance > tolerance.keypoint
+    tied = distance > FP32.keypoint
     if tied.any():
         if decoder.udp:
-            unsteady = _unsteady(expected, noise, points, decode, tolerance.keypoint)
+            unsteady = _unsteady(expected, noise, points, decode, FP32.keypoint)
             tied &= _equal_maxima(expected, noise) | unsteady
         else:
             near = (distance < stride) & _equal_neighbors(expected, noise)
             tied &= _equal_maxima(expected, noise) | near
-    distance = np.where(tied, 0, distance)
     return CropAgreement(
+        len(expected),
         error,
+        float(difference.mean()),
         largest,
-        float(distance.max()),
-        int(distance.size - tied.sum()),
+        summarize(distance[~tied]),
         int(tied.sum()),
         tolerance,
     )

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,12 +44,6 @@ def load() -> str:
     busy = average > cores() / 2
     warning = "; the machine is busy, which slows down multi-threaded runtimes most"
     return f"{average:.1f} on {cores()} cores{warning if busy else ''}"
-
-
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 
 def progress(text: str) -> None:

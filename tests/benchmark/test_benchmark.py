@@ -73,7 +73,6 @@ def test_cells_mark_what_is_missing():
 
 def test_host():
     assert report.cores() >= 1 and str(report.cores()) in report.host_cpu()
-    assert 10 < report.peak_rss_mb() < 1e6
 
 
 @pytest.mark.slow

@@ -98,6 +98,7 @@ def test_several_images_per_call(tmp_path):
     assert row["runtime"].startswith("ncnn ") and row["file_kb"] == round(size / 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "codec, name",
     [

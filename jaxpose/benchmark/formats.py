@@ -41,6 +41,7 @@ COLUMNS = (
     "ratio operators transposes gpu_refused"
 ).split()
 THREADS = 1
+_BASELINE = ("onnx", "fp32")
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,6 @@ def measure(
     expected = _expected(source, inputs)
     refused = operators.refused_by_gpu(source)
     with tempfile.TemporaryDirectory() as folder:
-        baseline = _write(source, "onnx", "fp32", Path(folder) / "baseline")
         files = []
         for target, precision in pairs:
             report.progress(f"writing {source.name} for {target}, {precision}")
@@ -166,15 +166,18 @@ def measure(
             if target == "litert" and precision in ("fp32", "fp16"):  # the gate is for floats
                 row["gpu_refused"] = refused
             files.append(_File(row, path))
-        paths = [baseline, *(file.path for file in files)]
-        timed = [c for p in paths for c in _contestants(p, source)]
+        paths = [file.path for file in files]
+        if _BASELINE not in pairs:
+            paths.append(_write(source, *_BASELINE, Path(folder)))
+        base = list(pairs).index(_BASELINE) if _BASELINE in pairs else len(pairs)
+        timed = [contestant for path in paths for contestant in _contestants(path, source)]
         times = contestants.measure(
-            timed, warmup=warmup, runs=runs, seconds=seconds, baselines=[0] * len(timed)
+            timed, warmup=warmup, runs=runs, seconds=seconds, baselines=[base] * len(timed)
         )
     keys = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
     return [
         file.row | {key: row[key] for key in keys}
-        for file, row in zip(files, times[1:], strict=True)
+        for file, row in zip(files, times, strict=False)  # the baseline may be one more
     ]
 
 
@@ -184,7 +187,6 @@ def _contestants(path: Path, source: Source):
 
 def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
     """Writes one file and returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     options = Options(precision)
     path = TARGETS[target].path(source, folder, options)
     TARGETS[target].write(source, path, options)

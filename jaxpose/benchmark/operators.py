@@ -52,7 +52,15 @@ def _litert(path: Path) -> Counts:
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     kinds = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     (graph,) = model.subgraphs
-    return Counts(names[kinds[operator.opcodeIndex]] for operator in graph.operators)
+
+    def executed(operator, name: str) -> bool:
+        if name != "DEQUANTIZE":
+            return True
+        source = graph.tensors[operator.inputs[0]].buffer
+        return model.buffers[source].data is None  # that of constants runs when a file is loaded
+
+    named = [(operator, names[kinds[operator.opcodeIndex]]) for operator in graph.operators]
+    return Counts(name for operator, name in named if executed(operator, name))
 
 
 def _ncnn(path: Path) -> Counts:

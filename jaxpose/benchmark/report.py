@@ -131,7 +131,9 @@ def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:
     def text(value) -> str:
         if value is None:
             return "-"
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.5f}" if 0 < abs(value) < 0.05 else f"{value:.2f}"
 
     names = [column.removesuffix("_ms") for column in columns]
     return [names, *([text(row.get(column)) for column in columns] for row in rows)]

@@ -49,8 +49,9 @@ def test_statistics():
 
 
 def test_cells_mark_what_is_missing():
-    rows = [{"a": 1.234, "b_ms": None}, {"a": "long text"}]
-    assert report.cells(rows, ["a", "b_ms"]) == [["a", "b"], ["1.23", "-"], ["long text", "-"]]
+    rows = [{"a": 1.234, "b_ms": None}, {"a": "long text"}, {"a": 0.00123, "b_ms": 0.0}]
+    expected = [["a", "b"], ["1.23", "-"], ["long text", "-"], ["0.00123", "0.00"]]
+    assert report.cells(rows, ["a", "b_ms"]) == expected
 
 
 def test_host():

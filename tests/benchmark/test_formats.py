@@ -50,6 +50,7 @@ def test_a_model_in_formats_and_precisions(tiny, tmp_path, capsys):
         assert min(row["ratio"], row["median_ms"], row["file_kb"], row["operators"]) > 0
         assert row["transposes"] == 0 and row["runs"] >= 2
         assert row.get("gpu_refused") == (0 if row["format"] == "litert" else None)
+    assert rows[0]["ratio"] == 1
     assert rows[2]["error_%"] > rows[1]["error_%"]  # float16 is seen
 
 
@@ -68,6 +69,16 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
     (row,) = formats.measure(str(tmp_path / "run"), pairs, warmup=0, runs=1, seconds=0)
     assert row["weights"] == "run" and row["model"] == "tiny_pose" and row["input"] == "32x32"
     assert row["within"] == "no" and row["median_ms"] > 0
+
+
+@pytest.mark.slow
+def test_the_baseline_needs_no_row(tiny):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    pytest.importorskip("ncnn")
+    pairs = [("ncnn", "fp16")]
+    (row,) = formats.measure("tiny_pose", pairs, warmup=0, runs=2, seconds=0)
+    assert row["runtime"].startswith("ncnn") and row["ratio"] > 0 and row["ratio"] != 1
 
 
 def test_the_default_networks_exist():

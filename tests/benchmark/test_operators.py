@@ -12,16 +12,17 @@ SIZE = (16, 16)
 
 
 def _shuffled(module, x):
-    """A convolution, and a channel shuffle, which needs one transpose."""
-    return ops.channel_shuffle(ops.conv(x, networks.weight(module, "w", (1, 1, 3, 8))), groups=2)
+    """A convolution, and a sum with its channel shuffle, which needs one transpose."""
+    x = ops.conv(x, networks.weight(module, "w", (1, 1, 3, 8)))
+    return ops.channel_shuffle(x, groups=2) + x
 
 
 @pytest.mark.parametrize(
     "suffix, package, counts",
     [
-        (".onnx", "onnx", (4, 1)),  # Conv, Reshape, Transpose, Reshape
-        (".tflite", "ai_edge_litert", (4, 1)),
-        (".param", "ncnn", (2, 0)),  # Convolution, ShuffleChannel
+        (".onnx", "onnx", (5, 1)),  # Conv, Reshape, Transpose, Reshape, Add
+        (".tflite", "ai_edge_litert", (5, 1)),
+        (".param", "ncnn", (4, 0)),  # Convolution, Split, ShuffleChannel, BinaryOp
     ],
 )
 def test_a_shuffle_is_counted(tmp_path, suffix, package, counts):
@@ -32,6 +33,12 @@ def test_a_shuffle_is_counted(tmp_path, suffix, package, counts):
     write = {".onnx": export.to_onnx, ".tflite": export.to_litert, ".param": export.to_ncnn}
     write[suffix](model, variables, SIZE, path, metadata={"jaxpose": "test"})
     assert operators.count(path) == counts
+
+
+def test_conversions_of_constants_are_not_counted(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    full = operators.count(tiny_files.write(tmp_path / "a.tflite"))
+    assert operators.count(tiny_files.write(tmp_path / "b.tflite", precision="fp16")) == full
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split(
 TOP = len(ROWS) - 1  # of every command.py, which the command line calls
 OPTIONAL = {
     *("torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn", "matplotlib"),
-    *("ai_edge_litert", "flatbuffers"),
+    *("ai_edge_litert", "coremltools", "flatbuffers"),
 }
 # Parts of JAX that a release may change at will: only jaxpose/jax_api.py takes from them.
 CHANGING = re.compile(r"jaxlib\b|jax\.(_src|core|experimental|extend|interpreters|lib|api_util)\b")

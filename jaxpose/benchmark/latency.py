@@ -25,7 +25,8 @@ from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import RUNTIMES, SUFFIXES, files_of, kind, require
+from jaxpose.runtimes import RUNTIMES, SUFFIXES, kind, require, size_of
+from jaxpose.runtimes.coreml_file import coreml_call
 from jaxpose.runtimes.layout import Call
 from jaxpose.runtimes.litert_file import open_litert
 from jaxpose.runtimes.ncnn_file import ncnn_call
@@ -205,7 +206,7 @@ def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None
 
 
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in files_of(path))
+    return size_of(path)
 
 
 def _jax(source: Source, batch: int) -> Contestant:
@@ -242,6 +243,7 @@ _RUNTIMES = {  # by export target; torch also runs modules that are not files
     "onnx": _Runtime("onnxruntime", True, onnx_call),
     "litert": _Runtime("litert", False, lambda path, n: open_litert(path, n)[1]),
     "ncnn": _Runtime("ncnn", True, ncnn_call),
+    "coreml": _Runtime("coreml", True, coreml_call),
 }
 
 

@@ -15,10 +15,11 @@ from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.targets import DEFAULT, TARGETS, Options
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import files_of
+from jaxpose.runtimes import files_of, size_of
 from jaxpose.tasks import Agreement
 
-Written = tuple[Path, Agreement]  # a file and its differences from the model
+# A file and its differences from the model, None if it was not run.
+Written = tuple[Path, Agreement | None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +134,8 @@ def export_file(
 
     Returns:
       Path of the file, and its differences from the model. If it was verified on a Vulkan device
-      too, the larger ones of the two.
+      too, the larger ones of the two. None instead of differences if its runtime does not exist
+      for this operating system, so that only the structure of the file was checked.
 
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
@@ -158,7 +160,11 @@ def export_file(
             vulkan=vulkan,
         )
 
-    def check(file: Path) -> Agreement:
+    def check(file: Path) -> Agreement | None:
+        if form.check_structure:
+            form.check_structure(source, file, options)
+        if not form.runtime.available:
+            return None
         devices = (False, True) if options.vulkan and form.vulkan else (False,)
         return max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
 
@@ -168,13 +174,23 @@ def export_file(
 def _table(written: Sequence[Written], precision: str) -> str:
     rows = [("file", "KB", "precision", "output error", "keypoint error (px)", "keypoints")]
     for path, agreement in written:
-        size = sum(file.stat().st_size for file in files_of(path))
-        row = (f"{size / 1024:.0f}", precision, f"{100 * agreement.error:.5f}%")
-        rows.append((str(path), *row, f"{agreement.keypoint:.4f}", str(agreement.keypoints)))
-    return (
+        row = (str(path), f"{size_of(path) / 1024:.0f}", precision)
+        if agreement is None:
+            rows.append((*row, "not run", "not run", "not run"))
+            continue
+        error = (f"{100 * agreement.error:.5f}%", f"{agreement.keypoint:.4f}")
+        rows.append((*row, *error, str(agreement.keypoints)))
+    lines = [
         f"{tables.text(rows)}\nErrors are the largest differences from the model, of the outputs "
         "as a fraction of the largest value."
-    )
+    ]
+    lines += [
+        f"{path.name} was not run, because Core ML runs on macOS only. Its inputs, outputs, "
+        "operations, weights and metadata were read back and compared with the model."
+        for path, agreement in written
+        if agreement is None
+    ]
+    return "\n".join(lines)
 
 
 def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:

@@ -40,6 +40,7 @@ class Target:
       packages: that writing needs besides the runtime's.
       batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
+      check_structure: compares a file with the network without running it; raises MismatchError.
     """
 
     runtime: Runtime
@@ -48,6 +49,7 @@ class Target:
     packages: tuple[str, ...] = ()
     batch: bool = False
     vulkan: bool = False
+    check_structure: Callable[[Source, Path, Options], None] | None = None
 
     def require_packages(self) -> None:
         """Raises ImportError if a package is missing that writes or verifies a file."""
@@ -84,6 +86,16 @@ def _write_ncnn(source: Source, path: Path, options: Options) -> None:
     export.to_ncnn(*_network(source), path, metadata=metadata, precision=options.precision)
 
 
+def _write_coreml(source: Source, path: Path, options: Options) -> None:
+    metadata = source.metadata()
+    export.to_coreml(*_network(source), path, metadata=metadata, precision=options.precision)
+
+
+def _check_coreml(source: Source, path: Path, options: Options) -> None:
+    metadata = source.metadata()
+    export.check_coreml(*_network(source), path, metadata=metadata, precision=options.precision)
+
+
 def _network(source: Source) -> tuple:
     return source.model, source.variables, source.input_size
 
@@ -93,4 +105,11 @@ TARGETS = {
     "torch": Target(RUNTIMES["torch"], _write_torch),
     "litert": Target(RUNTIMES["litert"], _write_litert, precisions=("fp32", "fp16")),
     "ncnn": Target(RUNTIMES["ncnn"], _write_ncnn, precisions=("fp32", "fp16"), vulkan=True),
+    "coreml": Target(
+        RUNTIMES["coreml"],
+        _write_coreml,
+        precisions=("fp32", "fp16"),
+        packages=("torch",),
+        check_structure=_check_coreml,
+    ),
 }

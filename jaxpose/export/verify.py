@@ -8,8 +8,10 @@ compared.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -22,6 +24,8 @@ from jaxpose.runtimes import files_of, run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
 from jaxpose.tasks.agreement import TOLERANCES, MismatchError
+
+Result = TypeVar("Result")
 
 
 def verify(
@@ -80,12 +84,15 @@ def verify(
 
 
 def write_verified(
-    write: Callable[[Path], None], check: Callable[[Path], Agreement], path: str | os.PathLike
-) -> Agreement:
+    write: Callable[[Path], None], check: Callable[[Path], Result], path: str | os.PathLike
+) -> Result:
     """Writes a file under a temporary name, checks it, and renames it to `path`.
 
     If anything fails, `path` is left as it was and the temporary file is removed. The same holds
-    for all files of an ncnn network.
+    for all files of an ncnn network and for a folder.
+
+    Returns:
+      The result of `check`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,17 +100,17 @@ def write_verified(
     pairs = list(zip(files_of(unfinished), files_of(path), strict=True))
     try:
         write(unfinished)
-        agreement = check(unfinished)
+        result = check(unfinished)
         _rename(pairs)
     finally:
         for part, _ in pairs:
-            part.unlink(missing_ok=True)
-    return agreement
+            _remove(part)
+    return result
 
 
 def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
     """Renames (from, to) all files or none; one file in one step."""
-    if len(pairs) == 1:
+    if len(pairs) == 1 and not pairs[0][0].is_dir():  # a folder cannot replace a folder
         os.replace(*pairs[0])
         return
     done: list[tuple[Path, Path]] = []  # with the name of the replaced file
@@ -116,9 +123,17 @@ def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
             os.replace(part, path)
     except OSError:
         for older, path in done:
-            path.unlink(missing_ok=True)
+            _remove(path)
             if older.exists():
                 os.replace(older, path)
         raise
     for older, _ in done:
-        older.unlink(missing_ok=True)
+        _remove(older)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split(
 TOP = len(ROWS) - 1  # of every command.py, which the command line calls
 OPTIONAL = {
     *("torch", "onnx", "onnxruntime", "tensorboard", "litert", "ncnn", "matplotlib"),
-    *("ai_edge_litert", "ai_edge_quantizer", "flatbuffers"),
+    *("ai_edge_litert", "ai_edge_quantizer", "coremltools", "flatbuffers"),
 }
 # `jaxpose export --eval` reads validation data, in a checkout. No other file of jaxpose does.
 READS_DATA = "jaxpose/export/scores.py"

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxpose import geometry, images
 from jaxpose.export.source import Source
+from jaxpose.export.verify import in_float32
 
 _IMAGES = 4  # in the batch
 _LEAST_VARIANCE = 1e-6
@@ -59,9 +60,7 @@ def _statistics(source: Source) -> dict:
     A step in training mode gives m * old + (1 - m) * batch. Two steps, from 0 and from 1, have
     different results by m, from which the statistics of the batch follow.
     """
-    model = source.model
-    if hasattr(model, "dtype"):
-        model = model.clone(dtype=jnp.float32)
+    model = in_float32(source.model)
     image = geometry.normalize(images.draw_samples(source.input_size, _IMAGES, seed=1))
     initial = source.variables["batch_stats"]
 

@@ -18,7 +18,8 @@ import numpy as np
 from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
-from jaxpose.runtimes import RUNTIMES, SUFFIXES, files_of, kind, require
+from jaxpose.runtimes import RUNTIMES, SUFFIXES, kind, require, size_of
+from jaxpose.runtimes.coreml_file import coreml_call
 from jaxpose.runtimes.layout import Call
 from jaxpose.runtimes.litert_file import open_litert
 from jaxpose.runtimes.ncnn_file import ncnn_call
@@ -183,13 +184,8 @@ def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None
         "threads": threads,
         "batch": batch,
         "input": f"{batch}x3x{size[0]}x{size[1]}",
-        "file_kb": None if path is None else round(size_in_bytes(path) / 1024),
+        "file_kb": None if path is None else round(size_of(path) / 1024),
     }
-
-
-def size_in_bytes(path: Path) -> int:
-    """Size of an exported file; an ncnn network is several files."""
-    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _jax(source: Source, batch: int) -> Contestant:
@@ -226,6 +222,7 @@ _RUNTIMES = {  # by export target; torch also runs modules that are not files
     "onnx": _Runtime("onnxruntime", True, onnx_call),
     "litert": _Runtime("litert", False, lambda path, n: open_litert(path, n)[1]),
     "ncnn": _Runtime("ncnn", True, ncnn_call),
+    "coreml": _Runtime("coreml", True, coreml_call),
 }
 
 

@@ -16,31 +16,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import geometry, images, models
 from jaxpose.benchmark import contestants, operators, report
 from jaxpose.benchmark.calibration import calibrated
 from jaxpose.choices import choose_from
+from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
-from jaxpose.export.targets import TARGETS, Options
+from jaxpose.export.targets import CALIBRATED, TARGETS, Options
+from jaxpose.export.verify import in_float32
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import require, run_file
+from jaxpose.runtimes import require, run_file, size_of
 from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks import Agreement
-from jaxpose.tasks.agreement import TOLERANCES
+from jaxpose.tasks.agreement import MOVED, tolerance_of
 
 NETWORKS = (
     "hwl_mobilenetv3 wlitepose_s lite_csw_hrnet_18 lightweight_hrnet_rm2 el_hrnet_w32 litepose_s "
     "lite_hrnet_18 hrnet_w32"
 ).split()
 COLUMNS = (
-    "model weights input format precision error_% keypoint_px keypoints within file_kb median_ms "
-    "ratio operators transposes gpu_refused"
+    "model weights input format precision error_% median_px p99_px moved_% keypoints within "
+    "file_kb median_ms ratio operators transposes gpu_refused"
 ).split()
 THREADS = 1
+CALIBRATION_IMAGES = 32
 _BASELINE = ("onnx", "fp32")
 
 
@@ -83,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
     precisions = args.precision.split(",") if args.precision else _precisions()
     for precision in precisions:
         _check("precision", precision, _precisions())
-    pairs = [(t, p) for t in targets for p in precisions if p in TARGETS[t].precisions]
+    named = args.to is not None
+    pairs = [pair for t in targets for pair in _pairs(t, precisions, named)]
     if not pairs:
         raise ValueError(f"none of {', '.join(targets)} has the precision {args.precision}")
     if args.json:
@@ -108,8 +111,11 @@ def describe_terms() -> dict[str, str | float]:
         "weights": "run: those of the run; random: He-normal, with batch norms that fit drawn "
         "images; what they cost in keypoints says nothing about a trained network",
         "error": "largest difference of the outputs from the model, in % of its largest value",
-        "keypoint": "largest distance between keypoints of the file and the model, in input pixels",
-        "within": "whether both are within the tolerances of `jaxpose export`",
+        "px": "distance between keypoints of the file and the model, in input pixels",
+        "moved": f"share of the keypoints that are more than {MOVED:g} px away",
+        "calibration": f"int8-static: {CALIBRATION_IMAGES} drawn images for random weights, "
+        "training images of a run",
+        "within": "whether the differences are within the tolerances of `jaxpose export`",
         "ratio": "to ONNX Runtime with float32, in turns in one process; median over parts of the "
         "measurement of the ratio of medians",
         "times": f"wall-clock ms per image, {THREADS} thread, network alone",
@@ -157,7 +163,7 @@ def measure(
                 "input": "x".join(map(str, source.input_size)),
                 "format": target,
                 "precision": precision,
-                "file_kb": round(contestants.size_in_bytes(path) / 1024),
+                "file_kb": round(size_of(path) / 1024),
             }
             row |= _differences(source, expected, path, inputs, precision)
             counts = operators.count(path)
@@ -187,7 +193,11 @@ def _contestants(path: Path, source: Source):
 
 def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
     """Writes one file and returns its path."""
-    options = Options(precision)
+    calibration = None
+    if precision in CALIBRATED:
+        drawn = images.draw_samples(source.input_size, CALIBRATION_IMAGES, seed=2)
+        calibration = crops.of_training(source) if source.trained else drawn
+    options = Options(precision, calibration=calibration)
     path = TARGETS[target].path(source, folder, options)
     TARGETS[target].write(source, path, options)
     return path
@@ -195,9 +205,7 @@ def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
 
 def _expected(source: Source, inputs: np.ndarray):
     """The outputs of the model in float32."""
-    model = source.model
-    if hasattr(model, "dtype"):
-        model = model.clone(dtype=jnp.float32)
+    model = in_float32(source.model)
     apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
     return jax.device_get(apply(source.variables, inputs))
 
@@ -205,18 +213,18 @@ def _expected(source: Source, inputs: np.ndarray):
 def _differences(source: Source, expected, path: Path, inputs: np.ndarray, precision: str) -> dict:
     """How far a file is from the model, also beyond the tolerances."""
     actual = run_file(path)(geometry.normalize(inputs))
+    tolerance = tolerance_of(precision, trained=source.trained)
     agreement: Agreement = source.task.compare(
-        expected,
-        actual,
-        source.input_size,
-        source.decoder,
-        source.skeleton,
-        TOLERANCES[precision],
+        expected, actual, source.input_size, source.decoder, source.skeleton, tolerance
     )
+    distances = agreement.distances
     return {
         "error_%": 100 * agreement.error,
-        "keypoint_px": agreement.keypoint,
-        "keypoints": agreement.keypoints,
+        "median_px": distances.median,
+        "p99_px": distances.p99,
+        "max_px": distances.largest,
+        "moved_%": 100 * distances.moved,
+        "keypoints": distances.keypoints,
         "within": "yes" if agreement.holds else "no",
     }
 
@@ -226,28 +234,42 @@ def _precisions() -> list[str]:
     return list(dict.fromkeys(p for target in TARGETS.values() for p in target.precisions))
 
 
+def _pairs(target: str, precisions: Sequence[str], named: bool) -> list[tuple[str, str]]:
+    """The target with each of the precisions that it has.
+
+    A missing package is an error if the target was `named`, otherwise a line says what is left out.
+    """
+    pairs = []
+    for precision in precisions:
+        if precision not in TARGETS[target].precisions:
+            continue
+        try:
+            TARGETS[target].require_packages(precision)
+            pairs.append((target, precision))
+        except ImportError as error:
+            if named:
+                raise
+            print(f"{target} in {precision} is left out: {error}")
+    return pairs
+
+
 def _targets(text: str | None) -> list[str]:
-    """The targets by their names; without names those whose packages are installed.
+    """The targets by their names; without names those that run on this operating system.
 
     Raises:
-      ValueError: unknown target.
+      ValueError: unknown target, or its files do not run on this operating system.
       ImportError: a package of a named target is missing.
     """
     if text is not None:
         named = ["onnx", *text.split(",")]  # ONNX Runtime is the baseline
         for name in named:
             _check("target", name, TARGETS)
-            TARGETS[name].require_packages()
+            if not TARGETS[name].runtime.available:
+                raise ValueError(f"{name} files do not run on this operating system")
+            TARGETS[name].require_packages("fp32")
         return named[1:]
-    TARGETS["onnx"].require_packages()
-    targets = []
-    for name, target in TARGETS.items():
-        try:
-            target.require_packages()
-            targets.append(name)
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
-    return targets
+    TARGETS["onnx"].require_packages("fp32")
+    return [name for name, target in TARGETS.items() if target.runtime.available]
 
 
 def _check(what: str, value: str, choices) -> None:

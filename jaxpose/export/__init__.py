@@ -1,4 +1,4 @@
-"""Export of models to ONNX, PyTorch, LiteRT and ncnn, through one walker over the jaxpr.
+"""Export of models to ONNX, PyTorch, LiteRT, ncnn and Core ML, through one walker over the jaxpr.
 
     module = export.to_torch(model, variables, (256, 192))
     export.to_onnx(model, variables, (256, 192), "hwl.onnx", metadata=source.metadata())
@@ -37,10 +37,12 @@ __all__ = [
     "FileError",
     "MismatchError",
     "build_graph",
+    "check_coreml",
     "describe",
     "read_metadata",
     "run_file",
     "save_torch",
+    "to_coreml",
     "to_litert",
     "to_ncnn",
     "to_onnx",
@@ -210,6 +212,65 @@ def _normalized(
     if precision == "int8-static" and (calibration is None or not len(calibration)):
         raise ValueError("int8-static needs images to calibrate on: give `calibration`")
     return None if calibration is None else np.asarray(geometry.normalize(calibration))
+
+
+def to_coreml(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Writes a Core ML program (.mlpackage, a folder): `image` float32 [1,3,H,W] -> `heatmaps`.
+
+    The outputs are float32 [1,C,h,w] each, with the names of `to_onnx`. Needs `torch` and
+    `coremltools`, but not macOS. The program is not compared with the model here; see
+    `check_coreml`.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      path: of the folder; an older one is replaced.
+      metadata: JSON values, from `describe`; the file's have its `precision`.
+      precision: "fp32", or "fp16" to store the weights and to compute in float16.
+
+    Raises:
+      ExportError: as `to_onnx`; or coremltools cannot convert the network, or a weight is beyond
+        the range of float16 (the message names its module).
+    """
+    require("torch")
+    require("coremltools")
+    from jaxpose.export import coreml
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    coreml.build(network, metadata | {"precision": precision}, precision).save(os.fspath(path))
+
+
+def check_coreml(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    path: str | os.PathLike,
+    *,
+    metadata: dict,
+    precision: str = "fp32",
+) -> None:
+    """Compares a file of `to_coreml` with the model, without running it; arguments as there.
+
+    This works on every system and finds wrong names, shapes, weights and metadata, but it is no
+    proof that Core ML computes the same poses.
+
+    Raises:
+      MismatchError: the first difference.
+      FileError: the file cannot be read.
+    """
+    from jaxpose.export import coreml
+
+    network = _with_names(build_graph(model, variables, input_size), metadata)
+    coreml.check(path, network, metadata | {"precision": precision}, precision)
 
 
 def _with_names(network: Graph, metadata: dict) -> Graph:

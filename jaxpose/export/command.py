@@ -27,7 +27,8 @@ from jaxpose.tasks.agreement import TOLERANCES, tolerance_of
 if TYPE_CHECKING:
     from jaxpose.export.scores import Score, Scorer
 
-Written = tuple[Path, Agreement]  # a file and its differences from the model
+# A file and its differences from the model, None if it was not run.
+Written = tuple[Path, Agreement | None]
 VALIDATION = 32  # validation images that files are verified on with --eval
 
 
@@ -204,7 +205,8 @@ def _entry(
 def _publish(entries: Sequence[Entry], scorer: Scorer | None, file: Path | None) -> None:
     """Prints the table, and writes it to `file` as JSON."""
     print(as_text(entries), flush=True)
-    terms: dict[str, str | int] = {"images": entries[0].agreement.images}
+    counts = [entry.agreement.images for entry in entries if entry.agreement]
+    terms: dict[str, str | int] = {"images": max(counts, default=0)}
     if scorer:
         for line in scorer.data.bad_files.lines():
             print(line)
@@ -238,7 +240,8 @@ def export_file(
 
     Returns:
       Path of the file, and its differences from the model. If it was verified on a Vulkan device
-      too, the larger ones of the two.
+      too, the larger ones of the two. None instead of differences if its runtime does not exist
+      for this operating system, so that only the structure of the file was checked.
 
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
@@ -264,7 +267,11 @@ def export_file(
             vulkan=vulkan,
         )
 
-    def check(file: Path) -> Agreement:
+    def check(file: Path) -> Agreement | None:
+        if form.check_structure:
+            form.check_structure(source, file, options)
+        if not form.runtime.available:
+            return None
         devices = (False, True) if options.vulkan and form.vulkan else (False,)
         agreement = max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
         if judge:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxpose import tables
-from jaxpose.runtimes import files_of
+from jaxpose.runtimes import size_of
 from jaxpose.tasks import Agreement
 from jaxpose.tasks.agreement import MOVED, tolerance_of
 
@@ -25,7 +25,7 @@ class Entry:
       path: of the file.
       target: export target.
       precision: of its weights.
-      agreement: its differences from the model.
+      agreement: its differences from the model; None if this system has no runtime for it.
       fp32_path: where the target's float32 file of the network is, or would be.
       score: its metric and that of the model, if they were evaluated.
     """
@@ -33,45 +33,48 @@ class Entry:
     path: Path
     target: str
     precision: str
-    agreement: Agreement
+    agreement: Agreement | None
     fp32_path: Path
     score: Score | None = None
 
     @property
     def bytes(self) -> int:
         """Size of all files of the network."""
-        return _bytes(self.path)
+        return size_of(self.path)
 
     @property
     def share(self) -> float | None:
         """Size as a fraction of the float32 file's; None without one."""
-        return self.bytes / _bytes(self.fp32_path) if self.fp32_path.is_file() else None
+        return self.bytes / size_of(self.fp32_path) if self.fp32_path.exists() else None
 
     @property
     def only_outputs(self) -> bool:
         """Whether the keypoints were not judged: random weights in reduced precision."""
-        return self.agreement.tolerance != tolerance_of(self.precision)
+        agreement = self.agreement
+        return agreement is not None and agreement.tolerance != tolerance_of(self.precision)
 
     def as_json(self) -> dict[str, Any]:
         """The row of `--json`; null where a value does not exist or is not finite."""
-        agreement, distances, score = self.agreement, self.agreement.distances, self.score
+        agreement, score = self.agreement, self.score
+        distances = agreement.distances if agreement else None
         values = {
             "file": str(self.path),
             "target": self.target,
             "precision": self.precision,
             "bytes": self.bytes,
             "share_of_fp32": self.share,
-            "error_max": agreement.error,
-            "error_mean": agreement.mean_error,
-            "keypoint_mean_px": distances.mean,
-            "keypoint_median_px": distances.median,
-            "keypoint_p99_px": distances.p99,
-            "keypoint_max_px": distances.largest,
-            "keypoints_moved": distances.moved,
-            "keypoints": distances.keypoints,
-            "ties": agreement.ties,
-            "images": agreement.images,
-            "keypoints_judged": not self.only_outputs,
+            "run": agreement is not None,
+            "error_max": agreement and agreement.error,
+            "error_mean": agreement and agreement.mean_error,
+            "keypoint_mean_px": distances and distances.mean,
+            "keypoint_median_px": distances and distances.median,
+            "keypoint_p99_px": distances and distances.p99,
+            "keypoint_max_px": distances and distances.largest,
+            "keypoints_moved": distances and distances.moved,
+            "keypoints": distances and distances.keypoints,
+            "ties": agreement and agreement.ties,
+            "images": agreement and agreement.images,
+            "keypoints_judged": agreement is not None and not self.only_outputs,
             "metric": score.metric if score else None,
             "metric_model": score.model if score else None,
             "metric_file": score.file if score else None,
@@ -90,30 +93,49 @@ def as_text(entries: Sequence[Entry]) -> str:
     ).split(",")
     rows = [header + [metric, "difference"] * bool(metric)]
     rows += [_cells(entry, bool(metric)) for entry in entries]
-    images = entries[0].agreement.images
-    notes = [
-        "error: difference of the outputs from those of the model, as a fraction of their largest "
-        f"value; px: distance of the keypoints from those of the model, {images} images",
-    ]
-    if any(entry.agreement.ties for entry in entries):
+    run = [entry.agreement for entry in entries if entry.agreement]
+    notes = []
+    if run:
+        notes.append(
+            "error: difference of the outputs from those of the model, as a fraction of their "
+            "largest value; px: distance of the keypoints from those of the model, "
+            f"{run[0].images} images"
+        )
+    if any(agreement.ties for agreement in run):
         notes.append("ties: keypoints that rounding decides; they are left out")
     if any(entry.only_outputs for entry in entries):
         notes.append(
             "random weights: files of reduced precision are judged by their outputs alone, because "
             "keypoints mean nothing on the flat heatmaps of an untrained network"
         )
+    notes += [
+        f"{entry.path.name} was not run, because Core ML runs on macOS only. Its inputs, outputs, "
+        "operations, weights and metadata were read back and compared with the model."
+        for entry in entries
+        if entry.agreement is None
+    ]
     if scored:
         notes.append(f"{metric} of the model: {scored[0].model:.2f}")
     return "\n".join([tables.text(rows), *notes])
 
 
 def _cells(entry: Entry, scored: bool) -> list[str]:
-    agreement, distances, score = entry.agreement, entry.agreement.distances, entry.score
+    agreement, score = entry.agreement, entry.score
     cells = [
         str(entry.path),
         f"{entry.bytes / 1024:.0f}",
         "-" if entry.share is None else f"{100 * entry.share:.1f}",
         entry.precision,
+    ]
+    cells += ["not run"] * 8 if agreement is None else _differences(agreement)
+    if scored:
+        cells += [f"{score.file:.2f}", f"{score.difference:+.2f}"] if score else ["-", "-"]
+    return cells
+
+
+def _differences(agreement: Agreement) -> list[str]:
+    distances = agreement.distances
+    return [
         f"{100 * agreement.error:.5f}",
         f"{100 * agreement.mean_error:.5f}",
         f"{distances.median:.4f}",
@@ -123,13 +145,6 @@ def _cells(entry: Entry, scored: bool) -> list[str]:
         str(distances.keypoints),
         str(agreement.ties),
     ]
-    if scored:
-        cells += [f"{score.file:.2f}", f"{score.difference:+.2f}"] if score else ["-", "-"]
-    return cells
-
-
-def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _finite(value: Any) -> Any:

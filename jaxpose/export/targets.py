@@ -50,6 +50,7 @@ class Target:
       packages: that writing needs besides the runtime's.
       batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
+      check_structure: compares a file with the network without running it; raises MismatchError.
     """
 
     runtime: Runtime
@@ -58,6 +59,7 @@ class Target:
     packages: tuple[str, ...] = ()
     batch: bool = False
     vulkan: bool = False
+    check_structure: Callable[[Source, Path, Options], None] | None = None
 
     def require_packages(self, precision: str) -> None:
         """Raises ImportError if a package is missing that writes or verifies a file."""
@@ -106,6 +108,16 @@ def _write_ncnn(source: Source, path: Path, options: Options) -> None:
     export.to_ncnn(*_network(source), path, metadata=metadata, precision=options.precision)
 
 
+def _write_coreml(source: Source, path: Path, options: Options) -> None:
+    metadata = source.metadata()
+    export.to_coreml(*_network(source), path, metadata=metadata, precision=options.precision)
+
+
+def _check_coreml(source: Source, path: Path, options: Options) -> None:
+    metadata = source.metadata()
+    export.check_coreml(*_network(source), path, metadata=metadata, precision=options.precision)
+
+
 def _network(source: Source) -> tuple[nn.Module, dict, tuple[int, int]]:
     return source.model, source.variables, source.input_size
 
@@ -130,4 +142,11 @@ TARGETS = {
         },
     ),
     "ncnn": Target(RUNTIMES["ncnn"], _write_ncnn, _FLOAT, vulkan=True),
+    "coreml": Target(
+        RUNTIMES["coreml"],
+        _write_coreml,
+        _FLOAT,
+        packages=("torch",),
+        check_structure=_check_coreml,
+    ),
 }

@@ -8,8 +8,10 @@ compared.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -22,6 +24,8 @@ from jaxpose.runtimes import files_of, run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
 from jaxpose.tasks.agreement import MismatchError, tolerance_of
+
+Result = TypeVar("Result")
 
 
 def verify(
@@ -86,12 +90,15 @@ def in_float32(model: nn.Module) -> nn.Module:
 
 
 def write_verified(
-    write: Callable[[Path], None], check: Callable[[Path], Agreement], path: str | os.PathLike
-) -> Agreement:
+    write: Callable[[Path], None], check: Callable[[Path], Result], path: str | os.PathLike
+) -> Result:
     """Writes a file under a temporary name, checks it, and renames it to `path`.
 
     If anything fails, `path` is left as it was and the temporary file is removed, and its folder
-    too if it is new. The same holds for all files of an ncnn network.
+    too if it is new. The same holds for all files of an ncnn network and for a folder.
+
+    Returns:
+      The result of `check`.
 
     Raises:
       MismatchError: from `check`, with `path` instead of the temporary name.
@@ -104,7 +111,7 @@ def write_verified(
     pairs = list(zip(files_of(unfinished), files_of(path), strict=True))
     try:
         write(unfinished)
-        agreement = check(unfinished)
+        result = check(unfinished)
         _rename(pairs)
     except MismatchError as error:
         raise MismatchError(str(error).replace(str(unfinished), str(path))) from error
@@ -113,15 +120,15 @@ def write_verified(
         raise OSError(f"{path}: cannot be written or verified: {reason}") from error
     finally:
         for part, _ in pairs:
-            part.unlink(missing_ok=True)
+            _remove(part)
         if new_folder and not any(path.parent.iterdir()):
             path.parent.rmdir()
-    return agreement
+    return result
 
 
 def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
     """Renames (from, to) all files or none; one file in one step."""
-    if len(pairs) == 1:
+    if len(pairs) == 1 and not pairs[0][0].is_dir():  # a folder cannot replace a folder
         os.replace(*pairs[0])
         return
     done: list[tuple[Path, Path]] = []  # with the name of the replaced file
@@ -134,9 +141,17 @@ def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
             os.replace(part, path)
     except OSError:
         for older, path in done:
-            path.unlink(missing_ok=True)
+            _remove(path)
             if older.exists():
                 os.replace(older, path)
         raise
     for older, _ in done:
-        older.unlink(missing_ok=True)
+        _remove(older)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from jaxpose.config.tree import with_task
+from jaxpose.runtimes.coreml_file import AVAILABLE as HAS_COREML
+from jaxpose.runtimes.coreml_file import open_coreml
 from jaxpose.runtimes.errors import FileError
 from jaxpose.runtimes.layout import Call
 from jaxpose.runtimes.litert_file import open_litert
@@ -39,6 +41,7 @@ __all__ = [
     "read_metadata",
     "require",
     "run_file",
+    "size_of",
 ]
 
 
@@ -51,11 +54,15 @@ class Runtime:
       package: that must be installed.
       open: a function of a path and a number of threads (None for the runtime's default). It
         returns the metadata, {} if there are none, and a function of NHWC images.
+      folder: whether a "file" of this format is a folder.
+      available: whether the program exists for this operating system.
     """
 
     suffixes: tuple[str, ...]
     package: str
     open: Callable[[str | os.PathLike, int | None], tuple[dict[str, Any], Call]]
+    folder: bool = False
+    available: bool = True
 
 
 RUNTIMES = {  # by export target
@@ -63,6 +70,7 @@ RUNTIMES = {  # by export target
     "torch": Runtime((".pt2",), "torch", open_torch),
     "litert": Runtime((".tflite",), "ai_edge_litert", open_litert),
     "ncnn": Runtime(NCNN_SUFFIXES, "ncnn", open_ncnn),
+    "coreml": Runtime((".mlpackage",), "coremltools", open_coreml, True, HAS_COREML),
 }
 SUFFIXES = {target: runtime.suffixes[0] for target, runtime in RUNTIMES.items()}
 
@@ -87,12 +95,14 @@ def open_file(path: str | os.PathLike, *, threads: int | None = None) -> Exporte
     """Opens an exported file to run on the CPU.
 
     Args:
-      path: .onnx (run by ONNX Runtime), .pt2 (run by PyTorch), .tflite (run by LiteRT) or .param
-        (run by ncnn, with the .bin and .json file beside it).
+      path: .onnx (run by ONNX Runtime), .pt2 (run by PyTorch), .tflite (run by LiteRT), .param
+        (run by ncnn, with the .bin and .json file beside it) or .mlpackage (a folder, run by Core
+        ML on macOS).
       threads: number of threads of the runtime; None for its default.
 
     Raises:
-      ValueError: the file is of another type, damaged, or not written by jaxpose.
+      ValueError: the file is of another type, damaged, not written by jaxpose, or its runtime does
+        not exist for this operating system.
       FileNotFoundError: the file does not exist.
       ImportError: the runtime is not installed.
     """
@@ -143,8 +153,9 @@ def kind(path: str | os.PathLike) -> str:
     path = Path(path)
     for target, suffix in SUFFIXES.items():
         if path.suffix == suffix:
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: no such file")
+            folder = RUNTIMES[target].folder
+            if not (path.is_dir() if folder else path.is_file()):
+                raise FileNotFoundError(f"{path}: no such {'folder' if folder else 'file'}")
             return target
     hint = ""
     for runtime in RUNTIMES.values():
@@ -155,7 +166,16 @@ def kind(path: str | os.PathLike) -> str:
 
 
 def files_of(path: str | os.PathLike) -> tuple[Path, ...]:
-    """All files of the exported file at `path`: several for ncnn, otherwise one."""
+    """All files of the exported file at `path`: several for ncnn, otherwise one.
+
+    A .mlpackage is one folder.
+    """
     path = Path(path)
     suffixes = next(r.suffixes for r in RUNTIMES.values() if r.suffixes[0] == path.suffix)
     return tuple(path.with_suffix(suffix) for suffix in suffixes)
+
+
+def size_of(path: str | os.PathLike) -> int:
+    """Size of the exported file at `path` in bytes, all of its files together."""
+    parts = [part for file in files_of(path) for part in (file, *file.rglob("*"))]
+    return sum(part.stat().st_size for part in parts if part.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from types import ModuleType
 
 # The default Linux wheel of torch needs gigabytes of CUDA libraries; the CPU build is enough here.
@@ -19,6 +20,9 @@ def require(package: str) -> ModuleType:
     Raises:
       ImportError: it is not installed; the message gives the command that installs it.
     """
+    if package == "coremltools":
+        # Its import warns of newer versions of other packages and, off macOS, of missing parts.
+        logging.getLogger(package).setLevel(logging.ERROR)
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -268,7 +268,7 @@ def arguments(*words):
     "words, message",
     [
         (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
-        (("hwl_mobilenetv3", "--init", "random", "--to", "coreml"), "onnx, torch"),
+        (("hwl_mobilenetv3", "--init", "random", "--to", "tflite"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
         (
             ("hwl_mobilenetv3", "--init", "random", "--precision", "int8-dynamic"),

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from jaxpose.benchmark.adb_logs import LogError, parse_benchmark_model, parse_benchncnn
 from jaxpose.benchmark.adb_script import LITERT, NCNN, PhoneRun, readme, script
-from jaxpose.benchmark.contestants import size_in_bytes
 from jaxpose.models.published import INFO
-from jaxpose.runtimes import kind, read_metadata
+from jaxpose.runtimes import kind, read_metadata, size_of
 
 SCRIPT = "run.sh"
 COLUMNS = (
@@ -90,7 +89,7 @@ def _runs_of(name: str, file: Path) -> list[PhoneRun]:
         "precision": metadata["precision"],
         "input": f"1x3x{height}x{width}" if program == NCNN else f"1x{height}x{width}x3",
         "size": [height, width],
-        "file_kb": round(size_in_bytes(file) / 1024),
+        "file_kb": round(size_of(file) / 1024),
     }
     return [
         PhoneRun(f"{name}.{device.lower()}{threads}.log", program, device, threads, facts)

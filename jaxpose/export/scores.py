@@ -151,7 +151,7 @@ def _input_pipeline():
 
         input_pipeline.graph.tensorflow()
     except ModuleNotFoundError as error:
-        if error.name == "input_pipeline":
+        if str(error.name).startswith("input_pipeline"):
             raise ImportError(
                 "--eval reads the validation data with input_pipeline, which is not installed: "
                 "run `python -m jaxpose export` in a checkout of the project"

@@ -12,6 +12,7 @@ from jaxpose.codecs import associative_embedding
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import command
 from jaxpose.models import litepose, wlitepose
+from jaxpose.tasks.agreement import tolerance_of
 from jaxpose.tasks.whole_images import ImageDecoder, agreement, compare, scenes
 from tests.helpers.networks import (
     Function,
@@ -243,3 +244,22 @@ def test_untrained_networks_have_people_to_compare():
     assert compared(outputs, outputs).people >= 6
     high = dataclasses.replace(Grouping(), detection_threshold=0.0)
     assert compared([-abs(x) for x in outputs], outputs, high).people == 0
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_reduced_precision_is_judged_by_shares(precision):
+    outputs = drawn()
+    levels = {"fp16": 2000, "int8": 200}[precision]
+    rounded = [np.round(x * levels).astype(np.float32) / levels for x in outputs]
+    decoder = ImageDecoder(associative_embedding, Grouping())
+
+    def judged(actual):
+        tolerance = tolerance_of(precision)
+        return compare(outputs, actual, SIZE, decoder, skeletons.COCO, tolerance)
+
+    sound = judged(rounded)
+    assert sound.holds and sound.people == 6 and not compared(outputs, rounded).holds
+    collapsed = judged([x * 0 for x in outputs])
+    assert not collapsed.holds and collapsed.extra == 6 and collapsed.distances.moved == 1
+    shifted = judged([np.roll(x, 2, axis=2) for x in outputs])
+    assert not shifted.holds and shifted.distances.median > 2

@@ -227,6 +227,7 @@ _RUNTIMES = {  # by export target; torch also runs modules that are not files
     "litert": _Runtime("litert", False, lambda path, n: open_litert(path, n)[1]),
     "ncnn": _Runtime("ncnn", True, ncnn_call),
 }
+TIMED = frozenset({"torch", *_RUNTIMES})  # export targets whose files are timed on this machine
 
 
 def of_file(
@@ -252,14 +253,14 @@ def of_file(
       ImportError: the runtime is not installed.
     """
     target = kind(path)
+    if target not in TIMED:
+        raise ValueError(f"{path}: {target} files cannot be timed on this machine")
     if target == "torch":
         torch = require("torch")
         title = f"torch {torch.__version__} (.pt2)"
         facts = _facts(name, title, None, size, batch, path) | {"precision": precision}
         yield from _torch(lambda: load_torch(path).module(), facts, threads, size, batch, path)
         return
-    if target not in _RUNTIMES:
-        raise ValueError(f"{path}: {target} files cannot run on this machine, so not be timed")
     runtime, package = _RUNTIMES[target], require(RUNTIMES[target].package)
     inputs = _images(size, batch)
     if runtime.nchw:

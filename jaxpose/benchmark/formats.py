@@ -42,12 +42,16 @@ COLUMNS = (
 ).split()
 THREADS = 1
 _BASELINE = ("onnx", "fp32")
+_TIMES = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
 
 
 @dataclass(frozen=True)
 class _File:
-    row: dict
+    """A written file, its export target and precision, and its row, which is filled bit by bit."""
+
+    kind: tuple[str, str]
     path: Path
+    row: dict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +113,8 @@ def describe_terms() -> dict[str, str | float]:
         "images; what they cost in keypoints says nothing about a trained network",
         "error": "largest difference of the outputs from the model, in % of its largest value",
         "keypoint": "largest distance between keypoints of the file and the model, in input pixels",
-        "within": "whether both are within the tolerances of `jaxpose export`",
+        "within": "whether both are within the tolerances of `jaxpose export`; `not run`: this "
+        "machine has no runtime for the format",
         "ratio": "to ONNX Runtime with float32, in turns in one process; median over parts of the "
         "measurement of the ratio of medians",
         "times": f"wall-clock ms per image, {THREADS} thread, network alone",
@@ -148,7 +153,8 @@ def measure(
     refused = operators.refused_by_gpu(source)
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for target, precision in pairs:
+        for kind in pairs:
+            target, precision = kind
             report.progress(f"writing {source.name} for {target}, {precision}")
             path = _write(source, target, precision, Path(folder))
             row = {
@@ -158,39 +164,49 @@ def measure(
                 "format": target,
                 "precision": precision,
                 "file_kb": round(contestants.size_in_bytes(path) / 1024),
+                "within": "not run",
             }
-            row |= _differences(source, expected, path, inputs, precision)
+            if target in contestants.TIMED:
+                row |= _differences(source, expected, path, inputs, precision)
             counts = operators.count(path)
             if counts:
                 row["operators"], row["transposes"] = counts
             if target == "litert" and precision in ("fp32", "fp16"):  # the gate is for floats
                 row["gpu_refused"] = refused
-            files.append(_File(row, path))
-        paths = [file.path for file in files]
-        if _BASELINE not in pairs:
-            paths.append(_write(source, *_BASELINE, Path(folder)))
-        base = list(pairs).index(_BASELINE) if _BASELINE in pairs else len(pairs)
-        timed = [contestant for path in paths for contestant in _contestants(path, source)]
-        times = contestants.measure(
-            timed, warmup=warmup, runs=runs, seconds=seconds, baselines=[base] * len(timed)
+            files.append(_File(kind, path, row))
+        timed = [file for file in files if file.kind[0] in contestants.TIMED]
+        if _BASELINE not in pairs:  # timed, but without a row
+            timed.append(_File(_BASELINE, _write(source, *_BASELINE, Path(folder)), {}))
+        _time(timed, source, warmup=warmup, runs=runs, seconds=seconds)
+    return [file.row for file in files]
+
+
+def _time(files: Sequence[_File], source: Source, **timing) -> None:
+    """Times the files in turns and adds the results to their rows."""
+    timed = [
+        contestant
+        for file in files
+        for contestant in contestants.of_file(
+            file.path, source.name, [THREADS], source.input_size, 1
         )
-    keys = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
-    return [
-        file.row | {key: row[key] for key in keys}
-        for file, row in zip(files, times, strict=False)  # the baseline may be one more
     ]
-
-
-def _contestants(path: Path, source: Source):
-    return contestants.of_file(path, source.name, [THREADS], source.input_size, 1)
+    base = [file.kind for file in files].index(_BASELINE)
+    times = contestants.measure(timed, **timing, baselines=[base] * len(timed))
+    for file, row in zip(files, times, strict=True):
+        file.row.update({key: row[key] for key in _TIMES})
 
 
 def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
     """Writes one file and returns its path."""
-    options = Options(precision)
+    options = _options(precision)
     path = TARGETS[target].path(source, folder, options)
     TARGETS[target].write(source, path, options)
     return path
+
+
+def _options(precision: str) -> Options:
+    """The options of a file of this precision."""
+    return Options(precision)
 
 
 def _expected(source: Source, inputs: np.ndarray):

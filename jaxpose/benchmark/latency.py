@@ -112,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
     for row, steps in zip(rows, around, strict=True):
         row |= steps | {"images_s": 1e3 * row["batch"] / row["median_ms"]}
     terms = describe_terms(args.vs or named[0]) | {"load average before": load}
+    for key in ("pre", "post"):
+        steps = dict.fromkeys(row[key] for row in rows if key in row)
+        terms |= {key: "; ".join(steps)} if steps else {}
     report.publish(rows, COLUMNS, terms, args.json)
     return 0
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from jaxpose import benchmark, config, runs, skeletons, tasks
-from jaxpose.benchmark import formats
+from jaxpose.benchmark import contestants, formats
 from jaxpose.models import list_models
 from tests.helpers import tiny_files
 from tests.helpers.networks import initialized
@@ -72,13 +72,18 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
 
 
 @pytest.mark.slow
-def test_the_baseline_needs_no_row(tiny):
+def test_the_baseline_needs_no_row_and_other_formats_no_runtime(tiny, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     pytest.importorskip("ncnn")
-    pairs = [("ncnn", "fp16")]
-    (row,) = formats.measure("tiny_pose", pairs, warmup=0, runs=2, seconds=0)
+    monkeypatch.setattr(contestants, "TIMED", {"onnx", "ncnn"})
+    pairs = [("litert", "fp32"), ("ncnn", "fp16")]
+    other, row = formats.measure("tiny_pose", pairs, warmup=0, runs=2, seconds=0)
     assert row["runtime"].startswith("ncnn") and row["ratio"] > 0 and row["ratio"] != 1
+    # A format without a runtime here has a size and operators.
+    assert other["within"] == "not run" and other["file_kb"] > 0 and other["operators"] > 0
+    assert not {"median_ms", "error_%"} & set(other)
 
 
 def test_the_default_networks_exist():

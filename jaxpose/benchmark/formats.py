@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import geometry, images, models
-from jaxpose.benchmark import contestants, operators, report
+from jaxpose.benchmark import contestants, operators, report, turns
 from jaxpose.benchmark.calibration import calibrated
 from jaxpose.choices import choose_from
 from jaxpose.export.source import Source, from_run, untrained
@@ -191,7 +191,7 @@ def _time(files: Sequence[_File], source: Source, **timing) -> None:
         )
     ]
     base = [file.kind for file in files].index(_BASELINE)
-    times = contestants.measure(timed, **timing, baselines=[base] * len(timed))
+    times = turns.measure(timed, **timing, baselines=[base] * len(timed))
     for file, row in zip(files, times, strict=True):
         file.row.update({key: row[key] for key in _TIMES})
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxpose.benchmark import adb, prepost, report
-from jaxpose.benchmark.contestants import Contestant, Entry, entry_of, measure
+from jaxpose.benchmark.contestants import Entry, entry_of
+from jaxpose.benchmark.turns import Contestant, measure
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import RUNS as MEMORY_RUNS

@@ -1,12 +1,7 @@
-"""What is timed against each other: exported files in their runtimes, networks in JAX and torch.
-
-All contestants are loaded into one process and timed in turns, so that a busy machine slows all of
-them equally.
-"""
+"""What is timed against each other: exported files in their runtimes, networks in JAX and torch."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +12,7 @@ import numpy as np
 
 from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
+from jaxpose.benchmark.turns import Contestant
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.runtimes import RUNTIMES, SUFFIXES, kind, require, size_of
 from jaxpose.runtimes.coreml_file import coreml_call
@@ -25,23 +21,6 @@ from jaxpose.runtimes.litert_file import open_litert
 from jaxpose.runtimes.ncnn_file import ncnn_call
 from jaxpose.runtimes.onnx_file import onnx_call
 from jaxpose.runtimes.torch_file import load_torch
-
-_TURNS = 5  # parts of a measurement, whose ratios give the median
-
-
-@dataclass
-class Contestant:
-    """Something to time.
-
-    Attributes:
-      facts: cells of its row.
-      start: loads it and returns the call to time.
-      file: the exported file; None for a network in JAX or eager torch.
-    """
-
-    facts: dict
-    start: Callable[[], Callable[[], object]]
-    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -106,70 +85,6 @@ def entry_of(
         *_torch_module(source, threads, batch),
     ]
     return Entry(source.task, source.decoder, source.input_size, timed)
-
-
-def load(contestants: Sequence[Contestant]) -> tuple[list[dict], list[Callable[[], object]]]:
-    """Loads all contestants and makes the first call of each.
-
-    Returns:
-      The facts of each with `init_ms` and `first_ms`, and the calls to time.
-    """
-    rows, calls = [], []
-    for contestant in contestants:
-        report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
-        begin = time.perf_counter()
-        call = contestant.start()
-        init = (time.perf_counter() - begin) * 1e3
-        rows.append(contestant.facts | {"init_ms": init, "first_ms": report.milliseconds(call)})
-        calls.append(call)
-    return rows, calls
-
-
-def measure(
-    contestants: Sequence[Contestant],
-    *,
-    warmup: int,
-    runs: int,
-    seconds: float,
-    baselines: Sequence[int | None] | None = None,
-) -> list[dict]:
-    """Times all contestants in turns.
-
-    Args:
-      contestants: what to time.
-      warmup: untimed calls of each first.
-      runs: minimum number of timed calls of each.
-      seconds: minimum sum of the timings of each.
-      baselines: for each contestant, the index of the one that its time is divided by, or None;
-        without it there are no ratios.
-
-    Returns:
-      One row of facts and statistics per contestant.
-    """
-    rows, calls = load(contestants)
-    report.progress("timing all in turn")
-    times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
-    for i, (row, timed) in enumerate(zip(rows, times, strict=True)):
-        row |= {"warmup": warmup, "runs": len(timed)} | report.statistics(timed)
-        if baselines is not None:
-            base = baselines[i]
-            row["ratio"] = None if base is None else ratio(timed, times[base])
-    return rows
-
-
-def ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
-    """How many times as long as a baseline: the median of the ratios of medians in turns.
-
-    The rounds in which both were timed are cut into up to five consecutive parts of equal length.
-    Each part gives the ratio of the two medians, so that a slow minute of the machine is in both.
-    """
-    rounds = min(len(times), len(baseline))
-    parts = zip(
-        np.array_split(times[:rounds], min(_TURNS, rounds)),
-        np.array_split(baseline[:rounds], min(_TURNS, rounds)),
-        strict=True,
-    )
-    return float(np.median([np.median(own) / np.median(other) for own, other in parts]))
 
 
 def _images(size: tuple[int, int], batch: int) -> np.ndarray:
@@ -249,14 +164,14 @@ def of_file(
       ImportError: the runtime is not installed.
     """
     target = kind(path)
+    if not RUNTIMES[target].available:
+        raise ValueError(f"{path}: {target} files cannot be timed on this machine")
     if target == "torch":
         torch = require("torch")
         title = f"torch {torch.__version__} (.pt2)"
         facts = _facts(name, title, None, size, batch, path) | {"precision": precision}
         yield from _torch(lambda: load_torch(path).module(), facts, threads, size, batch, path)
         return
-    if target not in _RUNTIMES:
-        raise ValueError(f"{path}: {target} files cannot run on this machine, so not be timed")
     runtime, package = _RUNTIMES[target], require(RUNTIMES[target].package)
     inputs = _images(size, batch)
     if runtime.nchw:

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from jaxpose import geometry, images, models
-from jaxpose.benchmark import contestants, operators, report
+from jaxpose.benchmark import contestants, operators, report, turns
 from jaxpose.benchmark.calibration import calibrated
 from jaxpose.choices import choose_from
 from jaxpose.export import crops
@@ -28,7 +28,7 @@ from jaxpose.export.targets import CALIBRATED, TARGETS, Options
 from jaxpose.export.verify import in_float32
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import require, run_file, size_of
+from jaxpose.runtimes import RUNTIMES, require, run_file, size_of
 from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks import Agreement
 from jaxpose.tasks.agreement import MOVED, tolerance_of
@@ -44,12 +44,16 @@ COLUMNS = (
 THREADS = 1
 CALIBRATION_IMAGES = 32
 _BASELINE = ("onnx", "fp32")
+_TIMES = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
 
 
 @dataclass(frozen=True)
 class _File:
-    row: dict
+    """A written file, its export target and precision, and its row, which is filled bit by bit."""
+
+    kind: tuple[str, str]
     path: Path
+    row: dict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +119,8 @@ def describe_terms() -> dict[str, str | float]:
         "moved": f"share of the keypoints that are more than {MOVED:g} px away",
         "calibration": f"int8-static: {CALIBRATION_IMAGES} drawn images for random weights, "
         "training images of a run",
-        "within": "whether the differences are within the tolerances of `jaxpose export`",
+        "within": "whether the differences are within the tolerances of `jaxpose export`; `not "
+        "run`: this operating system has no runtime for the format",
         "ratio": "to ONNX Runtime with float32, in turns in one process; median over parts of the "
         "measurement of the ratio of medians",
         "times": f"wall-clock ms per image, {THREADS} thread, network alone",
@@ -154,7 +159,8 @@ def measure(
     refused = operators.refused_by_gpu(source)
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for target, precision in pairs:
+        for kind in pairs:
+            target, precision = kind
             report.progress(f"writing {source.name} for {target}, {precision}")
             path = _write(source, target, precision, Path(folder))
             row = {
@@ -164,31 +170,36 @@ def measure(
                 "format": target,
                 "precision": precision,
                 "file_kb": round(size_of(path) / 1024),
+                "within": "not run",
             }
-            row |= _differences(source, expected, path, inputs, precision)
+            if RUNTIMES[target].available:
+                row |= _differences(source, expected, path, inputs, precision)
             counts = operators.count(path)
             if counts:
                 row["operators"], row["transposes"] = counts
             if target == "litert" and precision in ("fp32", "fp16"):  # the gate is for floats
                 row["gpu_refused"] = refused
-            files.append(_File(row, path))
-        paths = [file.path for file in files]
-        if _BASELINE not in pairs:
-            paths.append(_write(source, *_BASELINE, Path(folder)))
-        base = list(pairs).index(_BASELINE) if _BASELINE in pairs else len(pairs)
-        timed = [contestant for path in paths for contestant in _contestants(path, source)]
-        times = contestants.measure(
-            timed, warmup=warmup, runs=runs, seconds=seconds, baselines=[base] * len(timed)
+            files.append(_File(kind, path, row))
+        timed = [file for file in files if RUNTIMES[file.kind[0]].available]
+        if _BASELINE not in pairs:  # timed, but without a row
+            timed.append(_File(_BASELINE, _write(source, *_BASELINE, Path(folder)), {}))
+        _time(timed, source, warmup=warmup, runs=runs, seconds=seconds)
+    return [file.row for file in files]
+
+
+def _time(files: Sequence[_File], source: Source, **timing) -> None:
+    """Times the files in turns and adds the results to their rows."""
+    timed = [
+        contestant
+        for file in files
+        for contestant in contestants.of_file(
+            file.path, source.name, [THREADS], source.input_size, 1
         )
-    keys = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
-    return [
-        file.row | {key: row[key] for key in keys}
-        for file, row in zip(files, times, strict=False)  # the baseline may be one more
     ]
-
-
-def _contestants(path: Path, source: Source):
-    return contestants.of_file(path, source.name, [THREADS], source.input_size, 1)
+    base = [file.kind for file in files].index(_BASELINE)
+    times = turns.measure(timed, **timing, baselines=[base] * len(timed))
+    for file, row in zip(files, times, strict=True):
+        file.row.update({key: row[key] for key in _TIMES})
 
 
 def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
@@ -254,22 +265,20 @@ def _pairs(target: str, precisions: Sequence[str], named: bool) -> list[tuple[st
 
 
 def _targets(text: str | None) -> list[str]:
-    """The targets by their names; without names those that run on this operating system.
+    """The targets by their names; without names all.
 
     Raises:
-      ValueError: unknown target, or its files do not run on this operating system.
+      ValueError: unknown target.
       ImportError: a package of a named target is missing.
     """
     if text is not None:
         named = ["onnx", *text.split(",")]  # ONNX Runtime is the baseline
         for name in named:
             _check("target", name, TARGETS)
-            if not TARGETS[name].runtime.available:
-                raise ValueError(f"{name} files do not run on this operating system")
             TARGETS[name].require_packages("fp32")
         return named[1:]
     TARGETS["onnx"].require_packages("fp32")
-    return [name for name, target in TARGETS.items() if target.runtime.available]
+    return list(TARGETS)
 
 
 def _check(what: str, value: str, choices) -> None:

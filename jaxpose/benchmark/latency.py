@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxpose.benchmark import adb, prepost, report
-from jaxpose.benchmark.contestants import Contestant, Entry, entry_of, measure
+from jaxpose.benchmark.contestants import Entry, entry_of
+from jaxpose.benchmark.turns import Contestant, measure
 from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import RUNS as MEMORY_RUNS
@@ -112,6 +113,9 @@ def run(args: argparse.Namespace) -> int:
     for row, steps in zip(rows, around, strict=True):
         row |= steps | {"images_s": 1e3 * row["batch"] / row["median_ms"]}
     terms = describe_terms(args.vs or named[0]) | {"load average before": load}
+    for key in ("pre", "post"):
+        steps = dict.fromkeys(row[key] for row in rows if key in row)
+        terms |= {key: "; ".join(steps)} if steps else {}
     report.publish(rows, COLUMNS, terms, args.json)
     return 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 
 from jaxpose import export, ops
-from jaxpose.benchmark import contestants, report, training
+from jaxpose.benchmark import contestants, report, training, turns
 from jaxpose.benchmark.workload import Workload, model_workload
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
@@ -103,14 +103,14 @@ def measure(
     workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
-        files: list[contestants.Contestant] = []
+        files: list[turns.Contestant] = []
         for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
             report.progress(f"exporting {workload.name}")
             path = Path(folder) / f"{number}.onnx"
             row["nodes"] = _export(workload.name, workload.size, path, task_name)
             files += contestants.of_file(path, workload.name, [threads], workload.size, 1)
         for row, timed in zip(
-            rows, contestants.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
+            rows, turns.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
         ):
             row["onnx_ms"] = timed["median_ms"]
     steps = []

@@ -1,6 +1,7 @@
 """`jaxpose benchmark formats`: one row per format and precision, with its conditions."""
 
 import argparse
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from jaxpose import benchmark, config, runs, skeletons, tasks
 from jaxpose.benchmark import formats
 from jaxpose.models import list_models
+from jaxpose.runtimes import RUNTIMES
+from jaxpose.tasks.agreement import TOLERANCES
 from tests.helpers import tiny_files
 from tests.helpers.networks import initialized
 
@@ -64,7 +67,7 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
     settings.update({"model": "tiny_pose", "input_size": (32, 32)})
     model = tasks.create_model(settings, 17)
     runs.write_run(tmp_path / "run", settings, skeletons.COCO, initialized(model, (32, 32)))
-    monkeypatch.setitem(formats.TOLERANCES, "fp32", tasks.agreement.Tolerance(0.0, 0.0))
+    monkeypatch.setitem(TOLERANCES, "fp32", tasks.agreement.Tolerance(0.0, 0.0))
     pairs = [("onnx", "fp32")]
     (row,) = formats.measure(str(tmp_path / "run"), pairs, warmup=0, runs=1, seconds=0)
     assert row["weights"] == "run" and row["model"] == "tiny_pose" and row["input"] == "32x32"
@@ -72,13 +75,19 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
 
 
 @pytest.mark.slow
-def test_the_baseline_needs_no_row(tiny):
+def test_the_baseline_needs_no_row_and_other_formats_no_runtime(tiny, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     pytest.importorskip("ncnn")
-    pairs = [("ncnn", "fp16")]
-    (row,) = formats.measure("tiny_pose", pairs, warmup=0, runs=2, seconds=0)
+    missing = dataclasses.replace(RUNTIMES["litert"], available=False)
+    monkeypatch.setitem(RUNTIMES, "litert", missing)
+    pairs = [("litert", "fp32"), ("ncnn", "fp16")]
+    other, row = formats.measure("tiny_pose", pairs, warmup=0, runs=2, seconds=0)
     assert row["runtime"].startswith("ncnn") and row["ratio"] > 0 and row["ratio"] != 1
+    # A format without a runtime here has a size and operators.
+    assert other["within"] == "not run" and other["file_kb"] > 0 and other["operators"] > 0
+    assert not {"median_ms", "error_%"} & set(other)
 
 
 def test_the_default_networks_exist():

@@ -18,6 +18,11 @@ from tests.helpers.evaluation import report
 
 eval_program = importlib.import_module("eval")
 NETWORK = "tests.helpers.tiny_runs:TinyHeatmaps"
+# Exporting to PyTorch takes several seconds.
+FORMATS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "torch" else [])
+    for name in runtimes.RUNTIMES
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def keypoints(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", runtimes.RUNTIMES)
+@pytest.mark.parametrize("target", FORMATS)
 def test_a_file_gives_the_poses_of_its_run(target, folder, file_of, tmp_path):
     """12 people in batches of 5: the last batch has 2."""
     config, source = tiny_runs.source_of(folder)
@@ -70,7 +75,7 @@ def test_a_file_gives_the_poses_of_its_run(target, folder, file_of, tmp_path):
     assert report(tmp_path / "file")["source"] == str(file_of(target))
 
 
-@pytest.mark.parametrize("target", runtimes.RUNTIMES)
+@pytest.mark.parametrize("target", FORMATS)
 def test_the_flag_takes_files_of_every_format(target, file_of):
     values = type("Flags", (), dict.fromkeys(("workdir", "checkpoint", "untrained", "results")))()
     values.exported = str(file_of(target))
@@ -89,7 +94,7 @@ def test_the_help_names_every_format(repository):
 
 
 @pytest.mark.parametrize("damage", ["half", "random", "empty"])
-@pytest.mark.parametrize("target", runtimes.RUNTIMES)
+@pytest.mark.parametrize("target", FORMATS)
 def test_a_damaged_file_is_one_line(target, damage, file_of, folder, tmp_path):
     config, _ = tiny_runs.source_of(folder)
     original = file_of(target)
@@ -146,7 +151,7 @@ def test_a_file_of_another_task_is_refused(folder, file_of):
         open_exported(str(file_of("onnx")), config)
 
 
-@pytest.mark.parametrize("target", runtimes.RUNTIMES)
+@pytest.mark.parametrize("target", FORMATS)
 def test_a_missing_runtime_is_named(target, file_of, folder, tmp_path, monkeypatch):
     file, package = file_of(target), runtimes.RUNTIMES[target].package
     config, _ = tiny_runs.source_of(folder)

@@ -128,6 +128,10 @@ def test_the_table_says_when_keypoints_are_not_judged(tmp_path, capsys, monkeypa
 # --- what fails leaves nothing -------------------------------------------------------------------
 
 SIZE = (64, 48)
+# Exporting to PyTorch takes several seconds.
+FORMATS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "torch" else []) for name in TARGETS
+]
 
 
 def body(m, x):
@@ -144,7 +148,7 @@ def needs(target):
         pytest.importorskip(package)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", FORMATS)
 def test_an_unsupported_operator_is_named_with_its_module(target, tmp_path):
     needs(target)
     source = source_of(Function(sorting), "tiny", "topdown", SIZE)
@@ -153,7 +157,7 @@ def test_an_unsupported_operator_is_named_with_its_module(target, tmp_path):
     assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", FORMATS)
 def test_a_missing_package_is_named_before_anything_is_written(target, tmp_path, monkeypatch):
     run = seeing.write_runs(tmp_path)[0]
     package = TARGETS[target].runtime.package
@@ -179,7 +183,7 @@ def full_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", FORMATS)
 def test_a_full_disk_leaves_nothing(target, full_disk):
     needs(target)
 

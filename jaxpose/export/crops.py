@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose import annotations, geometry, images
+from jaxpose import geometry, images
+from jaxpose.annotations import AnnotationError, Dataset, load
 from jaxpose.export.source import Source
 
 # Images that quantization is calibrated on, and the seed of their choice.
@@ -63,8 +64,10 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
         except (OSError, images.ImageError) as error:
             reason = f"{path}: {error.strerror if isinstance(error, OSError) else error}"
             continue
-        view = (center[row], scale[row]) if by_person else source.task.view(image.shape[:2], size)
-        crops.append(_crop(image, *view, source))
+        if by_person:
+            crops.append(_crop(image, center[row], scale[row], source))
+        else:
+            crops.append(_crop(image, *source.task.view(image.shape[:2], size), source))
         if len(crops) == count:
             break
     if not crops:
@@ -72,7 +75,7 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
     return np.stack(crops)
 
 
-def _training_split(source: Source) -> annotations.Dataset:
+def _training_split(source: Source) -> Dataset:
     data = source.config.data
     if not data.root:
         raise ValueError(_asks("the settings name no data (config.data.root is empty)"))
@@ -81,8 +84,8 @@ def _training_split(source: Source) -> annotations.Dataset:
     file = root / ("train.json" if generated else data.train_annotations)
     folder = root / ("images" if generated else data.train_images)
     try:
-        return annotations.load(file, image_dir=folder, category=data.category)
-    except annotations.AnnotationError as error:
+        return load(file, image_dir=folder, category=data.category)
+    except AnnotationError as error:
         raise ValueError(_asks(str(error))) from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import flax.linen as nn
 import numpy as np
 
 from jaxpose import export
@@ -105,7 +106,7 @@ def _write_ncnn(source: Source, path: Path, options: Options) -> None:
     export.to_ncnn(*_network(source), path, metadata=metadata, precision=options.precision)
 
 
-def _network(source: Source) -> tuple:
+def _network(source: Source) -> tuple[nn.Module, dict, tuple[int, int]]:
     return source.model, source.variables, source.input_size
 
 

@@ -291,8 +291,8 @@ def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | 
 def _calibration(files: Sequence[Path], source: Source) -> np.ndarray:
     """The image files, or images of the training data."""
     inputs = crops.of_files(files, source) if files else crops.of_training(source)
-    what = "images" if files else f"random {source.task.EXAMPLE}s of the training data"
-    print(f"int8 ranges from {len(inputs)} {what}", flush=True)
+    origin = "--calibrate" if files else f"random {source.task.EXAMPLE}s of the training data"
+    print(f"calibration images: {len(inputs)} ({origin})", flush=True)
     return inputs
 
 

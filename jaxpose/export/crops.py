@@ -65,8 +65,11 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
         except (OSError, images.ImageError) as error:
             reason = f"{path}: {error.strerror if isinstance(error, OSError) else error}"
             continue
-        view = (center[row], scale[row]) if by_person else source.task.view(image.shape[:2], size)
-        crops.append(_crop(image, view[0], view[1], source))
+        if by_person:
+            crops.append(_crop(image, center[row], scale[row], source))
+        else:
+            middle, extent = source.task.view(image.shape[:2], size)
+            crops.append(_crop(image, middle, extent, source))
         if len(crops) == count:
             break
     if not crops:

@@ -8,6 +8,7 @@ import pytest
 
 from jaxpose import cli, geometry, skeletons
 from jaxpose.export import crops
+from tests.helpers import seeing
 from tests.helpers.networks import Function, source_of
 
 SIZE = (64, 64)
@@ -100,3 +101,14 @@ def test_images_are_refused_where_nothing_is_calibrated(capsys):
     words = ["hwl_mobilenetv3", "--init", "random", "--calibrate", "a.png"]
     assert cli.main(["export", *words]) == 2
     assert "--calibrate is for --precision int8-static" in capsys.readouterr().err
+
+
+def test_images_of_the_user_are_calibrated_on(tmp_path, capsys):
+    pytest.importorskip("onnx")
+    run = seeing.write_runs(tmp_path)[0]
+    noise = np.random.default_rng(0).integers(0, 256, (64, 256, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), noise)
+    words = ["--precision", "int8-static", "--calibrate", str(tmp_path / "a.png")]
+    assert cli.main(["export", str(run), *words]) == 0
+    assert (run / "export" / "Looker_32x128_int8-static.onnx").is_file()
+    assert "calibration images: 1 (--calibrate)" in capsys.readouterr().out

@@ -40,10 +40,6 @@ SIZE = (64, 96)
 TOLERANCE = 1e-4  # of the largest value
 # Networks that a program computes less exactly than that, the limit there, and the reason.
 KNOWN = {
-    ("mnn", "el_hrnet_w32"): (
-        3e-3,
-        "MNN computes 3x3 convolutions by Winograd's algorithm, which rounds more",
-    ),
     ("tract", "lite_csw_hrnet_18"): (
         5e-4,
         "with random weights the network amplifies rounding, above all in the channel weights of "

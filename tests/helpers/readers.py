@@ -75,6 +75,9 @@ def mnn(path, shape, names):
     )
     options = {"backend": "CPU", "precision": "high", "numThread": 1}
     runtime = MNN.nn.create_runtime_manager((options,))
+    # Fewer of Winograd's forms: the others round convolutions of 3x3 to 1e-3 of the largest value.
+    winograd_memory_level = 3
+    runtime.set_hint(winograd_memory_level, 0)
     network = MNN.nn.load_module_from_file(
         str(converted), ["image"], list(names), runtime_manager=runtime
     )

@@ -53,10 +53,11 @@ class Tolerance:
 
 FP32 = Tolerance(heatmap=1e-4, keypoint=0.05, moved=0.0, drop=0.1)
 # By the precision of the weights. Limits of reduced precision refuse a file that is broken; how
-# much a sound file loses is seen in an evaluation.
+# much a sound file loses is seen in an evaluation. HWL trained on generated people, with float16
+# kernels: outputs 0.0013, median 0.0015 px, none moved.
 TOLERANCES = {
     "fp32": FP32,
-    "fp16": Tolerance(heatmap=0.1, median=0.1, moved=0.05, drop=0.1),
+    "fp16": Tolerance(heatmap=0.1, median=0.05, moved=0.05, drop=0.1),
     "int8": Tolerance(heatmap=0.5, median=2.0, moved=0.5, drop=2.0),
 }
 

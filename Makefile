@@ -68,7 +68,7 @@ constraints: $(READY)
 # requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two.
 $(READY): requirements.txt pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet $(PIP_ARGS) $(RANGES) -e ".[train,export,dev]"
+	$(VENV)/bin/pip install --quiet $(PIP_ARGS) $(RANGES) -e ".[train,export,litert,quantize,ncnn,dev]"
 	touch $@
 
 $(DOCS_READY): $(READY)

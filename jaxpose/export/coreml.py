@@ -23,6 +23,14 @@ from jaxpose.runtimes.coreml_file import read_coreml_metadata, read_spec
 from jaxpose.tasks.agreement import MismatchError
 
 _CONVOLUTIONS = ("conv", "conv_transpose", "channel_conv1d")
+# Passes that change weights. The graph is merged as far as it goes, and `check` needs its weights.
+_MERGING = {
+    "common::fuse_conv_batchnorm",
+    "common::fuse_conv_bias",
+    "common::fuse_conv_scale",
+    "common::fuse_elementwise_to_batchnorm",
+    "common::fuse_linear_bias",
+}
 _TYPES = {"fp32": np.float32, "fp16": np.float16}
 
 
@@ -45,6 +53,8 @@ def build(graph: Graph, metadata: dict, precision: str = "fp32"):
     module = torch_builder.build(graph)
     program = torch.export.export(module, (torch.zeros(1, *graph.input.shape[1:]),))
     outputs = [coremltools.TensorType(name=name, dtype=np.float32) for name, _ in graph.outputs]
+    pipeline = coremltools.PassPipeline()
+    pipeline.remove_passes(_MERGING)
     compute = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars
@@ -54,6 +64,7 @@ def build(graph: Graph, metadata: dict, precision: str = "fp32"):
                 convert_to="mlprogram",
                 compute_precision=compute[precision],
                 minimum_deployment_target=coremltools.target.iOS16,
+                pass_pipeline=pipeline,
                 skip_model_load=True,
             )
     except Exception as error:  # coremltools has no exceptions of its own
@@ -69,48 +80,59 @@ def check(path: str | os.PathLike, graph: Graph, metadata: dict, precision: str 
 
     Read back and compared are: names, shapes and types of the image and the outputs; the metadata;
     and of every convolution, in order, its strides, padding, dilation and groups, and its kernel
-    and bias, rounded to the precision. All other constants must be somewhere in the file.
+    and bias, rounded to the precision. All other arrays must be somewhere in the file.
 
     Raises:
       MismatchError: the first difference.
+      FileError: the file cannot be read.
     """
-
-    def expect(what: str, found: Any, expected: Any) -> None:
-        if found != expected:
-            raise MismatchError(f"{path}: {what}: {found} in the file, {expected} in the model")
-
     description = read_spec(path).description
-    expect("image", _features(description.input), [("image", _one(graph.input.shape), "FLOAT32")])
-    expect(
-        "outputs",
-        _features(description.output),
-        [(name, _one(tensor.shape), "FLOAT32") for name, tensor in graph.outputs],
-    )
-    expect("metadata", read_coreml_metadata(path), json.loads(json.dumps(metadata)))
+    image = [("image", _one(graph.input.shape), "FLOAT32")]
+    outputs = [(name, _one(tensor.shape), "FLOAT32") for name, tensor in graph.outputs]
+    _expect(path, "image", _features(description.input), image)
+    _expect(path, "outputs", _features(description.output), outputs)
+    _expect(path, "metadata", read_coreml_metadata(path), json.loads(json.dumps(metadata)))
     operations = list(_operations(path))
+    _check_convolutions(path, graph, operations, precision)
+    _check_constants(path, graph, operations, precision)
+
+
+def _check_convolutions(path, graph: Graph, operations: list, precision: str) -> None:
+    """Compares the convolutions, which stay in order."""
     found = [op for op in operations if op.op_type in ("conv", "conv_transpose")]
     nodes = [node for node in graph.nodes if node.op in _CONVOLUTIONS]
-    expect("convolutions", len(found), len(nodes))
+    _expect(path, "convolutions", len(found), len(nodes))
     for op, node in zip(found, nodes, strict=True):
-        where = f"{node.module or node.outputs[0].name}"
-        expect(f"{where}: operation", op.op_type, node.op.replace("channel_conv1d", "conv"))
-        expect(f"{where}: geometry", _geometry(op), _expected_geometry(node))
+        where = node.module or node.outputs[0].name
+        kind = "conv" if node.op == "channel_conv1d" else node.op
+        _expect(path, f"{where}: operation", op.op_type, kind)
+        _expect(path, f"{where}: geometry", _geometry(op), _expected_geometry(node))
         arrays = [c.array for c in node.inputs[1:] if isinstance(c, Const)]
         for name, array in zip(("weight", "bias"), arrays, strict=False):
             stored = getattr(op, name)
             if stored is None or not _same(stored.val, array, precision):
                 raise MismatchError(f"{path}: {where}: the {name} is not that of the model")
-    stored = [op.outputs[0].val for op in operations if op.op_type == "const"]
+
+
+def _check_constants(path, graph: Graph, operations: list, precision: str) -> None:
+    """Looks for the arrays of all other operations; single numbers may have become attributes."""
     by_size: dict[int, list[np.ndarray]] = {}
-    for value in map(np.asarray, stored):
-        by_size.setdefault(value.size, []).append(value)
+    for op in operations:
+        if op.op_type == "const":
+            value = np.asarray(op.outputs[0].val)
+            by_size.setdefault(value.size, []).append(value)
     for node in graph.nodes:
-        for constant in node.inputs:
-            if isinstance(constant, Const) and node.op not in _CONVOLUTIONS:
-                array = constant.array
-                candidates = by_size.get(array.size, ())
-                if array.size > 1 and not any(_same(v, array, precision) for v in candidates):
-                    raise MismatchError(f"{path}: {node.module}: a constant is not in the file")
+        if node.op in _CONVOLUTIONS:
+            continue
+        for array in (c.array for c in node.inputs if isinstance(c, Const) and c.array.size > 1):
+            if not any(_same(value, array, precision) for value in by_size.get(array.size, ())):
+                where = node.module or node.outputs[0].name
+                raise MismatchError(f"{path}: {where}: an array of the model is not in the file")
+
+
+def _expect(path, what: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise MismatchError(f"{path}: {what}: {found} in the file, {expected} in the model")
 
 
 def _features(features) -> list[tuple[str, list[int], str]]:

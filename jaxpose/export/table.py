@@ -110,7 +110,7 @@ def as_text(entries: Sequence[Entry]) -> str:
         )
     notes += [
         f"{entry.path.name} was not run, because Core ML runs on macOS only. Its inputs, outputs, "
-        "operations, weights and metadata were read back and compared with the model."
+        "convolutions, weights and metadata were read back and compared with the model."
         for entry in entries
         if entry.agreement is None
     ]

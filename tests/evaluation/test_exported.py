@@ -83,11 +83,10 @@ def test_the_flag_takes_files_of_every_format(target, file_of):
     assert source.exported == values.exported and source.folder.name.endswith("_eval")
 
 
-def test_the_help_names_every_format(repository):
-    text = (repository / "eval.py").read_text()
-    assert "{', '.join(SUFFIXES.values())}" in text
+def test_the_help_names_every_format():
     done = tiny_runs.run("--helpshort", program="eval.py")
-    assert "written by `jaxpose export`: .onnx, .pt2, .tflite, .param." in done.stdout
+    words = " ".join(done.stdout.split())
+    assert f"written by `jaxpose export`: {', '.join(runtimes.SUFFIXES.values())}." in words
 
 
 # --- files that cannot be evaluated --------------------------------------------------------------

@@ -101,7 +101,8 @@ def test_ncnn_files(name, tmp_path):
     single = path.with_suffix(".bin").stat().st_size
     half = run_ncnn(model, variables, x, path, precision="fp16")
     np.testing.assert_allclose(half, expected, atol=5e-2)
-    assert path.with_suffix(".bin").stat().st_size <= 0.51 * single
+    share = 0.52 if name in NORMALIZED else 0.51  # batch norms stay float32
+    assert path.with_suffix(".bin").stat().st_size <= share * single
 
 
 @pytest.mark.slow

@@ -36,7 +36,10 @@ def test_litert_file(name, tmp_path):
     kinds, ranks = contents(path)
     assert set(kinds) <= set(VERSIONS)
     assert max(ranks) <= 4
-    assert kinds["TRANSPOSE"] <= sum(node.op == "channel_shuffle" for node in graph.nodes)
+    nodes = Counter(node.op for node in graph.nodes)
+    # Dite-HRNet mixes kernels and compares positions, which takes transposes of its own.
+    own = nodes["transpose"] if name.startswith("dite_") else 0
+    assert kinds["TRANSPOSE"] <= nodes["channel_shuffle"] + own
     assert kinds.total() <= MOST_OPERATORS.get(name, kinds.total())
 
 

@@ -113,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         type=path_argument,
-        help="with --eval, the folder of the data (default: config.data.root of the run)",
+        help="folder of the data for --eval and int8-static (default: config.data.root of the run)",
     )
     parser.add_argument(
         "--max-drop",
@@ -158,7 +158,9 @@ def run(args: argparse.Namespace) -> int:
     outputs = [*files, *([args.json] if args.json else [])]
     check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
     if calibrated:
-        options = dataclasses.replace(options, calibration=_calibration(args.calibrate, source))
+        options = dataclasses.replace(
+            options, calibration=_calibration(args.calibrate, source, args.data)
+        )
     inputs = _verification_images(args.images, source)
     scorer = None
     if args.eval:
@@ -288,9 +290,9 @@ def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | 
     return np.concatenate([crops.of_files(files, source), images.draw_samples(source.input_size)])
 
 
-def _calibration(files: Sequence[Path], source: Source) -> np.ndarray:
-    """The image files, or images of the training data."""
-    inputs = crops.of_files(files, source) if files else crops.of_training(source)
+def _calibration(files: Sequence[Path], source: Source, data: Path | None) -> np.ndarray:
+    """The image files, or images of the training data in the folder `data`."""
+    inputs = crops.of_files(files, source) if files else crops.of_training(source, data=data)
     origin = "--calibrate" if files else f"random {source.task.EXAMPLE}s of the training data"
     print(f"calibration images: {len(inputs)} ({origin})", flush=True)
     return inputs
@@ -316,9 +318,11 @@ def _check_evaluation(args: argparse.Namespace) -> None:
     """Refuses options of the evaluation that do not fit together."""
     if args.eval and args.init == "random":
         raise ValueError("--eval needs a run folder: random weights have no validation data")
-    for name, value in (("--data", args.data), ("--max-drop", args.max_drop)):
-        if value is not None and not args.eval:
-            raise ValueError(f"{name} is for the evaluation; add --eval")
+    if args.max_drop is not None and not args.eval:
+        raise ValueError("--max-drop is for the evaluation; add --eval")
+    calibrated = args.precision in CALIBRATED and not args.calibrate
+    if args.data is not None and not (args.eval or calibrated):
+        raise ValueError("--data is for the evaluation; add --eval")
     if args.max_drop is not None and not args.max_drop >= 0:
         raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
 

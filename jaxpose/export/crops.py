@@ -37,7 +37,9 @@ def of_files(files: Sequence[Path], source: Source) -> np.ndarray:
     return np.stack(crops)
 
 
-def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
+def of_training(
+    source: Source, count: int = CALIBRATION_IMAGES, data: Path | None = None
+) -> np.ndarray:
     """Random crops of the run's training split, without augmentation: uint8 RGB [N, H, W, 3].
 
     A top-down network gets annotated people, a bottom-up network whole images. Images that cannot
@@ -46,12 +48,13 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
     Args:
       source: the network; `config.data` says where the split is.
       count: N, or less if the split is smaller.
+      data: folder of the data; None for `config.data.root` of the run.
 
     Raises:
       ValueError: the settings name no data, or the data cannot be read; the message asks for
         `--calibrate`.
     """
-    dataset = _training_split(source)
+    dataset = _training_split(source, data)
     size, people = source.input_size, dataset.people
     by_person = source.task.EXAMPLE == "crop"
     center, scale = people.center_scale(size)
@@ -77,11 +80,11 @@ def of_training(source: Source, count: int = CALIBRATION_IMAGES) -> np.ndarray:
     return np.stack(crops)
 
 
-def _training_split(source: Source) -> Dataset:
+def _training_split(source: Source, folder: Path | None) -> Dataset:
     data = source.config.data
-    if not data.root:
+    if not (folder or data.root):
         raise ValueError(_asks("the settings name no data (config.data.root is empty)"))
-    root = Path(data.root).expanduser()
+    root = folder or Path(data.root).expanduser()
     generated = data.format == "generated"
     file = root / ("train.json" if generated else data.train_annotations)
     folder = root / ("images" if generated else data.train_images)

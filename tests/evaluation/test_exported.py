@@ -21,7 +21,8 @@ NETWORK = "tests.helpers.tiny_runs:TinyHeatmaps"
 # Exporting to PyTorch takes several seconds.
 FORMATS = [
     pytest.param(name, marks=[pytest.mark.slow] if name == "torch" else [])
-    for name in runtimes.RUNTIMES
+    for name, runtime in runtimes.RUNTIMES.items()
+    if runtime.available
 ]
 
 

@@ -75,6 +75,12 @@ def test_unreadable_images_are_replaced(tmp_path):
     assert levels(crops.of_training(network)) == [30, 70, 90, 110]
 
 
+def test_the_data_may_have_moved(tmp_path):
+    settings = dataset(tmp_path / "now")
+    network = source(settings=settings | {"data.root": str(tmp_path / "before")})
+    assert len(crops.of_training(network, data=tmp_path / "now")) == 6
+
+
 @pytest.mark.parametrize(
     "prepare, reason",
     [

@@ -3,6 +3,7 @@
 # make test-fast    the tests that are not marked slow (under three minutes, 2 cores)
 # make test-zoo     the tests that run over models, large models included
 # make test-newest  the fast tests in .venv-newest, on the newest packages that pyproject.toml allows
+# make test-arm     runs exported files on aarch64 wheels under QEMU 10 or newer (Debian; about 330 MB in .arm/)
 # make lint         ruff, and mypy
 # make typecheck    mypy alone
 # make docs         the documentation as a static site in site/; a warning is an error
@@ -23,7 +24,7 @@ DOCS_READY := $(VENV)/.docs-ready
 RANGES := -r requirements.txt
 PYTEST := JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-fast test-zoo test-newest lint typecheck docs constraints
+.PHONY: demo test test-fast test-zoo test-newest test-arm lint typecheck docs constraints
 demo: $(READY)
 	$(VENV)/bin/python -m jaxpose.demo
 
@@ -40,6 +41,10 @@ test-newest:
 	rm -f .venv-newest/.ready  # so that pip looks for newer packages each time
 	$(MAKE) --no-print-directory test-fast VENV=.venv-newest RANGES= \
 	  PIP_ARGS="--upgrade --upgrade-strategy eager $(PIP_ARGS)"
+
+test-arm: $(READY)
+	$(VENV)/bin/pip install --quiet $(PIP_ARGS) -e ".[litert,ncnn]"
+	JAX_PLATFORMS=cpu PYTHONPATH=. $(VENV)/bin/python tests/arm/run.py
 
 lint: $(READY) typecheck
 	$(VENV)/bin/ruff check .
@@ -63,7 +68,7 @@ constraints: $(READY)
 # requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two.
 $(READY): requirements.txt pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet $(PIP_ARGS) $(RANGES) -e ".[train,export,dev]"
+	$(VENV)/bin/pip install --quiet $(PIP_ARGS) $(RANGES) -e ".[train,export,litert,quantize,ncnn,dev]"
 	touch $@
 
 $(DOCS_READY): $(READY)

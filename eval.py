@@ -3,7 +3,8 @@
     python eval.py --workdir=runs/hwl                          the newest checkpoint of a run
     python eval.py --workdir=runs/hwl --step=best              its best checkpoint
     python eval.py --checkpoint=runs/hwl/checkpoints/20000     one checkpoint
-    python eval.py --exported=hwl.onnx --workdir=runs/hwl      an exported file, on the run's data
+    python eval.py --exported=hwl.onnx --workdir=runs/hwl      an exported file, on the run's data:
+                                                               any format that jaxpose writes
     python eval.py --exported=hwl.onnx --config=configs/hwl.py:coco,256x192 --config.data.root=DIR
     python eval.py --untrained --config=...                    random weights, for comparison
     python eval.py --results=results.json --config=...         COCO-format results of any program
@@ -41,6 +42,7 @@ from jaxpose.evaluation.network import make_predictor, open_exported, skeleton_o
 from jaxpose.evaluation.report import Report, check_folder, make_report, write_report  # noqa: E402
 from jaxpose.evaluation.results import score_results, submission_name  # noqa: E402
 from jaxpose.files import write_atomic  # noqa: E402
+from jaxpose.runtimes import SUFFIXES  # noqa: E402
 from jaxpose.tasks import whole_images  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
 
@@ -180,7 +182,7 @@ def run(argv: list[str]) -> int:
 if __name__ == "__main__":
     define_path("workdir", "Run folder written by train.py or `jaxpose import`.")
     define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
-    define_path("exported", "File written by `jaxpose export`, .onnx or .pt2.")
+    define_path("exported", f"File written by `jaxpose export`: {', '.join(SUFFIXES.values())}.")
     define_path("results", "Results of any program to score, in COCO's results format.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path(

@@ -169,7 +169,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             checkpoints.wait()
             last_good = checkpoints.latest()
             raise runtime.NonFiniteError(
-                runtime.write_bad_step(folder, done, metrics, batch, last_good)
+                runtime.write_bad_step(folder, done, metrics, batch, train_data.dataset, last_good)
             )
         if done % config.log_every == 0 or done == total:
             epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)

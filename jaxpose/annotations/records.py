@@ -15,6 +15,7 @@ import numpy as np
 from jaxpose import geometry, skeletons
 from jaxpose.annotations.completion import id_key
 from jaxpose.annotations.regions import Segmentation
+from jaxpose.wording import quantity
 
 StrPath = str | os.PathLike[str]
 
@@ -177,17 +178,24 @@ class Dataset:
     def summary(self) -> str:
         """Counts in one line, with everything that is left out."""
         skipped = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        return (
-            f"{self.format} format: {len(self.images)} images, {len(self.people)} usable people; "
-            f"left out: {skipped or 'none'}"
-        )
+        images = quantity(len(self.images), "image")
+        people = quantity(len(self.people), "usable person", "usable people")
+        return f"{self.format} format: {images}, {people}; left out: {skipped or 'none'}"
+
+    def image_id_in_file(self, image_id: int) -> Any:
+        """Returns the id that the annotation file has for an image."""
+        return self.original_ids.get(image_id, image_id)
+
+    def person_id_in_file(self, annotation_id: int) -> Any:
+        """Returns the id that the annotation file has for a person's annotation."""
+        return self.original_person_ids.get(annotation_id, annotation_id)
 
     def with_original_ids(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Returns COCO results with the ids of the annotation file."""
         return [
             {
                 **result,
-                "image_id": self.original_ids.get(result["image_id"], result["image_id"]),
+                "image_id": self.image_id_in_file(result["image_id"]),
                 "category_id": self.category_ids.get(result["category_id"], result["category_id"]),
             }
             for result in results
@@ -196,7 +204,7 @@ class Dataset:
     @functools.cached_property
     def image_numbers(self) -> dict[int | str, int]:
         """Image id of the file, as `completion.id_key` reads it -> image id."""
-        ids = ((id_key(self.original_ids.get(number, number)), number) for number in self.images)
+        ids = ((id_key(self.image_id_in_file(number)), number) for number in self.images)
         return {key: number for key, number in ids if key is not None}
 
     @functools.cached_property

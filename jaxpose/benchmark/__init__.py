@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose.benchmark import grouping, hwl_table5, latency, networks, training
+from jaxpose.benchmark import formats, grouping, hwl_table5, latency, networks, training
 
 _VERBS = {
-    "latency": (latency, "time one forward pass with ONNX Runtime, PyTorch and JAX"),
+    "latency": (
+        latency,
+        "time one forward pass of exported files, run folders and models, here or on a phone",
+    ),
+    "formats": (formats, "compare formats and precisions: errors, size, latency, operators"),
     "grouping": (grouping, "time a bottom-up network and the grouping of its outputs into people"),
     "train": (
         training,

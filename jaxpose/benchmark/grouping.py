@@ -21,6 +21,7 @@ from jaxpose import geometry, images, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.models.sizes import parse_size
+from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks.whole_images import scenes
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
@@ -105,7 +106,7 @@ def describe_terms(source: Source, missing: float, flip: bool) -> dict[str, str 
         "total per image": "network + merge + peaks + people",
         "not included": "reading and resizing the image, copies between device and host",
         "JAX threads": "XLA uses all cores of the process; restrict them with taskset",
-        "peak RSS MB": round(report.peak_rss_mb(), 1),
+        "peak RSS MB": round(peak_mb(), 1),
     }
 
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from jaxpose import export
-from jaxpose.benchmark import latency, report
+from jaxpose.benchmark import contestants, report, turns
 from jaxpose.export.source import untrained
 from jaxpose.models.published import INFO
 from jaxpose.models.sizes import parse_size
@@ -71,14 +71,14 @@ def measure(
 ) -> list[dict]:
     """One row per network: our times and the paper's numbers."""
     with tempfile.TemporaryDirectory() as folder:
-        files: list[latency.Contestant] = []
+        files: list[turns.Contestant] = []
         for name in NETWORKS:
             report.progress(f"exporting {name}")
             path = Path(folder) / f"{name}.onnx"
             source = untrained(name, size)
             export.to_onnx(source.model, source.variables, size, path, metadata=source.metadata())
-            files += latency.of_file(path, name, [threads], size, 1)
-        rows = latency.measure(files, warmup=warmup, runs=runs, seconds=seconds)
+            files += contestants.of_file(path, name, [threads], size, 1)
+        rows = turns.measure(files, warmup=warmup, runs=runs, seconds=seconds)
     for row in rows:
         info = INFO[row["model"]]
         gpu, cpu = (speed.value for speed in info.speeds if speed.source == SOURCE)

@@ -1,9 +1,9 @@
-"""`jaxpose benchmark latency`: one forward pass on this machine's CPU.
+"""`jaxpose benchmark latency`: one forward pass on this machine's CPU, or on an Android phone.
 
-A run folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and
-as the exported torch module (eager, channels_last). A .onnx or .pt2 file is measured with its own
-runtime. Times do not include a flip test, cropping or decoding; for the decoding of a bottom-up
-network, see `jaxpose benchmark grouping`.
+An exported file is measured with its own runtime: ONNX Runtime, PyTorch, LiteRT or ncnn. A run
+folder or model is measured with JAX (compiled), with ONNX Runtime on the exported file, and as the
+exported torch module (eager, channels_last). The decoding of a bottom-up network for several
+people is measured by `jaxpose benchmark grouping`.
 """
 
 from __future__ import annotations
@@ -11,50 +11,43 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from jaxpose import export, geometry, images, models, tasks
-from jaxpose.benchmark import report
-from jaxpose.export.source import Source, from_run, untrained
-from jaxpose.files import check_outputs
+from jaxpose.benchmark import adb, prepost, report
+from jaxpose.benchmark.contestants import Entry, entry_of
+from jaxpose.benchmark.turns import Contestant, measure
+from jaxpose.files import check_outputs, path_argument
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES, load_torch, onnx_session, require
+from jaxpose.runtimes.peak_memory import RUNS as MEMORY_RUNS
+from jaxpose.runtimes.peak_memory import own_memory_mb, peak_mb
 
 COLUMNS = (
-    "model runtime precision threads input init_ms first_ms warmup runs min_ms mean_ms median_ms "
-    "p90_ms p99_ms std_ms file_kb"
+    "model runtime precision threads input init_ms first_ms runs min_ms median_ms p90_ms p99_ms "
+    "ratio images_s pre_ms post_ms file_kb memory_mb"
 ).split()
-
-
-@dataclass
-class Contestant:
-    """Something to time; `start` loads it and returns the call to time."""
-
-    facts: dict
-    size: tuple[int, int]
-    start: Callable[[], Callable[[], object]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `jaxpose benchmark latency`."""
     parser.add_argument(
         "what",
-        nargs="+",
+        nargs="*",
         metavar="FILE|RUN|MODEL",
         type=os.path.expanduser,
-        help=".onnx or .pt2 file, run folder or model name",
+        help="exported file, run folder or model name",
     )
     parser.add_argument(
         "--threads",
         default="1,4",
-        help="threads of ONNX Runtime and torch, at most the number of cores (default: 1,4)",
+        help="threads of the runtimes other than JAX, at most the number of cores (default: 1,4)",
+    )
+    parser.add_argument(
+        "--vs",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="baseline of the column `ratio`: a file, run folder or model, of which the exported "
+        "file counts (default: the first argument)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size of run folders and models (default: their own)"
@@ -65,226 +58,137 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
     parser.add_argument(
         "--include-prepost",
-        action="store_true",
-        help="also time cropping with normalization, and decoding, in separate rows: those of the "
-        "first argument",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="time cropping with normalization, and decoding, as the columns `pre` and `post`",
+    )
+    parser.add_argument(
+        "--memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure the memory of each file in a process of its own",
     )
     report.add_timing_arguments(parser, runs=50, seconds=1.0, warmup=10)
+    phone = parser.add_argument_group("on an Android phone")
+    phone.add_argument(
+        "--emit-adb",
+        metavar="DIR",
+        type=path_argument,
+        help="write a folder with the files (.tflite, .param) and a script that times them on a "
+        "phone, and measure nothing here",
+    )
+    phone.add_argument(
+        "--read-adb",
+        metavar="DIR",
+        type=path_argument,
+        help="read what that script wrote, and print the table",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures everything in turn and prints one row each, and the conditions."""
+    if args.emit_adb or args.read_adb:
+        return _phone(args)
+    if not args.what:
+        raise ValueError("nothing to time: give files, run folders or models")
+    named = list(args.what) if args.vs in (None, *args.what) else [args.vs, *args.what]
     if args.json:
-        check_outputs([args.json], map(Path, args.what))
+        check_outputs([args.json], map(Path, named))
     size = parse_size(args.size) if args.size else None
+    threads = _threads(args)
+    load = report.load()
+    with tempfile.TemporaryDirectory() as folder:
+        entries: list[Entry] = []
+        for i, what in enumerate(named):
+            subfolder = Path(folder) / str(i)
+            subfolder.mkdir()
+            entries.append(entry_of(what, threads, size, args.batch, subfolder, args.task))
+        timing = {"warmup": args.warmup, "runs": args.runs, "seconds": args.seconds}
+        timed = [contestant for entry in entries for contestant in entry.contestants]
+        base = entries[named.index(args.vs or named[0])]
+        rows = measure(timed, **timing, baselines=_baselines(timed, base))
+        if args.memory:
+            _add_memory(rows, timed)
+    around = _around(entries, **timing) if args.include_prepost else [{}] * len(rows)
+    for row, steps in zip(rows, around, strict=True):
+        row |= steps | {"images_s": 1e3 * row["batch"] / row["median_ms"]}
+    terms = describe_terms(args.vs or named[0]) | {"load average before": load}
+    for key in ("pre", "post"):
+        steps = dict.fromkeys(row[key] for row in rows if key in row)
+        terms |= {key: "; ".join(steps)} if steps else {}
+    report.publish(rows, COLUMNS, terms, args.json)
+    return 0
+
+
+def describe_terms(baseline: str) -> dict[str, str | float]:
+    """The conditions of the measurement; call this after measuring."""
+    return {
+        "host": report.host_cpu(),
+        "times": "wall-clock ms per call, all candidates in turn in one process",
+        "init": "loading the file or, for JAX, tracing and compilation; `first` is the first call",
+        "ratio": f"to {baseline} with as many threads: median over parts of the measurement of the "
+        "ratio of medians",
+        "images_s": "images per second of the network alone, from the median",
+        "pre, post": "median ms of cropping with normalization and of decoding, for one image; not "
+        "in the other columns, and without the second pass of a flip test",
+        "memory": f"peak in MB that loading the file and {MEMORY_RUNS} calls add to a fresh "
+        "process that has imported the runtime",
+        "JAX threads": "XLA uses all cores of the process; restrict them with taskset",
+        "runtimes": "stock builds without tuning; all on the CPU, torch models eager",
+        "peak RSS MB": round(peak_mb(), 1),
+        "peak RSS": "of the one process that holds all candidates",
+        "device": "this machine; latency on a phone differs",
+    }
+
+
+def _threads(args: argparse.Namespace) -> list[int]:
     try:
         threads = sorted({min(int(t), report.cores()) for t in args.threads.split(",")})
     except ValueError:
         raise ValueError(f"--threads {args.threads!r} must be numbers such as 1,4") from None
     if min(threads) < 1 or args.batch < 1 or args.runs < 1:
         raise ValueError("--threads, --batch and --runs must be at least 1")
-    load = report.load()
-    with tempfile.TemporaryDirectory() as folder:
-        contestants: list[Contestant] = []
-        around: list[Contestant] = []
-        for i, what in enumerate(args.what):
-            subfolder = Path(folder) / str(i)
-            subfolder.mkdir()
-            task, timed, decoder = contestants_of(
-                what, threads, size, args.batch, subfolder, args.task
-            )
-            contestants += timed
-            if args.include_prepost and not around:
-                around = _around(task, decoder, timed[0].size)
-        rows = measure(
-            contestants + around, warmup=args.warmup, runs=args.runs, seconds=args.seconds
-        )
-    terms = describe_terms() | {"load average before": load}
-    report.publish(rows, COLUMNS, terms, args.json)
+    return threads
+
+
+def _baselines(timed: Sequence[Contestant], base: Entry) -> list[int | None]:
+    """For each contestant the index of the baseline's file with as many threads."""
+    own = {id(contestant) for contestant in base.contestants if contestant.file}
+    files = {c.facts["threads"]: i for i, c in enumerate(timed) if id(c) in own}
+    return [files.get(contestant.facts["threads"]) for contestant in timed]
+
+
+def _add_memory(rows: Sequence[dict], timed: Sequence[Contestant]) -> None:
+    for row, contestant in zip(rows, timed, strict=True):
+        if contestant.file:
+            report.progress(f"measuring the memory of {row['model']}, {row['runtime']}")
+            threads, batch = row["threads"], row["batch"]
+            row["memory_mb"] = own_memory_mb(contestant.file, threads, batch)
+
+
+def _around(entries: Sequence[Entry], **timing) -> list[dict]:
+    """Times around the network, for each contestant of the entries; equal ones are timed once."""
+    known: dict[tuple, dict] = {}
+    found = []
+    for entry in entries:
+        key = (entry.task.NAME, repr(entry.decoder), entry.size)
+        if key not in known:
+            report.progress(f"timing what surrounds {entry.contestants[0].facts['model']}")
+            known[key] = prepost.measure(entry.task, entry.decoder, entry.size, **timing)
+        found += [known[key]] * len(entry.contestants)
+    return found
+
+
+def _phone(args: argparse.Namespace) -> int:
+    """Writes the folder for a phone, or reads it back."""
+    if args.emit_adb and args.read_adb:
+        raise ValueError("--emit-adb and --read-adb cannot be combined: run the script in between")
+    if args.emit_adb:
+        adb.emit(args.emit_adb, [Path(what) for what in args.what], runs=args.runs)
+        print(f"{args.emit_adb}: connect a phone and run {args.emit_adb / adb.SCRIPT}")
+        return 0
+    if args.what:
+        raise ValueError("--read-adb takes no files: their times are in the folder")
+    rows, terms = adb.read(args.read_adb)
+    report.publish(rows, adb.COLUMNS, terms, args.json)
     return 0
-
-
-def describe_terms() -> dict[str, str | float]:
-    """The conditions of the measurement; call this after measuring."""
-    return {
-        "host": report.host_cpu(),
-        "times": "wall-clock ms per call, all candidates in turn in one process",
-        "init": "loading the file or, for JAX, tracing and compilation; `first` is the first call",
-        "not included": "cropping, normalization, decoding, the second pass of a flip test",
-        "JAX threads": "XLA uses all cores of the process; restrict them with taskset",
-        "runtimes": "stock builds without tuning; ONNX Runtime and torch on the CPU, torch eager",
-        "peak RSS MB": round(report.peak_rss_mb(), 1),
-        "peak RSS": "of the one process that holds all candidates",
-        "device": "this machine; latency on a phone differs",
-    }
-
-
-def measure(contestants: list[Contestant], *, warmup: int, runs: int, seconds: float) -> list[dict]:
-    """One row of facts and statistics per contestant."""
-    calls, rows = [], []
-    for contestant in contestants:
-        report.progress(f"loading {contestant.facts['model']}, {contestant.facts['runtime']}")
-        begin = time.perf_counter()
-        call = contestant.start()
-        init = (time.perf_counter() - begin) * 1e3
-        calls.append(call)
-        first = report.milliseconds(call)
-        rows.append(dict(contestant.facts, init_ms=init, first_ms=first, warmup=warmup))
-    report.progress("timing all in turn")
-    times = report.in_turns(calls, warmup=warmup, runs=runs, seconds=seconds)
-    return [
-        row | {"runs": len(t)} | report.statistics(t) for row, t in zip(rows, times, strict=True)
-    ]
-
-
-def contestants_of(
-    what: str,
-    threads: list[int],
-    size: tuple[int, int] | None,
-    batch: int,
-    folder: Path,
-    task_name: str | None = None,
-) -> tuple[tasks.Task, list[Contestant], tasks.Decoder]:
-    """Task of one argument of the command line, everything to time for it, and its decoder.
-
-    Args:
-      what: file, run folder or model.
-      threads: numbers of threads of ONNX Runtime and torch.
-      size: (H, W) of run folders and models; None for their own.
-      batch: images per call.
-      folder: for exported files.
-      task_name: task of a network that does not declare one.
-
-    Raises:
-      ValueError: neither a file, a run folder nor a model.
-    """
-    path = Path(what)
-    if path.suffix in SUFFIXES.values():
-        metadata = export.read_metadata(path)
-        timed = list(of_file(path, path.name, threads, tuple(metadata["input_size"]), batch))
-        task = tasks.get(metadata["task"])
-        return task, timed, task.decoder_from_metadata(metadata)
-    if path.is_dir():
-        source = from_run(path, size)
-    elif what in models.list_models() or not path.exists():
-        source = untrained(what, size, task_name=task_name)
-    else:
-        raise ValueError(
-            f"{what}: not a model, a run folder or a {' or '.join(SUFFIXES.values())} file"
-        )
-    path = folder / "model.onnx"
-    metadata = source.metadata()
-    export.to_onnx(source.model, source.variables, source.input_size, path, metadata=metadata)
-    timed = [
-        _jax(source, batch),
-        *of_file(path, source.name, threads, source.input_size, batch),
-        *_torch_module(source, threads, batch),
-    ]
-    return source.task, timed, source.decoder
-
-
-def _images(size: tuple[int, int], batch: int) -> np.ndarray:
-    return np.asarray(geometry.normalize(images.draw_samples(size, batch)), np.float32)
-
-
-def _facts(name: str, runtime: str, threads, size, batch: int, path: Path | None = None) -> dict:
-    return {
-        "model": name,
-        "runtime": runtime,
-        "precision": "fp32",
-        "threads": threads,
-        "input": f"{batch}x3x{size[0]}x{size[1]}",
-        "file_kb": None if path is None else round(path.stat().st_size / 1024),
-    }
-
-
-def _jax(source: Source, batch: int) -> Contestant:
-    inputs = jnp.asarray(_images(source.input_size, batch))
-    variables = jax.device_put(source.variables)
-
-    def start():
-        function = jax.jit(lambda v, x: source.model.apply(v, x, train=False))
-        compiled = function.lower(variables, inputs).compile()
-        return lambda: jax.block_until_ready(compiled(variables, inputs))
-
-    facts = _facts(
-        source.name,
-        f"jax {jax.__version__} ({jax.default_backend()})",
-        f"all {report.cores()}",
-        source.input_size,
-        batch,
-    )
-    height, width = source.input_size
-    facts["input"] = f"{batch}x{height}x{width}x3"
-    return Contestant(facts, source.input_size, start)
-
-
-def of_file(path: Path, name: str, threads: list[int], size, batch: int) -> Iterator[Contestant]:
-    """An exported file in its own runtime, once per number of threads."""
-    inputs = np.ascontiguousarray(_images(size, batch).transpose(0, 3, 1, 2))
-    if path.suffix == SUFFIXES["onnx"]:
-        ort = require("onnxruntime")
-        for count in threads:
-
-            def start(count=count):
-                session = onnx_session(path, count)
-                return lambda: session.run(None, {"image": inputs})
-
-            facts = _facts(name, f"onnxruntime {ort.__version__}", count, size, batch, path)
-            yield Contestant(facts, size, start)
-        return
-    torch = require("torch")
-
-    def load():
-        return load_torch(path).module()
-
-    yield from _torch(load, name, f"torch {torch.__version__} (.pt2)", threads, size, batch, path)
-
-
-def _torch_module(source: Source, threads: list[int], batch: int) -> Iterator[Contestant]:
-    try:
-        torch = require("torch")
-    except ImportError as error:
-        print(f"torch is left out: {error}")
-        return
-
-    def build():
-        return export.to_torch(source.model, source.variables, source.input_size)
-
-    runtime = f"torch {torch.__version__} (eager, channels_last)"
-    yield from _torch(build, source.name, runtime, threads, source.input_size, batch, None)
-
-
-def _torch(make, name, runtime, threads, size, batch, path) -> Iterator[Contestant]:
-    import torch
-
-    inputs = torch.from_numpy(_images(size, batch)).permute(0, 3, 1, 2)  # channels_last in memory
-    for count in threads:
-
-        def start(count=count):
-            module = make().to(memory_format=torch.channels_last)
-
-            def call():
-                torch.set_num_threads(count)
-                with torch.inference_mode():
-                    return module(inputs)
-
-            return call
-
-        yield Contestant(_facts(name, runtime, count, size, batch, path), size, start)
-
-
-def _around(task: tasks.Task, decoder: tasks.Decoder, size: tuple[int, int]) -> list[Contestant]:
-    """Cropping with normalization, and decoding, for networks of this task and input size."""
-    image = images.draw_samples((480, 640), 1)[0]
-
-    def crop():
-        center, scale = task.view(image.shape[:2], size)
-        matrix = task.crop_matrix(center, scale, size, decoder)
-        return geometry.normalize(geometry.crop(image, matrix, size))
-
-    description, decode = task.sample_decoding(size, decoder)
-    rest = {"precision": "fp32", "threads": "default", "file_kb": None, "input": description}
-    before = {"model": f"{task.EXAMPLE} + normalize", "runtime": "numpy, OpenCV"} | rest
-    after = {"model": "decode", "runtime": f"jax {jax.__version__}"} | rest
-    return [Contestant(before, size, lambda: crop), Contestant(after, size, lambda: decode)]

@@ -15,11 +15,12 @@ from pathlib import Path
 import jax
 
 from jaxpose import export, ops
-from jaxpose.benchmark import latency, report, training
+from jaxpose.benchmark import contestants, report, training, turns
 from jaxpose.benchmark.workload import Workload, model_workload
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import require
+from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.summary import count
 
 COLUMNS = "model input params_m macs_g nodes onnx_ms train_step_ms first_step_s".split()
@@ -80,7 +81,7 @@ def describe_terms(batch: int, threads: int) -> dict[str, str | float]:
         "compilation cache; imports not included",
         "times": "wall clock; all files, then all steps, in turn in one process",
         "not included": "reading images, decoding keypoints",
-        "peak RSS MB": round(report.peak_rss_mb(), 1),
+        "peak RSS MB": round(peak_mb(), 1),
     }
 
 
@@ -102,14 +103,14 @@ def measure(
     workloads = [model_workload(name, size, batch, task_name) for name in names]
     rows = [_counts(workload) for workload in workloads]
     with tempfile.TemporaryDirectory() as folder:
-        files: list[latency.Contestant] = []
+        files: list[turns.Contestant] = []
         for number, (row, workload) in enumerate(zip(rows, workloads, strict=True)):
             report.progress(f"exporting {workload.name}")
             path = Path(folder) / f"{number}.onnx"
             row["nodes"] = _export(workload.name, workload.size, path, task_name)
-            files += latency.of_file(path, workload.name, [threads], workload.size, 1)
+            files += contestants.of_file(path, workload.name, [threads], workload.size, 1)
         for row, timed in zip(
-            rows, latency.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
+            rows, turns.measure(files, warmup=2, runs=runs, seconds=seconds), strict=True
         ):
             row["onnx_ms"] = timed["median_ms"]
     steps = []

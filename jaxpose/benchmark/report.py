@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from jaxpose import tables
 from jaxpose.files import path_argument
+from jaxpose.runtimes.threads import cores
 
 
 def host_cpu() -> str:
@@ -30,13 +30,6 @@ def host_cpu() -> str:
     return f"{name}, {cores()} cores"
 
 
-def cores() -> int:
-    """Number of cores that this process may use, as restricted by `taskset`."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def load() -> str:
     """Load average of the last minute, with a warning if other processes use the cores."""
     if not hasattr(os, "getloadavg"):
@@ -45,12 +38,6 @@ def load() -> str:
     busy = average > cores() / 2
     warning = "; the machine is busy, which slows down multi-threaded runtimes most"
     return f"{average:.1f} on {cores()} cores{warning if busy else ''}"
-
-
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 
 def progress(text: str) -> None:
@@ -138,7 +125,9 @@ def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:
     def text(value) -> str:
         if value is None:
             return "-"
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.5f}" if 0 < abs(value) < 0.05 else f"{value:.2f}"
 
     names = [column.removesuffix("_ms") for column in columns]
     return [names, *([text(row.get(column)) for column in columns] for row in rows)]

@@ -25,6 +25,7 @@ from jaxpose.benchmark.workload import Workload, make_workload
 from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import require
+from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.training.schedule import make_optimizer, make_schedule
 from jaxpose.training.state import create_state
 from jaxpose.training.step import make_train_step
@@ -104,7 +105,7 @@ def describe_terms(workload: Workload) -> dict[str, str | float]:
         "torch": "the exported network, eager, channels_last, without normalization and targets",
         "not included": "reading and decoding image files",
         "program MB": "arguments and temporaries of the step in XLA",
-        "peak RSS MB": round(report.peak_rss_mb(), 1),
+        "peak RSS MB": round(peak_mb(), 1),
         "peak RSS": "of the one process that holds all candidates",
     }
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxpose import skeletons
 from jaxpose.annotations import Dataset
+from jaxpose.wording import quantity
 
 
 def describe(dataset: Dataset) -> str:
@@ -20,7 +21,7 @@ def describe(dataset: Dataset) -> str:
     sizes = np.sqrt(people.box[:, 2] * people.box[:, 3])
     lines = [
         f"  {dataset.summary}",
-        f"  skeleton {skeleton.name!r}: {skeleton.num_joints} keypoints, "
+        f"  skeleton {skeleton.name!r}: {quantity(skeleton.num_joints, 'keypoint')}, "
         f"{len(skeleton.limbs)} limbs",
         f"  left-right pairs: {pairs}",
         f"  keypoints without a side: {', '.join(middle) or 'none'}",
@@ -47,7 +48,8 @@ def _per_image(dataset: Dataset) -> list[str]:
     count = sum(map(len, dataset.regions.values()))
     lines = [
         f"  people per image: median {np.median(counts):.0f}, at most {counts.max()}; "
-        f"{len(dataset.with_people)} images with people, {count} ignored regions"
+        f"{quantity(len(dataset.with_people), 'image')} with people, "
+        f"{quantity(count, 'ignored region')}"
     ]
     if dataset.crowd_index:
         index = np.array(list(dataset.crowd_index.values()))
@@ -68,8 +70,8 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
     empty = len(dataset.images) - len(dataset.with_people)
     if empty:
         lines.append(
-            f"  note: {empty} images without people; bottom-up networks use them as background "
-            "with --config.data.negatives=True"
+            f"  note: {quantity(empty, 'image')} without people; bottom-up networks use them as "
+            "background with --config.data.negatives=True"
         )
     if not skeleton.limbs:
         lines.append("  note: no limbs; drawings show points only")

@@ -35,8 +35,7 @@ def people_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
         points = geometry.transform(people.keypoints[row, :, :2], matrix)
         labeled = people.keypoints[row, :, 2]
         tiles.append(draw.draw_pose(crop, points, labeled, dataset.skeleton))
-        identity = int(people.annotation_id[row])
-        captions.append(f"{dataset.original_person_ids.get(identity, identity)}")
+        captions.append(f"{dataset.person_id_in_file(int(people.annotation_id[row]))}")
     return draw.contact_sheet(tiles, captions, height=TILE[0]) if tiles else None
 
 
@@ -63,7 +62,7 @@ def whole_sheet(dataset: Dataset, count: int) -> np.ndarray | None:
         for person in dataset.labeled.keypoints[dataset.labeled_rows.get(identity, [])]:
             image = draw.draw_pose(image, person[:, :2], person[:, 2], dataset.skeleton)
         tiles.append(image)
-        captions.append(f"{dataset.original_ids.get(identity, identity)}")
+        captions.append(f"{dataset.image_id_in_file(identity)}")
     return draw.contact_sheet(tiles, captions, height=WHOLE) if tiles else None
 
 

@@ -11,20 +11,30 @@ from ml_collections import ConfigDict
 from jaxpose import models, runtimes, tasks
 from jaxpose.evaluation.command_line import Source
 from jaxpose.mesh import make_mesh, replicate
+from jaxpose.runtimes.threads import cores
 from jaxpose.skeletons import Skeleton
 
 
 def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
     """Opens an exported file and adapts the settings to it, e.g. the input size.
 
+    The file runs on all cores of the process.
+
     Raises:
-      ValueError: the file is for another task than the settings.
+      ValueError: the file is of another task or model than the settings, or cannot be read.
+      ImportError: the runtime of the file is not installed.
     """
-    file = runtimes.open_file(path)
+    file = runtimes.open_file(path, threads=cores())
     name = file.metadata["task"]
     if name != config.task:
         raise ValueError(
             f"{path} is for the task {name}, but the settings are for {config.task}: give the run "
+            "or the recipe that the file was exported from"
+        )
+    model = file.metadata["model"]
+    if model != config.model:
+        raise ValueError(
+            f"{path} is the model {model}, but the settings are for {config.model}: give the run "
             "or the recipe that the file was exported from"
         )
     line = tasks.get(name).fit_settings(config, file.metadata, path)

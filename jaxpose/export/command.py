@@ -1,24 +1,35 @@
-"""`jaxpose export`: writes a run folder as verified ONNX and PyTorch files."""
+"""`jaxpose export`: writes a run folder as verified files for other programs."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxpose import export, geometry, images
+from jaxpose import export, images
 from jaxpose.choices import choose_from
+from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
-from jaxpose.files import check_outputs, path_argument
+from jaxpose.export.table import Entry, as_text
+from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
+from jaxpose.files import check_outputs, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import SUFFIXES
+from jaxpose.runtimes import files_of
 from jaxpose.tasks import Agreement
+from jaxpose.tasks.agreement import TOLERANCES, tolerance_of
 
-TARGETS = tuple(SUFFIXES)
-PRECISIONS = ("fp32",)
+if TYPE_CHECKING:
+    from jaxpose.export.scores import Score, Scorer
+
+# A file and its differences from the model, None if it was not run.
+Written = tuple[Path, Agreement | None]
+VALIDATION = 32  # validation images that files are verified on with --eval
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
     )
     parser.add_argument(
-        "--precision", default="fp32", help="precision of the weights; only fp32 is supported"
+        "--precision",
+        default="fp32",
+        help=f"precision of the files (default: fp32): {_precisions()}",
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        metavar="FILE",
+        type=path_argument,
+        default=(),
+        help="images from which int8-static takes the ranges of the activations; for a top-down "
+        f"network, with one person each (default: {crops.CALIBRATION_IMAGES} random ones of the "
+        "run's training data)",
+    )
+    parser.add_argument(
+        "--vulkan",
+        action="store_true",
+        help="verify ncnn files on the first Vulkan device too; mesa-vulkan-drivers has one in "
+        "software",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="fixed number of images per call of an ONNX file (default: any number)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -68,12 +103,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path_argument,
         help="output folder (default: RUN/export, or the current folder with --init random)",
     )
+    limits = ", ".join(f"{name} {limit.drop:g}" for name, limit in TOLERANCES.items())
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        help="evaluate the model and every file on the validation data of the run, as eval.py does",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=path_argument,
+        help="folder of the data for --eval and int8-static (default: config.data.root of the run)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="with --eval, points of AP (for MPII, PCKh) that a file may lose; beyond it the "
+        f"command fails and leaves no file (default: {limits})",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=path_argument, help="also write the table to this file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes one verified file per target and prints its differences from the model."""
-    targets = [_check_choice("target", target, TARGETS) for target in args.to.split(",")]
-    _check_choice("precision", args.precision, PRECISIONS)
+    """Writes one verified file per target and prints their differences from the model.
+
+    If one target fails, the files before it stay and are in the table.
+    """
+    options = Options(args.precision, args.batch, args.vulkan)
+    targets = args.to.split(",")
+    _check(targets, options)
+    calibrated = options.precision in CALIBRATED
+    if args.calibrate and not calibrated:
+        raise ValueError(f"--calibrate is for --precision {' and '.join(CALIBRATED)}")
+    if calibrated and args.init == "random" and not args.calibrate:
+        raise ValueError(
+            f"--precision {options.precision} needs images to calibrate on, and --init random has "
+            "no training data: give images with --calibrate FILE..."
+        )
+    _check_evaluation(args)
     size = parse_size(args.size) if args.size else None
     if args.init == "random":
         source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
@@ -83,79 +153,184 @@ def run(args: argparse.Namespace) -> int:
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
         folder = runs.run_folder(args.checkpoint) / "export"
     folder = args.output or folder
-    files = [_path(source, target, folder) for target in targets]
-    check_outputs(files, [Path(args.checkpoint), *args.images])
+    paths = [TARGETS[target].path(source, folder, options) for target in targets]
+    files = [file for path in paths for file in files_of(path)]
+    outputs = [*files, *([args.json] if args.json else [])]
+    check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
+    if calibrated:
+        options = dataclasses.replace(
+            options, calibration=_calibration(args.calibrate, source, args.data)
+        )
     inputs = _verification_images(args.images, source)
-    for target in targets:
-        path, agreement = export_file(source, target, folder, inputs)
-        print(f"{path} ({path.stat().st_size / 1024:.0f} KB): {agreement}", flush=True)
+    scorer = None
+    if args.eval:
+        from jaxpose.export.scores import Scorer  # imports orbax and TensorFlow
+
+        scorer = Scorer(source, args.checkpoint, args.data)
+        seen = scorer.images(VALIDATION)
+        inputs = seen if inputs is None else np.concatenate([inputs, seen])
+    entries: list[Entry] = []
+    try:
+        for target in targets:
+            limit = args.max_drop
+            if limit is None:
+                limit = tolerance_of(options.precision).drop
+            entries.append(_entry(source, target, folder, inputs, options, scorer, limit))
+    finally:
+        if entries:
+            _publish(entries, scorer, args.json)
     return 0
 
 
+def _entry(
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None,
+    options: Options,
+    scorer: Scorer | None,
+    limit: float,
+) -> Entry:
+    """Writes, verifies and scores one file, which may lose `limit` points."""
+    scores: list[Score] = []
+
+    def judge(file: Path) -> None:
+        if scorer:
+            scores.append(scorer.score(file, limit))
+
+    path, agreement = export_file(source, target, folder, inputs, options, judge)
+    fp32 = TARGETS[target].path(source, folder, dataclasses.replace(options, precision="fp32"))
+    score = scores[0] if scores else None
+    return Entry(path, target, options.precision, agreement, fp32, score)
+
+
+def _publish(entries: Sequence[Entry], scorer: Scorer | None, file: Path | None) -> None:
+    """Prints the table, and writes it to `file` as JSON."""
+    print(as_text(entries), flush=True)
+    counts = [entry.agreement.images for entry in entries if entry.agreement]
+    terms: dict[str, str | int] = {"images": max(counts, default=0)}
+    if scorer:
+        for line in scorer.data.bad_files.lines():
+            print(line)
+        terms |= {"evaluated": scorer.describe()}
+        print(f"evaluated: {scorer.describe()}", flush=True)
+    if file:
+        rows = [entry.as_json() for entry in entries]
+        write_atomic(file, json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+
+
 def export_file(
-    source: Source, target: str, folder: Path, inputs: np.ndarray | None = None
-) -> tuple[Path, Agreement]:
+    source: Source,
+    target: str,
+    folder: Path,
+    inputs: np.ndarray | None = None,
+    options: Options = DEFAULT,
+    judge: Callable[[Path], None] | None = None,
+) -> Written:
     """Writes and verifies one file.
 
     Args:
       source: the network.
-      target: "onnx" or "torch".
-      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
-        file name has the class only.
+      target: one of `TARGETS`.
+      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
+        batch is fixed, and `_<precision>` if that is not fp32; for a model
+        `package.module:ClassName`, the file name has the class only.
       inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      options: of the file.
+      judge: called with the path of the verified file before it gets its name; raises
+        `MismatchError` to refuse it.
 
     Returns:
-      Path of the file, and its differences from the model.
+      Path of the file, and its differences from the model. If it was verified on a Vulkan device
+      too, the larger ones of the two. None instead of differences if its runtime does not exist
+      for this operating system, so that only the structure of the file was checked.
 
     Raises:
       MismatchError: the file does not agree with the model; no file is left behind.
     """
-    size, path = source.input_size, _path(source, target, folder)
+    form = TARGETS[target]
+    path = form.path(source, folder, options)
 
     def write(file: Path) -> None:
-        if target == "onnx":
-            export.to_onnx(source.model, source.variables, size, file, metadata=source.metadata())
-        else:
-            module = export.to_torch(source.model, source.variables, size)
-            export.save_torch(module, size, file, metadata=source.metadata())
+        form.write(source, file, options)
 
-    def check(file: Path) -> Agreement:
+    def compare(file: Path, vulkan: bool) -> Agreement:
         return export.verify(
             source.model,
             source.variables,
             file,
-            size,
+            source.input_size,
             source.task,
             source.decoder,
             skeleton=source.skeleton,
             images=inputs,
+            precision=options.precision,
+            trained=source.trained,
+            vulkan=vulkan,
         )
+
+    def check(file: Path) -> Agreement | None:
+        if form.check_structure:
+            form.check_structure(source, file, options)
+        if not form.runtime.available:
+            return None
+        devices = (False, True) if options.vulkan and form.vulkan else (False,)
+        agreement = max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
+        if judge:
+            judge(file)
+        return agreement
 
     return path, export.write_verified(write, check, path)
 
 
-def _path(source: Source, target: str, folder: Path) -> Path:
-    height, width = source.input_size
-    return folder / f"{source.name.rpartition(':')[2]}_{height}x{width}{SUFFIXES[target]}"
-
-
-def _verification_images(files: Iterable[Path], source: Source) -> np.ndarray | None:
+def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | None:
     """The image files, cropped as in evaluation, and synthetic images; None without files."""
-    inputs, size = [], source.input_size
-    for name in files:
-        try:
-            image = images.decode(name.read_bytes())
-        except images.ImageError as error:
-            raise ValueError(f"{name}: {error}") from None
-        center, scale = source.task.view(image.shape[:2], size)
-        matrix = source.task.crop_matrix(center, scale, size, source.decoder)
-        inputs.append(geometry.crop(image, matrix, size))
-    if not inputs:
+    if not files:
         return None
-    return np.concatenate([np.stack(inputs), images.draw_samples(size)])
+    return np.concatenate([crops.of_files(files, source), images.draw_samples(source.input_size)])
 
 
-def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> str:
+def _calibration(files: Sequence[Path], source: Source, data: Path | None) -> np.ndarray:
+    """The image files, or images of the training data in the folder `data`."""
+    inputs = crops.of_files(files, source) if files else crops.of_training(source, data=data)
+    origin = "--calibrate" if files else f"random {source.task.EXAMPLE}s of the training data"
+    print(f"calibration images: {len(inputs)} ({origin})", flush=True)
+    return inputs
+
+
+def _check(targets: Sequence[str], options: Options) -> None:
+    """Refuses choices that do not fit together, and targets whose packages are missing."""
+    for target in targets:
+        _check_choice("target", target, TARGETS)
+    for target in targets:
+        _check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch {options.batch}: a file takes at least 1 image")
+    if options.batch is not None and not any(TARGETS[target].batch for target in targets):
+        raise ValueError("--batch is for ONNX files; add onnx to --to")
+    if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
+        raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
+    for target in targets:
+        TARGETS[target].require_packages(options.precision)
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    """Refuses options of the evaluation that do not fit together."""
+    if args.eval and args.init == "random":
+        raise ValueError("--eval needs a run folder: random weights have no validation data")
+    if args.max_drop is not None and not args.eval:
+        raise ValueError("--max-drop is for the evaluation; add --eval")
+    calibrated = args.precision in CALIBRATED and not args.calibrate
+    if args.data is not None and not (args.eval or calibrated):
+        raise ValueError("--data is for the evaluation; add --eval")
+    if args.max_drop is not None and not args.max_drop >= 0:
+        raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
+
+
+def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")
-    return value
+
+
+def _precisions() -> str:
+    return "; ".join(f"{name}: {', '.join(target.precisions)}" for name, target in TARGETS.items())

@@ -26,7 +26,6 @@ Operators and their attributes (sizes are (height, width)):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -76,7 +75,8 @@ class Graph:
     nodes: list[Node]
 
 
-def _users(graph: Graph) -> Counter:
+def count_readers(graph: Graph) -> Counter:
+    """How many inputs of nodes and outputs of the network each tensor is, by its name."""
     count = Counter(x.name for node in graph.nodes for x in node.inputs if isinstance(x, Tensor))
     count.update(tensor.name for _, tensor in graph.outputs)
     return count
@@ -111,123 +111,33 @@ def share_constants(graph: Graph) -> Graph:
     return Graph(graph.input, graph.outputs, nodes)
 
 
-def _weights(node: Node) -> list[Const]:
-    """The inputs of a convolution or batch norm after the first, which are constants."""
-    weights = [value for value in node.inputs[1:] if isinstance(value, Const)]
-    assert len(weights) == len(node.inputs) - 1, node
-    return weights
+class Links:
+    """Who writes and who reads the tensors of a graph."""
+
+    def __init__(self, graph: Graph):
+        self.writer = {out.name: node for node in graph.nodes for out in node.outputs}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in {x.name for x in node.inputs if isinstance(x, Tensor)}:
+                self._readers.setdefault(name, []).append(node)
+        self._final = {tensor.name for _, tensor in graph.outputs}
+
+    def readers(self, tensor: Tensor) -> list[Node] | None:
+        """The nodes that read a tensor, or None if it is an output of the network."""
+        return None if tensor.name in self._final else self._readers.get(tensor.name, [])
+
+    def only_reader(self, tensor: Tensor) -> Node | None:
+        readers = self.readers(tensor)
+        return readers[0] if readers is not None and len(readers) == 1 else None
 
 
-def _per_channel(const: Const, channels: int) -> np.ndarray | None:
-    """The constant as [channels], or None if it varies over positions."""
-    shape = const.shape
-    if shape == () or shape == (1, channels, 1, 1):
-        return np.broadcast_to(const.array.reshape(-1), (channels,))
-    return None
-
-
-def _add_bias(conv: Node, node: Node, fold_bn: bool) -> tuple | None:
-    """Inputs of `conv` with the constant that `node` adds as its bias; None if impossible."""
-    const = node.inputs[1]
-    if node.op != "binary" or node.attrs["kind"] != "add" or not isinstance(const, Const):
-        return None
-    channels = conv.outputs[0].shape[1]
-    added = _per_channel(const, channels)
-    if added is None:
-        return None
-    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
-    same_module = len(const.path) > 1 and const.path[:-1] == kernel.path[:-1]
-    if not fold_bn and (bias or not same_module):
-        return None  # for training, the parameters of other modules stay separate
-    total = added + (bias[0].array if bias else 0)
-    path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
-    return x, kernel, Const(np.asarray(total, np.float32), path)
-
-
-def _fold_norm(conv: Node, node: Node) -> tuple | None:
-    """Inputs of `conv` with the batch norm `node` folded into its kernel and bias."""
-    if node.op != "batch_norm":
-        return None
-    scale, shift, mean, variance = (c.array.astype(np.float64) for c in _weights(node))
-    x, (kernel, *bias) = conv.inputs[0], _weights(conv)
-    factor = scale / np.sqrt(variance + node.attrs["eps"])
-    weight = kernel.array.astype(np.float64)
-    if conv.op == "conv":
-        weight = weight * factor[:, None, None, None]
-    else:  # kernel [I, O/g, kh, kw]: input channel i belongs to group i // (I/g)
-        groups = conv.attrs["groups"]
-        by_group = factor.reshape(groups, 1, -1)
-        weight = weight.reshape(groups, -1, *weight.shape[1:]) * by_group[..., None, None]
-        weight = weight.reshape(kernel.shape)
-    offset = shift + ((bias[0].array if bias else 0) - mean) * factor
-    path = bias[0].path if bias else (kernel.path[:-1] + ("bias",))
-    return (
-        x,
-        Const(weight.astype(np.float32), kernel.path),
-        Const(offset.astype(np.float32), path),
-    )
-
-
-def _fold_into_sum(convs: Sequence[Node], node: Node) -> list[tuple]:
-    """Inputs of two convolutions with the batch norm `node` of their sum folded into both."""
-    x, (scale, shift, mean, variance) = node.inputs[0], _weights(node)
-    zero = Const(np.zeros_like(mean.array))
-    whole = (x, scale, shift, mean, variance)
-    factor = (x, scale, zero, zero, variance)
-    folded = (
-        _fold_norm(conv, replace(node, inputs=inputs))
-        for conv, inputs in zip(convs, (whole, factor), strict=True)
-    )
-    return [inputs for inputs in folded if inputs is not None]
-
-
-def fold(graph: Graph, *, fold_bn: bool = True) -> Graph:
-    """Merges bias additions and, with `fold_bn`, batch norms into preceding convolutions.
-
-    A batch norm of the sum of two convolutions is merged into both. Results with other readers are
-    left alone. With `fold_bn=False`, a bias is merged only into a convolution of the same Flax
-    module, so that parameters stay separate.
-    """
-    users = _users(graph)
-    producer: dict[str, Node] = {}  # tensor name -> the convolution that writes it
-    sums: dict[str, Node] = {}  # tensor name -> the addition of two convolutions that writes it
-    nodes: list[Node] = []
-
-    def put(old: Node, new: Node) -> None:
-        nodes[[n is old for n in nodes].index(True)] = new
-
-    def conv_of(value: Tensor | Const) -> Node | None:
-        if isinstance(value, Tensor) and users[value.name] == 1:
-            return producer.get(value.name)
-        return None
-
-    for node in graph.nodes:
-        source = node.inputs[0]
-        conv = conv_of(source)
-        if conv is not None and len(node.inputs) > 1:
-            inputs = _add_bias(conv, node, fold_bn)
-            if inputs is None and fold_bn:
-                inputs = _fold_norm(conv, node)
-            if inputs is not None:
-                merged = replace(conv, inputs=inputs, outputs=node.outputs)
-                put(conv, merged)
-                producer[node.outputs[0].name] = merged
-                continue
-        added = None
-        if isinstance(source, Tensor) and users[source.name] == 1:
-            added = sums.get(source.name)
-        if node.op == "batch_norm" and fold_bn and added is not None:
-            convs = [producer[x.name] for x in added.inputs if isinstance(x, Tensor)]
-            for conv, inputs in zip(convs, _fold_into_sum(convs, node), strict=True):
-                merged = replace(conv, inputs=inputs)
-                put(conv, merged)
-                producer[conv.outputs[0].name] = merged
-            put(added, replace(added, outputs=node.outputs))
-            continue
-        nodes.append(node)
-        if node.op in ("conv", "conv_transpose"):
-            producer[node.outputs[0].name] = node
-        elif node.op == "binary" and node.attrs["kind"] == "add":
-            if all(conv_of(x) is not None for x in node.inputs) and len(set(node.inputs)) == 2:
-                sums[node.outputs[0].name] = node
-    return share_constants(Graph(graph.input, graph.outputs, nodes))
+def rewritten(graph: Graph, replaced: dict[int, list[Node]], renamed: dict[str, Tensor]) -> Graph:
+    """The graph with nodes replaced (by id, maybe by none) and tensors read under other names."""
+    nodes = []
+    for old in graph.nodes:
+        for node in replaced.get(id(old), [old]):
+            inputs = tuple(
+                renamed.get(x.name, x) if isinstance(x, Tensor) else x for x in node.inputs
+            )
+            nodes.append(replace(node, inputs=inputs))
+    return Graph(graph.input, graph.outputs, nodes)

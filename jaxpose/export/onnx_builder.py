@@ -1,7 +1,7 @@
 """The export graph as an ONNX model, written with the `onnx` package (no torch).
 
-Opset 18 and IR version 8, which ONNX Runtime 1.14 and later and most converters read. The layout is
-NCHW, values are float32, and the batch dimension is symbolic. Initializers are named by Flax paths.
+The layout is NCHW and values are float32. The batch dimension is symbolic, or a fixed number.
+Initializers are named by Flax paths.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ import json
 
 import numpy as np
 
+from jaxpose.export import onnx_forms
 from jaxpose.export.graph import Const, ExportError, Graph, Node, Tensor
 from jaxpose.ops.pool import average_bins
 
-OPSET, IR_VERSION = 18, 8
+# Opset 14 (ONNX 1.9 of 2021) is the oldest that has every operator used here: HardSwish came last.
+# Older files reach more readers: until opset 17 a reduction has its axes as an attribute, and
+# Resize has no attribute `axes`; OpenCV and ncnn's converter read only these forms, and compilers
+# for edge devices often end at an opset of those years. Later opsets would save no node.
+OPSET, IR_VERSION = 14, 7
 
 _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
 _UNARY = {
@@ -28,8 +33,6 @@ _UNARY = {
 _ACTIVATION = {
     "relu": ("Relu", {}),
     "hard_swish": ("HardSwish", {}),
-    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    "hard_sigmoid_v1": ("HardSigmoid", {"alpha": 0.5, "beta": 0.5}),
     "sigmoid": ("Sigmoid", {}),
     "elu": ("Elu", {"alpha": 1.0}),
 }
@@ -44,8 +47,13 @@ _RESIZE = {
 }
 
 
-def build(graph: Graph, metadata: dict):
+def build(graph: Graph, metadata: dict, batch: int | None = None):
     """The graph as an `onnx.ModelProto`, with `metadata` as JSON values in metadata_props.
+
+    Args:
+      graph: the network.
+      metadata: JSON values.
+      batch: the number of images per call; None leaves it open.
 
     Raises:
       ExportError: an operation has no ONNX equivalent, or the ONNX checker rejects the model.
@@ -53,11 +61,14 @@ def build(graph: Graph, metadata: dict):
     import onnx
     from onnx import helper
 
-    writer = _Writer()
+    graph = onnx_forms.rewrite(graph)
+    writer = _Writer(batch)
     for node in graph.nodes:
         writer.write(node)
     info = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *tensor.shape[1:]])
+        helper.make_tensor_value_info(
+            name, onnx.TensorProto.FLOAT, [batch or "batch", *tensor.shape[1:]]
+        )
         for name, tensor in [("image", graph.input), *graph.outputs]
     ]
     # Rename the input and output tensors to their public names.
@@ -84,37 +95,41 @@ def build(graph: Graph, metadata: dict):
 
 
 class _Writer:
-    """Collects node protos and initializers; stores shared constants once."""
+    """Collects node protos and initializers; stores equal constants once."""
 
-    def __init__(self):
+    def __init__(self, batch: int | None):
         self.nodes: list = []
         self.initializers: list = []
-        self._stored: dict[int, str] = {}
+        self._batch = batch or 0  # in the shape of a Reshape, 0 keeps the size
+        self._stored: dict[tuple, str] = {}
         self._taken: set[str] = set()
-        self._alive: list[
-            np.ndarray
-        ] = []  # keeps temporary arrays, so that their ids are not reused
 
-    def constant(self, array: np.ndarray, name: str) -> str:
+    def constant(self, array: np.ndarray, name: str, path: str = "") -> str:
+        """The name of the initializer with this value, and with this Flax path, if it has one."""
         from onnx import numpy_helper
 
-        if id(array) in self._stored:
-            return self._stored[id(array)]
-        unique, n = name, 1
+        key = (path, array.dtype.str, array.shape, array.tobytes())
+        if key in self._stored:
+            return self._stored[key]
+        unique, n = path or name, 1
         while unique in self._taken:
             n += 1
-            unique = f"{name}_{n}"
+            unique = f"{path or name}_{n}"
         self._taken.add(unique)
-        self._stored[id(array)] = unique
-        self._alive.append(array)
+        self._stored[key] = unique
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), unique))
         return unique
 
     def read(self, value: Tensor | Const, node: Node, i: int) -> str:
         if isinstance(value, Tensor):
             return value.name
-        path = "/".join(value.path[1:]) or f"{node.outputs[0].name}/constant_{i}"
-        return self.constant(value.array.astype(np.float32, copy=False), path)
+        array = value.array.astype(np.float32, copy=False)
+        return self.constant(
+            array, f"{node.outputs[0].name}/constant_{i}", "/".join(value.path[1:])
+        )
+
+    def number(self, value: float) -> str:
+        return self.constant(np.array(value, np.float32), f"number_{value:g}")
 
     def add(self, op: str, inputs: list[str], outputs: list[str], **attrs) -> None:
         from onnx import helper
@@ -146,32 +161,37 @@ class _Writer:
             op, attrs = _ACTIVATION[kind]
             self.add(op, x, y, **attrs)
         elif kind == "relu6":
-            low, high = (
-                self.constant(np.array(v, np.float32), f"{out}/{w}")
-                for v, w in ((0, "low"), (6, "high"))
-            )
-            self.add("Clip", [*x, low, high], y)
+            self.add("Clip", [*x, self.number(0), self.number(6)], y)
+        elif kind == "unit_clip":
+            self.add("Clip", [*x, self.number(0), self.number(1)], y)
+        elif kind in ("hard_sigmoid", "hard_sigmoid_v1"):
+            # Not the operator HardSigmoid: OpenCV merges it with a following Mul into a wrong one.
+            shift, width = (3, 6) if kind == "hard_sigmoid" else (1, 2)
+            self.add("Add", [*x, self.number(shift)], [f"{out}/shifted"])
+            clipped = [f"{out}/shifted", self.number(0), self.number(width)]
+            self.add("Clip", clipped, [f"{out}/clipped"])
+            self.add("Mul", [f"{out}/clipped", self.number(1 / width)], y)
+        elif kind == "erf_gate":
+            self.add("Erf", x, [f"{out}/erf"])
+            self.add("Add", [f"{out}/erf", self.number(1)], [f"{out}/shifted"])
+            self.add("Mul", [*x, f"{out}/shifted"], y)
         elif kind == "silu":
             self.add("Sigmoid", x, [f"{out}/gate"])
             self.add("Mul", [*x, f"{out}/gate"], y)
         elif kind == "gelu":  # 0.5 x (1 + erf(x / sqrt 2)); the native node came with opset 20
-            half, one, root = (
-                self.constant(np.array(v, np.float32), f"{out}/{w}")
-                for v, w in ((0.5, "half"), (1, "one"), (np.sqrt(2), "root"))
-            )
-            self.add("Div", [*x, root], [f"{out}/scaled"])
+            self.add("Div", [*x, self.number(np.sqrt(2))], [f"{out}/scaled"])
             self.add("Erf", [f"{out}/scaled"], [f"{out}/erf"])
-            self.add("Add", [f"{out}/erf", one], [f"{out}/shifted"])
+            self.add("Add", [f"{out}/erf", self.number(1)], [f"{out}/shifted"])
             self.add("Mul", [*x, f"{out}/shifted"], [f"{out}/doubled"])
-            self.add("Mul", [f"{out}/doubled", half], y)
+            self.add("Mul", [f"{out}/doubled", self.number(0.5)], y)
         else:
             raise ExportError(f"{node.module}: activation {kind!r} cannot be exported to ONNX")
 
     def _channel_shuffle(self, node, x, y, a):
         _, c, h, w = node.outputs[0].shape
         g, out = a["groups"], y[0]
-        split = self._ints([0, g, c // g, h, w], out, "split")  # 0: keep the batch
-        join = self._ints([0, c, h, w], out, "join")
+        split = self._ints([self._batch, g, c // g, h, w], out, "split")
+        join = self._ints([self._batch, c, h, w], out, "join")
         self.add("Reshape", [*x, split], [f"{out}/blocks"])
         self.add("Transpose", [f"{out}/blocks"], [f"{out}/swapped"], perm=[0, 2, 1, 3, 4])
         self.add("Reshape", [f"{out}/swapped", join], y)
@@ -182,14 +202,18 @@ class _Writer:
         )
 
     def _avg_pool(self, node, x, y, a):
+        padding, inside = a["padding"], not a["count_include_pad"]
+        if any(padding) and not inside:  # OpenCV ignores count_include_pad
+            border = self._ints([0, 0, *padding] * 2, y[0], "border")
+            self.add("Pad", [*x, border], [f"{y[0]}/padded"])
+            x, padding = [f"{y[0]}/padded"], (0, 0)
         self.add(
             "AveragePool",
             x,
             y,
             kernel_shape=a["window"],
             strides=a["stride"],
-            pads=a["padding"] * 2,
-            count_include_pad=int(a["count_include_pad"]),
+            pads=padding * 2,
         )
 
     def _adaptive_avg_pool(self, node, x, y, a):
@@ -205,17 +229,23 @@ class _Writer:
         self.add("MatMul", [self.constant(rows, f"{out}/rows"), f"{out}/narrow"], y)
 
     def _resize(self, node, x, y, a):
-        # Scales are used if they give the exact size, because all importers support them. Few
+        # Scales are used if they give the exact result, because all importers support them. Few
         # support the attribute `axes` of opset 18, and four sizes would fix the batch size.
         before, after, out = node.inputs[0].shape[2:], a["size"], y[0]
-        scales = _scales(before, after)
+        scales = onnx_forms.scales(before, after, a["method"])
         if scales is not None:
             whole = np.array([1, 1, *scales], np.float32)
             inputs = [*x, "", self.constant(whole, f"{out}/scales")]
+        elif self._batch:
+            sizes = [self._batch, node.outputs[0].shape[1], *after]
+            inputs = [*x, "", "", self._ints(sizes, out, "sizes")]
         else:
-            self.add("Shape", x, [f"{out}/outer"], start=0, end=2)
-            size = self._ints(after, out, "size")
-            self.add("Concat", [f"{out}/outer", size], [f"{out}/sizes"], axis=0)
+            self.add("Shape", x, [f"{out}/shape"])
+            ends = [self._ints(v, out, w) for v, w in (([0], "first"), ([2], "end"))]
+            self.add("Slice", [f"{out}/shape", *ends], [f"{out}/outer"])
+            self.add(
+                "Concat", [f"{out}/outer", self._ints(after, out, "size")], [f"{out}/sizes"], axis=0
+            )
             inputs = [*x, "", "", f"{out}/sizes"]
         self.add("Resize", inputs, y, **_RESIZE[a["method"]])
 
@@ -226,22 +256,23 @@ class _Writer:
         self.add("GlobalMaxPool", x, y)
 
     def _channel_mean(self, node, x, y, a):
-        self.add("ReduceMean", [*x, self._ints([1], y[0], "axes")], y, keepdims=1)
+        self.add("ReduceMean", x, y, axes=[1], keepdims=1)
 
     def _channel_max(self, node, x, y, a):
-        self.add("ReduceMax", [*x, self._ints([1], y[0], "axes")], y, keepdims=1)
+        self.add("ReduceMax", x, y, axes=[1], keepdims=1)
 
     def _channel_conv1d(self, node, x, y, a):
         channels, k, out = node.inputs[0].shape[1], node.inputs[1].shape[2], y[0]
-        row = self._ints([0, 1, channels], out, "row")
-        back = self._ints([0, channels, 1, 1], out, "back")
-        self.add("Reshape", [x[0], row], [f"{out}/channels"])
+        # As an image of one column, because fewer readers have a 1-D convolution.
+        column = self._ints([self._batch, 1, channels, 1], out, "column")
+        back = self._ints([self._batch, channels, 1, 1], out, "back")
+        self.add("Reshape", [x[0], column], [f"{out}/channels"])
         self.add(
             "Conv",
             [f"{out}/channels", x[1]],
             [f"{out}/mixed"],
-            kernel_shape=[k],
-            pads=[k // 2, k // 2],
+            kernel_shape=[k, 1],
+            pads=[k // 2, 0, k // 2, 0],
         )
         self.add("Reshape", [f"{out}/mixed", back], y)
 
@@ -251,9 +282,24 @@ class _Writer:
     def _unary(self, node, x, y, a):
         self.add(_UNARY[a["kind"]], x, y)
 
+    def _softmax(self, node, x, y, a):
+        shape, axes, out = node.outputs[0].shape, a["axes"], y[0]
+        if len(axes) == 1:
+            self.add("Softmax", x, y, axis=axes[0])
+            return
+        outer, inner = shape[1 : axes[0]], shape[axes[-1] + 1 :]
+        joined = [self._batch, *outer, int(np.prod([shape[i] for i in axes])), *inner]
+        back = self._ints([self._batch, *shape[1:]], out, "back")
+        self.add("Reshape", [*x, self._ints(joined, out, "joined")], [f"{out}/row"])
+        self.add("Softmax", [f"{out}/row"], [f"{out}/softmax"], axis=axes[0])
+        self.add("Reshape", [f"{out}/softmax", back], y)
+
     def _reduce(self, node, x, y, a):
-        op = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}[a["kind"]]
-        self.add(op, [*x, self._ints(a["axes"], y[0], "axes")], y, keepdims=1)
+        if a["kind"] == "sum":  # since opset 13 the only reduction whose axes are an input
+            self.add("ReduceSum", [*x, self._ints(a["axes"], y[0], "axes")], y, keepdims=1)
+        else:
+            op = {"max": "ReduceMax", "min": "ReduceMin"}[a["kind"]]
+            self.add(op, x, y, axes=a["axes"], keepdims=1)
 
     def _concat(self, node, x, y, a):
         self.add("Concat", x, y, axis=a["axis"])
@@ -275,26 +321,15 @@ class _Writer:
         self.add("Pad", [*x, self._ints([*a["before"], *a["after"]], y[0], "border")], y)
 
     def _reshape(self, node, x, y, a):
-        self.add("Reshape", [*x, self._ints([0, *node.outputs[0].shape[1:]], y[0], "shape")], y)
+        self.add(
+            "Reshape", [*x, self._ints([self._batch, *node.outputs[0].shape[1:]], y[0], "shape")], y
+        )
 
     def _expand(self, node, x, y, a):
         self.add("Expand", [*x, self._ints([1, *node.outputs[0].shape[1:]], y[0], "shape")], y)
 
     def _transpose(self, node, x, y, a):
         self.add("Transpose", x, y, perm=a["perm"])
-
-
-def _scales(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray | None:
-    """The float32 scales [2] of a resize, or None if they do not give `after` exactly.
-
-    ONNX defines the output size as floor(input size * scale), so a rounded quotient may lose a row.
-    """
-    source, target = np.array(before, np.float32), np.array(after, np.float32)
-    scales = target / source
-    exact = np.floor(source * scales) == target
-    # Importers that compute in double precision must get the same size.
-    exact &= np.floor(np.float64(source) * np.float64(scales)) == target
-    return scales if exact.all() else None
 
 
 def _window(node: Node, attributes: dict) -> dict:

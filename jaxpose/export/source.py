@@ -30,6 +30,7 @@ class Source:
       input_size: (H, W).
       task: of the network.
       config: settings of the run, or the task's defaults.
+      trained: whether the weights are those of a run, and not random.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     input_size: tuple[int, int]
     task: tasks.Task
     config: ConfigDict
+    trained: bool = True
 
     @property
     def decoder(self) -> tasks.Decoder:
@@ -96,4 +98,4 @@ def untrained(
     model = models.create_model(name, task.network_keypoints(skeleton.num_joints))
     variables = models.initial_variables(model, size, seed)
     config = default_config(task.SETTINGS, task=task.NAME)
-    return Source(name, model, variables, skeleton, size, task, config)
+    return Source(name, model, variables, skeleton, size, task, config, trained=False)

@@ -7,10 +7,13 @@ code that needs the same library versions and must be trusted.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from pathlib import Path
 
-from jaxpose.runtimes import EXTRA_FILE, require
+from jaxpose.runtimes import require
+from jaxpose.runtimes.torch_file import EXTRA_FILE
 
 
 def save_torch(
@@ -22,4 +25,7 @@ def save_torch(
     example = (torch.zeros(2, 3, *input_size),)
     dynamic = ({0: torch.export.Dim("batch", min=1, max=1 << 16)},)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
-    torch.export.save(program, os.fspath(path), extra_files={EXTRA_FILE: json.dumps(metadata)})
+    # In memory first: on a full disk, torch ends the process.
+    archive = io.BytesIO()
+    torch.export.save(program, archive, extra_files={EXTRA_FILE: json.dumps(metadata)})
+    Path(path).write_bytes(archive.getvalue())

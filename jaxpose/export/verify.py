@@ -8,8 +8,10 @@ compared.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -18,10 +20,12 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.images import draw_samples
-from jaxpose.runtimes import run_file
+from jaxpose.runtimes import files_of, run_file
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import Agreement, Decoder, Task
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import MismatchError, tolerance_of
+
+Result = TypeVar("Result")
 
 
 def verify(
@@ -34,23 +38,29 @@ def verify(
     *,
     skeleton: Skeleton = COCO,
     images: np.ndarray | None = None,
+    precision: str = "fp32",
+    trained: bool = True,
+    vulkan: bool = False,
 ) -> Agreement:
     """Compares the file at `path` with the model on the same uint8 images.
 
     Args:
       model: the exported network.
       variables: its weights and batch statistics.
-      path: the exported file (.onnx or .pt2).
+      path: the exported file (.onnx, .pt2, .tflite or .param).
       input_size: (H, W).
       task: of the model.
       decoder: how the outputs become poses, from `task.decoder_from_config`.
       skeleton: of the poses.
       images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
+      precision: of the file's weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
+      trained: False for random weights; see `tasks.agreement.tolerance_of`.
+      vulkan: run the file on the first Vulkan device; ncnn only.
 
     Raises:
-      MismatchError: outputs differ by more than 1e-4 of the model's largest value, a keypoint by
-        more than 0.05 input pixels, or the number of people differs; ties are left out. The message
-        has the differences.
+      MismatchError: outputs or keypoints differ by more than the tolerances, for fp32 1e-4 of the
+        model's largest value and 0.05 input pixels, or the number of people differs; ties are left
+        out. The message has the differences.
       ValueError: images of another type or size.
     """
     if images is None:
@@ -60,34 +70,88 @@ def verify(
             f"verification images must be uint8 [N, {input_size[0]}, {input_size[1]}, 3], got "
             f"{images.dtype} {list(images.shape)}"
         )
-    if hasattr(model, "dtype"):
-        model = model.clone(dtype=jnp.float32)
+    model = in_float32(model)
     apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
     expected = jax.device_get(apply(variables, images))
-    actual = run_file(path)(geometry.normalize(images))
-    agreement = task.compare(expected, actual, input_size, decoder, skeleton)
+    actual = run_file(path, vulkan=vulkan)(geometry.normalize(images))
+    tolerance = tolerance_of(precision, trained=trained)
+    agreement = task.compare(expected, actual, input_size, decoder, skeleton, tolerance)
     if not agreement.holds:
         raise MismatchError(
             f"{path}: the file does not agree with the model: {agreement}; the tolerances are "
-            f"{HEATMAP_TOLERANCE:g} of the largest value and {KEYPOINT_TOLERANCE:g} px"
+            f"{tolerance}"
         )
     return agreement
 
 
+def in_float32(model: nn.Module) -> nn.Module:
+    """The model, computing in float32: what a file is compared with."""
+    return model.clone(dtype=jnp.float32) if hasattr(model, "dtype") else model
+
+
 def write_verified(
-    write: Callable[[Path], None], check: Callable[[Path], Agreement], path: str | os.PathLike
-) -> Agreement:
+    write: Callable[[Path], None], check: Callable[[Path], Result], path: str | os.PathLike
+) -> Result:
     """Writes a file under a temporary name, checks it, and renames it to `path`.
 
-    If anything fails, `path` is left as it was and the temporary file is removed.
+    If anything fails, `path` is left as it was and the temporary file is removed, and its folder
+    too if it is new. The same holds for all files of an ncnn network and for a folder.
+
+    Returns:
+      The result of `check`.
+
+    Raises:
+      MismatchError: from `check`, with `path` instead of the temporary name.
+      OSError: a file cannot be written.
     """
     path = Path(path)
+    new_folder = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    pairs = list(zip(files_of(unfinished), files_of(path), strict=True))
     try:
         write(unfinished)
-        agreement = check(unfinished)
-        os.replace(unfinished, path)
+        result = check(unfinished)
+        _rename(pairs)
+    except MismatchError as error:
+        raise MismatchError(str(error).replace(str(unfinished), str(path))) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path}: cannot be written or verified: {reason}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
-    return agreement
+        for part, _ in pairs:
+            _remove(part)
+        if new_folder and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    return result
+
+
+def _rename(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Renames (from, to) all files or none; one file in one step."""
+    if len(pairs) == 1 and not pairs[0][0].is_dir():  # a folder cannot replace a folder
+        os.replace(*pairs[0])
+        return
+    done: list[tuple[Path, Path]] = []  # with the name of the replaced file
+    try:
+        for part, path in pairs:
+            older = part.with_name(f"{part.name}.old")
+            if path.exists():
+                os.replace(path, older)
+            done.append((older, path))
+            os.replace(part, path)
+    except OSError:
+        for older, path in done:
+            _remove(path)
+            if older.exists():
+                os.replace(older, path)
+        raise
+    for older, _ in done:
+        _remove(older)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Estimates the poses of the people in images: `PoseEstimator` in Python, or `jaxpose predict`.
 
     from jaxpose import PoseEstimator
-    estimator = PoseEstimator("runs/demo/run")     # a run folder, a .onnx or a .pt2 file
+    estimator = PoseEstimator("runs/demo/run")     # a run folder or an exported file
     poses = estimator(image)                       # uint8 RGB [H, W, 3]
     poses.keypoints, poses.scores                  # [N, K, 2] in pixels, [N, K]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -36,6 +37,7 @@ from jaxpose.predict.document import coco_document
 from jaxpose.predict.estimator import PoseEstimator
 from jaxpose.predict.heatmaps import MOST_PEOPLE, draw_maps, shown_views
 from jaxpose.tasks import whole_images
+from jaxpose.wording import quantity
 
 # (path, or None for a frame of a video; image) -> poses.
 Predictor = Callable[[pathlib.Path | None, np.ndarray], Poses]
@@ -133,13 +135,12 @@ def run(args: argparse.Namespace) -> int:
         output, written, inputs, [pathlib.Path(path) for path in others if path is not None]
     )
 
-    estimator, predict, boxes = _predictor(args, inputs)
+    network = _predictor(args, inputs)
     output.mkdir(parents=True, exist_ok=True)
     done, words = 0, []
     if inputs.images:
-        done, text = _predict_images(
-            args, inputs.images, names, drawings, maps, document, estimator, predict, boxes
-        )
+        outputs = _ImageOutputs(names, drawings, maps, document)
+        done, text = _predict_images(inputs.images, outputs, args.threshold, network)
         words.append(text)
     sources: list[pathlib.Path | int] = [file.path for file in inputs.videos]
     sources += [] if args.camera is None else [args.camera]
@@ -155,8 +156,8 @@ def run(args: argparse.Namespace) -> int:
         done += 1
         summary = recording.predict_video(
             video,
-            lambda image: predict(None, image),
-            estimator.skeleton,
+            lambda image: network.predict(None, image),
+            network.estimator.skeleton,
             target,
             every=args.every,
             threshold=args.threshold,
@@ -171,48 +172,67 @@ def run(args: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
+@dataclasses.dataclass(frozen=True)
+class _ImageOutputs:
+    """What is written for images: one name and drawing per image, one document for all.
+
+    Attributes:
+      names: of the images in the document.
+      drawings: paths.
+      maps: paths of the drawn heatmaps; empty to draw none.
+      document: path of the JSON file.
+    """
+
+    names: Sequence[pathlib.PurePath]
+    drawings: Sequence[pathlib.Path]
+    maps: Sequence[pathlib.Path]
+    document: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """The network whose poses are drawn, how it predicts an image, and the boxes given to it."""
+
+    estimator: PoseEstimator
+    predict: Predictor
+    boxes: Boxes | None = None
+
+
 def _predict_images(
-    args: argparse.Namespace,
-    files: Sequence[reading.Input],
-    names: Sequence[pathlib.PurePath],
-    drawings: Sequence[pathlib.Path],
-    maps: Sequence[pathlib.Path],
-    document: pathlib.Path,
-    estimator: PoseEstimator,
-    predict: Predictor,
-    boxes: Boxes | None,
+    files: Sequence[reading.Input], outputs: _ImageOutputs, threshold: float, network: _Network
 ) -> tuple[int, str]:
     """Returns the number of images that could be read, and the last line."""
+    document, skeleton = outputs.document, network.estimator.skeleton
     records: list[tuple[pathlib.PurePath, tuple[int, int], Poses]] = []
     of_orientation: dict[str, list[pathlib.PurePath]] = {"upright": [], "stored": []}
 
     def write_document() -> None:
-        content = coco_document(records, estimator.skeleton, set(of_orientation["upright"]))
+        content = coco_document(records, skeleton, set(of_orientation["upright"]))
         write_atomic(document, json.dumps(content))
 
     try:
-        for number, (file, name) in enumerate(zip(files, names, strict=True)):
-            target = drawings[number]
+        for number, (file, name) in enumerate(zip(files, outputs.names, strict=True)):
+            target = outputs.drawings[number]
             try:
-                image, turned = reading.read_image(file.path, boxes)
+                image, turned = reading.read_image(file.path, network.boxes)
             except (OSError, images.ImageError) as error:
                 print(f"skipped {file.path}: {error}")
                 continue
-            poses = predict(file.path, image)
+            poses = network.predict(file.path, image)
             records.append((name, image.shape[:2], poses))
             if turned:
                 of_orientation[turned].append(name)
-            drawing = draw.draw_poses(image, poses, estimator.skeleton, args.threshold)
+            drawing = draw.draw_poses(image, poses, skeleton, threshold)
             target.parent.mkdir(parents=True, exist_ok=True)
             images.write(target, drawing)
-            if args.heatmaps:
-                write_heatmaps(maps[number], estimator, image, poses)
-            print(f"{target}: {len(poses)} people")
+            if outputs.maps:
+                write_heatmaps(outputs.maps[number], network.estimator, image, poses)
+            print(f"{target}: {quantity(len(poses), 'person', 'people')}")
     except BaseException:  # Ctrl-C, or a drawing that cannot be written
         if records:
             with contextlib.suppress(OSError):  # the first error is raised
                 write_document()
-                print(f"{document}: only the first {len(records)} images", flush=True)
+                print(f"{document}: only the first {quantity(len(records), 'image')}", flush=True)
         raise
     write_document()
     if stored := of_orientation["stored"]:
@@ -220,7 +240,9 @@ def _predict_images(
         print(f"{count}; boxes of upright images do not fit")
     skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
-    text = f"{document}: {people} people" + (f", {skipped} images skipped" if skipped else "")
+    text = f"{document}: {quantity(people, 'person', 'people')}" + (
+        f", {quantity(skipped, 'image')} skipped" if skipped else ""
+    )
     return len(records), text
 
 
@@ -257,17 +279,15 @@ def _describe(
         )
     if summary.rate_missing:
         lines.append(f"{video.name}: has no frame rate; the output has 25 frames/s")
-    frames = f"{summary.frames} frames"
+    frames = quantity(summary.frames, "frame")
     if summary.predicted < summary.frames:
         frames += f" ({summary.predicted} predicted)"
-    lines.append(f"{target}.mp4: {frames}, {summary.people} people, {summary.speed:.1f} frames/s")
+    people = quantity(summary.people, "person", "people")
+    lines.append(f"{target}.mp4: {frames}, {people}, {summary.speed:.1f} frames/s")
     return lines
 
 
-def _predictor(
-    args: argparse.Namespace, inputs: reading.Inputs
-) -> tuple[PoseEstimator, Predictor, Boxes | None]:
-    """Returns the network whose poses are drawn, how it predicts an image, and the boxes given."""
+def _predictor(args: argparse.Namespace, inputs: reading.Inputs) -> _Network:
     if args.boxes and args.people:
         raise ValueError("--boxes and --people cannot be combined: choose one of them")
     check_people_arguments(args)
@@ -292,17 +312,20 @@ def _predictor(
                 f"--{given}"
             )
         detector = _PersonDetector(estimator, args.person_score)
-        return estimator, lambda path, image: detector(image), None
+        return _Network(estimator, lambda path, image: detector(image))
     if args.people:
         people = load_estimator(args.people, **options)
         if people.takes_boxes:
             raise ValueError(f"--people {args.people} is top-down: it must be a bottom-up network")
         detector = _PersonDetector(people, args.person_score)
-        return estimator, lambda path, image: estimator(image, around(detector(image))), None
+        return _Network(estimator, lambda path, image: estimator(image, around(detector(image))))
     boxes = read_boxes(args, inputs.images)
     if boxes is None:
-        return estimator, lambda path, image: estimator(image), None
-    return estimator, lambda path, image: estimator(image, boxes.of(path or pathlib.Path())), boxes
+        return _Network(estimator, lambda path, image: estimator(image))
+    boxes_of = boxes.of
+    return _Network(
+        estimator, lambda path, image: estimator(image, boxes_of(path or pathlib.Path())), boxes
+    )
 
 
 class _PersonDetector:

@@ -20,6 +20,7 @@ from jaxpose.predict.arguments import (
     load_estimator,
     read_boxes,
 )
+from jaxpose.wording import quantity
 
 HEIGHT = 480  # of an image in the drawing, pixels
 
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 poses = network(image)
                 poses = poses.select(poses.person_scores >= args.person_score)
             columns.append(draw.draw_poses(image, poses, network.skeleton, args.threshold))
-            captions.append(f"{title}: {len(poses)} people")
+            captions.append(f"{title}: {quantity(len(poses), 'person', 'people')}")
         height, width = image.shape[:2]
         widest = max(map(draw.caption_width, captions))
         tall = max(HEIGHT, -(-widest * height // width))  # every caption fits below its image

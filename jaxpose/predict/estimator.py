@@ -58,7 +58,7 @@ class PoseEstimator:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.source = expand(source)
-        if self.source.suffix in runtimes.SUFFIXES.values():
+        if self.source.suffix in runtimes.SUFFIXES.values() or self.source.is_file():
             if step is not None:
                 raise ValueError(f"{source} is an exported file: step applies to run folders only")
             network = _load_file(self.source, flip)

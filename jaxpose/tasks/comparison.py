@@ -77,10 +77,9 @@ def _comparison(
     dataset: Dataset, people: People, predicted: np.ndarray, similarity: np.ndarray
 ) -> Comparison:
     keypoints = people.keypoints
-    original = dataset.original_person_ids
     return Comparison(
         people.image_id,
-        [original.get(number, number) for number in people.annotation_id.tolist()],
+        [dataset.person_id_in_file(number) for number in people.annotation_id.tolist()],
         keypoints[..., :2],
         keypoints[..., 2] > 0,
         predicted,

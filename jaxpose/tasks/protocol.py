@@ -12,6 +12,7 @@ import numpy as np
 from jaxpose.annotations import Dataset
 from jaxpose.poses import Poses
 from jaxpose.skeletons import Skeleton
+from jaxpose.tasks.agreement import FP32, Distances, Tolerance
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -52,7 +53,36 @@ class Objective:
 
 
 class Agreement(Protocol):
-    """Differences between an exported file and its model; `str()` describes them."""
+    """Differences between an exported file and its model; `str()` describes them.
+
+    Attributes:
+      images: number of images that both received.
+      distances: between the keypoints.
+      ties: number of keypoints left out because rounding decides them.
+      tolerance: by which `holds` judges.
+    """
+
+    @property
+    def images(self) -> int: ...
+
+    @property
+    def distances(self) -> Distances: ...
+
+    @property
+    def ties(self) -> int: ...
+
+    @property
+    def tolerance(self) -> Tolerance: ...
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the outputs, as a fraction of the model's largest value."""
+        ...
+
+    @property
+    def mean_error(self) -> float:
+        """Mean difference between the outputs, as a fraction of the model's largest value."""
+        ...
 
     @property
     def holds(self) -> bool:
@@ -249,7 +279,13 @@ class Task(Protocol):
         ...
 
     def compare(
-        self, expected: Any, actual: Any, input_size: Size, decoder: Decoder, skeleton: Skeleton
+        self,
+        expected: Any,
+        actual: Any,
+        input_size: Size,
+        decoder: Decoder,
+        skeleton: Skeleton,
+        tolerance: Tolerance = FP32,
     ) -> Agreement:
         """Differences between the outputs of a model and those of its exported file.
 

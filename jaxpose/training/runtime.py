@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxpose import jax_api, memory, runs, tasks
+from jaxpose.annotations import Dataset
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
 from jaxpose.mesh import gather
@@ -180,20 +181,26 @@ def write_bad_step(
     step: int,
     metrics: dict[str, float],
     batch: dict[str, np.ndarray],
+    dataset: Dataset,
     last_good: int | None,
 ) -> str:
-    """Writes bad_step.json, with the ids in the batch, and returns the error message.
+    """Writes bad_step.json, with the ids of the batch in the annotation file; returns the error.
 
     With several hosts, each host writes the ids of its own part of the batch.
     """
     host = f".{jax.process_index()}" if jax.process_count() > 1 else ""
     path = folder / f"bad_step{host}.json"
+    in_file = {"image_id": dataset.image_id_in_file, "annotation_id": dataset.person_id_in_file}
     record = {
         "step": step,
         # Window means; strings, since JSON has no NaN.
         **{key: repr(value) for key, value in metrics.items()},
         # Bottom-up batches have no annotation_id.
-        **{f"{key}s": batch[key].tolist() for key in ("image_id", "annotation_id") if key in batch},
+        **{
+            f"{key}s": [name(number) for number in batch[key].tolist()]
+            for key, name in in_file.items()
+            if key in batch
+        },
         "last_good_checkpoint": last_good,
     }
     write_atomic(path, json.dumps(record, indent=2) + "\n")

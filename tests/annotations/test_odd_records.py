@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import annotations, metrics
+from jaxpose.training import runtime
 
 JOINTS = ["head", "left_hand", "right_hand"]
 NAN = float("nan")
@@ -179,6 +180,12 @@ def test_ids_of_other_types(tmp_path, ids, numbers):
     assert perfect(dataset, data) == pytest.approx(1)
     result = dataset.with_original_ids([{"image_id": numbers[1], "category_id": 0}])
     assert result == [{"image_id": ids[1], "category_id": "c"}]
+    assert dataset.image_id_in_file(numbers[1]) == ids[1]
+    assert dataset.person_id_in_file(1) == "p1"
+    batch = {"image_id": np.array([numbers[1]]), "annotation_id": np.array([1])}
+    runtime.write_bad_step(tmp_path, 3, {"loss": NAN}, batch, dataset, None)
+    record = json.loads((tmp_path / "bad_step.json").read_text())
+    assert (record["image_ids"], record["annotation_ids"]) == ([ids[1]], ["p1"])
 
 
 def test_text_and_number_of_one_id_are_the_same(tmp_path):
@@ -274,7 +281,7 @@ def test_lines_are_those_of_jaxpose_data(tmp_path):
     dataset = load(tmp_path, content(person(), *people))
     lines = annotations.left_out_lines(dataset, None, dataset)
     assert lines == [
-        f"{dataset.path}: coco format: 2 images, 1 usable people; left out: 6 without labeled "
+        f"{dataset.path}: coco format: 2 images, 1 usable person; left out: 6 without labeled "
         "keypoints",
         *(f"a.json: annotation {k}: no labeled keypoints (skipped)" for k in (2, 3, 4)),
         "... and 3 more like these (`jaxpose data`)",

@@ -151,7 +151,7 @@ def test_whole_images(tmp_path, capsys):
     (tmp_path / "train.json").write_text(json.dumps(data))
     assert check(tmp_path, "--whole", "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
-    assert "at most 1; 2 images with people, 1 ignored regions" in text
+    assert "at most 1; 2 images with people, 1 ignored region" in text
     drawn = cv2.imread(str(tmp_path / "s.png"))[..., ::-1].astype(int)
     red = (np.abs(drawn - (122, 2, 2)) < 9).all(-1)
     assert 400 < red.sum() < 10000  # a corner of the second image
@@ -201,7 +201,7 @@ def test_chosen_category(tmp_path, capsys):
     assert "categories with other keypoints are left out: 'tip'" in text
     assert "left out: 1 of another category" in text
     assert check(tmp_path, "-o", "", "--category", "tip", "--flip-pairs", "none") == 0
-    assert "skeleton 'tip': 1 keypoints" in capsys.readouterr().out
+    assert "skeleton 'tip': 1 keypoint," in capsys.readouterr().out
 
 
 def test_notes_on_images(tmp_path, capsys):
@@ -226,7 +226,7 @@ def test_images_without_people_are_noted(tmp_path, capsys):
     del data["annotations"][0]
     (tmp_path / "train.json").write_text(json.dumps(data))
     assert check(tmp_path, "-o", "") == 0
-    assert "note: 1 images without people; bottom-up networks use" in capsys.readouterr().out
+    assert "note: 1 image without people; bottom-up networks use" in capsys.readouterr().out
 
 
 def test_a_file_without_boxes_is_described(tmp_path, capsys):

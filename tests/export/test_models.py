@@ -12,7 +12,7 @@ from jaxpose import export, models, ops, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
-from tests.helpers.networks import images, initialized, run_jax, run_onnx, run_torch
+from tests.helpers.networks import images, initialized, run_jax, run_ncnn, run_onnx, run_torch
 from tests.helpers.zoo import every
 
 SIZE = (64, 64)
@@ -24,9 +24,8 @@ SHUFFLED = {"simplebaseline_shufflenetv2"} | LITE
 UNUSED = re.compile(
     r"stage0_.*/dcm/conv_mask_1|stage1_.*/dcm/conv_mask_2|stage2_.*/dcm/conv_mask_3"
 )
-# These normalize what no single convolution made: Dite-HRNet gated maps and sums of several
-# kernels, EL-HRNet two convolutions side by side.
-NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30", "el_hrnet_w32"}
+# These normalize sums of several kernels, before an activation: no single convolution can do it.
+NORMALIZED = {"dite_hrnet_18", "dite_hrnet_30"}
 
 
 @functools.cache
@@ -87,6 +86,34 @@ def test_onnx_file_of_several_outputs(name, tmp_path):
     with ops.implementation("lax"):  # compiles sooner; what is exported is the same
         expected = run_jax(model, variables, x)
     got = run_onnx(model, variables, x, tmp_path / "m.onnx")
+    for actual, reference in zip(got, expected, strict=True):
+        atol = 1e-4 * max(1, np.abs(reference).max())
+        np.testing.assert_allclose(actual, reference, rtol=0, atol=atol)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", every(TOPDOWN))
+def test_ncnn_files(name, tmp_path):
+    pytest.importorskip("ncnn")
+    model, variables, x, expected = network(name)
+    path = tmp_path / "m.param"
+    np.testing.assert_allclose(run_ncnn(model, variables, x, path), expected, atol=1e-4)
+    single = path.with_suffix(".bin").stat().st_size
+    half = run_ncnn(model, variables, x, path, precision="fp16")
+    np.testing.assert_allclose(half, expected, atol=5e-2)
+    share = 0.52 if name in NORMALIZED else 0.51  # batch norms stay float32
+    assert path.with_suffix(".bin").stat().st_size <= share * single
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", every(OTHERS))
+def test_ncnn_files_of_several_outputs(name, tmp_path):
+    pytest.importorskip("ncnn")
+    model = jaxpose.create_model(name)
+    variables, x = initialized(model, SIZE), images(SIZE)
+    with ops.implementation("lax"):  # compiles sooner; what is exported is the same
+        expected = run_jax(model, variables, x)
+    got = run_ncnn(model, variables, x, tmp_path / "m.param")
     for actual, reference in zip(got, expected, strict=True):
         atol = 1e-4 * max(1, np.abs(reference).max())
         np.testing.assert_allclose(actual, reference, rtol=0, atol=atol)

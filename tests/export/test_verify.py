@@ -2,7 +2,10 @@
 
 import argparse
 import logging
+import os
+import sys
 import zipfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,7 +13,10 @@ import pytest
 
 from jaxpose import export, ops, skeletons
 from jaxpose.export import command
+from jaxpose.export.targets import Options
+from jaxpose.predict import PoseEstimator
 from jaxpose.tasks import crops, topdown
+from jaxpose.tasks.agreement import tolerance_of
 from tests.helpers.networks import Function, source_of, weight
 
 SIZE = (64, 48)
@@ -44,7 +50,7 @@ def test_an_agreeing_file_gets_its_name(target, tmp_path):
     path, agreement = command.export_file(source(), target, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert agreement.heatmap <= 1e-4 * agreement.scale
-    assert agreement.keypoint <= 0.05
+    assert agreement.distances.largest <= 0.05
     stored = export.read_metadata(path)
     assert skeletons.Skeleton.from_dict(stored["skeleton"]) == skeletons.COCO
     assert stored["box_padding"] == 1.25 and stored["color_order"] == "RGB"
@@ -65,6 +71,65 @@ def test_a_disagreeing_file_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_ncnn_network_gets_its_names(precision, tmp_path):
+    pytest.importorskip("ncnn")
+    path, agreement = command.export_file(source(), "ncnn", tmp_path, None, Options(precision))
+    assert path.name == {"fp32": "tiny_64x48.param", "fp16": "tiny_64x48_fp16.param"}[precision]
+    names = {path.with_suffix(suffix).name for suffix in (".param", ".bin", ".json")}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    assert agreement.holds and agreement.tolerance == tolerance_of(precision, trained=False)
+    assert (agreement.heatmap <= 1e-4 * agreement.scale) == (precision == "fp32")
+    assert export.read_metadata(path) == source().metadata() | {"precision": precision}
+    assert PoseEstimator(path)(np.zeros((90, 70, 3), np.uint8)).keypoints.shape == (1, 17, 2)
+
+
+def test_a_disagreeing_ncnn_network_leaves_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("ncnn")
+    original = source()
+    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.2), original.variables)
+    to_ncnn = export.to_ncnn
+    monkeypatch.setattr(
+        export, "to_ncnn", lambda model, _, *rest, **kw: to_ncnn(model, wrong, *rest, **kw)
+    )
+    with pytest.raises(export.MismatchError, match="tolerances are 0.1 of the largest value$"):
+        command.export_file(original, "ncnn", tmp_path, None, Options("fp16"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("failing", [".param", ".bin", ".json"])
+def test_all_files_of_a_network_are_renamed_or_none(failing, older, tmp_path, monkeypatch):
+    path = tmp_path / "m.param"
+    files = [path.with_suffix(suffix) for suffix in (".param", ".bin", ".json")]
+    if older:
+        for file in files:
+            file.write_text(f"old {file.name}")
+
+    def write(unfinished):
+        for suffix in (".param", ".bin", ".json"):
+            unfinished.with_suffix(suffix).write_text("new")
+
+    replace = os.replace
+
+    def refuse(source, target):
+        if target == path.with_suffix(failing) and Path(source).read_text() == "new":
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no space"):
+        export.write_verified(write, lambda file: None, path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == (
+        {file.name: f"old {file.name}" for file in files} if older else {}
+    )
+    monkeypatch.undo()
+    export.write_verified(write, lambda file: None, path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        file.name: "new" for file in files
+    }
+
+
 def test_an_older_file_stays_when_the_new_one_disagrees(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_text("old")
@@ -82,7 +147,11 @@ def test_a_moved_peak_is_measured_in_input_pixels():
     left = peaks([(4, 5), (8, 9)])
     right = peaks([(4, 5), (7, 9)])
     agreement = compared(left, right)
-    assert agreement.keypoint == pytest.approx(4, abs=1e-3)  # one heatmap cell
+    distances = agreement.distances  # one keypoint moved by one heatmap cell
+    assert distances.largest == distances.p99 == pytest.approx(4, abs=1e-3)
+    assert distances.median == pytest.approx(0, abs=1e-3)
+    assert distances.mean == pytest.approx(2, abs=1e-3)
+    assert (distances.moved, distances.keypoints, agreement.images) == (0.5, 2, 1)
 
 
 def test_ties_are_counted_not_compared():
@@ -91,7 +160,7 @@ def test_ties_are_counted_not_compared():
     right = left.copy()
     right[0, 5, 9, 0] += 1e-6
     agreement = compared(left, right)
-    assert agreement.ties == 1 and agreement.keypoint == 0
+    assert agreement.ties == 1 and agreement.distances.keypoints == 0
 
 
 def test_udp_leaves_out_positions_that_rounding_moves():
@@ -105,9 +174,10 @@ def test_udp_leaves_out_positions_that_rounding_moves():
     left[0, ..., 1] = 0.5 + 1e-3 * ((columns == 6) & (rows == 8))
     right = left + 1e-5 * np.random.default_rng(0).choice((-1, 1), left.shape).astype(np.float32)
     agreement = compared(left, right)
-    assert agreement.holds and (agreement.keypoints, agreement.ties) == (1, 1)
+    assert agreement.holds and (agreement.distances.keypoints, agreement.ties) == (1, 1)
     moved = compared(peaks([(4, 5), (8, 9)]), peaks([(4, 5), (8.1, 9)]))
-    assert moved.ties == 0 and moved.keypoint == pytest.approx(0.1 * 48 / 11, rel=0.1)
+    assert moved.ties == 0
+    assert moved.distances.largest == pytest.approx(0.1 * 48 / 11, rel=0.1)
 
 
 @pytest.mark.slow
@@ -116,7 +186,7 @@ def test_a_random_network_with_udp_agrees_with_its_file(target, tmp_path):
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
     network = source_of(Function(body), "tiny", "topdown", SIZE, {"codec": "udp"})
     path, agreement = command.export_file(network, target, tmp_path)
-    assert agreement.holds and agreement.keypoints > agreement.ties
+    assert agreement.holds and agreement.distances.keypoints > 0
     stored = export.read_metadata(path)["codec"]
     assert stored == {
         "name": "topdown", "targets": "udp", "decode": "udp", "sigma": 2.0, "flip_shift": False,
@@ -142,7 +212,7 @@ def test_foreign_and_absent_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.onnx"):
         export.run_file(tmp_path / "absent.onnx")
     with pytest.raises(ValueError, match=".pt2"):
-        export.run_file(tmp_path / "model.tflite")
+        export.run_file(tmp_path / "model.h5")
     helper, foreign = onnx.helper, tmp_path / "foreign.onnx"
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
@@ -198,8 +268,15 @@ def arguments(*words):
     "words, message",
     [
         (("hwl_mobilenetv3", "--init", "random", "--to", "onx"), "did you mean 'onnx'"),
-        (("hwl_mobilenetv3", "--init", "random", "--to", "ncnn"), "onnx, torch"),
+        (("hwl_mobilenetv3", "--init", "random", "--to", "tflite"), "onnx, torch"),
         (("hwl_mobilenetv3", "--init", "random", "--precision", "int8"), "fp32"),
+        (
+            ("hwl_mobilenetv3", "--init", "random", "--precision", "int8-dynamic"),
+            "precision of onnx 'int8-dynamic'",
+        ),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "0"), "at least 1 image"),
+        (("hwl_mobilenetv3", "--init", "random", "--batch", "1", "--to", "torch"), "add onnx"),
+        (("hwl_mobilenetv3", "--init", "random", "--vulkan", "--to", "onnx"), "add ncnn"),
         (("hwl_mobilenetv3", "--init", "random", "--size", "x"), "HxW"),
         (("nowhere",), "nowhere"),
     ],
@@ -208,6 +285,13 @@ def test_the_command_refuses_in_one_line(words, message):
     with pytest.raises(ValueError, match=message) as error:
         command.run(arguments(*words))
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_runtime_is_named_before_the_export(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    words = ("hwl_mobilenetv3", "--init", "random", "--to", "ncnn")
+    with pytest.raises(ImportError, match="^ncnn is not installed: pip install ncnn$"):
+        command.run(arguments(*words))
 
 
 def test_images_are_cropped_like_people(tmp_path):

@@ -1,4 +1,4 @@
-"""Every operator and primitive of the walker: JAX against ONNX Runtime and PyTorch."""
+"""Every operator and primitive of the walker: JAX against ONNX Runtime, PyTorch and ncnn."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import export, ops
-from jaxpose.export.graph import fold
+from jaxpose.export.folding import fold
 from jaxpose.export.walker import trace
 from jaxpose.models.dite_hrnet import reinterpreted_pool
 from tests.helpers.networks import (
@@ -17,6 +17,7 @@ from tests.helpers.networks import (
     initialized,
     norm,
     run_jax,
+    run_ncnn,
     run_onnx,
     run_torch,
     weight,
@@ -168,6 +169,16 @@ def test_torch_gives_what_jax_gives(case):
     model, variables = network(case)
     x = images(SIZE, batch=3)
     got = run_torch(model, variables, x)
+    np.testing.assert_allclose(got, run_jax(model, variables, x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_ncnn_gives_what_jax_gives(case, tmp_path):
+    pytest.importorskip("ncnn")
+    model, variables = network(case)
+    x = images(SIZE)
+    got = run_ncnn(model, variables, x, tmp_path / "m.param")
     np.testing.assert_allclose(got, run_jax(model, variables, x), rtol=1e-5, atol=1e-5)
 
 

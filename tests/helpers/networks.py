@@ -82,16 +82,55 @@ def initialized(model, size, seed=0):
     return randomized(jax.tree.map(kernel, shapes), seed)
 
 
+def calibrated(model, x, seed=0):
+    """(random variables with which all maps are of order 1, PyTorch's outputs for `x` with them).
+
+    PyTorch measures the batch norms on `x`, and computes without the rewrites of the export graph.
+    Differences between programs then mean what they do for a trained network: without batch norms
+    that fit, the maps of a deep network vanish or grow with every layer. `x` must be several
+    `varied_images`: those of `images` have nearly equal means, and a batch norm that divides by so
+    small a deviation amplifies rounding errors.
+    """
+    import torch
+
+    variables = initialized(model, x.shape[1:3], seed)
+    module = export.to_torch(model, variables, x.shape[1:3], fold_bn=False).train()
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0  # the statistics of this batch alone
+    image = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    with torch.no_grad():
+        module(image)
+        outputs = _channels_last(module.eval()(image))
+    state = module.state_dict()
+    names = {"mean": "running_mean", "var": "running_var"}
+
+    def leaf(path, array):
+        key = ".".join([p.key for p in path[1:-1]] + [names.get(path[-1].key, "")])
+        return state[key].numpy() if path[0].key == "batch_stats" else array
+
+    return jax.tree_util.tree_map_with_path(leaf, variables), outputs
+
+
 def source_of(model, name, task_name, size, settings=None):
     """A network with random weights and COCO's keypoints; `settings` differ from the defaults."""
     task = tasks.get(task_name)
     config = default_config(task.SETTINGS, task=task_name)
     config.update_from_flattened_dict(settings or {})
-    return Source(name, model, initialized(model, size), skeletons.COCO, size, task, config)
+    variables = initialized(model, size)
+    return Source(name, model, variables, skeletons.COCO, size, task, config, trained=False)
 
 
 def images(size, batch=2, seed=1):
     return np.random.default_rng(seed).normal(size=(batch, *size, 3)).astype(np.float32)
+
+
+def varied_images(size, batch=16, seed=1):
+    """Images that differ in brightness and contrast, as photographs do."""
+    rng = np.random.default_rng(seed)
+    contrast = rng.uniform(0.2, 1.5, (batch, 1, 1, 3))
+    brightness = rng.normal(size=(batch, 1, 1, 3))
+    return (images(size, batch, seed) * contrast + brightness).astype(np.float32)
 
 
 def run_jax(model, variables, x):
@@ -103,8 +142,16 @@ def _forward(model):
     return jax.jit(lambda variables, x: model.apply(variables, x, train=False))
 
 
-def run_onnx(model, variables, x, path, metadata=None):
-    export.to_onnx(model, variables, x.shape[1:3], path, metadata=metadata or {"jaxpose": "test"})
+def run_onnx(model, variables, x, path, **options):
+    return _run(export.to_onnx, model, variables, x, path, options)
+
+
+def run_ncnn(model, variables, x, path, **options):
+    return _run(export.to_ncnn, model, variables, x, path, options)
+
+
+def _run(write, model, variables, x, path, options):
+    write(model, variables, x.shape[1:3], path, **{"metadata": {"jaxpose": "test"}, **options})
     return export.run_file(path)(x)
 
 
@@ -114,6 +161,10 @@ def run_torch(model, variables, x, **options):
     module = export.to_torch(model, variables, x.shape[1:3], **options)
     with torch.inference_mode():
         out = module(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    return _channels_last(out)
+
+
+def _channels_last(out):
     outs = out if isinstance(out, tuple) else (out,)
     outs = [np.asarray(o).transpose(0, 2, 3, 1) for o in outs]
     return outs[0] if len(outs) == 1 else tuple(outs)

@@ -69,7 +69,7 @@ def test_the_poses_of_a_stopped_command_are_kept(runs, tmp_path, capsys, monkeyp
     assert read_images(output) == ["a.jpg", "b.jpg"]
     assert cli.main(command) == 0  # also an image whose name is not UTF-8
     assert len(read_images(output)) == 3
-    assert r"c\udce9.jpg: 1 people" in capsys.readouterr().out
+    assert r"c\udce9.jpg: 1 person" in capsys.readouterr().out
 
 
 def test_inputs_are_never_overwritten(runs, tmp_path, capsys, monkeypatch):

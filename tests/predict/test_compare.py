@@ -42,7 +42,7 @@ def test_one_column_per_network(runs, photo, tmp_path, capsys):
     # Three images of 960x480, with margins of 6 pixels and captions of 22.
     assert sheet.shape == (480 + 22 + 12, 3 * 966 + 6, 3)
     names = compare.short_names([*runs, runs[1]])
-    assert f"{names[0]}: 1 people; {names[1]}: " in printed
+    assert f"{names[0]}: 1 person; {names[1]}: " in printed
     first, second, third = (sheet[6:486, 6 + 966 * n :][:, :960].astype(int) for n in range(3))
     # The same network twice gives the same column (but for JPEG); the other one another drawing.
     assert np.abs(second - third).mean() < 1 < np.abs(first - second).mean()

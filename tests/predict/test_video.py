@@ -154,7 +154,9 @@ def test_the_command(tmp_path, capfd):
     files = [str(film), str(damaged), str(tmp_path / "notes.txt")]
     assert cli.main(["predict", topdown, *files, *out, "--every", "2", "--people", bottomup]) == 0
     text = capfd.readouterr().out
-    assert re.search(r"film.mp4: 4 frames \(2 predicted\), \d people, [\d.]+ frames/s\n", text)
+    assert re.search(
+        r"film.mp4: 4 frames \(2 predicted\), \d (person|people), [\d.]+ frames/s\n", text
+    )
     assert f"skipped {damaged}: cannot be decoded, neither as an image nor as a video\n" in text
     assert text.splitlines()[-1] == f"skipped {damaged}; skipped {tmp_path / 'notes.txt'}"
     for words, message in (

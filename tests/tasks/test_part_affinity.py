@@ -75,7 +75,7 @@ def test_what_a_file_says_is_compared():
     outputs = outputs_of(PEOPLE)
     decoder = ImageDecoder(part_affinity, Grouping())
     agreement = whole_images.compare(outputs, outputs, SIZE, decoder, skeletons.COCO)
-    assert agreement.holds and (agreement.people, agreement.keypoints) == (2, 2 * 17)
+    assert agreement.holds and (agreement.people, agreement.distances.keypoints) == (2, 2 * 17)
     moved = [*outputs[:2], np.roll(outputs[2], 1, 1), outputs[3]]
     assert not whole_images.compare(outputs, moved, SIZE, decoder, skeletons.COCO).holds
 

@@ -244,7 +244,7 @@ def test_an_exported_file_finds_the_same_people(run, tmp_path):
     file = tmp_path / "tiny.onnx"
     _, model, variables, skeleton = runs.load_run(run)
     metadata = export.describe(
-        "litepose_xs", associative_embedding, config, skeleton, (64, 128), num_outputs=2
+        config.model, associative_embedding, config, skeleton, (64, 128), num_outputs=2
     )
     export.to_onnx(model, variables, (64, 128), file, metadata=metadata)
     config, _ = tiny_runs.source_of(run)  # the file's own size is taken

@@ -9,7 +9,16 @@ import numpy as np
 
 from jaxpose import geometry
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import (
+    FP32,
+    LEAST_SCALE,
+    Distances,
+    MismatchError,
+    Tolerance,
+    describe,
+    summarize,
+    within,
+)
 from jaxpose.tasks.crops.prediction import CropDecoder
 
 
@@ -18,32 +27,44 @@ class CropAgreement:
     """Differences between a file and its model on some crops.
 
     Attributes:
+      images: number of crops.
       heatmap: largest absolute difference between the heatmaps.
+      mean_heatmap: mean absolute difference between the heatmaps.
       scale: largest absolute heatmap value of the model.
-      keypoint: largest distance between keypoints, in input pixels.
-      keypoints: number of compared keypoints.
+      distances: between the keypoints.
       ties: number of keypoints left out because their position depends on rounding: equally high
         maxima, or equal neighbors; with UDP, maxima so flat that rounding moves the refined
         position.
+      tolerance: by which `holds` judges.
     """
 
+    images: int
     heatmap: float
+    mean_heatmap: float
     scale: float
-    keypoint: float
-    keypoints: int
+    distances: Distances
     ties: int
+    tolerance: Tolerance = FP32
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the heatmaps, as a fraction of the model's largest value."""
+        return self.heatmap / max(self.scale, LEAST_SCALE)
+
+    @property
+    def mean_error(self) -> float:
+        """Mean difference between the heatmaps, as a fraction of the model's largest value."""
+        return self.mean_heatmap / max(self.scale, LEAST_SCALE)
 
     @property
     def holds(self) -> bool:
-        """Whether both differences are within the tolerances; False when one of them is NaN."""
-        heatmaps_agree = self.heatmap <= HEATMAP_TOLERANCE * max(self.scale, 1e-12)
-        return heatmaps_agree and self.keypoint <= KEYPOINT_TOLERANCE
+        """Whether all differences are within the tolerances; False when one of them is NaN."""
+        return within(self.error, self.distances, self.tolerance)
 
     def __str__(self) -> str:
-        ties = f", {self.ties} left out as ties" if self.ties else ""
         return (
             f"heatmaps differ by at most {self.heatmap:.2g} (largest value {self.scale:.2g}), "
-            f"keypoints by {self.keypoint:.2g} px ({self.keypoints} keypoints{ties})"
+            f"keypoints by {describe(self.distances, self.ties)}"
         )
 
 
@@ -53,6 +74,7 @@ def compare(
     input_size: tuple[int, int],
     decoder: CropDecoder,
     skeleton: Skeleton,
+    tolerance: Tolerance = FP32,
 ) -> CropAgreement:
     """Differences between two sets of heatmaps [B, h, w, K] and the keypoints decoded from them.
 
@@ -78,25 +100,29 @@ def compare(
 
     points = decode(expected)
     distance = np.linalg.norm(points - decode(actual), axis=-1)
-    error, largest = float(np.abs(expected - actual).max()), float(np.abs(expected).max())
-    # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
-    # the outputs must not turn all keypoints into ties.
-    noise = 4 * min(error, HEATMAP_TOLERANCE * largest)
+    difference = np.abs(expected - actual)
+    error, largest = float(difference.max()), float(np.abs(expected).max())
+    # The rounding of float32 may decide ties, so they are left out, with reduced precision too.
+    # `noise` is capped: a large difference between the outputs must not turn all keypoints into
+    # ties.
+    noise = 4 * min(error, FP32.heatmap * largest)
     stride = width / expected.shape[2]
-    tied = distance > KEYPOINT_TOLERANCE
+    tied = distance > FP32.keypoint
     if tied.any():
         if decoder.udp:
-            tied &= _equal_maxima(expected, noise) | _unsteady(expected, noise, points, decode)
+            unsteady = _unsteady(expected, noise, points, decode, FP32.keypoint)
+            tied &= _equal_maxima(expected, noise) | unsteady
         else:
             near = (distance < stride) & _equal_neighbors(expected, noise)
             tied &= _equal_maxima(expected, noise) | near
-    distance = np.where(tied, 0, distance)
     return CropAgreement(
+        len(expected),
         error,
+        float(difference.mean()),
         largest,
-        float(distance.max()),
-        int(distance.size - tied.sum()),
+        summarize(distance[~tied]),
         int(tied.sum()),
+        tolerance,
     )
 
 
@@ -124,8 +150,9 @@ def _unsteady(
     noise: float,
     points: np.ndarray,
     decode: Callable[[np.ndarray], np.ndarray],
+    limit: float,
 ) -> np.ndarray:
-    """[B, K]: whether random changes by +-`noise` move a keypoint by more than the tolerance.
+    """[B, K]: whether random changes by +-`noise` move a keypoint by more than `limit` pixels.
 
     UDP's step has no limit: on a map that is nearly flat around its maximum, as of an untrained
     network, it divides by a curvature near 0.
@@ -135,7 +162,7 @@ def _unsteady(
     for _ in range(4):
         signs = noise * rng.choice((-1, 1), maps.shape).astype(np.float32)
         distance = np.linalg.norm(decode(maps + signs) - points, axis=-1)
-        moved |= distance > KEYPOINT_TOLERANCE
+        moved |= distance > limit
     return moved
 
 

@@ -23,6 +23,7 @@ from jaxpose.tasks.scoring import (
     score_by_oks,
     torso_pck,
 )
+from jaxpose.wording import quantity
 
 
 def describe_examples(config: ConfigDict) -> str:
@@ -56,7 +57,7 @@ def evaluate(
         )
         return Evaluation(scores, scores["Mean"], results, [note], predictions, comparison)
 
-    images = f"{len(dataset.images)} images of {dataset.path}"
+    images = f"{quantity(len(dataset.images), 'image')} of {dataset.path}"
     notes = [f"{len(predictions.image_id)} {describe_examples(config)}, {images}"]
     subset = None
     if config.data.limit:

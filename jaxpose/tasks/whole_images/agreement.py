@@ -12,13 +12,37 @@ import numpy as np
 
 from jaxpose.codecs.arrays import image_of
 from jaxpose.skeletons import Skeleton
-from jaxpose.tasks.agreement import HEATMAP_TOLERANCE, KEYPOINT_TOLERANCE, MismatchError
+from jaxpose.tasks.agreement import (
+    FP32,
+    LEAST_SCALE,
+    Distances,
+    MismatchError,
+    Tolerance,
+    describe,
+    summarize,
+    within,
+)
 from jaxpose.tasks.whole_images.prediction import ImageDecoder
 
 TRIALS = 16  # random changes to the model's outputs, to recognize ties
+FAR = 1e4  # pixels: no keypoint of an image is farther away
 LEAST_PEAK = 0.1  # threshold for keypoints, as a fraction of the highest peak
 
 Outputs = Sequence[np.ndarray]  # of the network, [N, h, w, C] each
+
+
+@dataclass(frozen=True)
+class MapError:
+    """Differences between one output of a file and of its model.
+
+    Attributes:
+      largest, mean: absolute differences.
+      scale: largest absolute value of the model.
+    """
+
+    largest: float
+    mean: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -26,36 +50,45 @@ class ImageAgreement:
     """Differences between a file and its model on some images.
 
     Attributes:
-      maps: for each output, the largest difference and the model's largest value.
-      keypoint: largest distance between keypoints, in input pixels; infinite if one is missing.
+      images: number of images.
+      maps: one per output.
+      distances: between the keypoints of the people that the model finds.
       people: number of people that the model finds.
       extra: number of people that only one of the two finds.
-      keypoints: number of compared keypoints.
       ties: number of keypoints left out because rounding alone decides them.
+      tolerance: by which `holds` judges.
     """
 
-    maps: tuple[tuple[float, float], ...]
-    keypoint: float
+    images: int
+    maps: tuple[MapError, ...]
+    distances: Distances
     people: int
     extra: int
-    keypoints: int
     ties: int
+    tolerance: Tolerance = FP32
+
+    @property
+    def error(self) -> float:
+        """Largest difference between the outputs, as a fraction of the output's largest value."""
+        return max(one.largest / max(one.scale, LEAST_SCALE) for one in self.maps)
+
+    @property
+    def mean_error(self) -> float:
+        """Mean difference of the worst output, as a fraction of the output's largest value."""
+        return max(one.mean / max(one.scale, LEAST_SCALE) for one in self.maps)
 
     @property
     def holds(self) -> bool:
         """Whether all differences are within the tolerances."""
-        outputs_agree = all(
-            error <= HEATMAP_TOLERANCE * max(scale, 1e-12) for error, scale in self.maps
-        )
-        return outputs_agree and self.keypoint <= KEYPOINT_TOLERANCE and self.extra == 0
+        few_extra = self.extra == 0 or self.extra <= self.tolerance.moved * self.people
+        return few_extra and within(self.error, self.distances, self.tolerance)
 
     def __str__(self) -> str:
-        errors = [f"{error:.2g} (largest value {scale:.2g})" for error, scale in self.maps]
-        ties = f", {self.ties} left out as ties" if self.ties else ""
+        errors = [f"{one.largest:.2g} (largest value {one.scale:.2g})" for one in self.maps]
         extra = f"; only one of the two finds {self.extra} of the people" if self.extra else ""
         return (
             f"outputs differ by at most {', '.join(errors)}, keypoints of {self.people} people by "
-            f"{self.keypoint:.2g} px ({self.keypoints} keypoints{ties}){extra}"
+            f"{describe(self.distances, self.ties)}{extra}"
         )
 
 
@@ -65,6 +98,7 @@ def compare(
     input_size: tuple[int, int],
     decoder: ImageDecoder,
     skeleton: Skeleton,
+    tolerance: Tolerance = FP32,
 ) -> ImageAgreement:
     """Differences between the outputs of two networks and between the people found in them.
 
@@ -83,13 +117,14 @@ def compare(
     for name, outputs in (("model", expected), ("file", actual)):
         if not all(np.isfinite(x).all() for x in outputs):
             raise MismatchError(f"the {name} returns values that are not finite")
-    maps = tuple(
-        (float(np.abs(x - y).max()), float(np.abs(x).max()))
-        for x, y in zip(expected, actual, strict=True)
-    )
-    # Rounding may decide ties, so they are left out. `noise` is capped: a large difference between
-    # the outputs must not turn all keypoints into ties.
-    noise = [4 * min(error, HEATMAP_TOLERANCE * scale) for error, scale in maps]
+    maps = []
+    for one, other in zip(expected, actual, strict=True):
+        errors = np.abs(one - other)
+        maps.append(MapError(float(errors.max()), float(errors.mean()), float(np.abs(one).max())))
+    # The rounding of float32 may decide ties, so they are left out, with reduced precision too.
+    # `noise` is capped: a large difference between the outputs must not turn all keypoints into
+    # ties.
+    noise = [4 * min(one.largest, FP32.heatmap * one.scale) for one in maps]
     *_, heatmaps, _ = _peaks(expected, (input_size, decoder, skeleton))
     threshold = min(
         decoder.grouping.detection_threshold, max(LEAST_PEAK * float(heatmaps.max()), 0.0)
@@ -97,22 +132,24 @@ def compare(
     grouping = dataclasses.replace(decoder.grouping, detection_threshold=threshold)
     search = (input_size, dataclasses.replace(decoder, grouping=grouping), skeleton)
 
+    limit = tolerance.near
     by_model, by_file = (_people(outputs, search) for outputs in (expected, actual))
-    worst, extra, keypoints, ties = 0.0, 0, 0, 0
+    distances, extra, ties = [np.zeros(0)], 0, 0
     for i, (people, others) in enumerate(zip(by_model, by_file, strict=True)):
-        distance, difference = _distances(people, others), abs(len(people) - len(others))
-        if difference or (distance > KEYPOINT_TOLERANCE).any():
+        distance = _distances(people, others, limit)
+        difference = abs(len(people) - len(others))
+        tied = np.zeros(distance.shape, bool)
+        if difference or (distance > limit).any():
             image = [x[i : i + 1] for x in expected]
-            unstable, uncertain = _unstable(people, image, noise, search)
-            tied = (distance > KEYPOINT_TOLERANCE) & unstable
-            distance = np.where(tied, 0, distance)
-            ties += int(tied.sum())
-            keypoints -= int(tied.sum())
+            unstable, uncertain = _unstable(people, image, noise, search, limit)
+            tied = (distance > limit) & unstable
             difference = 0 if uncertain else difference
-        worst = max(worst, float(distance.max(initial=0)))
+        distances.append(distance[~tied])
+        ties += int(tied.sum())
         extra += difference
-        keypoints += distance.size
-    return ImageAgreement(maps, worst, sum(map(len, by_model)), extra, keypoints, ties)
+    found = sum(map(len, by_model))
+    summary = summarize(np.concatenate(distances))
+    return ImageAgreement(len(expected[0]), tuple(maps), summary, found, extra, ties, tolerance)
 
 
 @functools.cache
@@ -145,8 +182,11 @@ def _people(outputs: Outputs, search: Search) -> list[np.ndarray]:
     ]
 
 
-def _distances(people: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _distances(people: np.ndarray, others: np.ndarray, limit: float) -> np.ndarray:
     """[P, K]: distance of each keypoint from that of the most similar person of `others`.
+
+    The most similar person has the fewest keypoints farther away than `limit` pixels, and among
+    equals the nearest keypoints.
 
     The matching is one to one. The distance is infinite without a match, or if only one of the two
     has the keypoint.
@@ -157,7 +197,8 @@ def _distances(people: np.ndarray, others: np.ndarray) -> np.ndarray:
     pairwise = np.where(present & other_present, pairwise, missing)
     from scipy.optimize import linear_sum_assignment
 
-    rows, columns = linear_sum_assignment((pairwise > KEYPOINT_TOLERANCE).sum(-1))
+    nearness = np.minimum(pairwise, FAR).mean(-1) / (2 * FAR)  # below 1: decides between equals
+    rows, columns = linear_sum_assignment((pairwise > limit).sum(-1) + nearness)
     distance = np.full(people.shape[:2], np.inf)
     distance[rows] = pairwise[rows, columns]
     return distance
@@ -168,6 +209,7 @@ def _unstable(
     outputs: Outputs,
     noise: Sequence[float],
     search: Search,
+    limit: float,
 ) -> tuple[np.ndarray, bool]:
     """What changes if noise is added to the outputs of one image.
 
@@ -176,6 +218,7 @@ def _unstable(
       outputs: [1, h, w, C] each.
       noise: largest noise for each output.
       search: see `Search`.
+      limit: pixels up to which a keypoint has not moved.
 
     Returns:
       bool [P, K], whether a keypoint moves or disappears, and whether the number of people changes.
@@ -188,6 +231,6 @@ def _unstable(
             for x, n in zip(outputs, noise, strict=True)
         ]
         (others,) = _people(changed, search)
-        unstable |= _distances(people, others) > KEYPOINT_TOLERANCE
+        unstable |= _distances(people, others, limit) > limit
         uncertain |= len(people) != len(others)
     return unstable, uncertain

@@ -22,6 +22,7 @@ from jaxpose.tasks.scoring import (
     torso_pck,
 )
 from jaxpose.tasks.whole_images.prediction import ImagePredictions, Predict, predict_all
+from jaxpose.wording import quantity
 
 
 def describe_examples(config: ConfigDict) -> str:
@@ -83,8 +84,11 @@ def score(
     comparison = compare_images(
         predictions.image_ids, predictions.image_id, predictions.keypoints, dataset
     )
-    images = f"{len(predictions.image_ids)} images of {dataset.path}"
-    notes = [f"{len(predictions.image_id)} people predicted in {images}", *notes]
+    images = f"{quantity(len(predictions.image_ids), 'image')} of {dataset.path}"
+    notes = [
+        f"{quantity(len(predictions.image_id), 'person', 'people')} predicted in {images}",
+        *notes,
+    ]
     scores, truth = score_by_oks(dataset, subset, results, metric, area)
     pck = torso_pck(comparison, dataset)
     if pck:
@@ -112,7 +116,8 @@ def worst_cases(evaluation: Evaluation, count: int) -> list[Case]:
         drawn = people[scores >= draw.LEAST_PERSON_SCORE]
         highest = ", ".join(f"{score:.2f}" for score in np.sort(scores)[::-1][:5])
         caption = (
-            f"mean OKS {means[number]:.3f} of {len(rows)} people; {len(people)} predicted, "
+            f"mean OKS {means[number]:.3f} of {quantity(len(rows), 'person', 'people')}; "
+            f"{len(people)} predicted, "
             f"{len(drawn)} of them drawn (score at least {draw.LEAST_PERSON_SCORE}); "
             f"highest scores {highest}"
         )

@@ -77,7 +77,7 @@ def _metadata(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
         raise FileError(f"{path}: cannot be read: not a .tflite file")
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        buffers = [buffer.data for buffer in model.buffers]
+        buffers = [_contents(data, buffer) for buffer in model.buffers]
         entries = {entry.name: buffers[entry.buffer] for entry in model.metadata or []}
         for graph in model.subgraphs:
             for tensor in graph.tensors:
@@ -89,3 +89,16 @@ def _metadata(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
         return {} if text is None else json.loads(bytes(text))
     except ValueError as error:
         raise FileError(f"{path}: cannot be read: its metadata are damaged") from error
+
+
+def _contents(data: bytes, buffer: Any) -> Any:
+    """The contents of a buffer: inside the flatbuffer, or behind it as in quantized files.
+
+    Raises IndexError if the file ends before them.
+    """
+    if buffer.offset <= 1:  # 0, or 1 for a writer that had not filled it in
+        return buffer.data
+    end = buffer.offset + buffer.size
+    if end > len(data):
+        raise IndexError(end)
+    return data[buffer.offset : end]

@@ -11,6 +11,7 @@ from jaxpose import PoseEstimator, cli, export
 from jaxpose.export import command
 from jaxpose.export.litert import quantize
 from jaxpose.export.targets import CALIBRATED, Options
+from jaxpose.runtimes import FileError
 from jaxpose.runtimes.litert_file import open_litert, read_litert_metadata
 from tests.helpers.networks import Function, initialized, run_jax, source_of
 from tests.helpers.precisions import METADATA, SIZE, both, crops, errors, heatmaps, normalized
@@ -60,6 +61,20 @@ def test_kernels_are_int8_with_a_scale_per_channel(precision, tmp_path):
     assert scales == {64: 64, 17: 17}
     image, output = (graph.tensors[i[0]].type for i in (graph.inputs, graph.outputs))
     assert (image, output) == (schema.TensorType.FLOAT32, schema.TensorType.FLOAT32)
+
+
+def test_metadata_and_weights_behind_the_flatbuffer(tmp_path):
+    """The quantizer puts contents of 1024 bytes and more at the end of the file."""
+    pytest.importorskip("ai_edge_quantizer")
+    model = Function(heatmaps)
+    variables, path = initialized(model, SIZE), tmp_path / "m.tflite"
+    metadata = {"jaxpose": "test", "skeleton": "x" * 5000}
+    export.to_litert(model, variables, SIZE, path, metadata=metadata, precision="int8-dynamic")
+    assert read_litert_metadata(path)["skeleton"] == metadata["skeleton"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(FileError, match="cannot be read: truncated or damaged"):
+        open_litert(path)
 
 
 @PRECISIONS

@@ -1,9 +1,11 @@
 """Test-wide settings: CPU, a compilation cache shared by the tests, and the real-data folder."""
 
+import gc
 import os
 import pathlib
+import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
@@ -76,6 +78,32 @@ def real_data() -> pathlib.Path:
     if not folder:
         pytest.skip("JAXPOSE_REAL_DATA is not set")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Drops JAX's compiled programs whenever the process has grown by half a gigabyte.
+
+    JAX keeps them with what they hold, about 400 MB for a large network.
+    """
+    yield
+    if "jax" in sys.modules and _resident() > _after_clearing[-1] + GROWTH:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+        _after_clearing[-1] = _resident()
+
+
+GROWTH = 512 * 2**20
+_after_clearing = [GROWTH]
+
+
+def _resident() -> int:
+    """Resident memory of this process in bytes; 0 where /proc is missing."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -40,3 +40,10 @@ def choose_from(value: object, choices: Iterable[object]) -> str:
     # A lower cutoff, since all choices are listed anyway.
     hint = did_you_mean(value, choices, after=" ", cutoff=0.4)
     return f"{hint}choose from {', '.join(map(str, choices))}"
+
+
+def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+    """Raises ValueError, with the choices, if `value` is none of them; `what` names it."""
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")

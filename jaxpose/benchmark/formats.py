@@ -21,7 +21,7 @@ import numpy as np
 from jaxpose import geometry, images, models
 from jaxpose.benchmark import contestants, operators, report, turns
 from jaxpose.benchmark.calibration import calibrated
-from jaxpose.choices import choose_from
+from jaxpose.choices import check_choice
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.targets import CALIBRATED, TARGETS, Options
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     targets = _targets(args.to)
     precisions = args.precision.split(",") if args.precision else _precisions()
     for precision in precisions:
-        _check("precision", precision, _precisions())
+        check_choice("precision", precision, _precisions())
     named = args.to is not None
     pairs = [pair for t in targets for pair in _pairs(t, precisions, named)]
     if not pairs:
@@ -274,13 +274,8 @@ def _targets(text: str | None) -> list[str]:
     if text is not None:
         named = ["onnx", *text.split(",")]  # ONNX Runtime is the baseline
         for name in named:
-            _check("target", name, TARGETS)
+            check_choice("target", name, TARGETS)
             TARGETS[name].require_packages("fp32")
         return named[1:]
     TARGETS["onnx"].require_packages("fp32")
     return list(TARGETS)
-
-
-def _check(what: str, value: str, choices) -> None:
-    if value not in choices:
-        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")

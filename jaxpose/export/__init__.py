@@ -20,7 +20,7 @@ import flax.linen as nn
 import numpy as np
 
 from jaxpose import geometry
-from jaxpose.choices import choose_from
+from jaxpose.choices import check_choice
 from jaxpose.export.folding import fold
 from jaxpose.export.graph import ExportError, Graph
 from jaxpose.export.litert import quantize
@@ -205,10 +205,7 @@ def _normalized(
     precision: str, choices: Sequence[str], calibration: np.ndarray | None
 ) -> np.ndarray | None:
     """The images as float32, normalized; checks the precision, and that it has what it needs."""
-    if precision not in choices:
-        raise ValueError(
-            f"precision {precision!r} is not available; {choose_from(precision, choices)}"
-        )
+    check_choice("precision", precision, choices)
     if precision == "int8-static" and (calibration is None or not len(calibration)):
         raise ValueError("int8-static needs images to calibrate on: give `calibration`")
     return None if calibration is None else np.asarray(geometry.normalize(calibration))

@@ -6,14 +6,14 @@ import argparse
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxpose import export, images
-from jaxpose.choices import choose_from
+from jaxpose.choices import check_choice
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
@@ -301,9 +301,9 @@ def _calibration(files: Sequence[Path], source: Source, data: Path | None) -> np
 def _check(targets: Sequence[str], options: Options) -> None:
     """Refuses choices that do not fit together, and targets whose packages are missing."""
     for target in targets:
-        _check_choice("target", target, TARGETS)
+        check_choice("target", target, TARGETS)
     for target in targets:
-        _check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
+        check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch {options.batch}: a file takes at least 1 image")
     if options.batch is not None and not any(TARGETS[target].batch for target in targets):
@@ -325,11 +325,6 @@ def _check_evaluation(args: argparse.Namespace) -> None:
         raise ValueError("--data is for the evaluation; add --eval")
     if args.max_drop is not None and not args.max_drop >= 0:
         raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
-
-
-def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{what} {value!r} is not available; {choose_from(value, choices)}")
 
 
 def _precisions() -> str:

@@ -144,18 +144,22 @@ def find_source(values: flags.FlagValues) -> Source:
     if values.untrained:
         return Source("random weights", folder / "untrained")
     if values.exported:
-        path = pathlib.Path(values.exported)
-        if not path.exists():  # a folder for Core ML
-            raise ValueError(f"--exported={path}: no such file")
+        path = _existing("exported", values.exported)  # a folder for Core ML
         return Source(str(path), _folder_of(path), exported=values.exported)
     if values.results:
-        path = pathlib.Path(values.results)
-        if not path.is_file():
-            raise ValueError(f"--results={path}: no such file")
+        path = _existing("results", values.results, folder=False)
         skeleton = runs.read_info(folder).skeleton if named else None
         return Source(str(path), _folder_of(path), results=values.results, skeleton=skeleton)
     run = runs.read_run(named, step=runs.parse_step(values.step))
     return Source(str(run.path), folder, run=run)
+
+
+def _existing(flag: str, name: str, *, folder: bool = True) -> pathlib.Path:
+    """The path of a flag, which may be a folder only with `folder`."""
+    path = pathlib.Path(name)
+    if not (path.is_file() or (folder and path.is_dir())):
+        raise ValueError(f"--{flag}={path}: no such file")
+    return path
 
 
 def _folder_of(path: pathlib.Path) -> pathlib.Path:

@@ -21,9 +21,9 @@ def dataset(folder, count=6, missing=()):
     for number in range(count):
         name = f"{number}.png"
         if number not in missing:
-            picture = np.full((80, 100, 3), 20 * number + 10, np.uint8)
-            picture[30:50, 40:60] = 255
-            cv2.imwrite(str(folder / "train2017" / name), picture)
+            pixels = np.full((80, 100, 3), 20 * number + 10, np.uint8)
+            pixels[30:50, 40:60] = 255
+            cv2.imwrite(str(folder / "train2017" / name), pixels)
         images.append({"id": number, "file_name": name, "width": 100, "height": 80})
         keypoints = [50, 40, 2] * 17
         person = {"bbox": [40, 30, 20, 20], "keypoints": keypoints, "num_keypoints": 17}
@@ -50,8 +50,8 @@ def test_people_are_cropped_as_in_evaluation(tmp_path):
     assert got.shape == (6, *SIZE, 3) and got.dtype == np.uint8
     center, scale = geometry.box_to_center_scale(np.array([[40.0, 30, 19, 19]]), SIZE)
     matrix = geometry.affine(center[0], scale[0], 0, SIZE)
-    picture = cv2.imread(str(tmp_path / "train2017" / "3.png"))
-    expected = geometry.crop(picture, matrix, SIZE)
+    pixels = cv2.imread(str(tmp_path / "train2017" / "3.png"))
+    expected = geometry.crop(pixels, matrix, SIZE)
     assert any(np.array_equal(image, expected) for image in got)
     assert levels(got) == [10, 30, 50, 70, 90, 110]
 

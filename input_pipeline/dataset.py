@@ -19,6 +19,7 @@ from jaxpose.annotations import (
     need_sides,
 )
 from jaxpose.choices import did_you_mean
+from jaxpose.config import split_files
 from jaxpose.skeletons import Skeleton
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
@@ -70,17 +71,16 @@ def load_dataset(
 
         writers = {"crop": generated.ensure, "image": generated.ensure_crowds}
         root = writers[tasks.get(config.task).EXAMPLE](data.root, **data.generated)
-        path, folder = root / f"{split}.json", root / "images"
     else:
-        if not Path(data.root).is_dir():
+        root = Path(data.root)
+        if not root.is_dir():
             raise ValueError(f"config.data.root={data.root}: no such folder")
         if not data[f"{split}_annotations"]:
             raise ValueError(
                 f"config.data.{split}_annotations is empty: give the annotation file, "
                 f"--config.data.{split}_annotations=FILE (relative to data.root)"
             )
-        path = Path(data.root) / data[f"{split}_annotations"]
-        folder = Path(data.root) / data[f"{split}_images"]
+    path, folder = split_files(data, split, root)
     if skeleton is not None and kind != "mpii" and not scored:
         dataset = load_image_info(path, image_dir=folder, skeleton=skeleton)
         if dataset is not None:

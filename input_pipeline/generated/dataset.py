@@ -16,6 +16,7 @@ import numpy as np
 
 from input_pipeline.generated.parameters import VERSION, Crowds, Parameters
 from jaxpose import skeletons
+from jaxpose.config import generated_files
 
 
 def ensure(root: str | os.PathLike[str] = "", **parameters: Any) -> Path:
@@ -84,11 +85,11 @@ def _write(folder: Path, options: Parameters | Crowds) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
-    (work / "images").mkdir(parents=True)
+    images = generated_files("train", work)[1]  # of both splits
+    images.mkdir(parents=True)
     try:
         jobs = [
-            (str(work / "images" / name), options, number)
-            for number, name in enumerate(_names(options))
+            (str(images / name), options, number) for number, name in enumerate(_names(options))
         ]
         if len(jobs) <= 64:
             records = [_write_image(*job) for job in jobs]
@@ -99,7 +100,7 @@ def _write(folder: Path, options: Parameters | Crowds) -> None:
                 records = pool.starmap(_write_image, jobs, chunksize=16)
         splits = {"train": records[: options.num_train], "val": records[options.num_train :]}
         for split, rows in splits.items():
-            (work / f"{split}.json").write_text(json.dumps(_coco(rows)))
+            generated_files(split, work)[0].write_text(json.dumps(_coco(rows)))
         (work / "parameters.json").write_text(options.to_json())
         if folder.exists():
             folder.rmdir()  # fails unless the folder is empty

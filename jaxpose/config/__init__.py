@@ -22,6 +22,7 @@ from jaxpose.config.setting import (
     with_settings,
     without,
 )
+from jaxpose.config.splits import generated_files, split_files
 from jaxpose.config.tree import default_config, differences, flatten
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "differences",
     "expand_paths",
     "flatten",
+    "generated_files",
+    "split_files",
     "with_defaults",
     "with_settings",
     "without",

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxpose import geometry, images
 from jaxpose.annotations import AnnotationError, Dataset, load
+from jaxpose.config import split_files
 from jaxpose.export.source import Source
 
 # Images that quantization is calibrated on, and the seed of their choice.
@@ -84,12 +85,9 @@ def _training_split(source: Source, folder: Path | None) -> Dataset:
     data = source.config.data
     if not (folder or data.root):
         raise ValueError(_asks("the settings name no data (config.data.root is empty)"))
-    root = folder or Path(data.root).expanduser()
-    generated = data.format == "generated"
-    file = root / ("train.json" if generated else data.train_annotations)
-    folder = root / ("images" if generated else data.train_images)
+    file, image_dir = split_files(data, "train", folder or Path(data.root).expanduser())
     try:
-        return load(file, image_dir=folder, category=data.category)
+        return load(file, image_dir=image_dir, category=data.category)
     except AnnotationError as error:
         raise ValueError(_asks(str(error))) from None
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from input_pipeline.dataset import load_dataset
 from jaxpose import cli, geometry, skeletons
 from jaxpose.export import crops
 from tests.helpers import seeing
@@ -79,6 +80,16 @@ def test_the_data_may_have_moved(tmp_path):
     settings = dataset(tmp_path / "now")
     network = source(settings=settings | {"data.root": str(tmp_path / "before")})
     assert len(crops.of_training(network, data=tmp_path / "now")) == 6
+
+
+@pytest.mark.parametrize("task", ["topdown", "associative_embedding"])
+def test_generated_people_are_found_where_training_puts_them(task, tmp_path):
+    settings = {"data.root": str(tmp_path), "data.format": "generated"}
+    settings |= {"data.generated.num_train": 3, "data.generated.num_val": 1}
+    network = source(task, settings)
+    people = load_dataset(network.config, "train").people  # writes the data
+    got = crops.of_training(network)
+    assert len(got) == (len(people) if task == "topdown" else 3)
 
 
 @pytest.mark.parametrize(

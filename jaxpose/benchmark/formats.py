@@ -15,23 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import numpy as np
-
-from jaxpose import geometry, images, models
+from jaxpose import images, models
 from jaxpose.benchmark import contestants, operators, report, turns
 from jaxpose.benchmark.calibration import calibrated
 from jaxpose.choices import check_choice
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.targets import CALIBRATED, TARGETS, Options
-from jaxpose.export.verify import in_float32
+from jaxpose.export.verify import Expected
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import RUNTIMES, require, run_file, size_of
+from jaxpose.runtimes import RUNTIMES, require, size_of
 from jaxpose.runtimes.peak_memory import peak_mb
-from jaxpose.tasks import Agreement
-from jaxpose.tasks.agreement import MOVED, tolerance_of
+from jaxpose.tasks.agreement import MOVED
 
 NETWORKS = (
     "hwl_mobilenetv3 wlitepose_s lite_csw_hrnet_18 lightweight_hrnet_rm2 el_hrnet_w32 litepose_s "
@@ -154,8 +150,7 @@ def measure(
     trained = Path(what).is_dir()
     report.progress(f"preparing {what}")
     source = from_run(what, size) if trained else calibrated(untrained(what, size))
-    inputs = images.draw_samples(source.input_size)
-    expected = _expected(source, inputs)
+    expected = source.expected_outputs()
     refused = operators.refused_by_gpu(source)
     with tempfile.TemporaryDirectory() as folder:
         files = []
@@ -170,10 +165,9 @@ def measure(
                 "format": target,
                 "precision": precision,
                 "file_kb": round(size_of(path) / 1024),
-                "within": "not run",
             }
-            if RUNTIMES[target].available:
-                row |= _differences(source, expected, path, inputs, precision)
+            available = RUNTIMES[target].available
+            row |= _differences(expected, path, precision) if available else {"within": "not run"}
             counts = operators.count(path)
             if counts:
                 row["operators"], row["transposes"] = counts
@@ -214,20 +208,9 @@ def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
     return path
 
 
-def _expected(source: Source, inputs: np.ndarray):
-    """The outputs of the model in float32."""
-    model = in_float32(source.model)
-    apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
-    return jax.device_get(apply(source.variables, inputs))
-
-
-def _differences(source: Source, expected, path: Path, inputs: np.ndarray, precision: str) -> dict:
+def _differences(expected: Expected, path: Path, precision: str) -> dict:
     """How far a file is from the model, also beyond the tolerances."""
-    actual = run_file(path)(geometry.normalize(inputs))
-    tolerance = tolerance_of(precision, trained=source.trained)
-    agreement: Agreement = source.task.compare(
-        expected, actual, source.input_size, source.decoder, source.skeleton, tolerance
-    )
+    agreement = expected.compare(path, precision)
     distances = agreement.distances
     return {
         "error_%": 100 * agreement.error,

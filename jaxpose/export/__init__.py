@@ -27,18 +27,20 @@ from jaxpose.export.litert import quantize
 from jaxpose.export.metadata import describe
 from jaxpose.export.passes import optimize
 from jaxpose.export.torch_file import save_torch
-from jaxpose.export.verify import verify, write_verified
+from jaxpose.export.verify import Expected, expected_outputs, verify, write_verified
 from jaxpose.export.walker import trace
 from jaxpose.runtimes import FileError, read_metadata, require, run_file
 from jaxpose.tasks.agreement import MismatchError
 
 __all__ = [
+    "Expected",
     "ExportError",
     "FileError",
     "MismatchError",
     "build_graph",
     "check_coreml",
     "describe",
+    "expected_outputs",
     "read_metadata",
     "run_file",
     "save_torch",

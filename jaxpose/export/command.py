@@ -18,6 +18,7 @@ from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
 from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
+from jaxpose.export.verify import Expected
 from jaxpose.files import check_outputs, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
@@ -135,47 +136,29 @@ def run(args: argparse.Namespace) -> int:
     options = Options(args.precision, args.batch, args.vulkan)
     targets = args.to.split(",")
     _check(targets, options)
-    calibrated = options.precision in CALIBRATED
-    if args.calibrate and not calibrated:
-        raise ValueError(f"--calibrate is for --precision {' and '.join(CALIBRATED)}")
-    if calibrated and args.init == "random" and not args.calibrate:
-        raise ValueError(
-            f"--precision {options.precision} needs images to calibrate on, and --init random has "
-            "no training data: give images with --calibrate FILE..."
-        )
+    _check_calibration(args)
     _check_evaluation(args)
-    size = parse_size(args.size) if args.size else None
-    if args.init == "random":
-        source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
-    else:
-        from jaxpose import runs  # imports orbax, which takes a second that --help does not need
-
-        source = from_run(args.checkpoint, size, runs.parse_step(args.step))
-        folder = runs.run_folder(args.checkpoint) / "export"
-    folder = args.output or folder
+    source, folder = _source(args)
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
     outputs = [*files, *([args.json] if args.json else [])]
     check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
-    if calibrated:
-        options = dataclasses.replace(
-            options, calibration=_calibration(args.calibrate, source, args.data)
-        )
-    inputs = _verification_images(args.images, source)
+    if options.precision in CALIBRATED:
+        calibration = _calibration(args.calibrate, source, args.data)
+        options = dataclasses.replace(options, calibration=calibration)
     scorer = None
     if args.eval:
         from jaxpose.export.scores import Scorer  # imports orbax and TensorFlow
 
         scorer = Scorer(source, args.checkpoint, args.data)
-        seen = scorer.images(VALIDATION)
-        inputs = seen if inputs is None else np.concatenate([inputs, seen])
+    inputs = _verification_images(args.images, source, scorer)
+    run_here = any(TARGETS[target].runtime.available for target in targets)
+    expected = source.expected_outputs(inputs) if run_here else None
+    limit = tolerance_of(options.precision).drop if args.max_drop is None else args.max_drop
     entries: list[Entry] = []
     try:
         for target in targets:
-            limit = args.max_drop
-            if limit is None:
-                limit = tolerance_of(options.precision).drop
-            entries.append(_entry(source, target, folder, inputs, options, scorer, limit))
+            entries.append(_entry(source, target, folder, expected, options, scorer, limit))
     finally:
         if entries:
             _publish(entries, scorer, args.json)
@@ -186,7 +169,7 @@ def _entry(
     source: Source,
     target: str,
     folder: Path,
-    inputs: np.ndarray | None,
+    expected: Expected | None,
     options: Options,
     scorer: Scorer | None,
     limit: float,
@@ -198,7 +181,7 @@ def _entry(
         if scorer:
             scores.append(scorer.score(file, limit))
 
-    path, agreement = export_file(source, target, folder, inputs, options, judge)
+    path, agreement = export_file(source, target, folder, expected, options, judge)
     fp32 = TARGETS[target].path(source, folder, dataclasses.replace(options, precision="fp32"))
     score = scores[0] if scores else None
     return Entry(path, target, options.precision, agreement, fp32, score)
@@ -223,7 +206,7 @@ def export_file(
     source: Source,
     target: str,
     folder: Path,
-    inputs: np.ndarray | None = None,
+    expected: Expected | None = None,
     options: Options = DEFAULT,
     judge: Callable[[Path], None] | None = None,
 ) -> Written:
@@ -235,7 +218,8 @@ def export_file(
       folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
         batch is fixed, and `_<precision>` if that is not fp32; for a model
         `package.module:ClassName`, the file name has the class only.
-      inputs: uint8 RGB [N, H, W, 3], the images to verify on; None uses synthetic images.
+      expected: what the network makes of the images to verify on, from
+        `source.expected_outputs`; None uses synthetic images.
       options: of the file.
       judge: called with the path of the verified file before it gets its name; raises
         `MismatchError` to refuse it.
@@ -254,40 +238,47 @@ def export_file(
     def write(file: Path) -> None:
         form.write(source, file, options)
 
-    def compare(file: Path, vulkan: bool) -> Agreement:
-        return export.verify(
-            source.model,
-            source.variables,
-            file,
-            source.input_size,
-            source.task,
-            source.decoder,
-            skeleton=source.skeleton,
-            images=inputs,
-            precision=options.precision,
-            trained=source.trained,
-            vulkan=vulkan,
-        )
-
     def check(file: Path) -> Agreement | None:
         if form.check_structure:
             form.check_structure(source, file, options)
         if not form.runtime.available:
             return None
+        reference = expected or source.expected_outputs()
         devices = (False, True) if options.vulkan and form.vulkan else (False,)
-        agreement = max((compare(file, vulkan) for vulkan in devices), key=lambda a: a.error)
+        found = [reference.verify(file, options.precision, vulkan=device) for device in devices]
         if judge:
             judge(file)
-        return agreement
+        return max(found, key=lambda agreement: agreement.error)
 
     return path, export.write_verified(write, check, path)
 
 
-def _verification_images(files: Sequence[Path], source: Source) -> np.ndarray | None:
-    """The image files, cropped as in evaluation, and synthetic images; None without files."""
-    if not files:
-        return None
-    return np.concatenate([crops.of_files(files, source), images.draw_samples(source.input_size)])
+def _source(args: argparse.Namespace) -> tuple[Source, Path]:
+    """The network, and the folder for its files."""
+    size = parse_size(args.size) if args.size else None
+    if args.init == "random":
+        source, folder = untrained(args.checkpoint, size, task_name=args.task), Path(".")
+    else:
+        from jaxpose import runs  # imports orbax, which takes a second that --help does not need
+
+        source = from_run(args.checkpoint, size, runs.parse_step(args.step))
+        folder = runs.run_folder(args.checkpoint) / "export"
+    return source, args.output or folder
+
+
+def _verification_images(
+    files: Sequence[Path], source: Source, scorer: Scorer | None = None
+) -> np.ndarray | None:
+    """The image files, cropped as in evaluation, synthetic images, and validation images.
+
+    The synthetic ones are left out if there are validation images alone. None without both.
+    """
+    parts = []
+    if files:
+        parts += [crops.of_files(files, source), images.draw_samples(source.input_size)]
+    if scorer:
+        parts.append(scorer.images(VALIDATION))
+    return np.concatenate(parts) if parts else None
 
 
 def _calibration(files: Sequence[Path], source: Source, data: Path | None) -> np.ndarray:
@@ -312,6 +303,18 @@ def _check(targets: Sequence[str], options: Options) -> None:
         raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
     for target in targets:
         TARGETS[target].require_packages(options.precision)
+
+
+def _check_calibration(args: argparse.Namespace) -> None:
+    """Refuses images to calibrate on where none are needed, and the lack of them."""
+    calibrated = args.precision in CALIBRATED
+    if args.calibrate and not calibrated:
+        raise ValueError(f"--calibrate is for --precision {' and '.join(CALIBRATED)}")
+    if calibrated and args.init == "random" and not args.calibrate:
+        raise ValueError(
+            f"--precision {args.precision} needs images to calibrate on, and --init random has "
+            "no training data: give images with --calibrate FILE..."
+        )
 
 
 def _check_evaluation(args: argparse.Namespace) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxpose import models, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.export.metadata import describe
+from jaxpose.export.verify import Expected, expected_outputs
 from jaxpose.skeletons import Skeleton
 
 
@@ -46,6 +48,19 @@ class Source:
     def decoder(self) -> tasks.Decoder:
         """How the outputs become poses."""
         return self.task.decoder_from_config(self.config)
+
+    def expected_outputs(self, images: np.ndarray | None = None) -> Expected:
+        """What the network makes of images; see `jaxpose.export.expected_outputs`."""
+        return expected_outputs(
+            self.model,
+            self.variables,
+            self.input_size,
+            self.task,
+            self.decoder,
+            skeleton=self.skeleton,
+            images=images,
+            trained=self.trained,
+        )
 
     def metadata(self) -> dict[str, Any]:
         """The metadata of a file of this network; see `jaxpose.export.describe`."""

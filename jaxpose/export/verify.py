@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -28,6 +29,98 @@ from jaxpose.tasks.agreement import MismatchError, tolerance_of
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a model makes of some images: its files are compared with this.
+
+    Attributes:
+      images: uint8 RGB [N, H, W, 3].
+      outputs: of the model in float32: [N, h, w, C], or a tuple of several.
+      task: of the model.
+      decoder: how the outputs become poses.
+      skeleton: of the poses.
+      trained: False for random weights; see `tasks.agreement.tolerance_of`.
+    """
+
+    images: np.ndarray
+    outputs: Any
+    task: Task
+    decoder: Decoder
+    skeleton: Skeleton
+    trained: bool
+
+    def compare(
+        self, path: str | os.PathLike, precision: str = "fp32", *, vulkan: bool = False
+    ) -> Agreement:
+        """The differences of the file at `path` from the model, also beyond the tolerances.
+
+        Args:
+          path: the exported file (.onnx, .pt2, .tflite or .param).
+          precision: of its weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
+          vulkan: run the file on the first Vulkan device; ncnn only.
+
+        Raises:
+          MismatchError: outputs of another number or shape.
+        """
+        actual = run_file(path, vulkan=vulkan)(geometry.normalize(self.images))
+        height, width = self.images.shape[1:3]
+        tolerance = tolerance_of(precision, trained=self.trained)
+        return self.task.compare(
+            self.outputs, actual, (height, width), self.decoder, self.skeleton, tolerance
+        )
+
+    def verify(
+        self, path: str | os.PathLike, precision: str = "fp32", *, vulkan: bool = False
+    ) -> Agreement:
+        """As `compare`, but raises MismatchError if the differences are beyond the tolerances."""
+        agreement = self.compare(path, precision, vulkan=vulkan)
+        if not agreement.holds:
+            raise MismatchError(
+                f"{path}: the file does not agree with the model: {agreement}; the tolerances are "
+                f"{agreement.tolerance}"
+            )
+        return agreement
+
+
+def expected_outputs(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    task: Task,
+    decoder: Decoder,
+    *,
+    skeleton: Skeleton = COCO,
+    images: np.ndarray | None = None,
+    trained: bool = True,
+) -> Expected:
+    """Runs the model in float32. One result serves all files of a model, in every precision.
+
+    Args:
+      model: the network.
+      variables: its weights and batch statistics.
+      input_size: (H, W).
+      task: of the model.
+      decoder: how the outputs become poses, from `task.decoder_from_config`.
+      skeleton: of the poses.
+      images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
+      trained: False for random weights; see `tasks.agreement.tolerance_of`.
+
+    Raises:
+      ValueError: images of another type or size.
+    """
+    if images is None:
+        images = draw_samples(input_size)
+    if images.dtype != np.uint8 or images.shape[1:] != (*input_size, 3):
+        raise ValueError(
+            f"verification images must be uint8 [N, {input_size[0]}, {input_size[1]}, 3], got "
+            f"{images.dtype} {list(images.shape)}"
+        )
+    model = in_float32(model)
+    apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
+    outputs = jax.device_get(apply(variables, images))
+    return Expected(images, outputs, task, decoder, skeleton, trained)
+
+
 def verify(
     model: nn.Module,
     variables: dict,
@@ -42,20 +135,10 @@ def verify(
     trained: bool = True,
     vulkan: bool = False,
 ) -> Agreement:
-    """Compares the file at `path` with the model on the same uint8 images.
+    """Compares one file with the model on the same uint8 images.
 
-    Args:
-      model: the exported network.
-      variables: its weights and batch statistics.
-      path: the exported file (.onnx, .pt2, .tflite or .param).
-      input_size: (H, W).
-      task: of the model.
-      decoder: how the outputs become poses, from `task.decoder_from_config`.
-      skeleton: of the poses.
-      images: uint8 RGB [N, H, W, 3], of the input size; None uses synthetic images.
-      precision: of the file's weights, which sets the tolerances (`tasks.agreement.TOLERANCES`).
-      trained: False for random weights; see `tasks.agreement.tolerance_of`.
-      vulkan: run the file on the first Vulkan device; ncnn only.
+    For several files of a model, call `expected_outputs` once and `Expected.verify` for each file;
+    both together do the same. The arguments are theirs.
 
     Raises:
       MismatchError: outputs or keypoints differ by more than the tolerances, for fp32 1e-4 of the
@@ -63,25 +146,17 @@ def verify(
         out. The message has the differences.
       ValueError: images of another type or size.
     """
-    if images is None:
-        images = draw_samples(input_size)
-    if images.dtype != np.uint8 or images.shape[1:] != (*input_size, 3):
-        raise ValueError(
-            f"verification images must be uint8 [N, {input_size[0]}, {input_size[1]}, 3], got "
-            f"{images.dtype} {list(images.shape)}"
-        )
-    model = in_float32(model)
-    apply = jax.jit(lambda v, x: model.apply(v, geometry.normalize(x), train=False))
-    expected = jax.device_get(apply(variables, images))
-    actual = run_file(path, vulkan=vulkan)(geometry.normalize(images))
-    tolerance = tolerance_of(precision, trained=trained)
-    agreement = task.compare(expected, actual, input_size, decoder, skeleton, tolerance)
-    if not agreement.holds:
-        raise MismatchError(
-            f"{path}: the file does not agree with the model: {agreement}; the tolerances are "
-            f"{tolerance}"
-        )
-    return agreement
+    expected = expected_outputs(
+        model,
+        variables,
+        input_size,
+        task,
+        decoder,
+        skeleton=skeleton,
+        images=images,
+        trained=trained,
+    )
+    return expected.verify(path, precision, vulkan=vulkan)
 
 
 def in_float32(model: nn.Module) -> nn.Module:

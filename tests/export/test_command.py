@@ -83,6 +83,30 @@ def test_a_file_with_a_fixed_batch_takes_any_number_of_images(tmp_path):
     np.testing.assert_allclose(*(export.run_file(file)(x) for file in files), rtol=1e-6)
 
 
+def test_the_model_runs_once_for_all_files(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("ncnn")
+    batches, devices = [], []
+    avg_pool, verify = ops.avg_pool, importlib.import_module("jaxpose.export.verify")
+    run_file = verify.run_file
+
+    def pool(x, **options):
+        batches.append(x.shape[0])
+        return avg_pool(x, **options)
+
+    def run(path, *, vulkan):
+        devices.append(vulkan)
+        return run_file(path)
+
+    monkeypatch.setattr(ops, "avg_pool", pool)  # the network calls it whenever it is traced
+    monkeypatch.setattr(verify, "run_file", run)
+    folder = seeing.write_runs(tmp_path)[0]
+    batches.clear()
+    assert cli.main(["export", str(folder), "--to", "onnx,ncnn", "--vulkan"]) == 0
+    assert devices == [False, False, True]
+    assert batches.count(4) == 1  # synthetic images; the exporter traces with one image
+
+
 def test_a_wrong_size_is_one_line(capsys):
     words = ["export", "hwl_mobilenetv3", "--init", "random", "--size", "60x64"]
     assert cli.main(words) == 2

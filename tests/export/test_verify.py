@@ -207,6 +207,29 @@ def test_nan_is_a_disagreement(tmp_path, monkeypatch):
         )
 
 
+def test_one_result_of_the_model_serves_several_files(tmp_path):
+    pytest.importorskip("onnxruntime")
+    original, (sound, broken) = source(), (tmp_path / "sound.onnx", tmp_path / "broken.onnx")
+    wrong = jax.tree.map(lambda a: np.asarray(a) * np.float32(1.01), original.variables)
+    for path, variables in ((sound, original.variables), (broken, wrong)):
+        export.to_onnx(original.model, variables, SIZE, path, metadata=original.metadata())
+    expected = original.expected_outputs()
+    agreement = export.verify(
+        original.model, original.variables, sound, SIZE, original.task, original.decoder
+    )
+    assert expected.verify(sound) == expected.compare(sound) == agreement and agreement.holds
+    beyond = expected.compare(broken)
+    assert not beyond.holds and beyond.error == pytest.approx(1.01**2 - 1, rel=1e-3)
+    with pytest.raises(export.MismatchError, match="broken.onnx: the file does not agree"):
+        expected.verify(broken)
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, *SIZE, 3))])
+def test_images_of_another_type_or_size_are_refused(images):
+    with pytest.raises(ValueError, match=r"must be uint8 \[N, 64, 48, 3\], got "):
+        source().expected_outputs(images)
+
+
 def test_foreign_and_absent_files(tmp_path):
     onnx = pytest.importorskip("onnx")
     with pytest.raises(FileNotFoundError, match="absent.onnx"):

@@ -325,7 +325,10 @@ def _check_evaluation(args: argparse.Namespace) -> None:
         raise ValueError("--max-drop is for the evaluation; add --eval")
     calibrated = args.precision in CALIBRATED and not args.calibrate
     if args.data is not None and not (args.eval or calibrated):
-        raise ValueError("--data is for the evaluation; add --eval")
+        raise ValueError(
+            "--data names the data of --eval, and of --precision "
+            f"{' or '.join(CALIBRATED)} without --calibrate: add --eval or leave out --data"
+        )
     if args.max_drop is not None and not args.max_drop >= 0:
         raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
 

@@ -99,7 +99,14 @@ def test_a_score_that_is_not_a_number_is_refused(run, tmp_path, monkeypatch):
     [
         (["hwl_mobilenetv3", "--init", "random", "--eval"], "--eval needs a run folder"),
         (["RUN", "--max-drop", "1"], "--max-drop is for the evaluation; add --eval"),
-        (["RUN", "--data", "x"], "--data is for the evaluation; add --eval"),
+        (
+            ["RUN", "--data", "x"],
+            "--data names the data of --eval, and of --precision int8-static without --calibrate",
+        ),
+        (
+            ["RUN", "--precision", "int8-static", "--calibrate", "a.png", "--data", "x"],
+            "int8-static without --calibrate: add --eval or leave out --data",
+        ),
         (["RUN", "--eval", "--max-drop", "-1"], "--max-drop -1 must be at least 0"),
         (["RUN", "--eval", "--max-drop", "nan"], "--max-drop nan must be at least 0"),
         (["RUN", "--eval", "--data", "nowhere"], "nowhere"),

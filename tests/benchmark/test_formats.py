@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jaxpose import benchmark, config, runs, skeletons, tasks
+from jaxpose import benchmark, config, images, runs, skeletons, tasks
 from jaxpose.benchmark import formats
 from jaxpose.models import list_models
 from jaxpose.runtimes import RUNTIMES
@@ -26,6 +26,15 @@ def parsed(*words):
 @pytest.fixture
 def tiny(register):
     register("tiny_pose", tiny_files.Tiny, "topdown", (32, 32))
+
+
+def write_run(folder):
+    """A run folder of the registered network, with random weights."""
+    settings = config.default_config(tasks.topdown.SETTINGS, task="topdown")
+    settings.update({"model": "tiny_pose", "input_size": tiny_files.SIZE})
+    model = tasks.create_model(settings, 17)
+    runs.write_run(folder, settings, skeletons.COCO, initialized(model, tiny_files.SIZE))
+    return folder
 
 
 @pytest.mark.slow
@@ -64,15 +73,31 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
 ):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    settings = config.default_config(tasks.topdown.SETTINGS, task="topdown")
-    settings.update({"model": "tiny_pose", "input_size": (32, 32)})
-    model = tasks.create_model(settings, 17)
-    runs.write_run(tmp_path / "run", settings, skeletons.COCO, initialized(model, (32, 32)))
+    run = write_run(tmp_path / "run")
     monkeypatch.setitem(TOLERANCES, "fp32", tasks.agreement.Tolerance(0.0, 0.0))
     pairs = [("onnx", "fp32")]
-    (row,) = formats.measure(str(tmp_path / "run"), pairs, warmup=0, runs=1, seconds=0)
+    (row,) = formats.measure(str(run), pairs, warmup=0, runs=1, seconds=0)
     assert row["weights"] == "run" and row["model"] == "tiny_pose" and row["input"] == "32x32"
     assert row["within"] == "no" and row["median_ms"] > 0
+
+
+@pytest.mark.parametrize("weights", ["random", "run"])
+def test_int8_is_judged_in_keypoints_on_trained_weights_only(weights, tiny, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    pairs = [("onnx", "int8-static"), ("onnx", "fp16")]
+    what = "tiny_pose"
+    if weights == "run":
+        what = str(write_run(tmp_path / "run"))
+        drawn = images.draw_samples(tiny_files.SIZE)
+        monkeypatch.setattr(formats.crops, "of_training", lambda source: drawn)
+    row, half = formats.measure(what, pairs, warmup=0, runs=1, seconds=0)
+    judged = {"median_px", "p99_px", "max_px", "moved_%", "keypoints", "within"}
+    assert judged & set(row) == (judged if weights == "run" else set())
+    assert judged <= set(half)
+    assert {"error_%", "file_kb", "median_ms", "ratio", "operators"} <= set(row)
+    assert row["error_%"] > half["error_%"] > 0
+    assert "with random weights" in formats.describe_terms()["int8"]
 
 
 @pytest.mark.slow

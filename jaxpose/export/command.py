@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # A file and its differences from the model, None if it was not run.
 Written = tuple[Path, Agreement | None]
-VALIDATION = 32  # validation images that files are verified on with --eval
+VALIDATION = 32  # validation or calibration images that files are verified on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=path_argument,
         default=(),
-        help="images to verify on, besides synthetic ones; for a top-down network, with one person "
-        "each",
+        help="images to verify on, besides synthetic ones (int8-static: instead of the calibration "
+        "images); for a top-down network, with one person each",
     )
     parser.add_argument(
         "-o",
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         from jaxpose.export.scores import Scorer  # imports orbax and TensorFlow
 
         scorer = Scorer(source, args.checkpoint, args.data)
-    inputs = _verification_images(args.images, source, scorer)
+    inputs = _verification_images(args.images, source, options.calibration, scorer)
     run_here = any(TARGETS[target].runtime.available for target in targets)
     expected = source.expected_outputs(inputs) if run_here else None
     limit = tolerance_of(options.precision).drop if args.max_drop is None else args.max_drop
@@ -267,17 +267,24 @@ def _source(args: argparse.Namespace) -> tuple[Source, Path]:
 
 
 def _verification_images(
-    files: Sequence[Path], source: Source, scorer: Scorer | None = None
+    files: Sequence[Path],
+    source: Source,
+    calibration: np.ndarray | None = None,
+    scorer: Scorer | None = None,
 ) -> np.ndarray | None:
-    """The image files, cropped as in evaluation, synthetic images, and validation images.
+    """The image files, cropped as in evaluation, and validation images; None for synthetic ones.
 
-    The synthetic ones are left out if there are validation images alone. None without both.
+    Synthetic images are added to the files. If the file is calibrated, there are no synthetic
+    images, because its activations are cut off beyond their ranges: without any other images, it
+    gets some of its calibration.
     """
-    parts = []
-    if files:
-        parts += [crops.of_files(files, source), images.draw_samples(source.input_size)]
+    parts = [crops.of_files(files, source)] if files else []
     if scorer:
         parts.append(scorer.images(VALIDATION))
+    if calibration is not None:
+        parts += [] if parts else [calibration[:VALIDATION]]
+    elif files:
+        parts.append(images.draw_samples(source.input_size))
     return np.concatenate(parts) if parts else None
 
 

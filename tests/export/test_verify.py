@@ -327,3 +327,16 @@ def test_images_are_cropped_like_people(tmp_path):
     file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="p.png"):
         command._verification_images([file], source())
+
+
+def test_a_calibrated_file_is_not_verified_on_synthetic_images(tmp_path):
+    """Values beyond the calibrated ranges are cut off, so that a sound file would be refused."""
+    cv2 = pytest.importorskip("cv2")
+    calibration = np.full((40, *SIZE, 3), 7, np.uint8)
+    assert command._verification_images([], source()) is None
+    alone = command._verification_images([], source(), calibration)
+    assert np.array_equal(alone, calibration[: command.VALIDATION])
+    file = tmp_path / "p.png"
+    cv2.imwrite(str(file), np.full((50, 30, 3), 90, np.uint8))
+    assert len(command._verification_images([file], source())) == 1 + 4
+    assert len(command._verification_images([file], source(), calibration)) == 1

@@ -246,10 +246,10 @@ def test_untrained_networks_have_people_to_compare():
     assert compared([-abs(x) for x in outputs], outputs, high).people == 0
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "int8-dynamic", "int8-static"])
 def test_reduced_precision_is_judged_by_shares(precision):
     outputs = drawn()
-    levels = {"fp16": 2000, "int8": 200}[precision]
+    levels = 2000 if precision == "fp16" else 200
     rounded = [np.round(x * levels).astype(np.float32) / levels for x in outputs]
     decoder = ImageDecoder(associative_embedding, Grouping())
 

@@ -1,11 +1,13 @@
 """Tolerances: reduced precision is judged by keypoints, and a broken file is refused."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from jaxpose import skeletons
+from jaxpose.export.targets import TARGETS
 from jaxpose.tasks import agreement, crops, topdown
 from jaxpose.tasks.agreement import FP32, TOLERANCES, Distances, Tolerance, summarize, tolerance_of
 
@@ -33,9 +35,16 @@ def rounded(maps, levels):
     return (np.round(maps * levels) / levels).astype(np.float32)
 
 
+def shifted(maps, cells):
+    """The maps, moved to the right by a part of a cell."""
+    return (1 - cells) * maps + cells * np.roll(maps, 1, axis=2)
+
+
 SOUND = {
     "fp16": heatmaps().astype(np.float16).astype(np.float32),
-    "int8": rounded(heatmaps(), 64),
+    "int8-weight-only": rounded(heatmaps(), 128),
+    "int8-dynamic": rounded(heatmaps(), 64),
+    "int8-static": rounded(heatmaps(), 64),
 }
 BROKEN = {
     "zeros": lambda maps: np.zeros_like(maps),
@@ -85,17 +94,38 @@ def test_float32_is_judged_the_same_for_random_weights():
     assert str(FP32) == "0.0001 of the largest value and 0.05 px"
 
 
-def test_a_variant_has_the_tolerance_of_its_precision_unless_it_has_its_own(monkeypatch):
-    assert tolerance_of("int8-dynamic") == TOLERANCES["int8"]
-    own = Tolerance(heatmap=0.2, median=0.3, moved=0.01)
-    monkeypatch.setitem(TOLERANCES, "int8-dynamic", own)
-    assert tolerance_of("int8-dynamic") == own
-    assert str(own) == (
+@pytest.mark.parametrize(
+    "precision, pixels",
+    [("fp16", 0.25), ("int8-weight-only", 0.75), ("int8-dynamic", 1.25), ("int8-static", 2.5)],
+)
+def test_a_small_shift_is_refused(precision, pixels):
+    cells = pixels * MAPS[1] / SIZE[1]
+    result = compared(shifted(heatmaps(), cells), tolerance_of(precision))
+    assert result.distances.median == pytest.approx(pixels, abs=0.2)
+    assert result.error <= TOLERANCES[precision].heatmap and not result.holds
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_more_than_two_fifths_of_the_keypoints_may_move_with_int8_activations_only(precision):
+    maps = heatmaps()
+    maps[..., :8] = np.roll(maps[..., :8], 1, axis=3)  # of 17 keypoints
+    result = compared(maps, dataclasses.replace(tolerance_of(precision), heatmap=math.inf))
+    assert 0.4 < result.distances.moved < 0.5
+    assert result.holds == (precision == "int8-static")
+
+
+def test_every_precision_of_every_target_has_a_tolerance():
+    precisions = {name for target in TARGETS.values() for name in target.precisions}
+    assert precisions == set(TOLERANCES)
+    with pytest.raises(KeyError):
+        tolerance_of("int8")
+
+
+def test_a_tolerance_in_words():
+    assert str(Tolerance(heatmap=0.2, median=0.3, moved=0.01)) == (
         "0.2 of the largest value, a median of 0.3 px and 1% of the keypoints moved by more than "
         "1 px"
     )
-    with pytest.raises(KeyError):
-        tolerance_of("int4")
 
 
 def test_distances():

@@ -186,8 +186,6 @@ def evaluate() -> int:
     """Connects the hosts and runs `main` with the flags."""
     if not FLAGS.results:
         runtime.start(FLAGS.config, "eval.py")  # before the weights are read, which uses devices
-        if hosts.several():
-            report_interrupts("eval.py")  # JAX has replaced the handler of SIGTERM
     source = command_line.find_source(FLAGS)
     folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
     if source.run:

@@ -39,6 +39,7 @@ from jaxpose.training import (  # noqa: E402
     schedule,
     selection,
     state,
+    stopping,
 )
 from jaxpose.training.step import make_train_step  # noqa: E402
 
@@ -213,7 +214,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     batches = train_data.batches(start_step=start)
     cleanup.callback(batches.close)
     pending = None
-    with runtime.StopSignal() as stop:
+    with stopping.StopSignal(mesh) as stop:
         for done in range(start + 1, total + 1):
             requested = time.perf_counter()
             batch = next(batches)
@@ -242,8 +243,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             pending = (done, metrics, batch)
 
             evaluate_now = eval_data is not None and schedule.due(done, eval_steps, total)
-            stopping = stop.requested(done)
-            if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
+            stop_now = stop.requested()
+            if evaluate_now or stop_now or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
                 score = None
@@ -260,7 +261,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 log.sync()
                 checkpoints.save(train_state, score)
                 clock.paused(time.perf_counter() - paused)
-            if stopping:
+            if stop_now:
                 break
 
     # ------------------------------------------------------------------ the end

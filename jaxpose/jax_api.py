@@ -20,7 +20,6 @@ from jax.experimental.compilation_cache.compilation_cache import (
 )
 from jax.experimental.multihost_utils import (
     process_allgather,
-    reached_preemption_sync_point,
     sync_global_devices,
 )
 
@@ -34,7 +33,6 @@ __all__ = [
     "inner_programs",
     "literal",
     "process_allgather",
-    "reached_preemption_sync_point",
     "scope",
     "sync_global_devices",
 ]

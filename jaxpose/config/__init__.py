@@ -22,7 +22,7 @@ from jaxpose.config.setting import (
     with_settings,
     without,
 )
-from jaxpose.config.tree import default_config, differences, flatten
+from jaxpose.config.tree import default_config, differences, flatten, reset
 
 __all__ = [
     "COMMON",
@@ -34,6 +34,7 @@ __all__ = [
     "differences",
     "expand_paths",
     "flatten",
+    "reset",
     "with_defaults",
     "with_settings",
     "without",

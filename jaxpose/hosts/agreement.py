@@ -20,13 +20,14 @@ _SHOWN = 3  # differences in the message
 Record = Mapping[str, Any]
 
 
-def agree(name: str, record: Record, timeout: float) -> None:
+def agree(name: str, record: Record, timeout: float, hint: str = "") -> None:
     """Compares a record of this host with that of host 0; does nothing on one host.
 
     Args:
       name: what the record describes, e.g. "settings"; each name is used once.
       record: names and values that JSON can store.
       timeout: seconds to wait for the other hosts.
+      hint: what the message about a difference says at the end.
 
     Raises:
       HostsDifferError: the records differ; raised on the hosts that differ from host 0, and the
@@ -45,7 +46,7 @@ def agree(name: str, record: Record, timeout: float) -> None:
         if host > 0:
             first = json.loads(client.blocking_key_value_get(f"{folder}/record", milliseconds))
             if line := describe_differences(own, first, host):
-                raise HostsDifferError(line)
+                raise HostsDifferError(f"{line}; {hint}" if hint else line)
         client.key_value_set(f"{folder}/checked/{host}", "")
         client.wait_at_barrier(f"{folder}/barrier", milliseconds)
     except jax.errors.JaxRuntimeError as error:

@@ -27,9 +27,12 @@ _LEFT = "jaxpose/left/"  # keys of the hosts that ended after a failure
 _POLL_MS = 600_000
 _GRACE = 3.0  # seconds for a host to end with an error of its own
 _LINGER = 10.0  # seconds for which host 0 waits for the others, and for the cleanup of a host
-# Errors of computations in which another host does not take part any more.
+# Errors of computations in which another host does not take part any more. JAX raises them as
+# JaxRuntimeError or, from a step that was compiled ahead, as ValueError.
 _CONNECTION = re.compile(
-    "gloo|nccl|connection|socket|peer|unavailable|deadline|coordination", re.IGNORECASE
+    r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): .*"
+    r"(gloo|nccl|connect|socket|peer|unavailable|deadline|coordination|barrier)",
+    re.IGNORECASE,
 )
 _leaving = threading.Lock()  # only one thread ends the process
 _heartbeat = 0.0  # seconds, set by `watch`
@@ -122,8 +125,13 @@ def announced() -> Iterator[None]:
         raise
 
 
-def _is_lost_connection(error: BaseException) -> bool:
-    return isinstance(error, jax.errors.JaxRuntimeError) and bool(_CONNECTION.search(str(error)))
+def _is_lost_connection(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, is that of a lost connection to another host."""
+    if error is None:
+        return False
+    return bool(_CONNECTION.search(str(error))) or _is_lost_connection(
+        error.__cause__ or error.__context__
+    )
 
 
 def _announce(error: BaseException) -> None:

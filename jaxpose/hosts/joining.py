@@ -20,8 +20,7 @@ def join(config: ConfigDict, program: str) -> None:
     """Calls `jax.distributed.initialize` and checks the number of hosts.
 
     From then on, standard error is filtered (`messages`), and this host ends when another one fails
-    (`failures`). JAX now handles SIGTERM: `multihost_utils.reached_preemption_sync_point` reports
-    it on all hosts.
+    (`failures`).
 
     Args:
       config: the settings `distributed`.
@@ -52,6 +51,9 @@ def join(config: ConfigDict, program: str) -> None:
             heartbeat=config.heartbeat_timeout,
         )
     )
+    # JAX would handle SIGTERM itself. Its agreement on a step to stop at can miss the step, since
+    # the thread in which orbax saves takes part with the number of an older step.
+    jax.config.update("jax_enable_preemption_service", False)
     options: dict[str, Any] = {
         "coordinator_address": config.coordinator or None,
         "num_processes": config.hosts or None,

@@ -1,10 +1,9 @@
-"""The environment of a training run: devices, compilation cache, run folder, stop signals."""
+"""The environment of a training run: devices, compilation cache, run folder, other hosts."""
 
 import contextlib
 import json
 import os
 import pathlib
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import hosts, jax_api, memory, runs, tasks
+from jaxpose import hosts, memory, runs, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
@@ -22,7 +21,7 @@ from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
-_VISIBLE = 30.0  # seconds until a host must see a file that host 0 has written
+_VISIBLE = 10.0  # seconds until a host must see a file that host 0 has written
 
 
 class NonFiniteError(RuntimeError):
@@ -101,8 +100,8 @@ def check_shared(folder: pathlib.Path, timeout: float) -> None:
     end = time.monotonic() + _VISIBLE
     while (holder := runs.holder(folder)) is None and time.monotonic() < end:
         time.sleep(0.2)  # network file systems show a new file late
-    name = f"--workdir={folder}, which must be on a disk that all hosts share, locked by"
-    hosts.agree("run folder", {name: holder or "nobody"}, timeout)
+    hint = f"--workdir={folder} must be on a disk that all hosts share"
+    hosts.agree("run folder", {"a run folder locked by": holder or "nobody"}, timeout, hint)
 
 
 def _unwritable(folder: pathlib.Path, error: OSError) -> ValueError:
@@ -252,39 +251,3 @@ def write_bad_step(
     write_atomic(path, json.dumps(record, indent=2) + "\n")
     kept = "no checkpoint was written yet" if last_good is None else f"checkpoint {last_good} kept"
     return f"loss or gradient is not finite at step {step}; {kept}; image ids are in {path}"
-
-
-class StopSignal:
-    """Context manager that records SIGTERM or SIGINT, so that the run can save and stop.
-
-    A second signal ends the process immediately. On several hosts, JAX handles SIGTERM from
-    `jax.distributed.initialize` on: the hosts agree on a step after which all of them stop, even if
-    only one received the signal. SIGINT is then passed on as SIGTERM.
-    """
-
-    def __init__(self):
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignal":
-        numbers = (signal.SIGINT,) if hosts.several() else (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            self._before[number] = signal.signal(number, self._received)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _received(self, number: int, _frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        if hosts.several():
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            self.signal = number
-
-    def requested(self, step: int) -> bool:
-        """Whether to stop after this step; the result is the same on every host."""
-        if hosts.several() and jax_api.reached_preemption_sync_point(step):
-            self.signal = signal.SIGTERM
-        return self.signal is not None

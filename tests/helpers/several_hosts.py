@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -67,7 +66,7 @@ def started(*per_host, program: str = "train.py", devices: int = 1, **options):
     """Starts one process per list of arguments; ends all that are left.
 
     Args:
-      *per_host: arguments of each host.
+      *per_host: arguments of each host; their settings `distributed` replace those made here.
       program: train.py or eval.py.
       devices: simulated devices of each host.
       **options: settings `distributed`; also for tests of wrong ones.
@@ -81,6 +80,8 @@ def started(*per_host, program: str = "train.py", devices: int = 1, **options):
                 "host_id": number, "timeout": 60, "heartbeat_timeout": 10,
             } | options  # fmt: skip
             flags = [f"--config.distributed.{key}={value}" for key, value in settings.items()]
+            given = {argument.partition("=")[0] for argument in arguments}
+            flags = [flag for flag in flags if flag.partition("=")[0] not in given]
             hosts.append(Host(subprocess.Popen(
                 tiny_runs.command(program, *arguments, *flags), cwd=tiny_runs.ROOT,
                 env=tiny_runs.environment(devices), stdout=subprocess.PIPE,
@@ -92,11 +93,3 @@ def started(*per_host, program: str = "train.py", devices: int = 1, **options):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(host.process.pid, signal.SIGKILL)
             host.process.wait()
-
-
-def arguments(folder: pathlib.Path, config, *more: str) -> list[str]:
-    """Arguments of train.py for a tiny run."""
-    return [
-        f"--config={tiny_runs.ROOT / 'configs/common.py'}", f"--workdir={folder}",
-        *tiny_runs.flags(config), *more,
-    ]  # fmt: skip

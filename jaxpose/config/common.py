@@ -287,9 +287,9 @@ _RUN = (
         fixed=False,
     ),
     Setting(
-        "distributed.heartbeat_timeout",
+        "distributed.heartbeat",
         60,
-        "Time without a sign of life after which a host counts as lost, and all hosts end.",
+        "Time without a sign of life after which a host is lost.",
         "seconds",
         above=0,
         fixed=False,

@@ -48,7 +48,7 @@ def join(config: ConfigDict, program: str) -> None:
             hosts=config.hosts,
             coordinator=config.coordinator,
             timeout=config.timeout,
-            heartbeat=config.heartbeat_timeout,
+            heartbeat=config.heartbeat,
         )
     )
     # JAX would handle SIGTERM itself. Its agreement on a step to stop at can miss the step, since
@@ -63,7 +63,7 @@ def join(config: ConfigDict, program: str) -> None:
         jax.distributed.initialize(
             **options,
             initialization_timeout=max(1, round(end - time.monotonic())),
-            heartbeat_timeout_seconds=config.heartbeat_timeout,
+            heartbeat_timeout_seconds=config.heartbeat,
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
@@ -71,7 +71,7 @@ def join(config: ConfigDict, program: str) -> None:
             "TPU, Kubernetes and Slurm, give config.distributed.coordinator, hosts and host_id "
             f"({str(error).splitlines()[0]})"
         ) from None
-    failures.watch(program, config.heartbeat_timeout)
+    failures.watch(program, config.heartbeat)
     count = jax.process_count()
     print(f"{count} of {expected} hosts connected; this is host {jax.process_index()}", flush=True)
     if config.hosts and count != config.hosts:

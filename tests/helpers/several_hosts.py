@@ -77,7 +77,7 @@ def started(*per_host, program: str = "train.py", devices: int = 1, **options):
         for number, arguments in enumerate(per_host):
             settings = {
                 "initialize": True, "coordinator": address, "hosts": len(per_host),
-                "host_id": number, "timeout": 60, "heartbeat_timeout": 10,
+                "host_id": number, "timeout": 60, "heartbeat": 10,
             } | options  # fmt: skip
             flags = [f"--config.distributed.{key}={value}" for key, value in settings.items()]
             given = {argument.partition("=")[0] for argument in arguments}

@@ -2,8 +2,9 @@
 
 A host that fails with an error writes it into the key-value store of the coordination service. A
 thread of every other host waits for it, since their main threads may be in a computation that never
-ends. A host that is killed writes nothing: the coordination service notices that its signs of life
-stop, and `messages` puts that into words.
+ends. A host that is killed writes nothing. If a computation of another host fails because of that,
+this host asks all hosts for an answer, and all name those that gave none. If not, the coordination
+service notices that the signs of life stop, and `messages` puts that into words.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 
 from jaxpose import jax_api
+from jaxpose.hosts.messages import AGAIN
 
 _FAILED = "jaxpose/failed"  # the key of the first failure
-_LEFT = "jaxpose/left/"  # keys of the hosts that ended after a failure
+_HEARD = "jaxpose/heard/"  # keys of the hosts that know of it
+_LEFT = "jaxpose/left/"  # keys of the hosts that ended after it
+_LOST = "connection lost: "  # instead of an error, if a host may be lost
 _POLL_MS = 600_000
-_GRACE = 3.0  # seconds for a host to end with an error of its own
+_GRACE = 3.0  # seconds for a host to answer, or to end with an error of its own
 _LINGER = 10.0  # seconds for which host 0 waits for the others, and for the cleanup of a host
 # Errors of computations in which another host does not take part any more. JAX raises them as
 # JaxRuntimeError or, from a step that was compiled ahead, as ValueError.
@@ -71,10 +75,31 @@ def _watch(program: str) -> None:
                 continue
             return  # the hosts have parted
         host, _, line = record.partition(" ")
-        if int(host) == jax.process_index():
+        lost = line.startswith(_LOST)
+        if int(host) == jax.process_index() and not lost:
             return
-        time.sleep(_GRACE)
-        _leave(f"{program}: {line}", 1)
+        missing: list[int] = []
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
+            time.sleep(_GRACE)
+            if lost:
+                missing = _missing(client, _HEARD)
+                line = describe_lost(missing, line.removeprefix(_LOST))
+        _leave(f"{program}: {line}", 1, missing)
+
+
+def _missing(client: Any, folder: str) -> list[int]:
+    """The hosts without a key in a folder of the key-value store."""
+    there = {int(key.rpartition("/")[2]) for key, _ in client.key_value_dir_get(folder)}
+    return [host for host in range(jax.process_count()) if host not in there]
+
+
+def describe_lost(missing: Sequence[int], error: str) -> str:
+    """The line about hosts that gave no answer; about the error if all answered."""
+    if not missing:
+        return f"the connection between hosts was lost ({error}); {AGAIN}"
+    names = " and ".join(f"host {host}" for host in missing)
+    return f"{names} {'have' if len(missing) > 1 else 'has'} ended or cannot be reached; {AGAIN}"
 
 
 def run_program(program: str, main: Callable[[], int], statuses: Statuses) -> int:
@@ -115,10 +140,10 @@ def announced() -> Iterator[None]:
         yield
     except BaseException as error:
         if several() and not getattr(error, "announced", False):
-            if _is_lost_connection(error):
-                time.sleep(_heartbeat + _LINGER)  # the process ends sooner if the cause is known
             error.announced = True  # type: ignore[attr-defined]
             _announce(error)
+            if _is_lost_connection(error):
+                time.sleep(_heartbeat + _LINGER)  # the thread, or JAX, ends the process sooner
             timer = threading.Timer(_LINGER, _leave, (f"ended by {_summary(error)}", 1))
             timer.daemon = True
             timer.start()
@@ -137,7 +162,9 @@ def _is_lost_connection(error: BaseException | None) -> bool:
 def _announce(error: BaseException) -> None:
     host = jax.process_index()
     line = _summary(error)
-    if not isinstance(error, HostsDifferError):
+    if _is_lost_connection(error):
+        line = f"{_LOST}{line}"
+    elif not isinstance(error, HostsDifferError):
         line = f"host {host} ended: {line}"
     client = jax_api.coordination_client()
     assert client is not None
@@ -167,7 +194,7 @@ def _end(program: str, error: BaseException, status: int | None) -> NoReturn:
     _leave(f"{program}: {error}", status)
 
 
-def _leave(line: str, status: int) -> NoReturn:
+def _leave(line: str, status: int, lost: Sequence[int] = ()) -> NoReturn:
     """Ends the process. Host 0 waits for the others: the coordination service ends with it."""
     with _leaving:
         if line:
@@ -180,13 +207,11 @@ def _leave(line: str, status: int) -> NoReturn:
             if jax.process_index() > 0:
                 client.key_value_set(f"{_LEFT}{jax.process_index()}", "")
             else:
-                _wait_for_the_others(client)
+                _wait_for_the_others(client, {0, *lost})
         os._exit(status)
 
 
-def _wait_for_the_others(client) -> None:
+def _wait_for_the_others(client: Any, without: set[int]) -> None:
     end = time.monotonic() + _LINGER
-    while time.monotonic() < end:
-        if len(client.key_value_dir_get(_LEFT)) >= jax.process_count() - 1:
-            return
+    while time.monotonic() < end and set(_missing(client, _LEFT)) - without:
         time.sleep(0.1)

@@ -44,6 +44,8 @@ class StopSignal:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        if self.signal is not None and self._received_here is None:
+            return  # all hosts may get it; here it may come while the run is saved
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -25,7 +25,6 @@ if __name__ == "__main__":
 
 import json  # noqa: E402
 import pathlib  # noqa: E402
-import sys  # noqa: E402
 import time  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -34,7 +33,7 @@ from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import ops, skeletons, tasks  # noqa: E402
+from jaxpose import hosts, ops, skeletons, tasks  # noqa: E402
 from jaxpose.annotations import Dataset, left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_path  # noqa: E402
 from jaxpose.evaluation import command_line  # noqa: E402
@@ -65,19 +64,19 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         return score_file(config, source, folder, worst)
 
     # ------------------------------------------------------------------ devices
-    runtime.start(config)
-    hosts = jax.process_count()
+    host_count = jax.process_count()
     file = open_exported(source.exported, config) if source.exported else None
-    tasks.validate(config, devices=jax.device_count(), hosts=hosts, training=False)
+    tasks.validate(config, devices=jax.device_count(), hosts=host_count, training=False)
     task = tasks.get(config.task)
     ops.set_implementation(config.ops)
 
     # ------------------------------------------------------------------ data
     # The keypoints of the network, for an annotation file without keypoint names.
     skeleton = skeleton_of(source, file) or skeletons.COCO
-    data = input_pipeline.eval_data(
-        config, host_id=jax.process_index(), host_count=hosts, skeleton=skeleton
-    )
+    with hosts.first_host_first("data", config.distributed.timeout):  # it may write generated data
+        data = input_pipeline.eval_data(
+            config, host_id=jax.process_index(), host_count=host_count, skeleton=skeleton
+        )
     scored = data.dataset.format != "image_info"
     head_boxes = runtime.head_boxes(config) if scored else None
     inputs = [] if head_boxes is None else [head_boxes]
@@ -87,28 +86,35 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
         inputs.append(pathlib.Path(config.data.root) / config.data.detections)
     check_folder(folder, data.dataset, inputs)
     examples = f"{data.num_examples} {task.describe_examples(config)}"
-    print(f"{examples} of {data.dataset.path}", flush=True)
+    show(f"{examples} of {data.dataset.path}")
     for line in left_out_lines(data.dataset):
-        print(line, flush=True)
+        show(line)
 
     # ------------------------------------------------------------------ network
     predict = make_predictor(source, file, config, data.skeleton)
     if config.eval.flip:
         need_sides(data.dataset)
-    print(f"network: {source.name}", flush=True)
+    weights = source.run.variables if source.run else {}
+    files = {
+        "--exported": pathlib.Path(source.exported).absolute() if source.exported else "",
+        "detections": config.data.detections,
+        "head boxes": head_boxes or "",
+    }
+    runtime.compare_hosts(config, {"validation": data}, files, weights)
+    show(f"network: {source.name}")
 
     # ------------------------------------------------------------------ results without scores
     start = time.perf_counter()
     if not scored:
         results = task.predict_results(predict, data.batches(), data.dataset, config)
         for line in data.bad_files.lines():
-            print(line)
+            print(line, flush=True)  # of each host
         path = folder / submission_name(data.dataset.path)
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps(results))
         images = len({result["image_id"] for result in results})
-        print(
+        show(
             f"\n{len(results)} people in {images} of {len(data.dataset.images)} images; no scores: "
             f"{data.dataset.path.name} has no annotations\n{examples} in "
             f"{time.perf_counter() - start:.1f} s; submission {path}"
@@ -122,8 +128,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
     report = make_report(evaluation, data.dataset, task, config.eval.metric, worst)
     publish(report, data.dataset, config, folder, record)
     for line in data.bad_files.lines():
-        print(line)
-    print(f"\n{examples} in {seconds:.1f} s; report {folder / 'index.html'}")
+        print(line, flush=True)  # of each host
+    show(f"\n{examples} in {seconds:.1f} s; report {folder / 'index.html'}")
     return 0
 
 
@@ -135,16 +141,16 @@ def score_file(
     tasks.validate(config, devices=1, training=False)
     dataset = input_pipeline.load_dataset(config, "val", images=False)
     check_folder(folder, dataset, [pathlib.Path(source.results)])
-    print(f"results: {source.name}", flush=True)
+    show(f"results: {source.name}")
     if source.skeleton:
         dataset = input_pipeline.complete(dataset, source.skeleton)
     for line in left_out_lines(dataset):
-        print(line, flush=True)
+        show(line)
     evaluation = score_results(source.results, dataset, config.eval.metric, config.eval.area)
     # A results file gives only people and images, not the boxes that its network used.
     report = make_report(evaluation, dataset, whole_images, config.eval.metric, worst)
     publish(report, dataset, config, folder, {"source": source.name})
-    print(f"\nreport {folder / 'index.html'}")
+    show(f"\nreport {folder / 'index.html'}")
     return 0
 
 
@@ -156,27 +162,36 @@ def publish(
     record: dict[str, Any],
 ) -> None:
     """Prints the tables and writes the folder of the report."""
-    print(report.as_text())
+    show(report.as_text())
     if jax.process_index() == 0:
         title = f"{config.model} on {dataset.path.name}"
         record = record | {"config": config.to_dict()}
         for line in write_report(folder, report, dataset, title=title, record=record):
-            print(line)
+            show(line)
+
+
+def show(text: str) -> None:
+    """Prints on the first host only."""
+    if jax.process_index() == 0:
+        print(text, flush=True)
 
 
 def run(argv: list[str]) -> int:
     """Runs `main` with the flags; prints errors in one line and returns the exit status."""
     del argv
-    try:
-        source = command_line.find_source(FLAGS)
-        folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
-        if source.run:
-            for line in command_line.keep_network(FLAGS, source.run.config):
-                print(line, flush=True)
-        return main(FLAGS.config, source, folder, FLAGS.worst)
-    except (ValueError, ImportError, OSError) as error:
-        print(f"eval.py: {error}", file=sys.stderr)
-        return 2
+    return hosts.run_program("eval.py", evaluate, [((ValueError, ImportError, OSError), 2)])
+
+
+def evaluate() -> int:
+    """Connects the hosts and runs `main` with the flags."""
+    if not FLAGS.results:
+        runtime.start(FLAGS.config, "eval.py")  # before the weights are read, which uses devices
+    source = command_line.find_source(FLAGS)
+    folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
+    if source.run:
+        for line in command_line.keep_network(FLAGS, source.run.config):
+            show(line)
+    return main(FLAGS.config, source, folder, FLAGS.worst)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,13 @@ if __name__ == "__main__":
 import contextlib  # noqa: E402
 import functools  # noqa: E402
 import pathlib  # noqa: E402
-import sys  # noqa: E402
 
 import jax  # noqa: E402
 from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 import input_pipeline  # noqa: E402
-from jaxpose import ops, tasks  # noqa: E402
+from jaxpose import hosts, ops, tasks  # noqa: E402
 from jaxpose.annotations import left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
@@ -40,6 +39,7 @@ from jaxpose.training import (  # noqa: E402
     schedule,
     selection,
     state,
+    stopping,
 )
 from jaxpose.training.step import make_train_step  # noqa: E402
 
@@ -61,27 +61,29 @@ def main(config: ConfigDict, workdir: str) -> int:
       runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
       checkpoint.SaveError: a checkpoint could not be written; earlier ones are complete.
     """
-    with contextlib.ExitStack() as cleanup:
+    # The other hosts hear of an error before the cleanup, which may wait for them.
+    with contextlib.ExitStack() as cleanup, hosts.announced():
         return _main(config, pathlib.Path(workdir), cleanup)
 
 
 def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStack) -> int:
     log_line = logs.log_line
     # ------------------------------------------------------------------ devices and compilation
-    runtime.start(config)
-    devices, hosts = jax.device_count(), jax.process_count()
-    tasks.validate(config, devices=devices, hosts=hosts)
+    runtime.start(config, "train.py")
+    devices, host_count = jax.device_count(), jax.process_count()
+    tasks.validate(config, devices=devices, hosts=host_count)
     task = tasks.get(config.task)
     ops.set_implementation(config.ops)
     compiled = logs.CompileCounter()
     mesh = make_mesh()
     log_line(
-        f"{devices} x {jax.devices()[0].device_kind} on {hosts} host(s), jax {jax.__version__}"
+        f"{devices} x {jax.devices()[0].device_kind} on {host_count} host(s), jax {jax.__version__}"
     )
 
     # ------------------------------------------------------------------ data
-    shard = {"host_id": jax.process_index(), "host_count": hosts}
-    train_data = input_pipeline.train_data(config, **shard)
+    shard = {"host_id": jax.process_index(), "host_count": host_count}
+    with hosts.first_host_first("data", config.distributed.timeout):  # it may write generated data
+        train_data = input_pipeline.train_data(config, **shard)
     eval_data: input_pipeline.EvalData | None = None
     head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":
@@ -127,7 +129,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ run folder: new or resumed
     facts = {"train_examples": examples, "total_steps": total}
-    runtime.lock_run(folder, cleanup)
+    runtime.lock_run(folder, cleanup, config.distributed.timeout)
     runtime.open_run(folder, config, skeleton, facts)
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
     cleanup.callback(checkpoints.close)
@@ -135,13 +137,20 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     for line in lines:
         log_line(line)
     if restored is not None:
-        train_state = replicate(restored, mesh)
+        first_state = restored
         log_line(f"resuming {folder} from step {int(restored.step)}")
     else:
         weights = read_source(config.init_from, config.task, config.model, shapes)
-        new = initial.initial_state(config, skeleton, create, optimizer, weights, log_line)
-        train_state = replicate(new, mesh)
-    start = int(train_state.step)
+        first_state = initial.initial_state(config, skeleton, create, optimizer, weights, log_line)
+    start = int(first_state.step)
+    runtime.compare_hosts(
+        config,
+        {"training": train_data, "validation": eval_data},
+        {"detections": config.data.detections, "head boxes": head_boxes or ""},
+        first_state,
+        start,
+    )
+    train_state = replicate(first_state, mesh)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
     cleanup.callback(log.close)
 
@@ -205,7 +214,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     batches = train_data.batches(start_step=start)
     cleanup.callback(batches.close)
     pending = None
-    with runtime.StopSignal() as stop:
+    with stopping.StopSignal(mesh) as stop:
         for done in range(start + 1, total + 1):
             requested = time.perf_counter()
             batch = next(batches)
@@ -234,8 +243,8 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
             pending = (done, metrics, batch)
 
             evaluate_now = eval_data is not None and schedule.due(done, eval_steps, total)
-            stopping = stop.requested(done)
-            if evaluate_now or stopping or schedule.due(done, checkpoint_steps, total):
+            stop_now = stop.requested()
+            if evaluate_now or stop_now or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
                 pending, paused = None, time.perf_counter()
                 score = None
@@ -243,7 +252,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                     try:
                         score = validate(done, eval_data)
                     except Exception:
-                        if hosts == 1:  # of several hosts, perhaps only this one saves
+                        if host_count == 1:  # of several hosts, perhaps only this one saves
                             log_line(f"validation failed; step {done} is saved without a score")
                             log.sync()
                             checkpoints.save(train_state)
@@ -252,7 +261,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
                 log.sync()
                 checkpoints.save(train_state, score)
                 clock.paused(time.perf_counter() - paused)
-            if stopping:
+            if stop_now:
                 break
 
     # ------------------------------------------------------------------ the end
@@ -292,17 +301,11 @@ def check_same_keypoints(train: Skeleton, val: Skeleton) -> None:
 def run(argv: list[str]) -> int:
     """Runs `main` with the flags; prints errors in one line and returns the exit status."""
     del argv
-    try:
-        return main(FLAGS.config, FLAGS.workdir)
-    except runtime.NonFiniteError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 3
-    except (checkpoint.SaveError, OSError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 4
-    except ValueError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+    return hosts.run_program(
+        "train.py",
+        lambda: main(FLAGS.config, FLAGS.workdir),
+        [(runtime.NonFiniteError, 3), ((checkpoint.SaveError, OSError), 4), (ValueError, 2)],
+    )
 
 
 if __name__ == "__main__":

@@ -7,33 +7,45 @@
   are read in `jaxpose.export.primitives`.
 * Communication between hosts, and resetting the compilation cache, whose folder JAX looks up only
   once. Only `jax.experimental` has these.
+* The key-value store of the coordination service, through which hosts exchange text before and
+  outside computations: JAX uses it, but has no public function for it.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jax._src.distributed import global_state as _distributed
 from jax.experimental.compilation_cache.compilation_cache import (
     reset_cache as forget_compilation_cache,
 )
 from jax.experimental.multihost_utils import (
     process_allgather,
-    reached_preemption_sync_point,
     sync_global_devices,
 )
 
 __all__ = [
     "apply",
     "body",
+    "coordination_client",
     "equations",
     "evaluate",
     "forget_compilation_cache",
     "inner_programs",
     "literal",
     "process_allgather",
-    "reached_preemption_sync_point",
     "scope",
     "sync_global_devices",
 ]
+
+
+def coordination_client() -> Any | None:
+    """The client of the coordination service; None before `jax.distributed.initialize`.
+
+    Its methods used here: `key_value_set(key, text)`, which raises an error if the key exists;
+    `blocking_key_value_get(key, milliseconds)`, `key_value_dir_get(prefix)` and
+    `wait_at_barrier(name, milliseconds)`. Their errors are `jax.errors.JaxRuntimeError`.
+    """
+    return _distributed.client
 
 
 def body(program: Any) -> tuple[Any, Sequence[Any]]:

@@ -15,7 +15,7 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 ROWS = (
     "choices files geometry images interpolation interrupts jax_api memory mesh ops poses "
     "public_skeletons sides skeletons tables wording",
-    "annotations config draw layers",
+    "annotations config draw hosts layers",
     "codecs",
     "losses metrics models runtimes",
     "tasks",

@@ -120,7 +120,6 @@ def test_inner_programs_are_found_and_named_by_their_scope(api):
     "name, args, options",
     [
         ("process_allgather", (np.arange(3),), {"tiled": True}),
-        ("reached_preemption_sync_point", (7,), {}),
         ("sync_global_devices", ("a name",), {}),
         ("forget_compilation_cache", (), {}),
     ],

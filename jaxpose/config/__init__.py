@@ -23,7 +23,7 @@ from jaxpose.config.setting import (
     without,
 )
 from jaxpose.config.splits import generated_files, split_files
-from jaxpose.config.tree import default_config, differences, flatten
+from jaxpose.config.tree import default_config, differences, flatten, reset
 
 __all__ = [
     "COMMON",
@@ -36,6 +36,7 @@ __all__ = [
     "expand_paths",
     "flatten",
     "generated_files",
+    "reset",
     "split_files",
     "with_defaults",
     "with_settings",

@@ -266,7 +266,7 @@ _RUN = (
     Setting(
         "distributed.hosts",
         0,
-        "Expected number of hosts; 0: as many as the cluster reports.",
+        "Expected number of hosts (processes); 0: as many as the cluster reports.",
         "hosts",
         minimum=0,
         fixed=False,
@@ -282,6 +282,14 @@ _RUN = (
         "distributed.timeout",
         300,
         "Time to wait for the other hosts.",
+        "seconds",
+        above=0,
+        fixed=False,
+    ),
+    Setting(
+        "distributed.heartbeat",
+        60,
+        "Time without a sign of life after which a host is lost.",
         "seconds",
         above=0,
         fixed=False,

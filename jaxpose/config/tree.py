@@ -48,6 +48,13 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
+def reset(config: ConfigDict, group: str, settings: Iterable[Setting] = COMMON) -> None:
+    """Sets all settings of a group, e.g. "distributed", to their defaults."""
+    config.update_from_flattened_dict(
+        {setting.key: setting.default for setting in settings if setting.group == group}
+    )
+
+
 def differences(
     old: ConfigDict, new: ConfigDict, settings: Iterable[Setting] = COMMON
 ) -> list[str]:

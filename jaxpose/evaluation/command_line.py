@@ -7,6 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxpose import runs
+from jaxpose.config import reset
 from jaxpose.config.flags import (
     MISTAKES,
     define_config_dict,
@@ -28,6 +29,7 @@ def parse_eval_flags(argv: list[str]) -> list[str]:
         elif values.workdir or values.checkpoint:
             folder = runs.run_folder(values.workdir or values.checkpoint)
             config = runs.read_info(folder).config
+            reset(config, "distributed")  # the hosts of the training are not those of this program
             define_config_dict(config, "Settings of the run; --config.key=value changes them.")
         else:
             flag = "--exported=FILE needs" if values.exported else "--untrained needs a network and"

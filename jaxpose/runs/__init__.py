@@ -11,7 +11,7 @@ from jaxpose.runs.folder import (
     write_run,
 )
 from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
-from jaxpose.runs.lock import LockError, locked
+from jaxpose.runs.lock import LockError, holder, locked
 
 __all__ = [
     "CheckpointError",
@@ -20,6 +20,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "check_own",
+    "holder",
     "load_run",
     "locked",
     "parse_step",

@@ -64,6 +64,12 @@ def locked(
             path.unlink(missing_ok=True)
 
 
+def holder(folder: pathlib.Path) -> str | None:
+    """The process that holds the lock of a run folder, in words; None if it is not locked."""
+    record = _read(folder / NAME)
+    return None if record is None else _name(record)
+
+
 def _acquire(
     path: pathlib.Path, own: dict[str, Any], log_line: Callable[[str], None]
 ) -> str | None:

@@ -1,17 +1,18 @@
-"""The environment of a training run: devices, compilation cache, run folder, stop signals."""
+"""The environment of a training run: devices, compilation cache, run folder, other hosts."""
 
 import contextlib
 import json
 import os
 import pathlib
-import signal
-from typing import Any
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose import jax_api, memory, runs, tasks
+from jaxpose import hosts, memory, runs, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.config import ConfigError, differences
 from jaxpose.files import write_atomic
@@ -20,19 +21,25 @@ from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
 
 CACHE = pathlib.Path("~/.cache/jaxpose/xla")
+_VISIBLE = 10.0  # seconds until a host must see a file that host 0 has written
 
 
 class NonFiniteError(RuntimeError):
     """The loss or the gradient is not finite."""
 
 
-def start(config: ConfigDict) -> None:
+def start(config: ConfigDict, program: str) -> None:
     """Sets up determinism, the compilation cache and, if `config` asks for it, several hosts.
 
     Call it before anything else uses JAX's devices.
 
+    Args:
+      config: all settings.
+      program: the name that starts the lines about failed hosts.
+
     Raises:
       ConfigError: the hosts did not connect in time, or their number is not `distributed.hosts`.
+      HostsDifferError: another host has other settings, another version or other code.
     """
     if config.deterministic:
         flag = "--xla_gpu_deterministic_ops=true"
@@ -42,7 +49,8 @@ def start(config: ConfigDict) -> None:
     if config.compilation_cache:
         use_compilation_cache()
     if config.distributed.initialize:
-        join_hosts(config.distributed)
+        hosts.join(config.distributed, program)
+        hosts.agree("settings", hosts.of_settings(config), config.distributed.timeout)
 
 
 def use_compilation_cache() -> None:
@@ -53,37 +61,17 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def join_hosts(config: ConfigDict) -> None:
-    """Calls `jax.distributed.initialize` and checks the number of hosts.
-
-    Raises:
-      ConfigError: the hosts did not connect in time, or their number is not `config.hosts`.
-    """
-    expected = config.hosts or "all"
-    print(f"waiting up to {config.timeout} s for {expected} hosts", flush=True)
-    options: dict[str, Any] = {
-        "coordinator_address": config.coordinator or None,
-        "num_processes": config.hosts or None,
-        "process_id": None if config.host_id < 0 else config.host_id,
-    }
-    try:
-        jax.distributed.initialize(**options, initialization_timeout=config.timeout)
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"{expected} hosts did not connect within {config.timeout} s; start the same command "
-            f"on each host ({str(error).splitlines()[0]})"
-        ) from None
-    count = jax.process_count()
-    print(f"{count} of {expected} hosts connected; this is host {jax.process_index()}", flush=True)
-    if config.hosts and count != config.hosts:
-        raise ConfigError(f"config.distributed.hosts={config.hosts}, but {count} hosts connected")
-
-
-def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack) -> None:
+def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack, timeout: float) -> None:
     """Creates the run folder and locks it until `cleanup` ends; host 0 holds the lock for all.
+
+    Args:
+      folder: the run folder.
+      cleanup: releases the lock.
+      timeout: seconds to wait for the other hosts.
 
     Raises:
       runs.LockError: another training is running in the folder.
+      HostsDifferError: a host sees another folder.
       ValueError: the folder cannot be written.
     """
     refusal: ValueError | None = None
@@ -99,6 +87,21 @@ def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack) -> None:
     refused = gather(np.array([refusal is not None], np.int32)).any()  # no host waits for another
     if refused:
         raise refusal or runs.LockError(f"{folder}: host 0 could not lock this run folder")
+    if hosts.several():
+        check_shared(folder, timeout)
+
+
+def check_shared(folder: pathlib.Path, timeout: float) -> None:
+    """Checks that all hosts see the same run folder, by the lock of host 0 in it.
+
+    Raises:
+      HostsDifferError: a host sees another folder of this name, e.g. on its own disk.
+    """
+    end = time.monotonic() + _VISIBLE
+    while (holder := runs.holder(folder)) is None and time.monotonic() < end:
+        time.sleep(0.2)  # network file systems show a new file late
+    hint = f"--workdir={folder} must be on a disk that all hosts share"
+    hosts.agree("run folder", {"a run folder locked by": holder or "nobody"}, timeout, hint)
 
 
 def _unwritable(folder: pathlib.Path, error: OSError) -> ValueError:
@@ -159,6 +162,48 @@ def _pair_names(skeleton: Skeleton) -> str:
     return ", ".join(pairs) or "none"
 
 
+class Data(Protocol):
+    """Training or evaluation data of `input_pipeline`."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+
+    @property
+    def num_examples(self) -> int: ...
+
+
+def compare_hosts(
+    config: ConfigDict,
+    data: Mapping[str, Data | None],
+    files: Mapping[str, str | pathlib.Path],
+    weights: Any,
+    step: int = 0,
+) -> None:
+    """Checks that all hosts have the same data and weights; does nothing on one host.
+
+    Args:
+      config: all settings.
+      data: {"training": data, ...}; None for a split without data.
+      files: other files that are read, by name; relative to `data.root`, or "".
+      weights: arrays.
+      step: of the checkpoint that the weights are from.
+
+    Raises:
+      HostsDifferError: they differ.
+    """
+    if not hosts.several():
+        return
+    parts: dict[str, pathlib.Path | int | str] = {}
+    for split, examples in data.items():
+        if examples is not None:
+            parts[f"{split} annotations"] = examples.dataset.path
+            parts[f"{split} examples"] = examples.num_examples
+    root = pathlib.Path(config.data.root)
+    parts |= {name: root / file for name, file in files.items() if file}
+    record = hosts.of_data(parts) | {"checkpoint": step, "weights": hosts.of_arrays(weights)}
+    hosts.agree("data and weights", record, config.distributed.timeout)
+
+
 def head_boxes(config: ConfigDict) -> pathlib.Path | None:
     """Returns the path of mpii_gt_val.mat, or None if the configuration does not need it.
 
@@ -206,33 +251,3 @@ def write_bad_step(
     write_atomic(path, json.dumps(record, indent=2) + "\n")
     kept = "no checkpoint was written yet" if last_good is None else f"checkpoint {last_good} kept"
     return f"loss or gradient is not finite at step {step}; {kept}; image ids are in {path}"
-
-
-class StopSignal:
-    """Context manager that records SIGTERM or SIGINT, so that the run can save and stop.
-
-    A second signal ends the process immediately.
-    """
-
-    def __init__(self):
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._received)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _received(self, number: int, _frame: Any) -> None:
-        self.signal = number
-        signal.signal(number, signal.SIG_DFL)
-
-    def requested(self, step: int) -> bool:
-        """Whether to stop after this step; the result is the same on every host."""
-        if jax.process_count() == 1:
-            return self.signal is not None
-        return jax_api.reached_preemption_sync_point(step)

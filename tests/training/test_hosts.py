@@ -14,12 +14,13 @@ import sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from configs import common
 from jaxpose.mesh import gather, gather_rows, local_rows, make_mesh, replicate, shard_batch
-from jaxpose.training import runtime, state, step
+from jaxpose import hosts
+from jaxpose.training import state, step
 
 config = common.get_config().distributed
 config.initialize, config.hosts, config.timeout = True, 2, 120
 config.coordinator, config.host_id = sys.argv[1], int(sys.argv[2])
-runtime.join_hosts(config)
+hosts.join(config, "test")
 
 def loss(params, stats, batch, key):
     return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2), (stats, {})

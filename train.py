@@ -39,9 +39,8 @@ from jaxpose.training import (  # noqa: E402
     runtime,
     schedule,
     selection,
-    state,
 )
-from jaxpose.training.step import make_train_step  # noqa: E402
+from jaxpose.training.setup import make_setup  # noqa: E402
 
 IMPORTED = time.perf_counter()
 
@@ -109,17 +108,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     )
 
     # ------------------------------------------------------------------ model, optimizer, state
-    model = tasks.create_model(config, skeleton.num_joints)
-    objective = task.make_objective(model, config)
-    learning_rate = schedule.make_schedule(
-        config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
-    )
-    optimizer = schedule.make_optimizer(config.optimizer, learning_rate, config.freeze)
-    size = tuple(config.input_size)
-    create = functools.partial(
-        state.create_state, model, optimizer, size, config.ema_decay > 0, parts=objective.terms
-    )
-    shapes = jax.eval_shape(create, config.seed)
+    setup = make_setup(config, skeleton.num_joints, steps_per_epoch, total)
+    model, objective, optimizer = setup.model, setup.objective, setup.optimizer
+    shapes, size = setup.shapes, tuple(config.input_size)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     log_line(f"{config.model}: {parameters:,} parameters, input {size}")
     for line in selection.describe(shapes.params, shapes.batch_stats, config):
@@ -139,24 +130,16 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         log_line(f"resuming {folder} from step {int(restored.step)}")
     else:
         weights = read_source(config.init_from, config.task, config.model, shapes)
-        new = initial.initial_state(config, skeleton, create, optimizer, weights, log_line)
+        new = initial.initial_state(
+            config, skeleton, setup.create_state, optimizer, weights, log_line
+        )
         train_state = replicate(new, mesh)
     start = int(train_state.step)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
     cleanup.callback(log.close)
 
     # ------------------------------------------------------------------ the step, compiled once
-    train_step = make_train_step(
-        objective.loss,
-        optimizer,
-        learning_rate,
-        mesh,
-        accumulate=config.accumulate,
-        ema_decay=config.ema_decay,
-        log_every=config.log_every,
-        seed=config.seed,
-        freeze=config.freeze,
-    )
+    train_step = setup.make_step(mesh)
     predict = task.model_predictor(model, skeleton, mesh, task.decoder_from_config(config))
 
     def place(batch):

@@ -5,8 +5,8 @@
   for writers of interpreters but does not guarantee them: up to 0.10, a program with its constants
   was a `ClosedJaxpr` around a `Jaxpr`; in 0.12, one class is both. Parameters of single primitives
   are read in `jaxpose.export.primitives`.
-* Communication between hosts, and resetting the compilation cache, whose folder JAX looks up only
-  once. Only `jax.experimental` has these.
+* Communication between hosts, resetting the compilation cache, whose folder JAX looks up only once,
+  and descriptions of TPU slices that are not there. Only `jax.experimental` has these.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ from jax.experimental.multihost_utils import (
     reached_preemption_sync_point,
     sync_global_devices,
 )
+from jax.experimental.topologies import get_topology_desc
 
 __all__ = [
     "apply",
@@ -27,6 +28,7 @@ __all__ = [
     "equations",
     "evaluate",
     "forget_compilation_cache",
+    "get_topology_desc",
     "inner_programs",
     "literal",
     "process_allgather",

@@ -49,6 +49,10 @@ class Chip:
     slices: tuple[str, ...]
     source: str
 
+    def of_size(self, chips: int) -> str:
+        """The slice whose number of chips is nearest to `chips`."""
+        return min(self.slices, key=lambda shape: abs(math.log(count(shape) / max(chips, 1))))
+
 
 CHIPS = {
     chip.name: chip

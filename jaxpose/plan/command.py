@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import pathlib
-from typing import Any
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -17,7 +17,7 @@ from jaxpose.plan.chips import CHIPS
 from jaxpose.plan.compilation import CACHE, Compiled, compile_step
 from jaxpose.plan.report import as_text, make_plan
 from jaxpose.plan.search import largest
-from jaxpose.plan.step import check_settings, keypoints_of, lower_step
+from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
 from jaxpose.plan.topology import Target, find_target
 
 _EIGHT = 8  # rows of a TPU tile; the search takes multiples of it
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     keypoints = args.keypoints or keypoints_of(config)
     folder = expand(args.cache) if config.compilation_cache else None
 
-    def compile_for(batch_per_chip: int | None) -> Compiled:
+    def compile_for(batch_per_chip: int | None) -> tuple[int, Compiled]:
         return _compile(config, target, batch_per_chip, keypoints, folder)
 
     batch = args.batch_per_chip
@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
         if not batch:
             print(f"no batch fits on {target.name}: {_unit(config)} examples per chip are too many")
             return 1
-    compiled = compile_for(batch)
-    plan = make_plan(config, args.config, target, keypoints, compiled)
+    arguments, compiled = compile_for(batch)
+    plan = make_plan(config, args.config, target, keypoints, arguments, compiled)
     if args.json:
         write_atomic(args.json, json.dumps(plan, indent=2) + "\n")
     if args.hlo and compiled.text:
@@ -104,21 +104,24 @@ def _compile(
     batch_per_chip: int | None,
     keypoints: int,
     folder: pathlib.Path | None,
-) -> Compiled:
+) -> tuple[int, Compiled]:
+    """The bytes of the arguments, and what the compiler says."""
     per_chip = check_settings(config, target, batch_per_chip)
     progress(f"tracing {config.model}, {per_chip} examples per chip")
     lowered = lower_step(config, target, keypoints)
     progress(f"compiling for {target.name}; minutes for a large network")
-    return compile_step(lowered, target, folder)
+    return argument_bytes(lowered, len(target.devices)), compile_step(lowered, target, folder)
 
 
 def _unit(config: ConfigDict) -> int:
     return math.lcm(_EIGHT, config.accumulate)
 
 
-def _largest(compile_for: Any, config: ConfigDict, start: int | None) -> int:
+def _largest(
+    compile_for: Callable[[int], tuple[int, Compiled]], config: ConfigDict, start: int | None
+) -> int:
     def fits(batch: int) -> bool:
-        error = compile_for(batch).error
+        error = compile_for(batch)[1].error
         progress(f"{batch} per chip: {'does not fit' if error else 'fits'}")
         return not error
 

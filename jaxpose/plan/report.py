@@ -19,7 +19,12 @@ _SHOWN = 16  # operators in the text; the others are one row
 
 
 def make_plan(
-    config: ConfigDict, recipe: str, target: Target, num_keypoints: int, compiled: Compiled
+    config: ConfigDict,
+    recipe: str,
+    target: Target,
+    num_keypoints: int,
+    arguments: int,
+    compiled: Compiled,
 ) -> dict[str, Any]:
     """All figures of a step.
 
@@ -28,6 +33,7 @@ def make_plan(
       recipe: FILE[:VARIANT] that they come from.
       target: devices that it was compiled for.
       num_keypoints: of the dataset.
+      arguments: bytes of state and batch without padding, for a step that does not fit.
       compiled: what the compiler says.
 
     Returns:
@@ -39,7 +45,7 @@ def make_plan(
         "recipe": recipe,
         "topology": target.name,
         "chips": devices,
-        "device": target.kind.splitlines()[0],
+        "device": target.devices[0].device_kind,
         "chip": dataclasses.asdict(target.chip) if target.chip else None,
         "model": config.model,
         "task": config.task,
@@ -52,7 +58,7 @@ def make_plan(
         "versions": versions(),
         "compile_seconds": round(compiled.seconds, 2),
         "cached": compiled.cached,
-        "memory": _memory(compiled, target),
+        "memory": _memory(arguments, compiled, target),
     }
     if compiled.error:
         return plan
@@ -75,11 +81,11 @@ def make_plan(
     return plan
 
 
-def _memory(compiled: Compiled, target: Target) -> dict[str, Any]:
-    memory: dict[str, Any] = dict(compiled.memory)
+def _memory(arguments: int, compiled: Compiled, target: Target) -> dict[str, Any]:
+    memory: dict[str, Any] = {"unpadded_arguments": arguments, **compiled.memory}
     capacity = compiled.available or target.capacity
     needed = compiled.needed
-    if not compiled.error and memory:
+    if compiled.memory:
         at_once = memory["arguments"] + memory["outputs"] - memory["aliased"]
         # XLA's peak on the CPU leaves out the temporaries.
         needed = max(memory["peak"], at_once + memory["temporaries"]) + memory["code"]
@@ -138,8 +144,9 @@ def _head(plan: dict[str, Any]) -> str:
         )
     known = ", ".join(f"{package} {version}" for package, version in plan["versions"].items())
     seconds = f"{plan['compile_seconds']:.1f} s"
-    how = f"in an earlier run, in {seconds}" if plan["cached"] else f"in {seconds}"
-    return "\n".join([*lines, f"compiled {how}, by {known}"])
+    done = "compiled" if plan["memory"]["fits"] else "refused by the compiler"
+    earlier = "in an earlier run, " if plan["cached"] else ""
+    return "\n".join([*lines, f"{done} {earlier}in {seconds}, by {known}"])
 
 
 def _memory_text(plan: dict[str, Any]) -> str:
@@ -147,15 +154,20 @@ def _memory_text(plan: dict[str, Any]) -> str:
     names = ("arguments", "outputs", "aliased", "temporaries", "peak", "code")
     rows = [["memory per chip", "MiB"]]
     rows += [[name, f"{memory[name] / MIB:,.1f}"] for name in names if name in memory]
-    table = tables.text(rows) + "\n" if len(rows) > 1 else ""
+    if len(rows) == 1:
+        rows.append(["arguments, unpadded", f"{memory['unpadded_arguments'] / MIB:,.1f}"])
+    return f"{tables.text(rows)}\n{_verdict(memory)}"
+
+
+def _verdict(memory: dict[str, Any]) -> str:
     needed, capacity = memory["needed"], memory["capacity"]
+    total = "" if needed is None else f": {needed / GIB:.2f} GiB"
+    if needed is not None and capacity:
+        total = f": {needed / GIB:.2f} of {capacity / GIB:.2f} GiB"
     if memory["fits"]:
-        of = f" of {capacity / GIB:.2f}" if capacity else ""
-        return f"{table}fits: {needed / GIB:.2f}{of} GiB"
-    if needed and capacity:
-        over = f"{(needed - capacity) / GIB:.2f} GiB too much"
-        return f"{table}does not fit: {needed / GIB:.2f} of {capacity / GIB:.2f} GiB, {over}"
-    return f"{table}does not fit"
+        return f"fits{total}"
+    over = f", {(needed - capacity) / GIB:.2f} GiB too much" if needed and capacity else ""
+    return f"does not fit{total}{over}"
 
 
 def _bounds_text(plan: dict[str, Any]) -> str:

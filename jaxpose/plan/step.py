@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
@@ -75,6 +78,16 @@ def lower_step(config: ConfigDict, target: Target, num_keypoints: int) -> jax.st
             for key, (shape, dtype) in batch_shapes(setup, num_keypoints).items()
         }
         return setup.make_step(mesh).lower(state, batch)
+
+
+def argument_bytes(lowered: jax.stages.Lowered, devices: int) -> int:
+    """Bytes of the state and of one device's part of the batch, without padding."""
+
+    def size(tree: Any) -> int:
+        return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+    (state, batch), _ = lowered.args_info
+    return size(state) + size(batch) // devices
 
 
 def batch_shapes(setup: Setup, num_keypoints: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxpose import jax_api
-from jaxpose.choices import choose_from, did_you_mean
+from jaxpose.choices import nearest
 from jaxpose.plan.chips import CHIPS, MOST_CHIPS, Chip, count, slice_names
 from jaxpose.runtimes import require
 
@@ -20,6 +20,8 @@ _ENVIRONMENT = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-16",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_LOG_DIR": "disabled",
+    # Several plans may be made at once: none of them opens a TPU, which the lock is for.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 
@@ -69,32 +71,57 @@ def find_target(name: str) -> Target:
 def _checked(name: str, kind: str, shape: str) -> Chip:
     chip = CHIPS.get(kind)
     if chip is None:
-        hint = did_you_mean(name, slice_names(), cutoff=0.5, after=" ")
+        hint = nearest_slice(name) or nearest(name, slice_names(), cutoff=0.4)
+        hint = f"did you mean {hint}? " if hint else ""
         kinds = ", ".join(f"{chip}:SHAPE" for chip in CHIPS)
         raise ValueError(f"--topology={name}: {hint}choose from {kinds}, cpu, cpu:N, gpu")
     sides = len(chip.slices[0].split("x"))
     written = re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) and len(shape.split("x")) == sides
     if shape in chip.slices or (sides == 3 and written and count(shape) <= MOST_CHIPS):
         return chip
-    raise ValueError(f"--topology={name}: {choose_from(shape, chip.slices)}")
+    raise _no_such_shape(name, chip, shape)
+
+
+def _no_such_shape(name: str, chip: Chip, shape: str) -> ValueError:
+    sides = re.findall(r"[1-9]\d*", shape)
+    near = chip.of_size(count("x".join(sides))) if sides else chip.slices[0]
+    return ValueError(
+        f"--topology={name}: did you mean {chip.name}:{near}? shapes of {chip.name} are "
+        f"{', '.join(chip.slices)}"
+    )
+
+
+def nearest_slice(accelerator: str) -> str | None:
+    """The slice of one of Google Cloud's accelerator types, such as v5litepod-16; None for others.
+
+    >>> nearest_slice("v5litepod-16"), nearest_slice("v4-32")
+    ('v5e:4x4', 'v4:2x2x4')
+    """
+    match = re.fullmatch(r"(v\w+?)-(\d+)", accelerator.replace("litepod", "e"))
+    if not match or match[1] not in CHIPS:
+        return None
+    chip = CHIPS[match[1]]
+    cores = 1 if chip.name.endswith("e") else 2  # by which v4 and v5p are counted
+    return f"{chip.name}:{chip.of_size(int(match[2]) // cores)}"
 
 
 def _slice(chip: Chip, shape: str) -> list[Any]:
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     jax.config.update("jax_platforms", "cpu")  # other devices of this machine are not needed
+    name = f"{chip.name}:{shape}"
     options: dict[str, Any] = {}
     if chip.name == "v4":  # as on Cloud TPU: one device per chip, not one per core
         options["chip_config_name"] = "megacore"
     if count(shape) == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        return jax_api.get_topology_desc(f"{chip.name}:{shape}", "tpu", **options).devices
-    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
+        return jax_api.get_topology_desc(name, "tpu", **options).devices
+    except jax.errors.JaxRuntimeError as error:
         text = str(error).splitlines()[0]
-        raise ValueError(
-            f"--topology={chip.name}:{shape}: {choose_from(shape, chip.slices)} ({text})"
-        ) from error
+        if text.startswith("INVALID_ARGUMENT"):
+            raise _no_such_shape(name, chip, shape) from error
+        raise ValueError(f"--topology={name}: libtpu fails: {text}") from error
 
 
 def _cpu_devices(number: str) -> list[Any]:

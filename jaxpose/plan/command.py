@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')}={value} must be at least 1")
+    for file in (args.json, args.hlo):
+        if file and not file.parent.is_dir():
+            raise ValueError(f"{file.parent}: no such folder")
     config = read_settings("jaxpose plan", args.config, args.overrides)
     target = find_target(args.topology)
     keypoints = args.keypoints or keypoints_of(config)

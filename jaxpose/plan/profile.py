@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from jaxpose.plan.hlo import Computation, Instruction, Program
-from jaxpose.plan.traffic import flops, hbm_bytes
+from jaxpose.plan.traffic import FREE, flops, hbm_bytes
 
 PHASES = ("forward", "backward", "update", "unnamed")
 COLLECTIVES = (
@@ -174,7 +174,7 @@ def _executed(
             yield from _executed(program, inner, times)
         elif instruction.opcode == "conditional":
             yield from _executed(program, _costliest(program, instruction), times)
-        elif instruction.opcode not in ("parameter", "constant", "get-tuple-element", "tuple"):
+        elif instruction.opcode not in FREE:
             yield instruction, scope, times
 
 

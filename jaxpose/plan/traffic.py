@@ -11,8 +11,8 @@ from jaxpose.plan.hlo import Array, Computation, Instruction, Program
 
 # Instructions that name, allocate or group arrays, or whose work is that of the computations that
 # they call.
-_FREE = frozenset(
-    "parameter constant get-tuple-element tuple bitcast after-all partition-id replica-id iota "
+FREE = frozenset(
+    "parameter constant get-tuple-element tuple bitcast after-all partition-id replica-id "
     "opt-barrier while call conditional".split()
 )
 _SLICES = ("slice", "dynamic-slice", "gather")
@@ -31,7 +31,7 @@ def hbm_bytes(instruction: Instruction, scope: Computation, program: Program) ->
       program: the program.
     """
     opcode = instruction.opcode
-    if opcode in _FREE or 'custom_call_target="AllocateBuffer"' in instruction.rest:
+    if opcode in FREE or 'custom_call_target="AllocateBuffer"' in instruction.rest:
         return 0
     if opcode.endswith("-done"):
         return _in_hbm(instruction.arrays)

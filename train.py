@@ -38,10 +38,9 @@ from jaxpose.training import (  # noqa: E402
     runtime,
     schedule,
     selection,
-    state,
     stopping,
 )
-from jaxpose.training.step import make_train_step  # noqa: E402
+from jaxpose.training.setup import make_setup  # noqa: E402
 
 IMPORTED = time.perf_counter()
 
@@ -111,17 +110,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     )
 
     # ------------------------------------------------------------------ model, optimizer, state
-    model = tasks.create_model(config, skeleton.num_joints)
-    objective = task.make_objective(model, config)
-    learning_rate = schedule.make_schedule(
-        config.schedule, config.optimizer.learning_rate, steps_per_epoch, total
-    )
-    optimizer = schedule.make_optimizer(config.optimizer, learning_rate, config.freeze)
-    size = tuple(config.input_size)
-    create = functools.partial(
-        state.create_state, model, optimizer, size, config.ema_decay > 0, parts=objective.terms
-    )
-    shapes = jax.eval_shape(create, config.seed)
+    setup = make_setup(config, skeleton.num_joints, steps_per_epoch, total)
+    model, objective, optimizer = setup.model, setup.objective, setup.optimizer
+    shapes, size = setup.shapes, tuple(config.input_size)
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     log_line(f"{config.model}: {parameters:,} parameters, input {size}")
     for line in selection.describe(shapes.params, shapes.batch_stats, config):
@@ -141,7 +132,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
         log_line(f"resuming {folder} from step {int(restored.step)}")
     else:
         weights = read_source(config.init_from, config.task, config.model, shapes)
-        first_state = initial.initial_state(config, skeleton, create, optimizer, weights, log_line)
+        first_state = initial.initial_state(
+            config, skeleton, setup.create_state, optimizer, weights, log_line
+        )
     start = int(first_state.step)
     runtime.compare_hosts(
         config,
@@ -155,17 +148,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     cleanup.callback(log.close)
 
     # ------------------------------------------------------------------ the step, compiled once
-    train_step = make_train_step(
-        objective.loss,
-        optimizer,
-        learning_rate,
-        mesh,
-        accumulate=config.accumulate,
-        ema_decay=config.ema_decay,
-        log_every=config.log_every,
-        seed=config.seed,
-        freeze=config.freeze,
-    )
+    train_step = setup.make_step(mesh)
     predict = task.model_predictor(model, skeleton, mesh, task.decoder_from_config(config))
 
     def place(batch):

@@ -33,6 +33,10 @@ VERBS = {
         "convert a public checkpoint to a run folder, by name or from a file",
     ),
     "benchmark": ("jaxpose.benchmark", "measure latency and training speed"),
+    "plan": (
+        "jaxpose.plan.command",
+        "compile a training step for a TPU slice without one: memory, time, traffic",
+    ),
     "settings": (
         "jaxpose.config.command",
         "list settings with defaults and meanings, or the values of a recipe",
@@ -75,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = parser.parse_known_args(argv)
     if rest and getattr(args, "file", "") is None and not rest[0].startswith("-"):
         args.file = rest.pop(0)  # argparse takes an optional file after options for absent
+    if hasattr(args, "overrides"):  # --config.key=value, which argparse cannot declare
+        args.overrides, rest = rest, []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     memory.keep_freed()

@@ -33,12 +33,12 @@ def path_argument(text: str) -> pathlib.Path:
     return expand(text)
 
 
-def write_atomic(path: pathlib.Path, text: str) -> None:
-    """Writes a text file atomically: it is complete or absent, even if the process is killed."""
+def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a file atomically: it is complete or absent, even if the process is killed."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(part, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -5,8 +5,8 @@
   for writers of interpreters but does not guarantee them: up to 0.10, a program with its constants
   was a `ClosedJaxpr` around a `Jaxpr`; in 0.12, one class is both. Parameters of single primitives
   are read in `jaxpose.export.primitives`.
-* Communication between hosts, and resetting the compilation cache, whose folder JAX looks up only
-  once. Only `jax.experimental` has these.
+* Communication between hosts, resetting the compilation cache, whose folder JAX looks up only once,
+  and descriptions of TPU slices that are not there. Only `jax.experimental` has these.
 * The key-value store of the coordination service, through which hosts exchange text before and
   outside computations: JAX uses it, but has no public function for it.
 """
@@ -22,6 +22,7 @@ from jax.experimental.multihost_utils import (
     process_allgather,
     sync_global_devices,
 )
+from jax.experimental.topologies import get_topology_desc
 
 __all__ = [
     "apply",
@@ -30,6 +31,7 @@ __all__ = [
     "equations",
     "evaluate",
     "forget_compilation_cache",
+    "get_topology_desc",
     "inner_programs",
     "literal",
     "process_allgather",

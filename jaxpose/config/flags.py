@@ -60,7 +60,34 @@ def define_path(
     )
 
 
-def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
+def read_settings(program: str, recipe: str, overrides: list[str]) -> ConfigDict:
+    """The settings of a recipe with changes; mistakes end the program as in `parse_flags`.
+
+    Args:
+      program: name of the program, for error messages.
+      recipe: FILE[:VARIANT].
+      overrides: arguments of the form --config.key=value.
+    """
+    values = flags.FlagValues()
+    argv = [program, f"--config={recipe}", *overrides]
+    before = sys.argv
+    sys.argv = argv  # where ml_collections looks for the changes
+    try:
+        define_config_file("Recipe.", values)
+        surplus = parse_flags(argv, values=values)[1:]
+        if surplus:
+            refuse(argv, ValueError(f"unrecognized arguments: {' '.join(surplus)}"))
+        return values.config
+    finally:
+        sys.argv = before
+
+
+def parse_flags(
+    argv: list[str],
+    base: ConfigDict | None = None,
+    *,
+    values: flags.FlagValues = flags.FLAGS,
+) -> list[str]:
     """Parses the flags; invalid ones end the program with one line and exit status 2.
 
     If a setting is given several times, the last value counts.
@@ -68,6 +95,7 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
     Args:
       argv: name of the program and its arguments.
       base: the settings that --config.key=value changes; None for those of --config=FILE.
+      values: the flags that are defined.
 
     Returns:
       The name of the program and the arguments that are not flags.
@@ -79,7 +107,7 @@ def parse_flags(argv: list[str], base: ConfigDict | None = None) -> list[str]:
         if recipe := _named_recipe(argv):
             # ml_collections would report a missing file only when the settings are first used.
             check_recipe(recipe, "--config=")
-        return flags.FLAGS([_expand_recipe(word) for word in last_overrides(argv)])
+        return values([_expand_recipe(word) for word in last_overrides(argv)])
     except MISTAKES as error:
         refuse(argv, error, base)
 

@@ -11,6 +11,8 @@ _INSTALLED_BY = {
     "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
     "ai_edge_litert": "pip install ai-edge-litert",
     "ai_edge_quantizer": "pip install ai-edge-quantizer",
+    # With jax it installs the version that this jax needs.
+    "libtpu": "pip install 'jax[tpu]'",
 }
 
 

@@ -1,0 +1,1 @@
+"""`jaxpose plan`: the training step compiled for accelerators that this machine does not have."""

@@ -1,0 +1,131 @@
+"""`jaxpose plan`: what a training step needs on a TPU slice, from the compiler alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pathlib
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from jaxpose.benchmark.report import progress
+from jaxpose.config.flags import read_settings
+from jaxpose.files import expand, path_argument, write_atomic
+from jaxpose.plan.chips import CHIPS
+from jaxpose.plan.compilation import CACHE, Compiled, compile_step
+from jaxpose.plan.report import as_text, make_plan
+from jaxpose.plan.search import largest
+from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
+from jaxpose.plan.topology import Target, find_target
+
+_EIGHT = 8  # rows of a TPU tile; the search takes multiples of it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `jaxpose plan`; --config.key=value are left over for the settings."""
+    parser.add_argument(
+        "--config",
+        metavar="RECIPE",
+        required=True,
+        help="FILE.py or FILE.py:VARIANT; --config.KEY=VALUE changes a setting",
+    )
+    parser.add_argument(
+        "--topology",
+        metavar="NAME",
+        required=True,
+        help=f"TPU slice ({', '.join(f'{c.name}:{c.slices[-1]}' for c in CHIPS.values())}, ...), "
+        "cpu, cpu:N or gpu",
+    )
+    parser.add_argument(
+        "--batch-per-chip",
+        metavar="N",
+        type=int,
+        help="examples per chip and step (default: config.batch_size over the chips)",
+    )
+    parser.add_argument(
+        "--largest-batch",
+        action="store_true",
+        help="find the largest batch per chip that fits, in multiples of 8",
+    )
+    parser.add_argument(
+        "--keypoints", metavar="N", type=int, help="of the dataset (default: of the public one)"
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        type=path_argument,
+        default=CACHE,
+        help=f"folder of earlier results (default: {CACHE})",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=path_argument, help="also write all figures to this file"
+    )
+    parser.add_argument(
+        "--hlo", metavar="FILE", type=path_argument, help="also write the compiled program"
+    )
+    parser.set_defaults(overrides=[])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the plan; returns 1 if the step does not fit."""
+    for name in ("batch_per_chip", "keypoints"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')}={value} must be at least 1")
+    for file in (args.json, args.hlo):
+        if file and not file.parent.is_dir():
+            raise ValueError(f"{file.parent}: no such folder")
+    config = read_settings("jaxpose plan", args.config, args.overrides)
+    target = find_target(args.topology)
+    keypoints = args.keypoints or keypoints_of(config)
+    folder = expand(args.cache) if config.compilation_cache else None
+
+    def compile_for(batch_per_chip: int | None) -> tuple[int, Compiled]:
+        return _compile(config, target, batch_per_chip, keypoints, folder)
+
+    batch = args.batch_per_chip
+    if args.largest_batch:
+        batch = _largest(compile_for, config, batch)
+        if not batch:
+            print(f"no batch fits on {target.name}: {_unit(config)} examples per chip are too many")
+            return 1
+    arguments, compiled = compile_for(batch)
+    plan = make_plan(config, args.config, target, keypoints, arguments, compiled)
+    if args.json:
+        write_atomic(args.json, json.dumps(plan, indent=2) + "\n")
+    if args.hlo and compiled.text:
+        write_atomic(args.hlo, compiled.text)
+    print(as_text(plan))
+    return 0 if plan["memory"]["fits"] else 1
+
+
+def _compile(
+    config: ConfigDict,
+    target: Target,
+    batch_per_chip: int | None,
+    keypoints: int,
+    folder: pathlib.Path | None,
+) -> tuple[int, Compiled]:
+    """The bytes of the arguments, and what the compiler says."""
+    per_chip = check_settings(config, target, batch_per_chip)
+    progress(f"tracing {config.model}, {per_chip} examples per chip")
+    lowered = lower_step(config, target, keypoints)
+    progress(f"compiling for {target.name}; minutes for a large network")
+    return argument_bytes(lowered, len(target.devices)), compile_step(lowered, target, folder)
+
+
+def _unit(config: ConfigDict) -> int:
+    return math.lcm(_EIGHT, config.accumulate)
+
+
+def _largest(
+    compile_for: Callable[[int], tuple[int, Compiled]], config: ConfigDict, start: int | None
+) -> int:
+    def fits(batch: int) -> bool:
+        error = compile_for(batch)[1].error
+        progress(f"{batch} per chip: {'does not fit' if error else 'fits'}")
+        return not error
+
+    return largest(fits, _unit(config), start or _EIGHT)

@@ -86,7 +86,7 @@ def parse_flags(
     argv: list[str],
     base: ConfigDict | None = None,
     *,
-    values: flags.FlagValues = flags.FLAGS,
+    values: flags.FlagValues | None = None,
 ) -> list[str]:
     """Parses the flags; invalid ones end the program with one line and exit status 2.
 
@@ -95,7 +95,7 @@ def parse_flags(
     Args:
       argv: name of the program and its arguments.
       base: the settings that --config.key=value changes; None for those of --config=FILE.
-      values: the flags that are defined.
+      values: the flags; None for those of absl, `flags.FLAGS`.
 
     Returns:
       The name of the program and the arguments that are not flags.
@@ -107,7 +107,8 @@ def parse_flags(
         if recipe := _named_recipe(argv):
             # ml_collections would report a missing file only when the settings are first used.
             check_recipe(recipe, "--config=")
-        return values([_expand_recipe(word) for word in last_overrides(argv)])
+        defined = flags.FLAGS if values is None else values
+        return defined([_expand_recipe(word) for word in last_overrides(argv)])
     except MISTAKES as error:
         refuse(argv, error, base)
 

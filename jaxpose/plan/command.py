@@ -16,7 +16,7 @@ from jaxpose.files import expand, path_argument, write_atomic
 from jaxpose.plan.chips import CHIPS
 from jaxpose.plan.compilation import CACHE, Compiled, compile_step
 from jaxpose.plan.report import as_text, make_plan
-from jaxpose.plan.search import largest
+from jaxpose.plan.search import MOST, largest
 from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
 from jaxpose.plan.topology import Target, find_target
 
@@ -87,10 +87,9 @@ def run(args: argparse.Namespace) -> int:
 
     batch = args.batch_per_chip
     if args.largest_batch:
-        batch = _largest(compile_for, config, batch)
-        if not batch:
-            print(f"no batch fits on {target.name}: {_unit(config)} examples per chip are too many")
-            return 1
+        if target.capacity is None:
+            raise ValueError(f"--largest-batch: the memory of {target.name} is not limited")
+        batch = _largest(lambda batch: compile_for(batch)[1].fits(target), config, batch)
     arguments, compiled = compile_for(batch)
     plan = make_plan(config, args.config, target, keypoints, arguments, compiled)
     if args.json:
@@ -116,16 +115,16 @@ def _compile(
     return argument_bytes(lowered, len(target.devices)), compile_step(lowered, target, folder)
 
 
-def _unit(config: ConfigDict) -> int:
-    return math.lcm(_EIGHT, config.accumulate)
+def _largest(fits: Callable[[int], bool], config: ConfigDict, start: int | None) -> int:
+    """The largest batch per chip that fits, or the smallest of the search if none does."""
 
+    def tried(batch: int) -> bool:
+        answer = fits(batch)
+        progress(f"{batch} per chip: {'fits' if answer else 'does not fit'}")
+        return answer
 
-def _largest(
-    compile_for: Callable[[int], tuple[int, Compiled]], config: ConfigDict, start: int | None
-) -> int:
-    def fits(batch: int) -> bool:
-        error = compile_for(batch)[1].error
-        progress(f"{batch} per chip: {'does not fit' if error else 'fits'}")
-        return not error
-
-    return largest(fits, _unit(config), start or _EIGHT)
+    unit = math.lcm(_EIGHT, config.accumulate)
+    found = largest(tried, unit, start or unit)
+    if 2 * found > MOST:
+        progress(f"the search ends at {MOST} per chip")
+    return found or unit

@@ -58,13 +58,29 @@ class Compiled:
 
     @property
     def needed(self) -> float | None:
-        """Bytes that a step needs that does not fit, or None if the message does not say."""
-        return _needed(self.error)[0]
+        """Bytes that the step needs on one device, or None if the compiler does not say."""
+        if not self.memory:
+            return _needed(self.error)[0]
+        sizes = self.memory
+        at_once = sizes["arguments"] + sizes["outputs"] - sizes["aliased"] + sizes["temporaries"]
+        # XLA's peak on the CPU leaves out the temporaries.
+        return max(sizes["peak"], at_once) + sizes["code"]
 
     @property
     def available(self) -> float | None:
-        """Bytes that the compiler had for it, or None."""
+        """Bytes that the compiler had for a step that it refused, or None."""
         return _needed(self.error)[1]
+
+    def fits(self, target: Target) -> bool:
+        """Whether the step fits in the memory of a device.
+
+        The TPU compiler refuses a step that does not fit; those of CPU and GPU do not.
+        """
+        if self.error:
+            return False
+        if target.chip or target.capacity is None or self.needed is None:
+            return True
+        return self.needed <= target.capacity
 
 
 def versions() -> dict[str, str]:

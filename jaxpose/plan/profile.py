@@ -149,14 +149,14 @@ def operator(op_name: str, opcode: str) -> str:
 
     >>> operator("jit(f)/jvp(Net)/conv1/jit(op:conv|{})/conv_general_dilated", "fusion")
     'conv'
-    >>> operator("jit(f)/jit(_where)/select_n", "fusion"), operator("", "copy")
+    >>> operator("jit(f)/jit(_where)/select_n", "fusion"), operator("", "copy-start")
     ('(select_n)', '(copy)')
     """
     found = _OPERATOR.findall(op_name)
     if found:
         return found[-1]
-    if not op_name.startswith("jit("):  # the name of an argument, whose layout is changed
-        return f"({opcode})"
+    if not op_name.startswith("jit("):  # none, or that of an argument, whose layout is changed
+        return f"({opcode.removesuffix('-start').removesuffix('-done')})"
     primitive = op_name.split(";")[0].rsplit("/", 1)[-1]
     return f"({re.sub(r'[.][0-9]+$', '', primitive)})"
 

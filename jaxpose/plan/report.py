@@ -58,6 +58,7 @@ def make_plan(
         "versions": versions(),
         "compile_seconds": round(compiled.seconds, 2),
         "cached": compiled.cached,
+        "refused": bool(compiled.error),
         "memory": _memory(arguments, compiled, target),
     }
     if compiled.error:
@@ -82,15 +83,13 @@ def make_plan(
 
 
 def _memory(arguments: int, compiled: Compiled, target: Target) -> dict[str, Any]:
-    memory: dict[str, Any] = {"unpadded_arguments": arguments, **compiled.memory}
-    capacity = compiled.available or target.capacity
-    needed = compiled.needed
-    if compiled.memory:
-        at_once = memory["arguments"] + memory["outputs"] - memory["aliased"]
-        # XLA's peak on the CPU leaves out the temporaries.
-        needed = max(memory["peak"], at_once + memory["temporaries"]) + memory["code"]
-    memory |= {"needed": needed, "capacity": capacity, "fits": not compiled.error}
-    return memory
+    return {
+        "unpadded_arguments": arguments,
+        **compiled.memory,
+        "needed": compiled.needed,
+        "capacity": compiled.available or target.capacity,
+        "fits": compiled.fits(target),
+    }
 
 
 def _timed(cost: Cost, target: Target) -> dict[str, float]:
@@ -144,7 +143,7 @@ def _head(plan: dict[str, Any]) -> str:
         )
     known = ", ".join(f"{package} {version}" for package, version in plan["versions"].items())
     seconds = f"{plan['compile_seconds']:.1f} s"
-    done = "compiled" if plan["memory"]["fits"] else "refused by the compiler"
+    done = "refused by the compiler" if plan["refused"] else "compiled"
     earlier = "in an earlier run, " if plan["cached"] else ""
     return "\n".join([*lines, f"{done} {earlier}in {seconds}, by {known}"])
 

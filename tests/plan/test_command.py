@@ -59,6 +59,7 @@ def test_cpu(plan, capsys):
         (["--topology=cpu", "--batch-per-chip=3", "--config.accumulate=2"], "the nearest is 4"),
         (["--topology=cpu", "--batch-per-chip=0"], "--batch-per-chip=0 must be at least 1"),
         (["--topology=v5e:5x3"], "did you mean v5e:4x4?"),
+        (["--topology=cpu", "--largest-batch"], "the memory of cpu is not limited"),
         (["--topology=cpu", "--json=nowhere/plan.json"], "nowhere: no such folder"),
     ],
 )
@@ -118,6 +119,17 @@ def test_a_step_that_does_not_fit(message, needed, available, tmp_path):
     assert "arguments, unpadded  1.0" in text
     excess = f"{needed - available:.2f} GiB too much" if needed else "does not fit"
     assert excess in text
+
+
+def test_the_memory_of_a_device_is_the_limit():
+    sizes = {"arguments": 90, "outputs": 80, "aliased": 70, "temporaries": 20, "peak": 110}
+    compiled = compilation.Compiled("", {**sizes, "code": 5}, {}, "", 1.0)
+    assert compiled.needed == 90 + 80 - 70 + 20 + 5
+    cpu = topology.find_target("cpu")
+    answers = [
+        compiled.fits(dataclasses.replace(cpu, capacity=capacity)) for capacity in (None, 125, 124)
+    ]
+    assert answers == [True, True, False]
 
 
 def test_results_are_kept_and_damaged_ones_made_again(tmp_path):

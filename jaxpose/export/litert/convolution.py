@@ -31,7 +31,7 @@ def conv(program: Program, node: Node, x: Value) -> Value:
 def _depthwise(
     program: Program, x: Value, kernel, bias, attrs: dict, shape, name: str, path: str
 ) -> Value:
-    """DEPTHWISE_CONV_2D; a large kernel is a sum of several with parts of it (`depthwise.parts`)."""
+    """DEPTHWISE_CONV_2D; a large kernel is a sum of several (`depthwise.parts`)."""
     total = None
     for i, (rows, columns) in enumerate(_parts(kernel.shape[2:], attrs)):
         part = kernel[:, :, rows.slice, columns.slice]

@@ -161,6 +161,7 @@ def to_litert(
         half=precision == "fp16",
         # The quantizer would leave an operator that reads an output with a float32 input.
         copy_outputs=precision == "int8-static",
+        names=precision != "fp16",  # the quantizer needs them, and leaves them out afterwards
     )
     if precision in quantize.RECIPES:
         content = quantize.quantize(content, precision, images)

@@ -29,6 +29,7 @@ def optimize(graph: Graph) -> Graph:
         fold_into_readers,
         split_norms,
         leave_offsets,
+        remove_identities,  # offsets of zero
         join_sums,
         join_slices,
         absorb_shuffles,

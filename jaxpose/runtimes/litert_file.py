@@ -77,7 +77,7 @@ def _metadata(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
         raise FileError(f"{path}: cannot be read: not a .tflite file")
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        buffers = [_contents(data, buffer) for buffer in model.buffers]
+        buffers = [contents(data, buffer) for buffer in model.buffers]
         entries = {entry.name: buffers[entry.buffer] for entry in model.metadata or []}
         for graph in model.subgraphs:
             for tensor in graph.tensors:
@@ -91,7 +91,7 @@ def _metadata(path: str | os.PathLike, data: bytes) -> dict[str, Any]:
         raise FileError(f"{path}: cannot be read: its metadata are damaged") from error
 
 
-def _contents(data: bytes, buffer: Any) -> Any:
+def contents(data: bytes, buffer: Any) -> Any:
     """The contents of a buffer: inside the flatbuffer, or behind it as in quantized files.
 
     Raises IndexError if the file ends before them.

@@ -148,6 +148,14 @@ def test_fewer_nodes_give_the_same(case):
     np.testing.assert_allclose(run_torch(model, variables, x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_offsets_of_zero_are_left_out():
+    model = Function(half_norm)
+    variables = initialized(model, SIZE)
+    variables["params"]["bn_bias"] = variables["batch_stats"]["bn_mean"] = jnp.zeros(16)
+    nodes = export.build_graph(model, variables, SIZE).nodes
+    assert Counter(n.op for n in nodes) == Counter(["conv", "conv", "concat"])
+
+
 def chain(shape, *steps):
     """A graph of reshapes (to a shape without the batch) and transposes (a permutation)."""
     nodes, x = [], Tensor("image", (2, *shape))

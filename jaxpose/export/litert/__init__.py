@@ -18,7 +18,12 @@ __all__ = ["build", "check_gpu", "translate"]
 
 
 def build(
-    graph: Graph, metadata: dict[str, Any], *, half: bool = False, copy_outputs: bool = False
+    graph: Graph,
+    metadata: dict[str, Any],
+    *,
+    half: bool = False,
+    copy_outputs: bool = False,
+    names: bool = True,
 ) -> bytes:
     """The contents of a .tflite file: `image` float32 [1,H,W,3] -> `heatmaps` [1,h,w,K].
 
@@ -27,6 +32,7 @@ def build(
       metadata: JSON values.
       half: store kernels as float16.
       copy_outputs: copy outputs that operators read too (`Program.copy_outputs`).
+      names: store the names of all values (`schema.to_bytes`).
 
     Raises:
       ExportError: a node has no LiteRT equivalent, or the GPU delegate does not take it.
@@ -35,4 +41,4 @@ def build(
     if copy_outputs:
         program.copy_outputs()
     check_gpu(program)
-    return to_bytes(program, metadata)
+    return to_bytes(program, metadata, names=names)

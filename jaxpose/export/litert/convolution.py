@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxpose.export.graph import Const, ExportError, Node, Tensor
+from jaxpose.export.litert.depthwise import Part, Taps, parts
 from jaxpose.export.litert.padding import crop, dilation_options, padded, stride_options
 from jaxpose.export.litert.program import Program, Value, physical
-
-FAST_TAPS = 25  # largest depthwise kernel that XNNPACK computes in one pass
 
 
 def conv(program: Program, node: Node, x: Value) -> Value:
@@ -32,26 +31,27 @@ def conv(program: Program, node: Node, x: Value) -> Value:
 def _depthwise(
     program: Program, x: Value, kernel, bias, attrs: dict, shape, name: str, path: str
 ) -> Value:
-    """DEPTHWISE_CONV_2D; a large kernel is a sum of several with parts of its rows.
-
-    XNNPACK computes a kernel of more than 25 weights about five times slower than such a sum
-    (7x7 on [64, 48, 32], one thread on x86: 3.0 and 0.6 ms).
-    """
+    """DEPTHWISE_CONV_2D; a large kernel is a sum of several (`depthwise.parts`)."""
     total = None
-    height, width = kernel.shape[2:]
-    for i, (start, step, count) in enumerate(_row_parts(height, width, attrs)):
-        suffix = f"/rows_{start}" if count < height else ""
-        rows = kernel[:, :, start : start + step * count : step]
-        dilation = (step * attrs["dilation"][0], attrs["dilation"][1])
-        top, left = attrs["padding"]
-        part = attrs | {"padding": (top - start * attrs["dilation"][0], left)}
-        inside, padding = padded(program, x, rows.shape[2:], part, dilation, shape, name + suffix)
-        added = bias if i == 0 else np.zeros_like(bias)
+    for i, (rows, columns) in enumerate(_parts(kernel.shape[2:], attrs)):
+        part = kernel[:, :, rows.slice, columns.slice]
+        suffix = f"/part_{i}" if part.shape != kernel.shape else ""
+        dilation = tuple(
+            axis.step * d for axis, d in zip((rows, columns), attrs["dilation"], strict=True)
+        )
+        padding = tuple(
+            p - axis.start * d
+            for p, axis, d in zip(attrs["padding"], (rows, columns), attrs["dilation"], strict=True)
+        )
+        inside, kind = padded(
+            program, x, part.shape[2:], attrs | {"padding": padding}, dilation, shape,
+            name + suffix,
+        )  # fmt: skip
         weights = [
-            program.kernel(rows.transpose(1, 2, 3, 0), path + suffix),
-            program.constant(added, f"{path}/bias"),
+            program.kernel(part.transpose(1, 2, 3, 0), path + suffix),
+            program.constant(bias if i == 0 else np.zeros_like(bias), f"{path}/bias"),
         ]
-        options = {"padding": padding, **stride_options(attrs), **dilation_options(dilation)}
+        options = {"padding": kind, **stride_options(attrs), **dilation_options(dilation)}
         y = program.add(
             "DEPTHWISE_CONV_2D", [inside, *weights], shape, name + suffix,
             1 if dilation == (1, 1) else 2, depthMultiplier=kernel.shape[0] // x.shape[3],
@@ -64,20 +64,13 @@ def _depthwise(
     return total
 
 
-def _row_parts(height: int, width: int, attrs: dict) -> list[tuple[int, int, int]]:
-    """(first row, step, number of rows) of the parts of a kernel.
-
-    One part if it is small enough, if its rows cannot be paired around the center, or if a pair of
-    rows is too large.
-    """
-    center, left = divmod(height, 2)
-    rows = FAST_TAPS // width
-    paired = left == 1 and attrs["padding"][0] >= center * attrs["dilation"][0]
-    if height <= rows or rows < 2 or not paired:
-        return [(0, 1, height)]
-    reach = (rows - 1) // 2  # rows on each side of the center in the first part
-    pairs = [(center - i, 2 * i, 2) for i in range(reach + 1, center + 1)]
-    return [(center - reach, 1, 2 * reach + 1), *pairs]
+def _parts(size: tuple[int, int], attrs: dict) -> list[Part]:
+    """The parts of a depthwise kernel of `size`; one if its padding is too small for parts."""
+    whole = (Taps(0, 1, size[0]), Taps(0, 1, size[1]))
+    reached = zip(size, attrs["padding"], attrs["dilation"], strict=True)
+    if all(n % 2 and p >= n // 2 * d for n, p, d in reached):
+        return parts(*whole)
+    return [whole]
 
 
 def conv_transpose(program: Program, node: Node, x: Value) -> Value:

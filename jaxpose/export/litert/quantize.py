@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.export.litert.packing import pack, read
 from jaxpose.export.litert.schema import SIGNATURE
 from jaxpose.runtimes import require
 
@@ -56,7 +57,8 @@ def quantize(content: bytes, precision: str, images: np.ndarray | None = None) -
                     algorithm_key=recipes.AlgorithmName.NO_QUANTIZE,
                 )
             ranges = _ranges(content, images)
-        return bytes(task.quantize(ranges).quantized_model)
+        quantized = bytes(task.quantize(ranges).quantized_model)
+    return pack(read(quantized), names=False)
 
 
 def _ranges(content: bytes, images: np.ndarray) -> dict[str, Any]:

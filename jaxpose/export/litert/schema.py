@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxpose.export.litert.packing import pack
 from jaxpose.export.litert.program import Operator, Program, Value
 from jaxpose.runtimes import require
-from jaxpose.runtimes.litert_file import IDENTIFIER, METADATA
+from jaxpose.runtimes.litert_file import METADATA
 
 SIGNATURE = "serving_default"
-_ALIGNMENT = 16  # of the data of constants; runtimes read them in place
 
 # Names of the option tables that are not the operator's own.
 _OPTIONS = {
@@ -23,7 +24,6 @@ _OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "DEPTH_TO_SPACE": "DepthToSpaceOptions",
-    "DEQUANTIZE": "DequantizeOptions",
     "DIV": "DivOptions",
     "GELU": "GeluOptions",
     "HARD_SWISH": "HardSwishOptions",
@@ -51,37 +51,17 @@ _OPTIONS = {
 }
 
 
-def to_bytes(program: Program, metadata: dict[str, Any]) -> bytes:
-    """The contents of a .tflite file, with `metadata` as JSON in the buffer `METADATA`."""
+def to_bytes(program: Program, metadata: dict[str, Any], *, names: bool = True) -> bytes:
+    """The contents of a .tflite file.
+
+    Args:
+      program: the network.
+      metadata: JSON values, for the buffer `METADATA`.
+      names: store the names of all values; else only those of inputs and outputs.
+    """
     require("ai_edge_litert")
     schema = importlib.import_module("ai_edge_litert.schema_py_generated")
-    flatbuffers = require("flatbuffers")
-    writer = _Writer(schema)
-    model = writer.model(program, metadata)
-    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    builder = flatbuffers.Builder(size + (1 << 16))
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
-
-
-class _Buffer:
-    """A buffer of the model, aligned as the schema demands; the schema's own class does not."""
-
-    def __init__(self, schema: Any, data: bytes | None = None) -> None:
-        self._schema, self.data = schema, data
-
-    def Pack(self, builder: Any) -> int:
-        """Called by the schema's classes: appends the buffer and returns its offset."""
-        vector = None
-        if self.data is not None:
-            builder.StartVector(1, len(self.data), _ALIGNMENT)
-            builder.head -= len(self.data)
-            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
-            vector = builder.EndVector()
-        self._schema.BufferStart(builder)
-        if vector is not None:
-            self._schema.BufferAddData(builder, vector)
-        return self._schema.BufferEnd(builder)
+    return pack(_Writer(schema).model(program, metadata), names=names)
 
 
 class _Writer:
@@ -89,7 +69,7 @@ class _Writer:
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema
-        self._buffers = [_Buffer(schema)]  # buffer 0 is empty: that of values without data
+        self._buffers = [schema.BufferT()]  # buffer 0 is empty: that of values without data
         self._tensors: list[Any] = []
         self._indices: dict[Value, int] = {}
         self._codes: dict[tuple[str, int], int] = {}
@@ -125,14 +105,14 @@ class _Writer:
         return model
 
     def _buffer(self, data: bytes) -> int:
-        self._buffers.append(_Buffer(self._schema, data))
+        self._buffers.append(self._schema.BufferT(data))
         return len(self._buffers) - 1
 
     def _tensor(self, value: Value) -> int:
         if value not in self._indices:
             tensor = self._schema.TensorT()
             tensor.name, tensor.type = value.name, self._types[value.dtype]
-            tensor.shape = list(value.shape)
+            tensor.shape = _vector(value.shape)
             tensor.buffer = 0 if value.data is None else self._buffer(value.data.tobytes())
             self._indices[value] = len(self._tensors)
             self._tensors.append(tensor)
@@ -155,8 +135,8 @@ class _Writer:
         result = schema.OperatorT()
         key = (operator.kind, operator.version)
         result.opcodeIndex = self._codes.setdefault(key, len(self._codes))
-        result.inputs = [self._tensor(value) for value in operator.inputs]
-        result.outputs = [self._tensor(value) for value in operator.outputs]
+        result.inputs = _vector([self._tensor(value) for value in operator.inputs])
+        result.outputs = _vector([self._tensor(value) for value in operator.outputs])
         name = _OPTIONS.get(operator.kind)
         assert name is not None or not operator.options, operator.kind
         if name is not None:
@@ -174,3 +154,7 @@ class _Writer:
         if key == "fusedActivationFunction":
             return getattr(self._schema.ActivationFunctionType, value)
         return value
+
+
+def _vector(numbers: Sequence[int]) -> np.ndarray:
+    return np.array(numbers, np.int32)

@@ -30,6 +30,7 @@ __all__ = [
     "equations",
     "evaluate",
     "forget_compilation_cache",
+    "host_numbers",
     "inner_programs",
     "literal",
     "process_allgather",
@@ -46,6 +47,14 @@ def coordination_client() -> Any | None:
     `wait_at_barrier(name, milliseconds)`. Their errors are `jax.errors.JaxRuntimeError`.
     """
     return _distributed.client
+
+
+def host_numbers() -> tuple[int, int]:
+    """(number of this host, number of hosts), (0, 1) before `jax.distributed.initialize`.
+
+    Unlike `jax.process_index`, it needs no devices, so it works if they cannot be used.
+    """
+    return _distributed.process_id, _distributed.num_processes
 
 
 def body(program: Any) -> tuple[Any, Sequence[Any]]:

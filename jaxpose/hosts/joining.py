@@ -126,8 +126,8 @@ def check_free(port: int) -> None:
     except OSError as error:
         raise ConfigError(
             f"config.distributed.coordinator: port {port} of this host cannot be used "
-            f"({os.strerror(error.errno or 0)}); choose another port on all hosts, or stop the program "
-            "that uses it"
+            f"({os.strerror(error.errno or 0)}); choose another port on all hosts, or stop the "
+            "program that uses it"
         ) from None
 
 

@@ -43,8 +43,9 @@ def coordination_client() -> Any | None:
     """The client of the coordination service; None before `jax.distributed.initialize`.
 
     Its methods used here: `key_value_set(key, text)`, which raises an error if the key exists;
-    `blocking_key_value_get(key, milliseconds)`, `key_value_dir_get(prefix)` and
-    `wait_at_barrier(name, milliseconds)`. Their errors are `jax.errors.JaxRuntimeError`.
+    `key_value_try_get(key)`, which raises one if it does not; `key_value_dir_get(prefix)`;
+    `blocking_key_value_get(key, milliseconds)` and `wait_at_barrier(name, milliseconds)`. Their
+    errors are `jax.errors.JaxRuntimeError`.
     """
     return _distributed.client
 

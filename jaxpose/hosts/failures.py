@@ -9,6 +9,7 @@ service notices that the signs of life stop, and `messages` puts that into words
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -28,7 +29,7 @@ _FAILED = "jaxpose/failed"  # the key of the first failure
 _HEARD = "jaxpose/heard/"  # keys of the hosts that know of it
 _LEFT = "jaxpose/left/"  # keys of the hosts that ended after it
 _LOST = "connection lost: "  # instead of an error, if a host may be lost
-_POLL_MS = 600_000
+_POLL = 1.0  # seconds
 _GRACE = 3.0  # seconds for a host to answer, or to end with an error of its own
 _LINGER = 10.0  # seconds for which host 0 waits for the others, and for the cleanup of a host
 # Errors of computations in which another host does not take part any more. JAX raises them as
@@ -38,6 +39,7 @@ _CONNECTION = re.compile(
     r"(gloo|nccl|connect|socket|peer|unavailable|deadline|coordination|barrier)",
     re.IGNORECASE,
 )
+_parted = threading.Event()
 _leaving = threading.Lock()  # only one thread ends the process
 _program, _heartbeat = "", 0.0  # set by `watch`
 
@@ -63,15 +65,27 @@ def watch(program: str, heartbeat: float) -> None:
     """
     global _program, _heartbeat
     _program, _heartbeat = program, heartbeat
-    threading.Thread(target=_watch, daemon=True, name="host-failures").start()
+    thread = threading.Thread(target=_watch, daemon=True, name="host-failures")
+    thread.start()
+    atexit.register(part, thread)
+
+
+def part(thread: threading.Thread | None = None) -> None:
+    """Ends the connection once all hosts are done; does nothing on one host."""
+    jax.distributed.shutdown()  # waits for the other hosts
+    _parted.set()
+    if thread is not None:
+        thread.join()  # a thread inside the runtime must not outlive the interpreter
 
 
 def _watch() -> None:
-    while client := jax_api.coordination_client():
+    client = jax_api.coordination_client()
+    assert client is not None
+    while not _parted.wait(_POLL):
         try:
-            record = client.blocking_key_value_get(_FAILED, _POLL_MS)
+            record = client.key_value_try_get(_FAILED)
         except jax.errors.JaxRuntimeError as error:
-            if "DEADLINE_EXCEEDED" in str(error):
+            if "NOT_FOUND" in str(error):
                 continue
             return  # the hosts have parted
         host, _, line = record.partition(" ")
@@ -126,7 +140,7 @@ def run_program(program: str, main: Callable[[], int], statuses: Statuses) -> in
             raise
         print(f"{program}: {error}", file=sys.stderr)
         return known
-    jax.distributed.shutdown()  # waits for the other hosts; does nothing on one host
+    part()
     return status
 
 

@@ -250,9 +250,9 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     # ------------------------------------------------------------------ the end
     checkpoints.wait()  # reports a failed background save
     for line in train_data.bad_files.lines():
-        log_line(line)
+        logs.log_line_of_host(line)
     for line in eval_data.bad_files.lines() if eval_data else ():
-        log_line(f"validation: {line}")
+        logs.log_line_of_host(f"validation: {line}")
     log_line(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"

@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "forget_compilation_cache",
     "get_topology_desc",
+    "host_numbers",
     "inner_programs",
     "literal",
     "process_allgather",
@@ -44,10 +45,19 @@ def coordination_client() -> Any | None:
     """The client of the coordination service; None before `jax.distributed.initialize`.
 
     Its methods used here: `key_value_set(key, text)`, which raises an error if the key exists;
-    `blocking_key_value_get(key, milliseconds)`, `key_value_dir_get(prefix)` and
-    `wait_at_barrier(name, milliseconds)`. Their errors are `jax.errors.JaxRuntimeError`.
+    `key_value_try_get(key)`, which raises one if it does not; `key_value_dir_get(prefix)`;
+    `blocking_key_value_get(key, milliseconds)` and `wait_at_barrier(name, milliseconds)`. Their
+    errors are `jax.errors.JaxRuntimeError`.
     """
     return _distributed.client
+
+
+def host_numbers() -> tuple[int, int]:
+    """(number of this host, number of hosts), (0, 1) before `jax.distributed.initialize`.
+
+    Unlike `jax.process_index`, it needs no devices, so it works if they cannot be used.
+    """
+    return _distributed.process_id, _distributed.num_processes
 
 
 def body(program: Any) -> tuple[Any, Sequence[Any]]:

@@ -37,7 +37,7 @@ def agree(name: str, record: Record, timeout: float, hint: str = "") -> None:
     client = jax_api.coordination_client()
     if client is None or not several():
         return
-    host, milliseconds = jax.process_index(), round(1000 * timeout)
+    host, milliseconds = jax_api.host_numbers()[0], round(1000 * timeout)
     own = json.loads(json.dumps(record))
     folder = f"jaxpose/agree/{name}"
     if host == 0:
@@ -81,5 +81,5 @@ def _text(record: Record, key: str) -> str:
 def _missing(client: Any, folder: str) -> str:
     """The hosts that did not set their key, in words."""
     there = {key.rpartition("/")[2] for key, _ in client.key_value_dir_get(f"{folder}/checked/")}
-    lost = [str(host) for host in range(jax.process_count()) if str(host) not in there]
+    lost = [str(host) for host in range(jax_api.host_numbers()[1]) if str(host) not in there]
     return f"host {', '.join(lost)}" if lost else "another host"

@@ -9,6 +9,7 @@ service notices that the signs of life stop, and `messages` puts that into words
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -28,7 +29,7 @@ _FAILED = "jaxpose/failed"  # the key of the first failure
 _HEARD = "jaxpose/heard/"  # keys of the hosts that know of it
 _LEFT = "jaxpose/left/"  # keys of the hosts that ended after it
 _LOST = "connection lost: "  # instead of an error, if a host may be lost
-_POLL_MS = 600_000
+_POLL = 1.0  # seconds
 _GRACE = 3.0  # seconds for a host to answer, or to end with an error of its own
 _LINGER = 10.0  # seconds for which host 0 waits for the others, and for the cleanup of a host
 # Errors of computations in which another host does not take part any more. JAX raises them as
@@ -38,8 +39,9 @@ _CONNECTION = re.compile(
     r"(gloo|nccl|connect|socket|peer|unavailable|deadline|coordination|barrier)",
     re.IGNORECASE,
 )
+_parted = threading.Event()
 _leaving = threading.Lock()  # only one thread ends the process
-_heartbeat = 0.0  # seconds, set by `watch`
+_program, _heartbeat = "", 0.0  # set by `watch`
 
 Statuses = Sequence[tuple[type[Exception] | tuple[type[Exception], ...], int]]
 
@@ -50,7 +52,7 @@ class HostsDifferError(ValueError):
 
 def several() -> bool:
     """Whether this process is one of several hosts."""
-    return jax_api.coordination_client() is not None and jax.process_count() > 1
+    return jax_api.coordination_client() is not None and jax_api.host_numbers()[1] > 1
 
 
 def watch(program: str, heartbeat: float) -> None:
@@ -61,37 +63,49 @@ def watch(program: str, heartbeat: float) -> None:
       heartbeat: seconds without a sign of life after which the coordination service gives up a
         host.
     """
-    global _heartbeat
-    _heartbeat = heartbeat
-    threading.Thread(target=_watch, args=(program,), daemon=True, name="host-failures").start()
+    global _program, _heartbeat
+    _program, _heartbeat = program, heartbeat
+    thread = threading.Thread(target=_watch, daemon=True, name="host-failures")
+    thread.start()
+    atexit.register(part, thread)
 
 
-def _watch(program: str) -> None:
-    while client := jax_api.coordination_client():
+def part(thread: threading.Thread | None = None) -> None:
+    """Ends the connection once all hosts are done; does nothing on one host."""
+    jax.distributed.shutdown()  # waits for the other hosts
+    _parted.set()
+    if thread is not None:
+        thread.join()  # a thread inside the runtime must not outlive the interpreter
+
+
+def _watch() -> None:
+    client = jax_api.coordination_client()
+    assert client is not None
+    while not _parted.wait(_POLL):
         try:
-            record = client.blocking_key_value_get(_FAILED, _POLL_MS)
+            record = client.key_value_try_get(_FAILED)
         except jax.errors.JaxRuntimeError as error:
-            if "DEADLINE_EXCEEDED" in str(error):
+            if "NOT_FOUND" in str(error):
                 continue
             return  # the hosts have parted
         host, _, line = record.partition(" ")
         lost = line.startswith(_LOST)
-        if int(host) == jax.process_index() and not lost:
+        if int(host) == jax_api.host_numbers()[0] and not lost:
             return
         missing: list[int] = []
         with contextlib.suppress(jax.errors.JaxRuntimeError):
-            client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
+            client.key_value_set(f"{_HEARD}{jax_api.host_numbers()[0]}", "")
             time.sleep(_GRACE)
             if lost:
                 missing = _missing(client, _HEARD)
                 line = describe_lost(missing, line.removeprefix(_LOST))
-        _leave(f"{program}: {line}", 1, missing)
+        _leave(f"{_program}: {line}", 1, missing)
 
 
 def _missing(client: Any, folder: str) -> list[int]:
     """The hosts without a key in a folder of the key-value store."""
     there = {int(key.rpartition("/")[2]) for key, _ in client.key_value_dir_get(folder)}
-    return [host for host in range(jax.process_count()) if host not in there]
+    return [host for host in range(jax_api.host_numbers()[1]) if host not in there]
 
 
 def describe_lost(missing: Sequence[int], error: str) -> str:
@@ -126,7 +140,7 @@ def run_program(program: str, main: Callable[[], int], statuses: Statuses) -> in
             raise
         print(f"{program}: {error}", file=sys.stderr)
         return known
-    jax.distributed.shutdown()  # waits for the other hosts; does nothing on one host
+    part()
     return status
 
 
@@ -144,7 +158,7 @@ def announced() -> Iterator[None]:
             _announce(error)
             if _is_lost_connection(error):
                 time.sleep(_heartbeat + _LINGER)  # the thread, or JAX, ends the process sooner
-            timer = threading.Timer(_LINGER, _leave, (f"ended by {_summary(error)}", 1))
+            timer = threading.Timer(_LINGER, _leave, (f"{_program}: {_summary(error)}", 1))
             timer.daemon = True
             timer.start()
         raise
@@ -154,13 +168,12 @@ def _is_lost_connection(error: BaseException | None) -> bool:
     """Whether an error, or one that caused it, is that of a lost connection to another host."""
     if error is None:
         return False
-    return bool(_CONNECTION.search(str(error))) or _is_lost_connection(
-        error.__cause__ or error.__context__
-    )
+    before = None if error.__suppress_context__ else error.__context__
+    return bool(_CONNECTION.search(str(error))) or _is_lost_connection(error.__cause__ or before)
 
 
 def _announce(error: BaseException) -> None:
-    host = jax.process_index()
+    host = jax_api.host_numbers()[0]
     line = _summary(error)
     if _is_lost_connection(error):
         line = f"{_LOST}{line}"
@@ -204,8 +217,8 @@ def _leave(line: str, status: int, lost: Sequence[int] = ()) -> NoReturn:
         client = jax_api.coordination_client()
         assert client is not None
         with contextlib.suppress(Exception):
-            if jax.process_index() > 0:
-                client.key_value_set(f"{_LEFT}{jax.process_index()}", "")
+            if jax_api.host_numbers()[0] > 0:
+                client.key_value_set(f"{_LEFT}{jax_api.host_numbers()[0]}", "")
             else:
                 _wait_for_the_others(client, {0, *lost})
         os._exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from typing import Any
@@ -125,8 +126,8 @@ def check_free(port: int) -> None:
     except OSError as error:
         raise ConfigError(
             f"config.distributed.coordinator: port {port} of this host cannot be used "
-            f"({error.strerror or error}); choose another port on all hosts, or stop the program "
-            "that uses it"
+            f"({os.strerror(error.errno or 0)}); choose another port on all hosts, or stop the "
+            "program that uses it"
         ) from None
 
 

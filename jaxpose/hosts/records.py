@@ -32,6 +32,7 @@ OF_EACH_HOST = frozenset({
     "init_from",  # the initial weights are compared instead
 })  # fmt: skip
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_FLAGS = ("jax_enable_x64", "jax_default_matmul_precision")
 _DIGITS = 12  # hexadecimal digits of a hash that are compared
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SOURCES = ("jaxpose/**/*.py", "input_pipeline/**/*.py", "train.py", "eval.py")
@@ -44,6 +45,7 @@ def of_settings(config: ConfigDict) -> dict[str, Any]:
     return {
         **settings,
         "devices": f"{jax.local_device_count()} x {kind}",
+        **{flag: jax.config.values[flag] for flag in _FLAGS},
         "Python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
         **of_code(ROOT),

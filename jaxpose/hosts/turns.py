@@ -28,7 +28,7 @@ def first_host_first(name: str, timeout: float) -> Iterator[None]:
         return
     client, key = jax_api.coordination_client(), f"jaxpose/first/{name}"
     assert client is not None
-    if jax.process_index() > 0:
+    if jax_api.host_numbers()[0] > 0:
         try:
             client.blocking_key_value_get(key, round(1000 * timeout))
         except jax.errors.JaxRuntimeError as error:
@@ -39,5 +39,5 @@ def first_host_first(name: str, timeout: float) -> Iterator[None]:
                 "config.distributed.timeout"
             ) from None
     yield
-    if jax.process_index() == 0:
+    if jax_api.host_numbers()[0] == 0:
         client.key_value_set(key, "")

@@ -124,6 +124,12 @@ def log_line(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def log_line_of_host(text: str) -> None:
+    """Prints a line on every host, with its number if there are several."""
+    prefix = f"host {jax.process_index()}: " if jax.process_count() > 1 else ""
+    print(f"{prefix}{text}", file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """Formats seconds: `75` -> `1:15`, `7300` -> `2:01:40`."""
     minutes, rest = divmod(int(round(seconds)), 60)

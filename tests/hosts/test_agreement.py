@@ -101,3 +101,22 @@ def test_expected_errors_of_one_host_end_with_one_line(capsys):
     with pytest.raises(ValueError, match="no such folder"):
         hosts.run_program("train.py", fail, [(OSError, 4)])
     assert hosts.run_program("train.py", lambda: 3, []) == 3
+
+
+def test_an_error_that_replaces_another_is_judged_alone():
+    try:
+        try:
+            raise RuntimeError("DEADLINE_EXCEEDED: Barrier timed out")
+        except RuntimeError:
+            raise ValueError("host 1 did not compare its settings") from None
+    except ValueError as error:
+        assert not failures._is_lost_connection(error)
+
+
+def test_lost_hosts_are_named():
+    again = "run the same command again on every host"
+    assert failures.describe_lost([1], "x") == f"host 1 has ended or cannot be reached; {again}"
+    assert failures.describe_lost([1, 3], "x").startswith("host 1 and host 3 have ended")
+    assert failures.describe_lost([], "INTERNAL: x") == (
+        f"the connection between hosts was lost (INTERNAL: x); {again}"
+    )

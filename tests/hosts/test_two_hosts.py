@@ -1,0 +1,107 @@
+"""train.py and eval.py as two processes that act as two hosts."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from tests.helpers import tiny_runs
+from tests.helpers.run_folders import arrays, lines
+from tests.helpers.several_hosts import started
+
+pytestmark = pytest.mark.slow
+LONG = {"epochs": 40000.0, "eval_every": 0.0, "checkpoint_every": 10}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return tiny_runs.write_people(tmp_path_factory.mktemp("data") / "people")
+
+
+def command(people, folder, *more, **changes):
+    changes = {
+        "model": "tests.helpers.tiny_runs:TinyHeatmaps", "batch_size": 8, "eval.batch_size": 8,
+    } | changes  # fmt: skip
+    flags = tiny_runs.flags(tiny_runs.config(people, **changes))
+    return ["--config=configs/common.py", f"--workdir={folder}", *flags, *more]
+
+
+def test_two_hosts_train_and_evaluate_as_one_does(people, tmp_path):
+    """2 x 4 devices against 1 x 8, for 12 steps; then eval.py on two hosts and on one."""
+    runs = {hosts: tmp_path / f"run{hosts}" for hosts in (1, 2)}
+    words = command(people, runs[2], epochs=8.0, eval_every=4.0)
+    with started(words, words, devices=4) as hosts:
+        assert [host.wait() for host in hosts] == [0, 0], hosts[0].text
+        assert "12 steps of 8" in hosts[0].text and "step 12" not in hosts[1].text
+    done = tiny_runs.run(*command(people, runs[1], epochs=8.0, eval_every=4.0), devices=8)
+    assert done.returncode == 0, done.stderr
+    two, one = (arrays(runs[hosts], 12) for hosts in (2, 1))
+    assert two.keys() == one.keys()
+    for key, (kind, shape, data) in one.items():
+        a, b = (np.frombuffer(x, kind).astype(np.float64) for x in (data, two[key][2]))
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-6, err_msg=f"{key} {shape}")
+    for ours, theirs in zip(lines(runs[2]), lines(runs[1]), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+
+    reports = {hosts: tmp_path / f"report{hosts}" for hosts in (1, 2)}
+    words = [f"--workdir={runs[2]}", f"--report={reports[2]}"]
+    with started(words, words, program="eval.py", devices=4) as hosts:
+        assert [host.wait() for host in hosts] == [0, 0], hosts[0].text
+    done = tiny_runs.run(
+        f"--workdir={runs[2]}", f"--report={reports[1]}", program="eval.py", devices=1
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((report / "results.json").read_text()) for report in reports.values()]
+    assert len(results[0]) == 12  # every person once, though 12 is no multiple of 8
+    ids = [[result["image_id"] for result in each] for each in results]
+    assert sorted(ids[0]) == sorted(set(ids[0])) == sorted(ids[1])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a["keypoints"], b["keypoints"], atol=1e-3)
+
+
+def test_hosts_with_other_settings_are_refused(people, tmp_path):
+    words = command(people, tmp_path / "run")
+    with started(words, [*words, "--config.optimizer.learning_rate=0.002"]) as hosts:
+        statuses = [host.wait() for host in hosts]
+        line = "train.py: host 1 has optimizer.learning_rate 0.002, host 0 has 0.0005"
+        assert [host.errors() for host in hosts] == [[line], [line]]
+    assert 0 not in statuses and not (tmp_path / "run").exists()
+
+
+def test_hosts_with_other_data_are_refused(people, tmp_path):
+    other = tmp_path / "people"
+    shutil.copytree(people, other)
+    path = other / "people.json"
+    path.write_text(path.read_text().replace('"area": 3000', '"area": 3001', 1))
+    words = command(people, tmp_path / "run")
+    with started(words, [*words, f"--config.data.root={other}"]) as hosts:
+        assert 0 not in [host.wait() for host in hosts]
+        for host in hosts:
+            (line,) = host.errors()
+            assert "host 1 has training annotations people.json (SHA-256" in line
+            assert "Traceback" not in host.text
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_host_ends_the_other_and_the_run_resumes(killed, people, tmp_path):
+    words = command(people, tmp_path / "run", **LONG)
+    with started(words, words) as hosts:
+        hosts[0].wait_for("step 24/")
+        hosts[killed].signal(signal.SIGKILL)
+        survivor = hosts[1 - killed]
+        assert survivor.wait() != 0
+        (line,) = survivor.errors()
+        assert line.startswith(f"train.py: host {killed}") and "run the same command again" in line
+        assert "Traceback" not in survivor.text and "stack trace" not in survivor.text
+    with started(words, words) as hosts:
+        hosts[0].wait_for("resuming")
+        hosts[0].wait_for("step 40/")
+        hosts[1].signal(signal.SIGTERM)  # the other host stops as well, after the same step
+        assert [host.wait() for host in hosts] == [143, 143]
+        assert [host.errors() for host in hosts] == [[], []]
+        stopped = [line for _, line in hosts[0].lines if "stopped by signal 15 after step" in line]
+    newest = max(int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    assert stopped == [f"stopped by signal 15 after step {newest}; run again to resume"]

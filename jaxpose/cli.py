@@ -75,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = parser.parse_known_args(argv)
     if rest and getattr(args, "file", "") is None and not rest[0].startswith("-"):
         args.file = rest.pop(0)  # argparse takes an optional file after options for absent
+    if rest and hasattr(args, "settings"):  # for another program
+        args.settings, rest = rest, []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     memory.keep_freed()

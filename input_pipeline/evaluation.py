@@ -114,26 +114,28 @@ class EvalData:
           BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
-            self._chunk,
+            self._allocate,
+            self._fill,
             0,
             self.num_batches,
-            spec=self.examples.spec,
             chunk=graph.chunk_size(self._batch_size),
             batch_size=self._batch_size,
             workers=self._workers,
             prefetch=self._prefetch,
         )
 
-    def _chunk(self, number: int) -> Batch:
+    def _allocate(self, step: int) -> Batch:
+        group, _ = self._plan[step]
+        return empty_batch(self._batch_size, self.examples.group_spec(group))
+
+    def _fill(self, number: int, rows: Batch) -> None:
         size = graph.chunk_size(self._batch_size)
         step, part = divmod(number, self._batch_size // size)
-        group, indexes = self._plan[step]
+        _, indexes = self._plan[step]
         first = self._host_id * self._batch_size + part * size  # contiguous slice per host
-        batch = empty_batch(size, self.examples.group_spec(group))
         for slot, index in enumerate(indexes[first : first + size].tolist()):
             for key, value in self._row(index).items():
-                batch[key][slot] = value
-        return batch
+                rows[key][slot] = value
 
     def _row(self, index: int) -> dict[str, Any]:
         row = self.examples.known(index)

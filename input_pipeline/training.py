@@ -8,7 +8,7 @@ import numpy as np
 
 from input_pipeline import graph, order, source
 from input_pipeline.bad_files import BadFiles
-from input_pipeline.batch import Batch, Spec, empty_batch
+from input_pipeline.batch import Batch, Spec, new_batch
 from input_pipeline.dataset import image_reader
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
@@ -90,25 +90,24 @@ class TrainData:
           BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
-            self._chunk,
+            lambda step: new_batch(self._batch_size, self.examples.spec),
+            self._fill,
             start_step,
             None,
-            spec=self.examples.spec,
             chunk=graph.chunk_size(self._batch_size),
             batch_size=self._batch_size,
             workers=self._workers,
             prefetch=self._prefetch,
         )
 
-    def _chunk(self, number: int) -> Batch:
+    def _fill(self, number: int, rows: Batch) -> None:
         size = graph.chunk_size(self._batch_size)
         hosts = self._host_id, self._host_count
         first = order.first_of_chunk(number, size, self._global_batch, *hosts)
-        batch = empty_batch(size, self.examples.spec)
         for slot in range(size):
-            for key, value in self.example(first + slot).items():
-                batch[key][slot] = value
-        return batch
+            example = self.example(first + slot)
+            for key, values in rows.items():
+                values[slot] = example[key]
 
     def example(self, number: int) -> dict[str, Any]:
         """Returns the example at a position of the stream, as one row of a batch.

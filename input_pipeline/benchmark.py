@@ -28,6 +28,7 @@ from absl import app, flags
 import input_pipeline
 from input_pipeline import order
 from input_pipeline.dataset import image_reader
+from input_pipeline.region import Region
 from jaxpose import memory, tables
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
@@ -100,7 +101,9 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, S
         images = stages[BOUND].run(lambda item: decode_annotated(item[2], size(item[1])), found)
         pairs = [(i, image) for (i, *_), image in zip(found, images, strict=True)]
         usable = [pair for pair in pairs if pair[1] is not None]
-        stages["augment"].run(lambda pair: data.examples.make(pair[1], 0, pair[0]), usable)
+        stages["augment"].run(
+            lambda pair: data.examples.make(Region.whole(pair[1]), 0, pair[0]), usable
+        )
         stages["one thread"].run(data.example, group)
     stages[GRAPH] = _measure_graph(data, int(config.batch_size), steps)
     return stages
@@ -167,8 +170,8 @@ def chip_table(stages: dict[str, Stage], speeds: Iterable[float]) -> tables.Rows
     """
     rows = [("one chip trains", "cores of this host", "if only decoding")]
     for speed in speeds:
-        cores = (f"{speed * stages[name].cost:.1f}" for name in (GRAPH, BOUND))
-        rows.append((f"{speed:,.0f} images/s", *cores))
+        cores = [f"{speed * stages[name].cost:.1f}" for name in (GRAPH, BOUND)]
+        rows.append((f"{speed:,.0f} images/s", cores[0], cores[1]))
     return rows
 
 

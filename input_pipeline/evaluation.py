@@ -9,7 +9,8 @@ import numpy as np
 from input_pipeline import graph, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.batch import Batch, Spec, empty_batch
-from input_pipeline.dataset import image_reader
+from input_pipeline.dataset import image_reader, reduces
+from input_pipeline.region import Source
 from input_pipeline.training import host_slice
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset, People
@@ -40,8 +41,8 @@ class Examples(Protocol):
         """Returns the values of example `index` that do not depend on the image."""
         ...
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """Returns the values of example `index` that depend on its decoded image."""
+    def make(self, image: Source, index: int) -> dict[str, Any]:
+        """Returns the values of example `index` that depend on its image."""
         ...
 
 
@@ -67,6 +68,7 @@ class EvalData:
             self.dataset.annotated_size,
             unsized=self.dataset.unsized,
             cache=config.data.cache,
+            reduced=reduces(config, training=False),
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )
         global_batch = self._batch_size * host_count
@@ -141,7 +143,7 @@ class EvalData:
         row = self.examples.known(index)
         image_id = int(self.examples.image_id[index])
         try:
-            values = self.examples.make(self._images(image_id), index)
+            values = self.examples.make(self._images.open(image_id), index)
         except images.ImageError as error:
             self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             return row  # valid stays False

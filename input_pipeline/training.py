@@ -9,7 +9,8 @@ import numpy as np
 from input_pipeline import graph, order, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.batch import Batch, Spec, new_batch
-from input_pipeline.dataset import image_reader
+from input_pipeline.dataset import image_reader, reduces
+from input_pipeline.region import Source
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
 
@@ -27,8 +28,8 @@ class Examples(Protocol):
     image_id: np.ndarray
     spec: Spec
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
-        """Returns example `index` as a row of the batch, made from its decoded image."""
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
+        """Returns example `index` as a row of the batch, made from its image."""
         ...
 
 
@@ -67,6 +68,7 @@ class TrainData:
             self.dataset.annotated_size,
             unsized=self.dataset.unsized,
             cache=config.data.cache,
+            reduced=reduces(config, training=True),
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )
 
@@ -122,7 +124,7 @@ class TrainData:
             epoch, index = order.example(number + attempt, self._seed, self.num_examples)
             image_id = int(self.examples.image_id[index])
             try:
-                values = self.examples.make(self._images(image_id), epoch, index)
+                values = self.examples.make(self._images.open(image_id), epoch, index)
             except images.ImageError as error:
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             else:

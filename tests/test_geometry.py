@@ -3,8 +3,8 @@
 import json
 import math
 
-import jax.numpy as jnp
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 

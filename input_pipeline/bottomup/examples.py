@@ -11,6 +11,7 @@ import numpy as np
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
 from input_pipeline.dataset import check_choice, check_crowding, load_dataset
+from input_pipeline.region import Source
 from jaxpose import geometry, tasks
 from jaxpose.annotations import Dataset, regions
 from jaxpose.annotations.records import note
@@ -60,11 +61,11 @@ class TrainExamples:
             self._input_size, self.dataset.skeleton.num_joints, self._max_people
         )
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         image_id = int(self.image_id[index])
         height, width = self._input_size
         draws = augment.draw(self._seed, epoch, index)
-        view = augment.augment(image.shape[:2], draws, self._options, self._input_size)
+        view = augment.augment(image.size, draws, self._options, self._input_size)
         mask = self.mask(image_id)
         return {
             "image": augment.warp(image, view, self._input_size),
@@ -152,7 +153,7 @@ class EvalExamples:
             "image_id": self.image_id[index],
         }
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+    def make(self, image: Source, index: int) -> dict[str, Any]:
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             scale_key(scale): augment.warp(image, view, size)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline import order
+from input_pipeline.region import Source, zoom_of
 from jaxpose import geometry, skeletons
 
 
@@ -191,25 +192,25 @@ def augment(
 
 
 def render(
-    image: np.ndarray, view: View, input_size: tuple[int, int], udp: bool = False
+    image: Source, view: View, input_size: tuple[int, int], udp: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders the crop and its keypoints.
 
     Args:
-      image: uint8 [H, W, 3], not mirrored.
+      image: not mirrored.
       view: the view to render.
       input_size: (H, W) of the crop, pixels.
       udp: see `geometry.affine`.
 
     Returns:
       (crop, keypoints): uint8 [H, W, 3], and float32 [K, 3] in pixels of the crop.
-    """
-    if view.flip:
-        import cv2
 
-        image = cv2.flip(image, 1)
+    Raises:
+      ImageError: the image is unusable.
+    """
     matrix = geometry.affine(view.center, view.scale, view.rotation, input_size, udp)
     labeled = view.keypoints[:, 2:] > 0
     points = np.where(labeled, geometry.transform(view.keypoints[:, :2], matrix), 0)
     keypoints = np.concatenate([points, labeled], axis=1).astype(np.float32)
-    return geometry.crop(image, matrix, input_size), keypoints
+    crop = image.at(zoom_of(matrix)).crop(matrix, input_size, mirrored=view.flip)
+    return crop, keypoints

@@ -10,6 +10,7 @@ import numpy as np
 
 from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import check_crowding, load_dataset
+from input_pipeline.region import Source
 from input_pipeline.topdown import augment
 from jaxpose.annotations import Dataset, need_people, read_detections
 from jaxpose.skeletons import Skeleton
@@ -29,7 +30,7 @@ class TrainExamples:
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         people = self.dataset.people
         view = augment.augment(
             augment.View(
@@ -38,7 +39,7 @@ class TrainExamples:
                 self._scale[index].astype(np.float64),
             ),
             box_size=people.box[index, 2:],
-            image_width=image.shape[1],
+            image_width=image.size[1],
             draws=augment.draw(self._seed, epoch, index),
             options=self._options,
             skeleton=self.dataset.skeleton,
@@ -105,7 +106,7 @@ class EvalExamples:
             "box_score": people.box_score[index],
         }
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+    def make(self, image: Source, index: int) -> dict[str, Any]:
         keypoints = self.samples.keypoints[index]
         view = augment.View(keypoints, self._center[index], self._scale[index])
         crop, keypoints = augment.render(image, view, self._input_size, self._udp)

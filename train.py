@@ -81,7 +81,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": hosts}
-    train_data = input_pipeline.train_data(config, **shard)
+    train_data = input_pipeline.train_data(config, **shard, log=log_line)
     eval_data: input_pipeline.EvalData | None = None
     head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":

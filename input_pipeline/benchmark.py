@@ -4,7 +4,8 @@
 
 The bound is the rate at which one thread only decodes the files of the same examples, whole, with
 the same library. The stages read, decode and augment run in one thread, each on the output of the
-stage before; "one thread" is all of them. The last line is the whole tf.data graph with
+stage before (with `config.data.prepared`, augment starts from the prepared crops); "one thread" is
+all that the settings need of them. The last line is the whole tf.data graph with
 `config.data.workers` threads, as training runs it. The stages take turns on small groups of
 examples, so that other programs slow down all of them equally.
 
@@ -87,7 +88,7 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, S
       steps: number of batches of the graph.
     """
     cv2.setNumThreads(1)  # as in the graph
-    data = input_pipeline.train_data(config)
+    data = input_pipeline.train_data(config, log=print)
     seed, total = int(config.seed), data.num_examples
     numbers = range(min(examples, total))
     stages = {name: Stage() for name in ("read", BOUND, "augment", "one thread")}
@@ -99,11 +100,12 @@ def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, S
         files = stages["read"].run(read, ids)
         found = [item for item in zip(indexes, ids, files, strict=True) if item[2]]
         images = stages[BOUND].run(lambda item: decode_annotated(item[2], size(item[1])), found)
-        pairs = [(i, image) for (i, *_), image in zip(found, images, strict=True)]
-        usable = [pair for pair in pairs if pair[1] is not None]
-        stages["augment"].run(
-            lambda pair: data.examples.make(Region.whole(pair[1]), 0, pair[0]), usable
-        )
+        opened = [
+            (index, data.open(index) if config.data.prepared else Region.whole(image))
+            for (index, *_), image in zip(found, images, strict=True)
+            if image is not None
+        ]
+        stages["augment"].run(lambda pair: data.examples.make(pair[1], 0, pair[0]), opened)
         stages["one thread"].run(data.example, group)
     stages[GRAPH] = _measure_graph(data, int(config.batch_size), steps)
     return stages
@@ -206,7 +208,8 @@ def main(_: Any = None) -> None:
     try:
         speeds = speeds_of(_CHIP_SPEED.value)
         print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
-              f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
+              f"cache {config.data.cache}, reduced decode {config.data.reduced_decode}, "
+              f"prepared {config.data.prepared}, batch {config.batch_size}")  # fmt: skip
         stages = measure(config, steps=_STEPS.value)
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)

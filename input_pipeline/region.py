@@ -100,6 +100,49 @@ def _from_pixels(
 
 
 @dataclasses.dataclass(frozen=True)
+class Extent:
+    """What the augmented examples of one person or image may show of the image.
+
+    Attributes:
+      low, high: (x, y), opposite corners of a rectangle that holds every crop; it may reach beyond
+        the image. Pixels.
+      zoom: the largest number of pixels of the crop per pixel of the image.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    zoom: float
+
+
+def cut(image: np.ndarray, extent: Extent) -> Region:
+    """Cuts out the part of an image that the examples may show, at the resolution that they need.
+
+    At full resolution the pixels are those of the image. At 1/2, 1/4 or 1/8 they are the means of
+    squares; squares that reach beyond the image repeat its edge.
+
+    Args:
+      image: uint8 RGB [H, W, 3].
+      extent: of the examples.
+    """
+    size = np.array(image.shape[1::-1])
+    reduction = images.largest_reduction(extent.zoom)
+    margin = 2 * reduction  # interpolation reads the next pixel
+    first = np.floor((extent.low - margin) / reduction)
+    first = np.clip(first, 0, (size - 1) // reduction).astype(int) * reduction
+    last = np.clip(np.ceil(extent.high + margin + 1), first + 1, size).astype(int)
+    (x, y), (right, bottom) = first.tolist(), last.tolist()
+    pixels = image[y:bottom, x:right]
+    if reduction > 1:
+        height, width = bottom - y, right - x
+        beyond = (-height % reduction, -width % reduction)
+        pixels = cv2.copyMakeBorder(pixels, 0, beyond[0], 0, beyond[1], cv2.BORDER_REPLICATE)
+        small = (pixels.shape[1] // reduction, pixels.shape[0] // reduction)
+        pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    return Region(pixels, (height, width), (x, y), (reduction, reduction))
+
+
+@dataclasses.dataclass(frozen=True)
 class Jpeg:
     """A JPEG file that is decoded at the resolution that a crop needs. Implements `Source`.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from input_pipeline import graph, order, source
+from input_pipeline import graph, order, prepared, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.batch import Batch, Spec, new_batch
 from input_pipeline.dataset import image_reader, reduces
-from input_pipeline.region import Source
+from input_pipeline.region import Extent, Source
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
+
+_log = logging.getLogger(__name__)
 
 
 class Examples(Protocol):
@@ -27,6 +31,10 @@ class Examples(Protocol):
     dataset: Dataset
     image_id: np.ndarray
     spec: Spec
+
+    def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
+        """Returns what example `index` may show of its image (H, W), whatever the epoch."""
+        ...
 
     def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         """Returns example `index` as a row of the batch, made from its image."""
@@ -53,7 +61,13 @@ class TrainData:
     """
 
     def __init__(
-        self, examples: Examples, config: Any, *, host_id: int = 0, host_count: int = 1
+        self,
+        examples: Examples,
+        config: Any,
+        *,
+        host_id: int = 0,
+        host_count: int = 1,
+        log: Callable[[str], None] = _log.info,
     ) -> None:
         self.examples = examples
         self.bad_files = BadFiles(len(self.dataset.images), config.max_bad_fraction)
@@ -71,6 +85,10 @@ class TrainData:
             reduced=reduces(config, training=True),
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )
+        self._prepared: prepared.Prepared | None = None
+        if config.data.prepared:
+            hosts = {"host_id": host_id, "host_count": host_count}
+            self._prepared = prepared.ensure(examples, config, self._images, log, **hosts)
 
     @property
     def dataset(self) -> Dataset:
@@ -124,9 +142,20 @@ class TrainData:
             epoch, index = order.example(number + attempt, self._seed, self.num_examples)
             image_id = int(self.examples.image_id[index])
             try:
-                values = self.examples.make(self._images.open(image_id), epoch, index)
+                values = self.examples.make(self.open(index), epoch, index)
             except images.ImageError as error:
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             else:
                 return {"valid": True, **values}
         raise ValueError(f"{self.dataset.path}: no image of the dataset is usable")
+
+    def open(self, index: int) -> Source:
+        """Returns the image of example `index`, or its prepared part.
+
+        Raises:
+          ImageError: the image is unusable.
+          ValueError: the prepared files are damaged.
+        """
+        region = self._prepared(index) if self._prepared else None
+        # An unusable image is not prepared; its file tells why, or has been repaired.
+        return region or self._images.open(int(self.examples.image_id[index]))

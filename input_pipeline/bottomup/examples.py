@@ -11,7 +11,7 @@ import numpy as np
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
 from input_pipeline.dataset import check_choice, check_crowding, load_dataset
-from input_pipeline.region import Source
+from input_pipeline.region import Extent, Source, zoom_of
 from jaxpose import geometry, tasks
 from jaxpose.annotations import Dataset, regions
 from jaxpose.annotations.records import note
@@ -77,6 +77,13 @@ class TrainExamples:
             "scale": view.scale,
             "image_id": image_id,
         }
+
+    def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
+        height, width = image_size
+        closest = augment.Draws(zoom=0.0, angle=0.0, shift_x=0.0, shift_y=0.0, flip=0.0)
+        view = augment.augment(image_size, closest, self._options, self._input_size)
+        matrix = augment.view_matrix(view, self._input_size)
+        return Extent(np.zeros(2), np.array([width - 1.0, height - 1.0]), zoom_of(matrix))
 
     def mask(self, image_id: int) -> np.ndarray:
         """Returns uint8 [H, W]: 0 in the regions of an image that the loss ignores, else 1."""

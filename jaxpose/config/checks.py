@@ -102,3 +102,8 @@ def _check_data(data: ConfigDict) -> None:
             f"config.data.reduced_decode={data.reduced_decode} has no use for whole images in "
             "memory: --config.data.cache=False"
         )
+    if data.prepared and data.reduced_decode == "train":
+        raise ConfigError(
+            "config.data.reduced_decode=train has no use for prepared crops: "
+            "--config.data.reduced_decode=never"
+        )

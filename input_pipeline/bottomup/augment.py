@@ -138,12 +138,17 @@ def warp(image: Source, view: View, size: tuple[int, int]) -> np.ndarray:
     return cv2.flip(warped, 1) if view.flip else warped
 
 
-def warp_mask(mask: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """Warps a mask [H, W] of 0 and 1 to the view, uint8 [h, w].
+def warp_mask(mask: Region, view: View, size: tuple[int, int]) -> np.ndarray:
+    """Warps a mask to the view, uint8 [h, w] of 0 and 1.
 
     A pixel is 1 if bilinear interpolation gives more than one half. Pixels outside the image are 0.
+
+    Args:
+      mask: of an image, uint8 [H, W] of 0 and 255.
+      view: the view.
+      size: (h, w) of the result.
     """
-    return (warp(Region.whole(255 * mask), view, size) > 127).astype(np.uint8)
+    return (warp(mask, view, size) > 127).view(np.uint8)
 
 
 def warp_keypoints(

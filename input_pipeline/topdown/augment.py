@@ -149,7 +149,7 @@ def half_body(
 
 def rescale(view: View, draws: Draws, options: Options) -> View:
     """Multiplies the scale by 1 + `options.scale` * normal, clipped at 1 +- `options.scale`."""
-    factor = np.clip(1 + options.scale * draws.scale, 1 - options.scale, 1 + options.scale)
+    factor = min(max(1 + options.scale * draws.scale, 1 - options.scale), 1 + options.scale)
     return dataclasses.replace(view, scale=view.scale * factor)
 
 
@@ -158,7 +158,7 @@ def rotate(view: View, draws: Draws, options: Options) -> View:
     if not draws.rotate < options.rotation_prob:
         return view
     limit = 2 * options.rotation
-    angle = float(np.clip(options.rotation * draws.angle, -limit, limit))
+    angle = min(max(options.rotation * draws.angle, -limit), limit)
     return dataclasses.replace(view, rotation=angle)
 
 

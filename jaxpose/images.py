@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -103,19 +104,25 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
     Args:
       data: content of the file.
     """
-    if data[:2] != b"\xff\xd8":
-        return None
-    start = 2
-    while start + 9 <= len(data) and data[start] == 0xFF:
+    for marker, start in _jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and start + 9 <= len(data):
+            height, width = struct.unpack_from(">HH", data, start + 5)
+            return (height, width) if height and width else None
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """The (marker, position) of the segments before the pixels, and of the first pixels (0xDA)."""
+    start = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while start + 4 <= len(data) and data[start] == 0xFF:
         marker = data[start + 1]
         if marker == 0xFF:  # fill bytes may precede a marker
             start += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, start + 5)
-            return (height, width) if height and width else None
+        yield marker, start
+        if marker == 0xDA:
+            return
         start += 2 + struct.unpack_from(">H", data, start + 2)[0]
-    return None
 
 
 def write(path: pathlib.Path, image: np.ndarray) -> None:
@@ -196,7 +203,9 @@ def exif_orientation(data: bytes) -> int:
     Args:
       data: content of the file.
     """
-    start = data.find(b"Exif\0\0", 0, 65536) + 6
+    # Of a JPEG file, the pixels need no search, which would take longer than the rest.
+    ends = (position for marker, position in _jpeg_segments(data) if marker == 0xDA)
+    start = data.find(b"Exif\0\0", 0, min(65536, next(ends, 65536))) + 6
     order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2]) if start > 5 else None
     if order is None:
         return 1

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import struct
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from input_pipeline.region import Jpeg, Region, zoom_of
 from jaxpose import geometry, images
 from jaxpose.config import default_config, topdown
 from jaxpose.config.checks import check_config
+from tests.helpers.photographs import with_orientation
 from tests.helpers.reading import assert_equal, take
 
 SIZE = (605, 803)  # no side is divisible by 2, 4 or 8
@@ -147,12 +147,6 @@ def test_evaluation_decodes_whole_images_unless_set(either):
         np.testing.assert_array_equal(one["valid"], other["valid"])
     with pytest.raises(ValueError, match="must be one of never, train, always"):
         evaluated("sometimes")
-
-
-def with_orientation(jpeg, orientation):
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
-    segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
-    return jpeg[:2] + segment + jpeg[2:]
 
 
 def test_other_files_are_decoded_whole(config):

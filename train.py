@@ -81,8 +81,11 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
 
     # ------------------------------------------------------------------ data
     shard = {"host_id": jax.process_index(), "host_count": host_count}
-    with hosts.first_host_first("data", config.distributed.timeout):  # it may write generated data
-        train_data = input_pipeline.train_data(config, **shard)
+    turn: contextlib.AbstractContextManager = contextlib.nullcontext()
+    if config.data.format == "generated":  # host 0 writes the images; prepared crops, all hosts
+        turn = hosts.first_host_first("data", config.distributed.timeout)
+    with turn:
+        train_data = input_pipeline.train_data(config, **shard, log=log_line)
     eval_data: input_pipeline.EvalData | None = None
     head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":

@@ -9,6 +9,8 @@ what an example is: the crop of one person, or a whole image with everyone in it
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -19,19 +21,35 @@ from input_pipeline.training import TrainData
 from jaxpose import tasks
 from jaxpose.skeletons import Skeleton
 
+_log = logging.getLogger(__name__)
 # Keys are the values of `Task.EXAMPLE`.
 _EXAMPLES: dict[str, ModuleType] = {"crop": topdown, "image": bottomup}
 
 
-def train_data(config: Any, *, host_id: int = 0, host_count: int = 1) -> TrainData:
+def train_data(
+    config: Any,
+    *,
+    host_id: int = 0,
+    host_count: int = 1,
+    log: Callable[[str], None] = _log.info,
+) -> TrainData:
     """Returns the training data of `config` (docs/settings.md) for one of `host_count` hosts.
+
+    With `config.data.prepared`, it is first prepared unless it already is.
+
+    Args:
+      config: all settings.
+      host_id: number of this host.
+      host_count: number of hosts.
+      log: is called with lines about what is prepared.
 
     Raises:
       ValueError: an invalid setting.
       AnnotationError: an invalid annotation file; a subclass of ValueError.
+      OSError: the prepared data cannot be written.
     """
     examples = _EXAMPLES[tasks.get(config.task).EXAMPLE].TrainExamples(config)
-    return TrainData(examples, config, host_id=host_id, host_count=host_count)
+    return TrainData(examples, config, host_id=host_id, host_count=host_count, log=log)
 
 
 def eval_data(

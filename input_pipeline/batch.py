@@ -112,12 +112,19 @@ def bottomup_evaluation_spec(sizes: Mapping[float, Sequence[int | None]]) -> Spe
     }
 
 
-def empty_batch(size: int, spec: Spec) -> Batch:
-    """Returns a batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
-    batch = {
-        key: np.zeros((size, *cast(tuple[int, ...], shape)), dtype)
+def new_batch(size: int, spec: Spec) -> Batch:
+    """Returns arrays for a batch of `size` slots, which have no values yet."""
+    return {
+        key: np.empty((size, *cast(tuple[int, ...], shape)), dtype)
         for key, (dtype, shape) in spec.items()
     }
+
+
+def empty_batch(size: int, spec: Spec) -> Batch:
+    """Returns a batch of `size` padding slots: zeros, valid False, scale 1, ids `PADDING_ID`."""
+    batch = new_batch(size, spec)
+    for values in batch.values():
+        values[:] = 0
     batch["scale"][:] = 1
     for key in ("image_id", "annotation_id"):
         if key in batch:

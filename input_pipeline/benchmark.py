@@ -1,88 +1,230 @@
-"""Images per second of the input pipeline alone, stage by stage.
+"""Speed of the input pipeline alone, stage by stage, beside the least it can cost: decoding.
 
-    python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N]
+    python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N] [--chip_speed=N,...]
 
-The stages read, decode and augment run in one thread, each on the output of the stage before. The
-last line is the whole tf.data graph with `config.data.workers` threads, as training runs it.
+The bound is the rate at which one thread only decodes the files of the same examples, whole, with
+the same library. The stages read, decode and augment run in one thread, each on the output of the
+stage before (with `config.data.prepared`, augment starts from the prepared crops); "one thread" is
+all that the settings need of them. The last line is the whole tf.data graph with
+`config.data.workers` threads, as training runs it. The stages take turns on small groups of
+examples, so that other programs slow down all of them equally.
+
+A share of the bound compares processor time per image, which other programs change little: at 70%,
+decoding alone is 70% of the cost. The images per second are wall-clock, and so is the second share
+of the graph: its rate by the bound times the threads that can run at the same time.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import cv2
 from absl import app, flags
 
 import input_pipeline
 from input_pipeline import order
 from input_pipeline.dataset import image_reader
-from jaxpose import tables
+from input_pipeline.region import Region
+from jaxpose import memory, tables
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 from jaxpose.images import ImageError, decode_annotated
 
-
-def _rate(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[float, list[Any]]:
-    """Returns items per second, and the results (None for an unusable image)."""
-    results = []
-    start = time.perf_counter()
-    for item in items:
-        try:
-            results.append(work(item))
-        except ImageError:
-            results.append(None)
-    return len(results) / (time.perf_counter() - start), results
+BOUND, GRAPH = "decode", "graph"
+GROUP = 50  # examples per turn of a stage
+TURNS = 5  # of the graph
 
 
-def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, float]:
-    """Measures images per second by stage: read, decode, augment, one thread, graph.
+@dataclasses.dataclass
+class Stage:
+    """What one stage has taken so far.
+
+    Attributes:
+      examples: number of examples.
+      seconds: wall-clock time.
+      cpu: processor time of all threads of the stage, seconds.
+    """
+
+    examples: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Examples per second."""
+        return self.examples / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Processor time per example, seconds."""
+        return self.cpu / self.examples
+
+    def run(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """Adds one turn; returns the results, None for an unusable image."""
+        results = []
+        start, cpu = time.perf_counter(), time.thread_time()
+        for item in items:
+            try:
+                results.append(work(item))
+            except ImageError:
+                results.append(None)
+        self.cpu += time.thread_time() - cpu
+        self.seconds += time.perf_counter() - start
+        self.examples += len(items)
+        return results
+
+
+def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, Stage]:
+    """Measures the stages read, decode, augment, one thread and graph.
 
     Args:
       config: as for `train_data`.
-      examples: number of examples timed in the single-thread stages.
-      steps: number of batches timed in the last stage.
+      examples: number of examples of the single-thread stages.
+      steps: number of batches of the graph.
     """
-    data = input_pipeline.train_data(config)
+    cv2.setNumThreads(1)  # as in the graph
+    data = input_pipeline.train_data(config, log=print)
     seed, total = int(config.seed), data.num_examples
-    indexes = [order.example(n, seed, total)[1] for n in range(min(examples, total))]
-    ids = [int(data.examples.image_id[index]) for index in indexes]
-    rates: dict[str, float] = {}
-    rates["read"], files = _rate(image_reader(config, data.dataset), ids)
-    whole = [(file, identity) for file, identity in zip(files, ids, strict=True) if file]
-    size = data.dataset.annotated_size
-    rates["decode"], images = _rate(lambda pair: decode_annotated(pair[0], size(pair[1])), whole)
-    readable = [index for index, file in zip(indexes, files, strict=True) if file]
-    pairs = [(i, image) for i, image in zip(readable, images, strict=True) if image is not None]
-    rates["augment"], _ = _rate(lambda pair: data.examples.make(pair[1], 0, pair[0]), pairs)
-    rates["one thread"], _ = _rate(data.example, range(len(indexes)))
-    batches = data.batches()
-    next(batches)  # builds the graph and fills its buffers
-    start = time.perf_counter()
-    for _ in range(steps):
-        next(batches)
-    rates["graph"] = steps * int(config.batch_size) / (time.perf_counter() - start)
-    batches.close()
-    return rates
+    numbers = range(min(examples, total))
+    stages = {name: Stage() for name in ("read", BOUND, "augment", "one thread")}
+    read, size = image_reader(config, data.dataset), data.dataset.annotated_size
+    for first in numbers[::GROUP]:
+        group = numbers[first : first + GROUP]
+        indexes = [order.example(number, seed, total)[1] for number in group]
+        ids = [int(data.examples.image_id[index]) for index in indexes]
+        files = stages["read"].run(read, ids)
+        found = [item for item in zip(indexes, ids, files, strict=True) if item[2]]
+        images = stages[BOUND].run(lambda item: decode_annotated(item[2], size(item[1])), found)
+        opened = [
+            (index, data.open(index) if config.data.prepared else Region.whole(image))
+            for (index, *_), image in zip(found, images, strict=True)
+            if image is not None
+        ]
+        stages["augment"].run(lambda pair: data.examples.make(pair[1], 0, pair[0]), opened)
+        stages["one thread"].run(data.example, group)
+    stages[GRAPH] = _measure_graph(data, int(config.batch_size), steps)
+    return stages
+
+
+def _measure_graph(data: input_pipeline.TrainData, batch_size: int, steps: int) -> Stage:
+    stage, start_step = Stage(), 0
+    for turn in range(TURNS):
+        count = len(range(turn, steps, TURNS))
+        if not count:
+            break
+        batches = data.batches(start_step)
+        next(batches)  # builds the graph and fills its buffers
+        start, cpu = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            next(batches)
+        stage.cpu += time.process_time() - cpu
+        stage.seconds += time.perf_counter() - start
+        stage.examples += count * batch_size
+        batches.close()
+        start_step += count + 1
+    return stage
+
+
+def stage_table(stages: dict[str, Stage], workers: int) -> tables.Rows:
+    """Rows of the stages: images per second, processor time per image, share of the bound.
+
+    Args:
+      stages: from `measure`.
+      workers: threads of the graph.
+    """
+    bound = stages[BOUND]
+    rows = [("stage", "images/s", "CPU ms/image", "of the bound")]
+    names = {BOUND: "decode: the bound", GRAPH: f"graph, {workers} workers"}
+    for name, stage in stages.items():
+        whole = name in (BOUND, "one thread", GRAPH)
+        share = f"{100 * bound.cost / stage.cost:.0f}%" if whole else "-"
+        rows.append((names.get(name, name), f"{stage.rate:,.0f}", f"{1e3 * stage.cost:.3f}", share))
+    return rows
+
+
+def share_line(stages: dict[str, Stage], threads: int) -> str:
+    """Shares of the bound that the graph reaches, in one line.
+
+    Args:
+      stages: from `measure`.
+      threads: threads of the graph that can run at the same time.
+    """
+    graph, bound = stages[GRAPH], stages[BOUND]
+    limit = threads * bound.rate
+    return (
+        f"the graph reaches {100 * bound.cost / graph.cost:.0f}% of the bound by processor time, "
+        f"{100 * graph.rate / limit:.0f}% by wall-clock ({graph.rate:,.0f} of {limit:,.0f} "
+        f"images/s with {threads} threads)"
+    )
+
+
+def chip_table(stages: dict[str, Stage], speeds: Iterable[float]) -> tables.Rows:
+    """Rows of the processor cores that feed one chip: with this pipeline, and at the bound.
+
+    Args:
+      stages: from `measure`.
+      speeds: of training on the chip, images per second.
+    """
+    rows = [("one chip trains", "cores of this host", "if only decoding")]
+    for speed in speeds:
+        cores = [f"{speed * stages[name].cost:.1f}" for name in (GRAPH, BOUND)]
+        rows.append((f"{speed:,.0f} images/s", cores[0], cores[1]))
+    return rows
+
+
+def speeds_of(texts: Iterable[str]) -> list[float]:
+    """Returns the positive numbers of --chip_speed.
+
+    Raises:
+      ValueError: one is not a positive number.
+    """
+    speeds = []
+    for text in texts:
+        try:
+            speed = float(text)
+        except ValueError:
+            speed = 0.0
+        if not 0 < speed < float("inf"):
+            raise ValueError(f"--chip_speed={text}: give images per second, a positive number")
+        speeds.append(speed)
+    return speeds
+
+
+def _cores() -> int:
+    known = hasattr(os, "sched_getaffinity")  # not on macOS
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def main(_: Any = None) -> None:
     config = _CONFIG.value
     expand_paths(config)
-    print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
-          f"cache {bool(config.data.cache)}, batch {config.batch_size}")  # fmt: skip
+    workers = int(config.data.workers)
+    memory.keep_freed()  # as train.py does
     try:
-        rates = measure(config, steps=_STEPS.value)
+        speeds = speeds_of(_CHIP_SPEED.value)
+        print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
+              f"cache {config.data.cache}, reduced decode {config.data.reduced_decode}, "
+              f"prepared {config.data.prepared}, batch {config.batch_size}")  # fmt: skip
+        stages = measure(config, steps=_STEPS.value)
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         sys.exit(2)
-    names = {"graph": f"graph, {config.data.workers} workers"}
-    print(tables.text([(names.get(k, k), f"{rate:,.0f}", "images/s") for k, rate in rates.items()]))
+    print(tables.text(stage_table(stages, workers)))
+    print(share_line(stages, min(workers, _cores())))
+    if speeds:
+        print(f"\n{tables.text(chip_table(stages, speeds))}")
 
 
 if __name__ == "__main__":
     _CONFIG = define_config_file("Recipe: a file of configs/.")
     _STEPS = flags.DEFINE_integer("steps", 30, "Number of batches timed in the last stage.")
+    _CHIP_SPEED = flags.DEFINE_list(
+        "chip_speed", [], "Images per second that one chip trains; prints the cores that feed it."
+    )
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

@@ -24,6 +24,7 @@ from jaxpose.skeletons import Skeleton
 
 FORMATS = ("coco", "crowdpose", "mpii", "generated")
 STORAGES = ("files", "tfds")
+REDUCED = ("never", "train", "always")
 
 
 def check_choice(value: str, key: str, known: tuple[str, ...]) -> str:
@@ -136,3 +137,13 @@ def image_reader(config: Any, dataset: Dataset) -> Callable[[int], bytes]:
     from input_pipeline import tfds_builders
 
     return tfds_builders.reader(dataset, config.data.tfds_dir)
+
+
+def reduces(config: Any, *, training: bool) -> bool:
+    """Whether `data.reduced_decode` applies to training or to evaluation.
+
+    Raises:
+      ValueError: an unknown value.
+    """
+    value = check_choice(config.data.reduced_decode, "data.reduced_decode", REDUCED)
+    return value == "always" or (value == "train" and training)

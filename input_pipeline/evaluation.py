@@ -9,7 +9,8 @@ import numpy as np
 from input_pipeline import graph, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.batch import Batch, Spec, empty_batch
-from input_pipeline.dataset import image_reader
+from input_pipeline.dataset import image_reader, reduces
+from input_pipeline.region import Source
 from input_pipeline.training import host_slice
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset, People
@@ -40,8 +41,8 @@ class Examples(Protocol):
         """Returns the values of example `index` that do not depend on the image."""
         ...
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
-        """Returns the values of example `index` that depend on its decoded image."""
+    def make(self, image: Source, index: int) -> dict[str, Any]:
+        """Returns the values of example `index` that depend on its image."""
         ...
 
 
@@ -67,6 +68,7 @@ class EvalData:
             self.dataset.annotated_size,
             unsized=self.dataset.unsized,
             cache=config.data.cache,
+            reduced=reduces(config, training=False),
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )
         global_batch = self._batch_size * host_count
@@ -114,32 +116,34 @@ class EvalData:
           BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
-            self._chunk,
+            self._allocate,
+            self._fill,
             0,
             self.num_batches,
-            spec=self.examples.spec,
             chunk=graph.chunk_size(self._batch_size),
             batch_size=self._batch_size,
             workers=self._workers,
             prefetch=self._prefetch,
         )
 
-    def _chunk(self, number: int) -> Batch:
+    def _allocate(self, step: int) -> Batch:
+        group, _ = self._plan[step]
+        return empty_batch(self._batch_size, self.examples.group_spec(group))
+
+    def _fill(self, number: int, rows: Batch) -> None:
         size = graph.chunk_size(self._batch_size)
         step, part = divmod(number, self._batch_size // size)
-        group, indexes = self._plan[step]
+        _, indexes = self._plan[step]
         first = self._host_id * self._batch_size + part * size  # contiguous slice per host
-        batch = empty_batch(size, self.examples.group_spec(group))
         for slot, index in enumerate(indexes[first : first + size].tolist()):
             for key, value in self._row(index).items():
-                batch[key][slot] = value
-        return batch
+                rows[key][slot] = value
 
     def _row(self, index: int) -> dict[str, Any]:
         row = self.examples.known(index)
         image_id = int(self.examples.image_id[index])
         try:
-            values = self.examples.make(self._images(image_id), index)
+            values = self.examples.make(self._images.open(image_id), index)
         except images.ImageError as error:
             self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             return row  # valid stays False

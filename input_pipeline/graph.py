@@ -1,5 +1,8 @@
 """The tf.data graph: numbers -> chunks of examples in parallel -> batches -> prefetch.
 
+The graph carries numbers only. The examples themselves are written into numpy arrays, one set per
+batch: as tensors, they would be copied three times, which takes longer than to crop them.
+
 Training runs TensorFlow only here. TensorFlow must never use the accelerators; JAX owns them.
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from input_pipeline.batch import Batch, Spec
+from input_pipeline.batch import Batch
 
 # Most examples per call from the graph into Python: large enough to hide the cost of the call,
 # small enough for several workers to share one batch.
@@ -43,28 +47,28 @@ class Batches(Iterator[Batch]):
     `close` stops the threads. It also runs at exit and when the iterator is garbage-collected: a
     TensorFlow thread that calls Python while Python shuts down would abort the process.
 
-    `next` raises the original exception of `make_chunk`.
+    `next` raises the original exception of `fill`.
 
     Args:
-      make_chunk: chunk number -> `chunk` examples; the first chunk of batch b has the number
-        b * batch_size / chunk. Called from several threads.
+      allocate: batch number -> its arrays, all with `batch_size` rows; filled or not. Called once
+        for each batch.
+      fill: (chunk number, rows) writes the examples of a chunk into these rows of its batch; the
+        first chunk of batch b has the number b * batch_size / chunk. Called from several threads.
       first: number of the first batch.
       last: number after that of the last batch; None for no end.
-      spec: spec of the batches (`batch`). Sides that differ between batches are None; the chunks
-        of one batch have equal sizes.
       chunk: examples per chunk, a divisor of the batch size.
       batch_size: examples per batch.
-      workers: threads that make chunks.
+      workers: threads that fill chunks.
       prefetch: batches prepared in advance.
     """
 
     def __init__(
         self,
-        make_chunk: Callable[[int], Batch],
+        allocate: Callable[[int], Batch],
+        fill: Callable[[int, Batch], None],
         first: int,
         last: int | None,
         *,
-        spec: Spec,
         chunk: int,
         batch_size: int,
         workers: int,
@@ -72,26 +76,32 @@ class Batches(Iterator[Batch]):
     ) -> None:
         tf = tensorflow()
         cv2.setNumThreads(1)  # OpenCV's own threads would compete with the workers
-        self._tf, self._spec, self._batch_size = tf, spec, batch_size
+        self._tf, self._number = tf, first
+        per_batch = batch_size // chunk
+        # Closures over self would keep this object alive.
         self._failures: list[Exception] = []
-        failures = self._failures  # a closure over self would keep this object alive
+        self._batches: dict[int, Batch] = {}
+        failures, batches, lock = self._failures, self._batches, threading.Lock()
 
-        def call(number: np.ndarray) -> list[np.ndarray]:
+        def call(number: np.ndarray) -> np.ndarray:
+            batch_number, part = divmod(int(number), per_batch)
             try:
-                examples = make_chunk(int(number))
+                with lock:
+                    if batch_number not in batches:
+                        batches[batch_number] = allocate(batch_number)
+                    batch = batches[batch_number]
+                rows = slice(part * chunk, (part + 1) * chunk)
+                fill(int(number), {key: value[rows] for key, value in batch.items()})
             except Exception as error:  # kept: TensorFlow raises an error of its own instead
                 failures.append(error)
                 raise
-            return [examples[key] for key in spec]
+            return number
 
-        def load(number: Any) -> tuple[Any, ...]:
-            dtypes = [tf.as_dtype(dtype) for dtype, _ in spec.values()]
-            tensors = tf.numpy_function(call, [number], dtypes)
-            for tensor, (_, shape) in zip(tensors, spec.values(), strict=True):
-                tensor.set_shape((chunk, *shape))
-            return tuple(tensors)
+        def load(number: Any) -> Any:
+            number = tf.numpy_function(call, [number], tf.int64)
+            number.set_shape(())
+            return number
 
-        per_batch = batch_size // chunk
         end = np.iinfo(np.int64).max if last is None else last * per_batch
         options = tf.data.Options()
         options.deterministic = True
@@ -112,22 +122,20 @@ class Batches(Iterator[Batch]):
         if self._iterator is None:
             raise StopIteration
         try:
-            tensors = next(self._iterator)
+            next(self._iterator)
         except StopIteration:
             self.close()
             raise
         except self._tf.errors.OpError as error:
             self.close()
             raise (self._failures[0] if self._failures else error) from None
-        arrays = (tensor.numpy() for tensor in tensors)
-        return {
-            key: value.reshape(self._batch_size, *value.shape[2:])
-            for key, value in zip(self._spec, arrays, strict=True)
-        }
+        self._number += 1
+        return self._batches.pop(self._number - 1)
 
     def close(self) -> None:
         """Stops the threads and drops the prefetched batches."""
         self._iterator = None  # TensorFlow waits for the running calls
+        self._batches.clear()
         _open.discard(self)
 
 

@@ -1,13 +1,15 @@
-"""Decoded images of a dataset by image id, in the annotated orientation, with caching."""
+"""Images of a dataset by image id, in the annotated orientation, with caching."""
 
 from __future__ import annotations
 
 import collections
 import threading
 from collections.abc import Callable, Container
+from typing import Any
 
 import numpy as np
 
+from input_pipeline.region import Jpeg, Region, Source
 from jaxpose import images
 from jaxpose.annotations import Dataset
 
@@ -32,6 +34,12 @@ def read_files(dataset: Dataset) -> Callable[[int], bytes]:
     return read
 
 
+def _keep_recent(recent: collections.OrderedDict[int, Any], image_id: int, value: Any) -> None:
+    recent[image_id] = value
+    while len(recent) > RECENT:
+        recent.popitem(last=False)
+
+
 class Images:
     """Decoded images by image id; safe to use from several threads.
 
@@ -41,6 +49,7 @@ class Images:
       unsized: ids of the images that are not usable, because their size was not known when the
         annotation file was read (`Dataset.unsized`).
       cache: keep decoded images in memory, up to `CACHE_BYTES`.
+      reduced: whether `open` leaves it to the crop at which resolution a JPEG file is decoded.
       report_turned: called once with the id of each image for which `images.is_turned`.
     """
 
@@ -51,15 +60,18 @@ class Images:
         *,
         unsized: Container[int] = (),
         cache: bool = False,
+        reduced: bool = False,
         report_turned: Callable[[int], None] | None = None,
     ) -> None:
         self._read = read
         self._sizes, self._unsized = sizes, unsized
+        self._reduced = reduced
         self._report_turned = report_turned
         self._turned: set[int] = set()
         self._budget = CACHE_BYTES if cache else 0
         self._kept: dict[int, np.ndarray] = {}
         self._recent: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
+        self._files: collections.OrderedDict[int, Jpeg] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, image_id: int) -> np.ndarray:
@@ -68,13 +80,39 @@ class Images:
         Raises:
           ImageError: the image is unusable, or its size is not the annotated one.
         """
+        image = self._cached(image_id)
+        return self._decode(image_id, self._read(image_id)) if image is None else image
+
+    def open(self, image_id: int) -> Source:
+        """Returns an image whose pixels may be decoded later, at a reduced resolution.
+
+        That needs a JPEG file without an EXIF orientation; other images are decoded.
+
+        Raises:
+          ImageError: as `__call__`.
+        """
+        if not self._reduced:
+            return Region.whole(self(image_id))
+        with self._lock:
+            file = self._files.get(image_id)
+        if file is not None:
+            return file
+        data = self._read(image_id)
+        size, annotated = images.jpeg_size(data), self._sizes(image_id)
+        simple = annotated in (None, size) and image_id not in self._unsized
+        if size is not None and simple and images.exif_orientation(data) == 1:
+            file = Jpeg(data, size)
+            with self._lock:
+                _keep_recent(self._files, image_id, file)
+            return file
+        return Region.whole(self._decode(image_id, data))
+
+    def _cached(self, image_id: int) -> np.ndarray | None:
         with self._lock:
             image = self._kept.get(image_id)
-            if image is None:
-                image = self._recent.get(image_id)
-        if image is not None:
-            return image
-        data = self._read(image_id)
+            return self._recent.get(image_id) if image is None else image
+
+    def _decode(self, image_id: int, data: bytes) -> np.ndarray:
         size = self._sizes(image_id)
         image = images.decode_annotated(data, size)
         if image_id in self._unsized:  # e.g. only in a prepared copy
@@ -88,9 +126,7 @@ class Images:
                 self._budget -= image.nbytes
                 self._kept[image_id] = image
             else:
-                self._recent[image_id] = image
-                while len(self._recent) > RECENT:
-                    self._recent.popitem(last=False)
+                _keep_recent(self._recent, image_id, image)
         return image
 
     def _check_orientation(

@@ -14,7 +14,6 @@ warning names it; its record is empty, and later the file itself is read instead
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import pathlib
@@ -27,6 +26,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 from input_pipeline import source
+from input_pipeline.fingerprint import annotations_name, dataset_name
 from jaxpose import images
 from jaxpose.annotations import Dataset
 from jaxpose.config import expand_paths
@@ -117,28 +117,6 @@ BUILDERS = {
 }
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """Returns the name of the prepared copy, from the annotation file and the image files.
-
-    It consists of the stem and a hash of the annotation file, and a hash of the names, sizes and
-    modification times of the images.
-    """
-    digest = hashlib.sha256()
-    for info in dataset.images.values():
-        try:
-            status = dataset.image_path(info.id).stat()
-            state: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            state = None
-        digest.update(repr((info.id, info.file_name, state)).encode())
-    return f"{_prefix(dataset)}-{digest.hexdigest()[:16]}"
-
-
-def _prefix(dataset: Dataset) -> str:
-    content = hashlib.sha256(dataset.path.read_bytes()).hexdigest()[:16]
-    return f"{dataset.path.stem}-{content}"
-
-
 def _has_images(dataset: Dataset) -> bool:
     return any(dataset.image_path(identity).is_file() for identity in dataset.images)
 
@@ -150,7 +128,7 @@ def _newest_copy(dataset: Dataset, data_dir: str | None) -> str:
       ValueError: there is none.
     """
     folder = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR) / BUILDERS[dataset.format].name
-    prefix, version = _prefix(dataset), str(_ImageBuilder.VERSION)
+    prefix, version = annotations_name(dataset), str(_ImageBuilder.VERSION)
     copies = [path for path in folder.glob(f"{prefix}-*") if (path / version).is_dir()]
     if not copies:
         names = [info.file_name for info in dataset.images.values()]
@@ -174,7 +152,7 @@ def prepare_dataset(
       ValueError: there is neither an image file nor a prepared copy.
     """
     data_dir = os.path.expanduser(tfds_dir) or None
-    name = fingerprint(dataset) if _has_images(dataset) else _newest_copy(dataset, data_dir)
+    name = dataset_name(dataset) if _has_images(dataset) else _newest_copy(dataset, data_dir)
     builder = BUILDERS[dataset.format](
         dataset=dataset,
         data_dir=data_dir,

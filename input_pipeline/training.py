@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from input_pipeline import graph, order, source
+from input_pipeline import graph, order, prepared, source
 from input_pipeline.bad_files import BadFiles
-from input_pipeline.batch import Batch, Spec, empty_batch
-from input_pipeline.dataset import image_reader
+from input_pipeline.batch import Batch, Spec, new_batch
+from input_pipeline.dataset import image_reader, reduces
+from input_pipeline.region import Extent, Source
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
+
+_log = logging.getLogger(__name__)
 
 
 class Examples(Protocol):
@@ -27,8 +32,12 @@ class Examples(Protocol):
     image_id: np.ndarray
     spec: Spec
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
-        """Returns example `index` as a row of the batch, made from its decoded image."""
+    def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
+        """Returns what example `index` may show of its image (H, W), whatever the epoch."""
+        ...
+
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
+        """Returns example `index` as a row of the batch, made from its image."""
         ...
 
 
@@ -52,7 +61,13 @@ class TrainData:
     """
 
     def __init__(
-        self, examples: Examples, config: Any, *, host_id: int = 0, host_count: int = 1
+        self,
+        examples: Examples,
+        config: Any,
+        *,
+        host_id: int = 0,
+        host_count: int = 1,
+        log: Callable[[str], None] = _log.info,
     ) -> None:
         self.examples = examples
         self.bad_files = BadFiles(len(self.dataset.images), config.max_bad_fraction)
@@ -67,8 +82,13 @@ class TrainData:
             self.dataset.annotated_size,
             unsized=self.dataset.unsized,
             cache=config.data.cache,
+            reduced=reduces(config, training=True),
             report_turned=lambda i: self.bad_files.add_turned(self.dataset.images[i].file_name),
         )
+        self._prepared: prepared.Prepared | None = None
+        if config.data.prepared:
+            hosts = {"host_id": host_id, "host_count": host_count}
+            self._prepared = prepared.ensure(examples, config, self._images, log, **hosts)
 
     @property
     def dataset(self) -> Dataset:
@@ -90,25 +110,24 @@ class TrainData:
           BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
-            self._chunk,
+            lambda step: new_batch(self._batch_size, self.examples.spec),
+            self._fill,
             start_step,
             None,
-            spec=self.examples.spec,
             chunk=graph.chunk_size(self._batch_size),
             batch_size=self._batch_size,
             workers=self._workers,
             prefetch=self._prefetch,
         )
 
-    def _chunk(self, number: int) -> Batch:
+    def _fill(self, number: int, rows: Batch) -> None:
         size = graph.chunk_size(self._batch_size)
         hosts = self._host_id, self._host_count
         first = order.first_of_chunk(number, size, self._global_batch, *hosts)
-        batch = empty_batch(size, self.examples.spec)
         for slot in range(size):
-            for key, value in self.example(first + slot).items():
-                batch[key][slot] = value
-        return batch
+            example = self.example(first + slot)
+            for key, values in rows.items():
+                values[slot] = example[key]
 
     def example(self, number: int) -> dict[str, Any]:
         """Returns the example at a position of the stream, as one row of a batch.
@@ -123,9 +142,20 @@ class TrainData:
             epoch, index = order.example(number + attempt, self._seed, self.num_examples)
             image_id = int(self.examples.image_id[index])
             try:
-                values = self.examples.make(self._images(image_id), epoch, index)
+                values = self.examples.make(self.open(index), epoch, index)
             except images.ImageError as error:
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             else:
                 return {"valid": True, **values}
         raise ValueError(f"{self.dataset.path}: no image of the dataset is usable")
+
+    def open(self, index: int) -> Source:
+        """Returns the image of example `index`, or its prepared part.
+
+        Raises:
+          ImageError: the image is unusable.
+          ValueError: the prepared files are damaged.
+        """
+        region = self._prepared(index) if self._prepared else None
+        # An unusable image is not prepared; its file tells why, or has been repaired.
+        return region or self._images.open(int(self.examples.image_id[index]))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pathlib
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
 # OpenCV cannot crop larger images: it counts pixels in 16 bits.
 LONGEST_SIDE = 32766
+# Decoding at 1/2, 1/4 and 1/8 of the size, from the largest on.
+_REDUCED = {8: "IMREAD_REDUCED_COLOR_8", 4: "IMREAD_REDUCED_COLOR_4", 2: "IMREAD_REDUCED_COLOR_2"}
 # The note on images that `is_turned` reports.
 TURNED = "have an EXIF orientation that no annotated size shows, and are read as stored"
 
@@ -34,21 +37,92 @@ def decode(data: bytes, *, upright: bool = False) -> np.ndarray:
     """
     import cv2
 
-    if not data:
-        raise ImageError("the file is empty")
     flags = cv2.IMREAD_COLOR_RGB
     if not upright:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    image = _decode(data, flags)
+    height, width = image.shape[:2]
+    if max(height, width) > LONGEST_SIDE:
+        raise ImageError(f"is {width}x{height}; the longest side may have {LONGEST_SIDE} pixels")
+    return image
+
+
+def _decode(data: bytes, flags: int) -> np.ndarray:
+    import cv2
+
+    if not data:
+        raise ImageError("the file is empty")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"cannot be decoded ({error.err or error.func})") from None
     if image is None or image.size == 0:
         raise ImageError("not an image, or truncated")
-    height, width = image.shape[:2]
-    if max(height, width) > LONGEST_SIDE:
-        raise ImageError(f"is {width}x{height}; the longest side may have {LONGEST_SIDE} pixels")
     return image
+
+
+def decode_reduced(data: bytes, reduction: int) -> np.ndarray:
+    """Decodes a JPEG file at reduced size, from fewer coefficients of its cosine transform.
+
+    Each pixel stands for `reduction` x `reduction` pixels of the image, counted from its top left
+    corner. If the size is not divisible, the last ones reach beyond the image, where JPEG files
+    repeat its edge. The orientation of the EXIF data is ignored.
+
+    Args:
+      data: content of the file.
+      reduction: 2, 4 or 8.
+
+    Returns:
+      uint8 RGB [ceil(H / reduction), ceil(W / reduction), 3].
+
+    Raises:
+      ImageError: as `decode`.
+    """
+    import cv2
+
+    image = _decode(data, getattr(cv2, _REDUCED[reduction]) | cv2.IMREAD_IGNORE_ORIENTATION)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def largest_reduction(zoom: float) -> int:
+    """The largest of 1, 2, 4 and 8 at which an image still has the resolution of a crop.
+
+    Args:
+      zoom: pixels of the crop per pixel of the image.
+
+    >>> [largest_reduction(zoom) for zoom in (0.6, 0.5, 0.2, 0.01)]
+    [1, 2, 4, 8]
+    """
+    return next((reduction for reduction in _REDUCED if reduction * zoom <= 1), 1)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Reads the (H, W) of a JPEG file, as stored, from its header; None if it has none.
+
+    Source: ITU-T T.81, B.2.2: the frame header, which is behind any number of other segments.
+
+    Args:
+      data: content of the file.
+    """
+    for marker, start in _jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and start + 9 <= len(data):
+            height, width = struct.unpack_from(">HH", data, start + 5)
+            return (height, width) if height and width else None
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """The (marker, position) of the segments before the pixels, and of the first pixels (0xDA)."""
+    start = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while start + 4 <= len(data) and data[start] == 0xFF:
+        marker = data[start + 1]
+        if marker == 0xFF:  # fill bytes may precede a marker
+            start += 1
+            continue
+        yield marker, start
+        if marker == 0xDA:
+            return
+        start += 2 + struct.unpack_from(">H", data, start + 2)[0]
 
 
 def write(path: pathlib.Path, image: np.ndarray) -> None:
@@ -129,7 +203,9 @@ def exif_orientation(data: bytes) -> int:
     Args:
       data: content of the file.
     """
-    start = data.find(b"Exif\0\0", 0, 65536) + 6
+    # Of a JPEG file, the pixels need no search, which would take longer than the rest.
+    ends = (position for marker, position in _jpeg_segments(data) if marker == 0xDA)
+    start = data.find(b"Exif\0\0", 0, min(65536, next(ends, 65536))) + 6
     order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2]) if start > 5 else None
     if order is None:
         return 1

@@ -3,6 +3,7 @@
 import json
 import math
 
+import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -160,6 +161,18 @@ def test_crop_moves_pixels_and_fills_with_zero(rng):
     assert out.shape == (16, 24, 3) and out.dtype == np.uint8
     np.testing.assert_array_equal(out[3:, :], image[:13, 4:28])
     assert not out[:3].any()
+
+
+@pytest.mark.parametrize("size", [(64, 48), (101, 77), (256, 192)])
+def test_crop_of_four_channels_has_the_values_of_three(rng, size):
+    for _ in range(10):
+        height, width = rng.integers(20, 400, 2)
+        image = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 1.5)
+        scale = rng.uniform(0.3, 2) * width / geometry.PIXEL_STD * np.ones(2)
+        center = rng.uniform(0.2, 0.8, 2) * (width, height)
+        matrix = geometry.affine(center, scale, rng.choice([0, 30]) * rng.normal(), size)
+        expected = cv2.warpAffine(image, matrix, size[::-1], flags=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(geometry.crop(image, matrix, size), expected)
 
 
 def test_crop_agrees_with_the_matrix():

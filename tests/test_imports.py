@@ -87,6 +87,7 @@ def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
         "geometry",
         "annotations",
         "images",
+        "memory",
         "tasks",
     }
     for name in imports(path):

@@ -15,6 +15,7 @@ import numpy as np
 
 from input_pipeline import order
 from input_pipeline.dataset import check_choice
+from input_pipeline.region import Region, Source, zoom_of
 from jaxpose import geometry
 
 SCALE_TYPES = ("short", "long")
@@ -121,19 +122,33 @@ def augment(
     )
 
 
-def warp(image: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """Warps an image [H, W, ...] to the view at resolution (h, w); zero outside the image."""
-    matrix = geometry.affine(view.center, view.scale, view.rotation, size)
-    warped = geometry.crop(image, matrix, size)
+def view_matrix(view: View, size: tuple[int, int]) -> np.ndarray:
+    """Returns the matrix [2, 3] of the view at resolution (h, w), before the mirror."""
+    return geometry.affine(view.center, view.scale, view.rotation, size)
+
+
+def warp(image: Source, view: View, size: tuple[int, int]) -> np.ndarray:
+    """Warps an image to the view at resolution (h, w); zero outside the image.
+
+    Raises:
+      ImageError: the image is unusable.
+    """
+    matrix = view_matrix(view, size)
+    warped = image.at(zoom_of(matrix)).crop(matrix, size)
     return cv2.flip(warped, 1) if view.flip else warped
 
 
-def warp_mask(mask: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """Warps a mask [H, W] of 0 and 1 to the view, uint8 [h, w].
+def warp_mask(mask: Region, view: View, size: tuple[int, int]) -> np.ndarray:
+    """Warps a mask to the view, uint8 [h, w] of 0 and 1.
 
     A pixel is 1 if bilinear interpolation gives more than one half. Pixels outside the image are 0.
+
+    Args:
+      mask: of an image, uint8 [H, W] of 0 and 255.
+      view: the view.
+      size: (h, w) of the result.
     """
-    return (warp(255 * mask, view, size) > 127).astype(np.uint8)
+    return (warp(mask, view, size) > 127).view(np.uint8)
 
 
 def warp_keypoints(
@@ -150,7 +165,7 @@ def warp_keypoints(
     Returns:
       float32 [N, K, 3].
     """
-    matrix = geometry.affine(view.center, view.scale, view.rotation, size)
+    matrix = view_matrix(view, size)
     points = geometry.transform(keypoints[..., :2].astype(np.float64), matrix)
     labeled = keypoints[..., 2:] > 0
     if view.flip:

@@ -11,6 +11,7 @@ import numpy as np
 from input_pipeline.batch import Spec, bottomup_evaluation_spec, bottomup_training_spec, scale_key
 from input_pipeline.bottomup import augment
 from input_pipeline.dataset import check_choice, check_crowding, load_dataset
+from input_pipeline.region import Extent, Region, Source, zoom_of
 from jaxpose import geometry, tasks
 from jaxpose.annotations import Dataset, regions
 from jaxpose.annotations.records import note
@@ -55,17 +56,18 @@ class TrainExamples:
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
         self._max_people = int(config.max_people)
+        self._whitest: np.ndarray = np.zeros((0, 0), np.uint8)
         self._options = augment.Options.from_config(config.augment)
         self.spec = bottomup_training_spec(
             self._input_size, self.dataset.skeleton.num_joints, self._max_people
         )
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         image_id = int(self.image_id[index])
         height, width = self._input_size
         draws = augment.draw(self._seed, epoch, index)
-        view = augment.augment(image.shape[:2], draws, self._options, self._input_size)
-        mask = self.mask(image_id)
+        view = augment.augment(image.size, draws, self._options, self._input_size)
+        mask = self._mask(image_id, image.size)
         return {
             "image": augment.warp(image, view, self._input_size),
             "keypoints": self._keypoints(image_id, view),
@@ -77,10 +79,28 @@ class TrainExamples:
             "image_id": image_id,
         }
 
-    def mask(self, image_id: int) -> np.ndarray:
-        """Returns uint8 [H, W]: 0 in the regions of an image that the loss ignores, else 1."""
-        ignored = self.dataset.regions.get(image_id, ())
-        return regions.mask(ignored, self.dataset.images[image_id].size)
+    def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
+        height, width = image_size
+        closest = augment.Draws(zoom=0.0, angle=0.0, shift_x=0.0, shift_y=0.0, flip=0.0)
+        view = augment.augment(image_size, closest, self._options, self._input_size)
+        matrix = augment.view_matrix(view, self._input_size)
+        return Extent(np.zeros(2), np.array([width - 1.0, height - 1.0]), zoom_of(matrix))
+
+    def _mask(self, image_id: int, image_size: tuple[int, int]) -> Region:
+        """Returns uint8 [H, W]: 0 in the regions of an image that the loss ignores, else 255."""
+        ignored = self.dataset.regions.get(image_id)
+        if ignored:
+            return Region.whole(255 * regions.mask(ignored, image_size))
+        return Region.whole(self._white(image_size))
+
+    def _white(self, size: tuple[int, int]) -> np.ndarray:
+        """Returns part of one array of 255, because most images have the same mask."""
+        height, width = size
+        white: np.ndarray = self._whitest  # of several threads, the last one to enlarge it wins
+        if height > white.shape[0] or width > white.shape[1]:
+            white = np.full(np.maximum(white.shape, size), 255, np.uint8)
+            self._whitest = white
+        return white[:height, :width]
 
     def _keypoints(self, image_id: int, view: augment.View) -> np.ndarray:
         """Returns [P, K, 3] in the order of the file; if more than P, those in view first."""
@@ -152,7 +172,7 @@ class EvalExamples:
             "image_id": self.image_id[index],
         }
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+    def make(self, image: Source, index: int) -> dict[str, Any]:
         view = augment.View(self._center[index], self._scale[index], rotation=0.0, flip=False)
         return {
             scale_key(scale): augment.warp(image, view, size)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline import order
+from input_pipeline.region import Source, zoom_of
 from jaxpose import geometry, skeletons
 
 
@@ -148,7 +149,7 @@ def half_body(
 
 def rescale(view: View, draws: Draws, options: Options) -> View:
     """Multiplies the scale by 1 + `options.scale` * normal, clipped at 1 +- `options.scale`."""
-    factor = np.clip(1 + options.scale * draws.scale, 1 - options.scale, 1 + options.scale)
+    factor = min(max(1 + options.scale * draws.scale, 1 - options.scale), 1 + options.scale)
     return dataclasses.replace(view, scale=view.scale * factor)
 
 
@@ -157,7 +158,7 @@ def rotate(view: View, draws: Draws, options: Options) -> View:
     if not draws.rotate < options.rotation_prob:
         return view
     limit = 2 * options.rotation
-    angle = float(np.clip(options.rotation * draws.angle, -limit, limit))
+    angle = min(max(options.rotation * draws.angle, -limit), limit)
     return dataclasses.replace(view, rotation=angle)
 
 
@@ -191,25 +192,25 @@ def augment(
 
 
 def render(
-    image: np.ndarray, view: View, input_size: tuple[int, int], udp: bool = False
+    image: Source, view: View, input_size: tuple[int, int], udp: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders the crop and its keypoints.
 
     Args:
-      image: uint8 [H, W, 3], not mirrored.
+      image: not mirrored.
       view: the view to render.
       input_size: (H, W) of the crop, pixels.
       udp: see `geometry.affine`.
 
     Returns:
       (crop, keypoints): uint8 [H, W, 3], and float32 [K, 3] in pixels of the crop.
-    """
-    if view.flip:
-        import cv2
 
-        image = cv2.flip(image, 1)
+    Raises:
+      ImageError: the image is unusable.
+    """
     matrix = geometry.affine(view.center, view.scale, view.rotation, input_size, udp)
     labeled = view.keypoints[:, 2:] > 0
     points = np.where(labeled, geometry.transform(view.keypoints[:, :2], matrix), 0)
     keypoints = np.concatenate([points, labeled], axis=1).astype(np.float32)
-    return geometry.crop(image, matrix, input_size), keypoints
+    crop = image.at(zoom_of(matrix)).crop(matrix, input_size, mirrored=view.flip)
+    return crop, keypoints

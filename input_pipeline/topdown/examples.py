@@ -10,7 +10,9 @@ import numpy as np
 
 from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import check_crowding, load_dataset
+from input_pipeline.region import Extent, Source
 from input_pipeline.topdown import augment
+from input_pipeline.topdown.extent import extent
 from jaxpose.annotations import Dataset, need_people, read_detections
 from jaxpose.skeletons import Skeleton
 
@@ -29,16 +31,29 @@ class TrainExamples:
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
 
-    def make(self, image: np.ndarray, epoch: int, index: int) -> dict[str, Any]:
+    def _view(self, index: int) -> augment.View:
+        return augment.View(
+            self.dataset.people.keypoints[index].astype(np.float64),
+            self._center[index].astype(np.float64),
+            self._scale[index].astype(np.float64),
+        )
+
+    def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
+        return extent(
+            self._view(index),
+            box_size=self.dataset.people.box[index, 2:],
+            image_width=image_size[1],
+            options=self._options,
+            skeleton=self.dataset.skeleton,
+            input_size=self._input_size,
+        )
+
+    def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         people = self.dataset.people
         view = augment.augment(
-            augment.View(
-                people.keypoints[index].astype(np.float64),
-                self._center[index].astype(np.float64),
-                self._scale[index].astype(np.float64),
-            ),
+            self._view(index),
             box_size=people.box[index, 2:],
-            image_width=image.shape[1],
+            image_width=image.size[1],
             draws=augment.draw(self._seed, epoch, index),
             options=self._options,
             skeleton=self.dataset.skeleton,
@@ -105,7 +120,7 @@ class EvalExamples:
             "box_score": people.box_score[index],
         }
 
-    def make(self, image: np.ndarray, index: int) -> dict[str, Any]:
+    def make(self, image: Source, index: int) -> dict[str, Any]:
         keypoints = self.samples.keypoints[index]
         view = augment.View(keypoints, self._center[index], self._scale[index])
         crop, keypoints = augment.render(image, view, self._input_size, self._udp)

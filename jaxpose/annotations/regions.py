@@ -41,23 +41,24 @@ def mask(segmentations: Iterable[Segmentation], image_size: tuple[int, int]) -> 
     Raises:
       ValueError: a segmentation is malformed or belongs to an image of a different size.
     """
-    from pycocotools.mask import decode, frPyObjects
+    from pycocotools.mask import decode, frPyObjects, merge
 
     height, width = image_size
-    result = np.ones((height, width), np.uint8)
+    codes = []
     for segmentation in segmentations:
         rule = malformed(segmentation, image_size)
         if rule:
             raise ValueError(rule)
         if isinstance(segmentation, dict):
             if isinstance(segmentation["counts"], list):
-                codes = [frPyObjects(segmentation, height, width)]
+                codes.append(frPyObjects(segmentation, height, width))
             else:
-                codes = [segmentation]
+                codes.append(segmentation)
         else:
-            codes = frPyObjects(segmentation, height, width)
-        result[decode(codes).any(axis=2)] = 0
-    return result
+            codes += frPyObjects(segmentation, height, width)
+    if not codes:
+        return np.ones((height, width), np.uint8)
+    return np.ascontiguousarray(1 - decode(merge(codes)))  # pycocotools stores columns
 
 
 def malformed(segmentation: Any, image_size: tuple[int, int] | None) -> str | None:

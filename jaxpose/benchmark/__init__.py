@@ -1,4 +1,4 @@
-"""`jaxpose benchmark`: times of networks, exported files, grouping and training steps.
+"""`jaxpose benchmark`: times of networks, exported files, grouping, training steps and input.
 
 Results are printed with their conditions: runtime, threads, shapes, and what is not included. All
 candidates are measured in turn in one process, so that a busy machine slows all of them equally.
@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from jaxpose.benchmark import formats, grouping, hwl_table5, latency, networks, training
+from jaxpose.benchmark import (
+    formats,
+    grouping,
+    hwl_table5,
+    input_images,
+    latency,
+    networks,
+    training,
+)
 
 _VERBS = {
     "latency": (
@@ -20,6 +28,10 @@ _VERBS = {
     "train": (
         training,
         "measure the training step: examples per second, time to the first step, memory",
+    ),
+    "input": (
+        input_images,
+        "measure the images per second of the input pipeline alone, stage by stage",
     ),
     "networks": (networks, "compare several networks: size, latency, training step"),
     "hwl-table5": (

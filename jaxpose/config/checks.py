@@ -58,7 +58,7 @@ def check_config(
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
     patterns_of("freeze", config.freeze)
     factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
-    _check_paths(config.data)
+    _check_data(config.data)
 
 
 def _check_decays(flat: dict[str, Any]) -> None:
@@ -92,8 +92,18 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
         )
 
 
-def _check_paths(data: ConfigDict) -> None:
+def _check_data(data: ConfigDict) -> None:
     if not data.root and data.format != "generated":
         raise ConfigError("config.data.root is empty: give a folder, --config.data.root=FOLDER")
     if data.storage == "tfds" and not data.tfds_dir:
         raise ConfigError("config.data.storage=tfds needs a folder: --config.data.tfds_dir=FOLDER")
+    if data.cache and data.reduced_decode != "never":
+        raise ConfigError(
+            f"config.data.reduced_decode={data.reduced_decode} has no use for whole images in "
+            "memory: --config.data.cache=False"
+        )
+    if data.prepared and data.reduced_decode == "train":
+        raise ConfigError(
+            "config.data.reduced_decode=train has no use for prepared crops: "
+            "--config.data.reduced_decode=never"
+        )

@@ -180,6 +180,24 @@ _DATA = (
         fixed=False,
     ),
     Setting("data.tfds_dir", "", "Folder of the prepared TFDS copy.", fixed=False, path=True),
+    Setting(
+        "data.prepared",
+        False,
+        "Train from decoded crops in memory-mapped files, which are first written if missing.",
+    ),
+    Setting(
+        "data.prepared_dir",
+        "",
+        "Folder of the decoded crops; empty: ~/.cache/jaxpose/prepared.",
+        fixed=False,
+        path=True,
+    ),
+    Setting(
+        "data.reduced_decode",
+        "never",
+        "Where JPEG files are decoded at 1/2, 1/4 or 1/8 of their size if the crop needs no more.",
+        choices=("never", "train", "always"),
+    ),
     Setting("data.workers", 2, "Images decoded in parallel.", above=0, fixed=False),
     Setting("data.prefetch", 4, "Batches prepared ahead.", "batches", above=0, fixed=False),
     Setting(

@@ -11,6 +11,7 @@ def test_every_setting_that_names_a_file_or_folder_is_a_path():
         "init_from", "data.root", "data.train_annotations", "data.val_annotations",
         "data.train_images", "data.val_images", "data.detections", "data.head_boxes",
         "data.tfds_dir",
+        "data.prepared_dir",
     }  # fmt: skip
 
 

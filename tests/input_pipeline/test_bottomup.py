@@ -14,6 +14,7 @@ from input_pipeline.batch import (
     bottomup_training_spec,
     scale_key,
 )
+from input_pipeline.region import Region
 from jaxpose import geometry, metrics
 from tests.helpers.reading import assert_equal, assert_fits, take
 
@@ -123,7 +124,7 @@ def test_images_without_people_are_negatives(crowd_config):
     data = input_pipeline.train_data(crowd_config)
     assert data.num_examples == 8 and 73 in data.examples.image_id
     row = data.examples.image_id.tolist().index(73)
-    example = data.examples.make(np.zeros((150, 200, 3), np.uint8), 0, row)
+    example = data.examples.make(Region.whole(np.zeros((150, 200, 3), np.uint8)), 0, row)
     assert not example["keypoints"].any() and example["mask_quarter"].any()
     assert not [note for note in data.dataset.notes if note.record == "images"]
 

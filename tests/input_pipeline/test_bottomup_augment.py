@@ -7,6 +7,7 @@ import pytest
 
 from input_pipeline import order
 from input_pipeline.bottomup import augment
+from input_pipeline.region import Region
 from jaxpose import skeletons
 
 OPTIONS = augment.Options(
@@ -116,7 +117,7 @@ def test_masks_against_their_definition(output, index):
     chosen = augment.augment(mask.shape, draws, OPTIONS, output)
     for part in (4, 2):
         size = (output[0] // part, output[1] // part)
-        warped = augment.warp_mask(mask, chosen, size)
+        warped = augment.warp_mask(Region.whole(255 * mask), chosen, size)
         expected = sample(mask, *positions(chosen, size, *mask.shape[::-1]))
         sure = np.abs(expected - 0.5) > 0.08  # OpenCV interpolates in steps of 1/32 pixel
         assert sure.mean() > 0.9 and warped.dtype == np.uint8 and warped.shape == size

@@ -8,14 +8,73 @@ import types
 import pytest
 
 from input_pipeline import benchmark, tfds_builders
+from jaxpose import cli
+from jaxpose.benchmark import input_images
 
 
 def test_every_stage_has_a_rate(config):
     (pathlib.Path(config.data.root) / "images" / "train01.png").write_bytes(b"")
     config.max_bad_fraction = 0.5
-    rates = benchmark.measure(config, examples=8, steps=2)
-    assert list(rates) == ["read", "decode", "augment", "one thread", "graph"]
-    assert all(rate > 0 for rate in rates.values())
+    stages = benchmark.measure(config, examples=8, steps=2)
+    assert list(stages) == ["read", "decode", "augment", "one thread", "graph"]
+    assert all(stage.rate > 0 and stage.cost > 0 for stage in stages.values())
+    assert [stage.examples for stage in stages.values()][-2:] == [8, 8]
+    assert stages["read"].examples == 8 and stages["decode"].examples in (7, 8)
+
+
+STAGES = {
+    "read": benchmark.Stage(100, 0.1, 0.05),
+    "decode": benchmark.Stage(100, 1.0, 0.5),
+    "augment": benchmark.Stage(100, 0.5, 0.1),
+    "one thread": benchmark.Stage(100, 2.0, 0.8),
+    "graph": benchmark.Stage(200, 2.0, 2.0),
+}
+
+
+def test_shares_compare_processor_time():
+    rows = {name: cells for name, *cells in benchmark.stage_table(STAGES, 2)}
+    assert rows["decode: the bound"] == ["100", "5.000", "100%"]
+    assert rows["one thread"] == ["50", "8.000", "62%"]
+    assert rows["graph, 2 workers"] == ["100", "10.000", "50%"]
+    assert rows["read"][-1] == "-"
+    assert benchmark.share_line(STAGES, 2) == (
+        "the graph reaches 50% of the bound by processor time, 50% by wall-clock (100 of 200 "
+        "images/s with 2 threads)"
+    )
+
+
+def test_cores_that_feed_a_chip():
+    header, *rows = benchmark.chip_table(STAGES, [1000, 2500])
+    assert len(header) == 3
+    assert rows == [("1,000 images/s", "10.0", "5.0"), ("2,500 images/s", "25.0", "12.5")]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])
+def test_chip_speed_is_a_positive_number(text):
+    assert benchmark.speeds_of(["10", "2.5"]) == [10, 2.5]
+    with pytest.raises(ValueError, match=f"--chip_speed={text}: give images per second"):
+        benchmark.speeds_of([text])
+
+
+def test_jaxpose_passes_the_settings_on(monkeypatch, tmp_path, capsys):
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        return types.SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(input_images.subprocess, "run", run)
+    words = "--config=a.py:b --chip-speed 10 --config.seed=1 --chip-speed=20 --steps 4".split()
+    assert cli.main(["benchmark", "input", *words]) == 3
+    assert commands[0][2:] == [
+        *("input_pipeline.benchmark", "--config=a.py:b", "--config.seed=1", "--steps=4"),
+        "--chip_speed=10,20",
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["benchmark", "input", "--config=a.py"]) == 2
+    assert "in a checkout of the project" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["benchmark", "train", "simplebaseline_resnet50", "--none"])
 
 
 @pytest.mark.parametrize("program", [benchmark, tfds_builders])
@@ -25,6 +84,7 @@ def test_files_that_cannot_be_written_are_one_line(config, tmp_path, monkeypatch
     config.data.tfds_dir = str(tmp_path / "file")
     monkeypatch.setattr(program, "_CONFIG", types.SimpleNamespace(value=config), raising=False)
     monkeypatch.setattr(program, "_STEPS", types.SimpleNamespace(value=1), raising=False)
+    monkeypatch.setattr(program, "_CHIP_SPEED", types.SimpleNamespace(value=[]), raising=False)
     with pytest.raises(SystemExit) as exit_info:
         program.main()
     last = capsys.readouterr().err.strip().splitlines()[-1]

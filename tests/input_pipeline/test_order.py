@@ -24,6 +24,16 @@ def test_order_never_changes_between_releases():
     )
 
 
+@pytest.mark.parametrize(
+    ("seed", "epoch", "index"), [(0, 0, 0), (2**70 + 5, 3, 123456), (1, 2**40, 7)]
+)
+def test_numbers_are_those_of_a_new_generator(seed, epoch, index):
+    order.uniforms(5, 5, 5, 3)  # leaves numbers in the buffer
+    generator = np.random.Philox(key=seed % 2**64 | epoch << 64, counter=index << 64 | 1 << 192)
+    expected = (generator.random_raw(10) >> np.uint64(11)) * 2.0**-53
+    np.testing.assert_array_equal(order.uniforms(seed, epoch, index, 10), expected)
+
+
 def test_stream_visits_everyone_once_per_epoch():
     visited = [order.example(n, 3, 7) for n in range(21)]
     assert [epoch for epoch, _ in visited] == [0] * 7 + [1] * 7 + [2] * 7

@@ -8,6 +8,7 @@ import pytest
 import input_pipeline
 from input_pipeline import tfds_builders
 from input_pipeline.dataset import load_dataset
+from input_pipeline.fingerprint import dataset_name
 from jaxpose import annotations, skeletons
 from jaxpose.images import ImageError
 from tests.helpers.reading import assert_equal, take
@@ -40,13 +41,13 @@ def test_records_follow_the_annotation_file(config):
 
 def test_changed_annotations_are_prepared_anew(config):
     config.data.storage = "tfds"
-    before = tfds_builders.fingerprint(load_dataset(config, "train"))
+    before = dataset_name(load_dataset(config, "train"))
     take(config, 1)
     path = pathlib.Path(config.data.root) / "train.json"
     data = json.loads(path.read_text())
     data["images"].reverse()
     path.write_text(json.dumps(data))
-    assert tfds_builders.fingerprint(load_dataset(config, "train")) != before
+    assert dataset_name(load_dataset(config, "train")) != before
     config_files = config.copy_and_resolve_references()
     config_files.data.storage = "files"
     assert_equal(take(config), take(config_files))
@@ -92,12 +93,12 @@ def test_changed_and_added_images_are_prepared_anew(config, caplog):
         read(33)
     path.write_bytes(image)
     assert read(33) == image  # what the copy lacks is read from its file
-    names = [tfds_builders.fingerprint(dataset)]
+    names = [dataset_name(dataset)]
     assert tfds_builders.reader(dataset, config.data.tfds_dir)(33) == image
     other = (folder / "train04.png").read_bytes()
     path.write_bytes(other)
     assert tfds_builders.reader(dataset, config.data.tfds_dir)(33) == other
-    names.append(tfds_builders.fingerprint(dataset))
+    names.append(dataset_name(dataset))
     assert len(set(names)) == 2
     for file in folder.iterdir():
         file.unlink()

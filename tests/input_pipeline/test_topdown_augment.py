@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from input_pipeline.region import Region
 from input_pipeline.topdown import augment
 from jaxpose import skeletons
 
@@ -150,7 +151,7 @@ def test_joints_stay_on_their_dots(dots):
             skeleton=dots.skeleton,
             input_size=(128, 96),
         )
-        crop, joints = augment.render(image, chosen, (128, 96))
+        crop, joints = augment.render(Region.whole(image), chosen, (128, 96))
         mirrored += chosen.flip
         colors = dots.colors[dots.skeleton.flip_indices] if chosen.flip else dots.colors
         for (x, y, flag), color in zip(joints, colors, strict=True):
@@ -164,6 +165,8 @@ def test_joints_stay_on_their_dots(dots):
 
 def test_unlabeled_joints_are_zero_in_the_crop():
     keypoints = labeled(3)
-    _, joints = augment.render(np.zeros((50, 50, 3), np.uint8), view(keypoints), (64, 48))
+    _, joints = augment.render(
+        Region.whole(np.zeros((50, 50, 3), np.uint8)), view(keypoints), (64, 48)
+    )
     assert joints[:3, 2].tolist() == [1, 1, 1] and joints[:3].any(axis=1).all()
     assert not joints[3:].any() and joints.dtype == np.float32

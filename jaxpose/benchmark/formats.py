@@ -25,7 +25,7 @@ from jaxpose.export.targets import CALIBRATED, TARGETS, Options
 from jaxpose.export.verify import Expected
 from jaxpose.files import check_outputs
 from jaxpose.models.sizes import parse_size
-from jaxpose.runtimes import RUNTIMES, require, size_of
+from jaxpose.runtimes import RUNTIMES, FileError, require, size_of
 from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks.agreement import MOVED
 
@@ -40,6 +40,7 @@ COLUMNS = (
 THREADS = 1
 CALIBRATION_IMAGES = 32
 _BASELINE = ("onnx", "fp32")
+_NOT_RUN, _REFUSED = "not run", "refused"  # in the column `within`
 _TIMES = ("runtime", "runs", "min_ms", "median_ms", "p90_ms", "ratio", "init_ms", "first_ms")
 
 
@@ -117,8 +118,9 @@ def describe_terms() -> dict[str, str | float]:
         "moved": f"share of the keypoints that are more than {MOVED:g} px away",
         "calibration": f"int8-static: {CALIBRATION_IMAGES} drawn images for random weights, "
         "training images of a run",
-        "within": "whether the differences are within the tolerances of `jaxpose export`; `not "
-        "run`: this operating system has no runtime for the format",
+        "within": "whether the differences are within the tolerances of `jaxpose export`; "
+        f"`{_NOT_RUN}`: this operating system has no runtime for the format; `{_REFUSED}`: the "
+        "runtime cannot read the file",
         "ratio": "to ONNX Runtime with float32, in turns in one process; median over parts of the "
         "measurement of the ratio of medians",
         "times": f"wall-clock ms per image, {THREADS} thread, network alone",
@@ -168,15 +170,14 @@ def measure(
                 "precision": precision,
                 "file_kb": round(size_of(path) / 1024),
             }
-            available = RUNTIMES[target].available
-            row |= _differences(expected, path, precision) if available else {"within": "not run"}
+            row |= _compared(expected, path, target, precision)
             counts = operators.count(path)
             if counts:
                 row["operators"], row["transposes"] = counts
             if target == "litert" and precision in ("fp32", "fp16"):  # the gate is for floats
                 row["gpu_refused"] = refused
             files.append(_File(kind, path, row))
-        timed = [file for file in files if RUNTIMES[file.kind[0]].available]
+        timed = [file for file in files if file.row.get("within") not in (_NOT_RUN, _REFUSED)]
         if _BASELINE not in pairs:  # timed, but without a row
             timed.append(_File(_BASELINE, _write(source, *_BASELINE, Path(folder)), {}))
         _time(timed, source, warmup=warmup, runs=runs, seconds=seconds)
@@ -208,6 +209,17 @@ def _write(source: Source, target: str, precision: str, folder: Path) -> Path:
     path = TARGETS[target].path(source, folder, options)
     TARGETS[target].write(source, path, options)
     return path
+
+
+def _compared(expected: Expected, path: Path, target: str, precision: str) -> dict:
+    """The differences of a file from the model, or why there are none."""
+    if not RUNTIMES[target].available:
+        return {"within": _NOT_RUN}
+    try:
+        return _differences(expected, path, precision)
+    except FileError as error:  # XNNPACK refuses some ranges of int8
+        print(error, flush=True)
+        return {"within": _REFUSED}
 
 
 def _differences(expected: Expected, path: Path, precision: str) -> dict:

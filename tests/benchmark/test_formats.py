@@ -9,7 +9,7 @@ import pytest
 from jaxpose import benchmark, config, images, runs, skeletons, tasks
 from jaxpose.benchmark import formats
 from jaxpose.models import list_models
-from jaxpose.runtimes import RUNTIMES
+from jaxpose.runtimes import RUNTIMES, FileError
 from jaxpose.tasks.agreement import TOLERANCES
 from tests.helpers import tiny_files
 from tests.helpers.networks import initialized
@@ -114,6 +114,24 @@ def test_the_baseline_needs_no_row_and_other_formats_no_runtime(tiny, monkeypatc
     # A format without a runtime here has a size and operators.
     assert other["within"] == "not run" and other["file_kb"] > 0 and other["operators"] > 0
     assert not {"median_ms", "error_%"} & set(other)
+
+
+def test_a_file_that_its_runtime_refuses_is_a_row_without_times(tiny, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    whole = formats.Expected.compare
+
+    def compare(expected, path, precision):
+        if precision == "fp16":
+            raise FileError(f"{path}: cannot be read: no such operator")
+        return whole(expected, path, precision)
+
+    monkeypatch.setattr(formats.Expected, "compare", compare)
+    pairs = [("onnx", "fp32"), ("onnx", "fp16")]
+    good, bad = formats.measure("tiny_pose", pairs, warmup=0, runs=1, seconds=0)
+    assert bad["within"] == "refused" and bad["file_kb"] > 0 and "median_ms" not in bad
+    assert good["within"] == "yes" and good["median_ms"] > 0
+    assert "no such operator" in capsys.readouterr().out
 
 
 def test_the_default_networks_exist():

@@ -113,3 +113,28 @@ def register(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(lookup, "MODELS", dict(lookup.MODELS))
     return lookup.register
+
+
+@pytest.fixture
+def memory_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty object store in memory."""
+    import fsspec
+
+    from jaxpose import remote
+
+    monkeypatch.setitem(remote.SCHEMES, "memory", ("fsspec", "s3"))
+    store = fsspec.filesystem("memory")
+    yield "memory://bucket"
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[str]:
+    """URL of an empty bucket on a local server that speaks S3, also for other processes."""
+    for package in ("moto.server", "s3fs"):
+        pytest.importorskip(package)
+    from tests.helpers import stores
+
+    with stores.s3_server() as variables, stores.environment(variables):
+        yield f"s3://{stores.BUCKET}"

@@ -27,6 +27,8 @@ from jaxpose.convert.keypoints import (
     list_keys,
 )
 from jaxpose.convert.state_dict import from_layout, from_torch
+from jaxpose.files import location
+from jaxpose.remote import RemotePath
 from jaxpose.training.initial import Source, run_source
 from jaxpose.training.selection import flat
 from jaxpose.training.state import TrainState
@@ -57,9 +59,9 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     """
     if not init_from:
         return None
-    path = pathlib.Path(init_from).expanduser()
-    if path.is_dir():
-        return run_source(str(path))
+    path = location(init_from)
+    if isinstance(path, RemotePath) or path.is_dir():
+        return run_source(path)
     if path.is_file():
         template = {"params": state.params, "batch_stats": state.batch_stats}
         return file_source(path, _read(path), task, model, template)

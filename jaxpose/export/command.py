@@ -19,7 +19,7 @@ from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
 from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
 from jaxpose.export.verify import Expected
-from jaxpose.files import check_outputs, path_argument, write_atomic
+from jaxpose.files import check_outputs, location, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
 from jaxpose.tasks import Agreement
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
     outputs = [*files, *([args.json] if args.json else [])]
-    check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
+    check_outputs(outputs, [location(args.checkpoint), *args.images, *args.calibrate])
     if options.precision in CALIBRATED:
         calibration = _calibration(args.calibrate, source, args.data)
         options = dataclasses.replace(options, calibration=calibration)
@@ -262,7 +262,11 @@ def _source(args: argparse.Namespace) -> tuple[Source, Path]:
         from jaxpose import runs  # imports orbax, which takes a second that --help does not need
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
-        folder = runs.run_folder(args.checkpoint) / "export"
+        run = runs.run_folder(args.checkpoint)
+        if isinstance(run, Path):
+            folder = run / "export"
+        elif args.output is None:
+            raise ValueError(f"{run} is remote and files are written locally: give -o DIR")
     return source, args.output or folder
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ import orbax.checkpoint as ocp
 
 from jaxpose import tasks
 from jaxpose.config.tree import with_missing_settings, with_task
-from jaxpose.files import write_atomic
+from jaxpose.files import Location, write_atomic
 from jaxpose.runs.arrays import CheckpointError
 from jaxpose.skeletons import Skeleton
 
@@ -27,7 +26,7 @@ class RunInfo:
     facts: dict[str, Any]  # numbers that must not change when a run resumes, e.g. total steps
 
 
-def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
+def write_info(folder: Location, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
     """Writes config.json: configuration, skeleton, versions and `facts`."""
     values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     import jaxpose  # here, to avoid a circular import
@@ -47,7 +46,7 @@ def write_info(folder: pathlib.Path, config: Mapping, skeleton: Skeleton, **fact
     write_atomic(folder / "config.json", json.dumps(record, indent=2) + "\n")
 
 
-def read_info(folder: pathlib.Path) -> RunInfo:
+def read_info(folder: Location) -> RunInfo:
     """Reads config.json. Settings that did not exist when the run started have their defaults.
 
     Raises:
@@ -70,7 +69,7 @@ def read_info(folder: pathlib.Path) -> RunInfo:
     return info
 
 
-def check_own(folder: pathlib.Path) -> None:
+def check_own(folder: Location) -> None:
     """Checks that a run may write its config.json into a folder.
 
     Raises:

@@ -145,7 +145,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     )
     train_state = replicate(first_state, mesh)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
-    cleanup.callback(log.close)
+    cleanup.enter_context(log)
 
     # ------------------------------------------------------------------ the step, compiled once
     train_step = setup.make_step(mesh)

@@ -3,9 +3,10 @@
 import gc
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import pytest
@@ -113,6 +114,23 @@ def register(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(lookup, "MODELS", dict(lookup.MODELS))
     return lookup.register
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> Iterator[Callable[[int], pathlib.Path]]:
+    """Makes a folder on a disk of so many KB; skips where it cannot be mounted."""
+    folder = tmp_path / "disk"
+
+    def mount(kilobytes: int) -> pathlib.Path:
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
+        if subprocess.run(["mount", *options], capture_output=True).returncode:
+            pytest.skip("mounting a small disk needs root")
+        return folder
+
+    yield mount
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

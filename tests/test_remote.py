@@ -44,7 +44,7 @@ def test_folders_are_copied_and_removed(folder, tmp_path):
     names = ["a", "b/c", "b/marker"]
     assert [str(f) for f in (folder / "1").files()] == [f"{folder}/1/{name}" for name in names]
     with local_copy(folder / "1") as copy:
-        assert {name: (copy / name).read_text() for name in names} == dict(zip(names, names))
+        assert {name: (copy / name).read_text() for name in names} == {name: name for name in names}
     assert not copy.exists()
     with local_copy(tmp_path) as same:
         assert same == tmp_path

@@ -8,6 +8,7 @@ removed first, and a checkpoint without it does not count.
 from __future__ import annotations
 
 import concurrent.futures
+import logging as std_logging
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from jaxpose.files import Location
 from jaxpose.remote import RemotePath
@@ -55,6 +57,7 @@ def open_manager(folder: Location, keep: int = 1) -> Manager:
       folder: `checkpoints` of a run folder.
       keep: number of newest checkpoints to keep.
     """
+    _leave_out_raised_errors()
     if isinstance(folder, RemotePath):
         return _RemoteManager(folder, keep)
     return ocp.CheckpointManager(
@@ -73,6 +76,21 @@ def open_manager(folder: Location, keep: int = 1) -> Manager:
             cleanup_tmp_directories=True,
         ),
     )
+
+
+def _leave_out_raised_errors() -> None:
+    """Keeps orbax from also logging, with pages of traceback, the errors that it raises.
+
+    With --verbosity=0 or higher, they are logged.
+    """
+    logger = logging.get_absl_logger()
+    if _is_worth_logging not in logger.filters:
+        logger.addFilter(_is_worth_logging)
+
+
+def _is_worth_logging(record: std_logging.LogRecord) -> bool:
+    from_orbax = "orbax" in pathlib.PurePath(record.pathname).parts
+    return not (from_orbax and record.exc_info) or logging.get_verbosity() >= logging.INFO
 
 
 class _RemoteManager:

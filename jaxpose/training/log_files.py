@@ -149,7 +149,7 @@ class Events:
                 self._folder.upload(self._local)
 
     def close(self) -> None:
-        with contextlib.ExitStack() as cleanup, _named(self._folder):
+        with _named(self._folder), contextlib.ExitStack() as cleanup:
             if self._temporary is not None:
                 cleanup.callback(self._temporary.cleanup)
             cleanup.callback(self._writer.close)

@@ -20,7 +20,7 @@ _PERIOD = 60.0  # seconds after which the logs are copied to a remote folder
 
 
 class RunLog:
-    """Appends to the logs of a run folder.
+    """Appends to the logs of a run folder; a context manager that closes them.
 
     A remote run folder gets its logs before each checkpoint, once a minute, and at the end.
 
@@ -66,6 +66,16 @@ class RunLog:
             cleanup.callback(self._metrics.close)
             cleanup.callback(self._timing.close)
             self._events.close()
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self.close()
+        except OSError:
+            if error is None:  # otherwise, that error is the cause
+                raise
 
 
 class Clock:
@@ -143,7 +153,7 @@ class CompileCounter:
             self.from_cache += 1
 
 
-class NoLog:
+class NoLog(contextlib.nullcontext):
     """The log of all hosts except the first; writes nothing."""
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
@@ -153,4 +163,5 @@ class NoLog:
 
     def sync(self) -> None: ...
 
-    def close(self) -> None: ...
+    def __enter__(self) -> "NoLog":
+        return self

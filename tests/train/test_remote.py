@@ -10,7 +10,8 @@ import pytest
 from jaxpose import PoseEstimator
 from jaxpose.remote import RemotePath
 from jaxpose.runs import arrays
-from tests.helpers import tiny_runs
+from jaxpose.runs.arrays import steps_in
+from tests.helpers import several_hosts, tiny_runs
 
 SETTINGS = {"ema_decay": 0.5, "epochs": 8.0, "eval_every": 3.0, "checkpoint_every": 5}
 
@@ -57,6 +58,23 @@ def test_a_run_killed_three_times_writes_the_same_bytes(s3_store, people, tmp_pa
     assert done.returncode == 0, (waits, done.stderr[-2000:])
     assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes(), waits
     assert checksums(whole, 24) == checksums(killed, 24), waits
+
+
+@pytest.mark.slow
+def test_two_hosts_train_in_a_remote_folder_and_one_continues(s3_store, people):
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps", epochs=4.0)
+    flags = ["--config=configs/common.py", *tiny_runs.flags(config)]
+    folder = RemotePath(f"{s3_store}/hosts")
+    with several_hosts.started(*2 * [[*flags, f"--workdir={folder}"]]) as hosts:
+        assert [host.wait() for host in hosts] == [0, 0], [host.text[-2000:] for host in hosts]
+    assert steps_in(folder / "checkpoints") == [6, 9, 12]
+    before = checksums(folder, 9)
+    (folder / "checkpoints" / "12").remove()
+    done = tiny_runs.run(*flags, f"--workdir={folder}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"resuming {folder} from step 9" in done.stderr
+    assert checksums(folder, 9) == before
+    assert steps_in(folder / "checkpoints")[-1] == 12
 
 
 @pytest.fixture(scope="module")

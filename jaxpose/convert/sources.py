@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import public_skeletons, tasks, weights
+from jaxpose import public_skeletons, runs, tasks, weights
 from jaxpose.choices import did_you_mean
 from jaxpose.config import ConfigError
 from jaxpose.convert import backbones, names
@@ -48,7 +48,8 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     """The weights that `config.init_from` names, or None if it is empty.
 
     Args:
-      init_from: a run folder, a file of PyTorch or safetensors, or a name from `jaxpose weights`.
+      init_from: a run folder, a file of weights, of PyTorch or of safetensors, or a name from
+        `jaxpose weights`.
       task: `config.task`.
       model: `config.model`.
       state: the state to initialize; only its shapes are used.
@@ -60,7 +61,7 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     if not init_from:
         return None
     path = location(init_from)
-    if isinstance(path, RemotePath) or path.is_dir():
+    if isinstance(path, RemotePath) or path.is_dir() or runs.is_weights_file(path):
         return run_source(path)
     if path.is_file():
         template = {"params": state.params, "batch_stats": state.batch_stats}

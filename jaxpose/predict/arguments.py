@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from jaxpose import draw
+from jaxpose import draw, tensor_file
 from jaxpose.files import location, path_argument
 from jaxpose.predict.boxes import Boxes
 from jaxpose.predict.estimator import PoseEstimator
@@ -82,7 +82,7 @@ def load_estimator(source: str, step: str | None = None, **options: Any) -> Pose
       **options: of `PoseEstimator`.
     """
     path = location(source)
-    if path.is_dir():
+    if path.is_dir() or path.suffix == tensor_file.SUFFIX:
         from jaxpose import runs
         from jaxpose.training import runtime
 

@@ -11,7 +11,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from jaxpose import draw, images, runtimes
+from jaxpose import draw, images, runtimes, tensor_file
 from jaxpose.files import expand, location, path_argument
 from jaxpose.predict import inputs as reading
 from jaxpose.predict.arguments import (
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 def is_network(name: str) -> bool:
     """Whether an argument names a run folder, a checkpoint in one, or an exported file."""
     path = location(name)
-    if path.suffix in runtimes.SUFFIXES.values():
+    if path.suffix in (*runtimes.SUFFIXES.values(), tensor_file.SUFFIX):
         return True
     if path.name == "checkpoints":
         path = path.parent

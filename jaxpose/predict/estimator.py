@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import geometry, runtimes, tasks
+from jaxpose import geometry, runtimes, tasks, tensor_file
 from jaxpose.choices import choose_from
 from jaxpose.files import Location, location
 from jaxpose.poses import Poses
@@ -25,7 +25,8 @@ class PoseEstimator:
 
     Args:
       source: a run folder (or a checkpoint in one), which may be a URL with gs:// or s3://, or a
-        file written by `jaxpose export`. A file needs only its own runtime, not JAX.
+        file written by `jaxpose export`. A file, except one of weights, needs only its own runtime,
+        not JAX.
       step: checkpoint of a run folder: a number, "best", or None for the newest.
       flip: average with the mirrored image, as in the papers' test results; doubles the time. Has
         no effect for a run with `config.eval.flip=False`.
@@ -63,6 +64,8 @@ class PoseEstimator:
         if isinstance(self.source, RemotePath):
             if exported:
                 raise ValueError(f"{source}: copy the exported file to a local disk and give that")
+            network = _load_run(self.source, step, flip)
+        elif self.source.suffix == tensor_file.SUFFIX:
             network = _load_run(self.source, step, flip)
         elif exported or self.source.is_file():
             if step is not None:

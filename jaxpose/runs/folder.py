@@ -5,6 +5,7 @@ checkpoint are read here: those of the moving average if the run has one.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 
 import jax
@@ -28,6 +29,7 @@ from jaxpose.runs.arrays import (
 from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
 from jaxpose.runs.lock import locked
 from jaxpose.runs.manager import open_manager
+from jaxpose.runs.weights_file import is_weights_file, read_weights
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
@@ -81,7 +83,8 @@ def read_run(folder: str | Location, *, step: int | str | None = None) -> Run:
     """Loads the network of a run folder.
 
     Args:
-      folder: a run folder, its `checkpoints`, or one checkpoint in it.
+      folder: a run folder, its `checkpoints`, one checkpoint in it, or a file of
+        `jaxpose export --to weights`.
       step: a step; "best" for the highest evaluation score, or the newest checkpoint if none has a
         score; or None for the newest complete checkpoint.
 
@@ -115,6 +118,10 @@ def read_arrays(
         the checkpoint `folder`.
     """
     given, folder = location(folder), run_folder(folder)
+    if isinstance(given, pathlib.Path) and is_weights_file(given):
+        if step is not None:
+            raise CheckpointError(f"{given} is one file of weights: a step applies to run folders")
+        return given, *read_weights(given)
     if given.name.isdigit() and given.parent != folder.parent:
         given_step = int(given.name)
         if step not in (None, given_step):

@@ -30,6 +30,12 @@ class RunInfo:
 
 def write_info(folder: Location, config: Mapping, skeleton: Skeleton, **facts: Any) -> None:
     """Writes config.json: configuration, skeleton, versions and `facts`."""
+    record = make_record(config, skeleton) | {"facts": facts}
+    write_atomic(folder / "config.json", json.dumps(record, indent=2) + "\n")
+
+
+def make_record(config: Mapping, skeleton: Skeleton) -> dict[str, Any]:
+    """Configuration, skeleton, facts (none) and versions, as values of JSON."""
     values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     import jaxpose  # here, to avoid a circular import
 
@@ -39,13 +45,12 @@ def write_info(folder: Location, config: Mapping, skeleton: Skeleton, **facts: A
         "flax": flax.__version__,
         "orbax": ocp.__version__,
     }
-    record = {
+    return {
         "config": values,
         "skeleton": skeleton.to_dict(),
-        "facts": facts,
+        "facts": {},
         "versions": versions,
     }
-    write_atomic(folder / "config.json", json.dumps(record, indent=2) + "\n")
 
 
 def read_info(folder: Location) -> RunInfo:
@@ -59,6 +64,19 @@ def read_info(folder: Location) -> RunInfo:
         record = _read_record(path)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is not a run folder: it has no config.json") from None
+    return parse_record(record, path)
+
+
+def parse_record(record: dict[str, Any], path: Location) -> RunInfo:
+    """The settings and the skeleton of `make_record`.
+
+    Args:
+      record: configuration and skeleton as JSON holds them.
+      path: the file, for messages.
+
+    Raises:
+      CheckpointError: values are missing or of other types than a run writes.
+    """
     try:
         values = with_task(record["config"])
         settings = tasks.get(values["task"]).SETTINGS

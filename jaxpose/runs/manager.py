@@ -142,7 +142,7 @@ class _RemoteManager:
         self, step: int, args: ocp.args.Composite, metrics: Mapping[str, float] | None
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="jaxpose-") as staging:
-            options = ocp.CheckpointManagerOptions(multiprocessing_options=_alone())
+            options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=_alone())
             with ocp.CheckpointManager(staging, options=options) as manager:
                 manager.save(step, args=args, metrics=metrics, force=True)
                 manager.wait_until_finished()

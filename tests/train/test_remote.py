@@ -67,7 +67,7 @@ def test_two_hosts_train_in_a_remote_folder_and_one_continues(s3_store, people):
     folder = RemotePath(f"{s3_store}/hosts")
     with several_hosts.started(*2 * [[*flags, f"--workdir={folder}"]]) as hosts:
         assert [host.wait() for host in hosts] == [0, 0], [host.text[-2000:] for host in hosts]
-    assert steps_in(folder / "checkpoints") == [6, 9, 12]
+    assert {9, 12} <= set(steps_in(folder / "checkpoints"))
     before = checksums(folder, 9)
     (folder / "checkpoints" / "12").remove()
     done = tiny_runs.run(*flags, f"--workdir={folder}")

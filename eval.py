@@ -40,7 +40,7 @@ from jaxpose.evaluation import command_line  # noqa: E402
 from jaxpose.evaluation.network import make_predictor, open_exported, skeleton_of  # noqa: E402
 from jaxpose.evaluation.report import Report, check_folder, make_report, write_report  # noqa: E402
 from jaxpose.evaluation.results import score_results, submission_name  # noqa: E402
-from jaxpose.files import write_atomic  # noqa: E402
+from jaxpose.files import Location, location, write_atomic  # noqa: E402
 from jaxpose.runtimes import SUFFIXES  # noqa: E402
 from jaxpose.tasks import whole_images  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
@@ -48,7 +48,7 @@ from jaxpose.training import runtime  # noqa: E402
 FLAGS = flags.FLAGS
 
 
-def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, worst: int) -> int:
+def main(config: ConfigDict, source: command_line.Source, folder: Location, worst: int) -> int:
     """Evaluates a network and writes the report; returns the exit status.
 
     Args:
@@ -134,7 +134,7 @@ def main(config: ConfigDict, source: command_line.Source, folder: pathlib.Path, 
 
 
 def score_file(
-    config: ConfigDict, source: command_line.Source, folder: pathlib.Path, worst: int
+    config: ConfigDict, source: command_line.Source, folder: Location, worst: int
 ) -> int:
     """Scores a results file and writes the report, as `main` does for a network."""
     assert source.results
@@ -158,7 +158,7 @@ def publish(
     report: Report,
     dataset: Dataset,
     config: ConfigDict,
-    folder: pathlib.Path,
+    folder: Location,
     record: dict[str, Any],
 ) -> None:
     """Prints the tables and writes the folder of the report."""
@@ -187,7 +187,7 @@ def evaluate() -> int:
     if not FLAGS.results:
         runtime.start(FLAGS.config, "eval.py")  # before the weights are read, which uses devices
     source = command_line.find_source(FLAGS)
-    folder = pathlib.Path(FLAGS.report) if FLAGS.report else source.folder / "report"
+    folder = location(FLAGS.report) if FLAGS.report else source.folder / "report"
     if source.run:
         for line in command_line.keep_network(FLAGS, source.run.config):
             show(line)
@@ -195,15 +195,18 @@ def evaluate() -> int:
 
 
 if __name__ == "__main__":
-    define_path("workdir", "Run folder written by train.py or `jaxpose import`.")
-    define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP.")
+    define_path(
+        "workdir", "Run folder written by train.py or `jaxpose import`; may be a URL.", remote=True
+    )
+    define_path("checkpoint", "One checkpoint, RUN/checkpoints/STEP; may be a URL.", remote=True)
     define_path("exported", f"File written by `jaxpose export`: {', '.join(SUFFIXES.values())}.")
     define_path("results", "Results of any program to score, in COCO's results format.")
     flags.DEFINE_string("step", "last", "Checkpoint of the run: last, best or a step.")
     define_path(
         "report",
         "Folder of the report (default: report/ in the run, or in FILE_eval/ next to an exported "
-        "file or a results file).",
+        "file or a results file); may be a URL.",
+        remote=True,
     )
     flags.DEFINE_integer(
         "worst",

@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import contextlib  # noqa: E402
 import functools  # noqa: E402
-import pathlib  # noqa: E402
 
 import jax  # noqa: E402
 from absl import app, flags  # noqa: E402
@@ -29,6 +28,7 @@ from jaxpose import hosts, ops, tasks  # noqa: E402
 from jaxpose.annotations import left_out_lines, need_sides  # noqa: E402
 from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
+from jaxpose.files import Location, location  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import (  # noqa: E402
@@ -52,7 +52,7 @@ def main(config: ConfigDict, workdir: str) -> int:
 
     Args:
       config: all settings (docs/settings.md).
-      workdir: the run folder; an interrupted run resumes there.
+      workdir: the run folder, local or gs://... or s3://...; an interrupted run resumes there.
 
     Raises:
       ValueError: an invalid setting, dataset or run folder (nothing was trained), or too many
@@ -62,10 +62,10 @@ def main(config: ConfigDict, workdir: str) -> int:
     """
     # The other hosts hear of an error before the cleanup, which may wait for them.
     with contextlib.ExitStack() as cleanup, hosts.announced():
-        return _main(config, pathlib.Path(workdir), cleanup)
+        return _main(config, location(workdir), cleanup)
 
 
-def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStack) -> int:
+def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -> int:
     log_line = logs.log_line
     # ------------------------------------------------------------------ devices and compilation
     runtime.start(config, "train.py")
@@ -148,7 +148,7 @@ def _main(config: ConfigDict, folder: pathlib.Path, cleanup: contextlib.ExitStac
     )
     train_state = replicate(first_state, mesh)
     log = logs.RunLog(folder, start) if jax.process_index() == 0 else logs.NoLog()
-    cleanup.callback(log.close)
+    cleanup.enter_context(log)
 
     # ------------------------------------------------------------------ the step, compiled once
     train_step = setup.make_step(mesh)
@@ -296,6 +296,10 @@ def run(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     define_config_file("Recipe, e.g. configs/demo.py.")
-    define_path("workdir", "Run folder; an interrupted run resumes there.")
+    define_path(
+        "workdir",
+        "Run folder, local or gs://... or s3://...; an interrupted run resumes there.",
+        remote=True,
+    )
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(run, flags_parser=parse_flags)

@@ -1,4 +1,8 @@
-"""Paths that users give, atomic writing, and the check that no input is overwritten."""
+"""Paths that users give, atomic writing, and the check that no input is overwritten.
+
+`location` decides what a path is: local, or on an object store. Run folders and reports may be
+either; all other files are local, and `expand` refuses a URL.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,68 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from jaxpose.remote import RemotePath, is_url
+
+Location = pathlib.Path | RemotePath
+
 
 def expand(path: str | os.PathLike[str]) -> pathlib.Path:
     """The path with `~` and `~user` expanded.
 
     Shells do not expand `~` after "=", as in --workdir=~/runs/a.
 
+    Raises:
+      ValueError: the path is a URL.
+
     >>> expand("~/runs") == pathlib.Path.home() / "runs"
     True
     """
+    if is_url(path):
+        raise ValueError(f"{path}: give a local path; only run folders and reports can be URLs")
     try:
         return pathlib.Path(path).expanduser()
     except RuntimeError:  # no such user: a file may have that name
         return pathlib.Path(path)
 
 
+def location(path: str | os.PathLike[str] | RemotePath) -> Location:
+    """The path of a run folder or a report: local with `~` expanded, or remote if it is a URL.
+
+    Raises:
+      ValueError: a URL that is not supported.
+
+    >>> location("gs://bucket/runs/")
+    RemotePath(url='gs://bucket/runs')
+    """
+    if isinstance(path, RemotePath):
+        return path
+    return RemotePath.parse(str(path)) if is_url(path) else expand(path)
+
+
 def path_argument(text: str) -> pathlib.Path:
     """A path on the command line; the `type` of an argument of argparse.
 
     Raises:
-      argparse.ArgumentTypeError: the text is empty, as with `-o ""`.
+      argparse.ArgumentTypeError: the text is empty, as with `-o ""`, or a URL.
     """
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty")
-    return expand(text)
+    try:
+        return expand(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
+def write_atomic(path: Location, content: str | bytes) -> None:
     """Writes a file atomically: it is complete or absent, even if the process is killed."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if isinstance(path, RemotePath):
+        path.write_bytes(data)  # object stores show a file only when it is complete
+        return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -48,13 +82,13 @@ def write_atomic(path: pathlib.Path, content: str | bytes) -> None:
 
 
 def overwritten(
-    outputs: Iterable[pathlib.Path], inputs: Iterable[pathlib.Path]
-) -> tuple[pathlib.Path, pathlib.Path] | None:
+    outputs: Iterable[Location], inputs: Iterable[Location]
+) -> tuple[Location, Location] | None:
     """The first output that is also an input, and that input; their paths may differ by links.
 
     Args:
       outputs: files that will be written; one that does not exist overwrites nothing.
-      inputs: files or folders that are read.
+      inputs: files or folders that are read; a remote one is never a local output.
     """
     written = {identity: path for path in outputs if (identity := _identity(path))}
     if not written:
@@ -66,7 +100,7 @@ def overwritten(
     return None
 
 
-def check_outputs(outputs: Iterable[pathlib.Path], inputs: Iterable[pathlib.Path]) -> None:
+def check_outputs(outputs: Iterable[Location], inputs: Iterable[Location]) -> None:
     """Checks that no output is an input.
 
     Args:
@@ -83,8 +117,10 @@ def check_outputs(outputs: Iterable[pathlib.Path], inputs: Iterable[pathlib.Path
         raise ValueError(f"{output} is an input{by} and would be overwritten: choose another name")
 
 
-def _identity(path: pathlib.Path) -> tuple[int, int] | None:
+def _identity(path: Location) -> tuple[int, int] | None:
     """Device and inode of a file or folder, links followed; None if there is none."""
+    if isinstance(path, RemotePath):
+        return None
     try:
         status = path.stat()
     except OSError:

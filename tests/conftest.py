@@ -3,9 +3,10 @@
 import gc
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import pytest
@@ -113,3 +114,45 @@ def register(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(lookup, "MODELS", dict(lookup.MODELS))
     return lookup.register
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> Iterator[Callable[[int], pathlib.Path]]:
+    """Makes a folder on a disk of so many KB; skips where it cannot be mounted."""
+    folder = tmp_path / "disk"
+
+    def mount(kilobytes: int) -> pathlib.Path:
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
+        if subprocess.run(["mount", *options], capture_output=True).returncode:
+            pytest.skip("mounting a small disk needs root")
+        return folder
+
+    yield mount
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def memory_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty object store in memory."""
+    import fsspec
+
+    from jaxpose import remote
+
+    monkeypatch.setitem(remote.SCHEMES, "memory", ("fsspec", "s3"))
+    store = fsspec.filesystem("memory")
+    yield "memory://bucket"
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[str]:
+    """URL of an empty bucket on a local server that speaks S3, also for other processes."""
+    for package in ("moto.server", "s3fs"):
+        pytest.importorskip(package)
+    from tests.helpers import stores
+
+    with stores.s3_server() as variables, stores.environment(variables):
+        yield f"s3://{stores.BUCKET}"

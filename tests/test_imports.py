@@ -14,7 +14,7 @@ OURS = {"jaxpose", "configs", "input_pipeline", "train", "eval", "tests"}
 # inside functions.
 ROWS = (
     "choices files geometry images interpolation interrupts jax_api memory mesh ops poses "
-    "public_skeletons sides skeletons tables wording",
+    "public_skeletons remote sides skeletons tables tensor_file wording",
     "annotations config draw hosts layers",
     "codecs",
     "losses metrics models runtimes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import flax.linen as nn
 import numpy as np
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jaxpose import models, runs, skeletons, tasks
 from jaxpose.config import default_config
+from jaxpose.files import location
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def make_workload(
     Raises:
       ValueError: neither a model nor a run folder; the message has the nearest name.
     """
-    if not Path(what).is_dir():
+    if not location(what).is_dir():
         return model_workload(what, size, batch_size, task_name)
     config, _, _, skeleton = runs.load_run(what)
     task = tasks.get(config.task)

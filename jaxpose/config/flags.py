@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from jaxpose.choices import nearest
 from jaxpose.config.recipe import check_recipe, load_recipe
 from jaxpose.config.tree import flatten
-from jaxpose.files import expand
+from jaxpose.files import expand, location
 
 # Raised by the parsers for invalid flags, and by recipes for unknown variants.
 MISTAKES = (flags.Error, LookupError, TypeError, ValueError, AttributeError, OSError)
@@ -35,22 +35,32 @@ def define_config_dict(config: ConfigDict, help_text: str) -> flags.FlagHolder[C
 
 
 class _Path(flags.ArgumentParser):
-    """A file or folder, where `~` is the home folder."""
+    """A file or folder, where `~` is the home folder; a URL only with `remote`."""
 
     syntactic_help = "a path"
+
+    def __init__(self, remote: bool):
+        self._remote = remote
 
     def parse(self, argument: str) -> str:
         if not argument.strip():
             raise ValueError("the path is empty; give a path, or omit the flag")
-        return str(expand(argument))
+        return str(location(argument) if self._remote else expand(argument))
 
 
 def define_path(
-    name: str, help_text: str, values: flags.FlagValues = flags.FLAGS
+    name: str, help_text: str, values: flags.FlagValues = flags.FLAGS, *, remote: bool = False
 ) -> flags.FlagHolder[str | None]:
-    """Defines --NAME=PATH without a default; `~` is expanded, and an empty path is an error."""
+    """Defines --NAME=PATH without a default; `~` is expanded, and an empty path is an error.
+
+    Args:
+      name: the flag.
+      help_text: for --help.
+      values: the flags that are defined.
+      remote: whether the path may be a URL (run folders and reports).
+    """
     return flags.DEFINE(
-        _Path(),
+        _Path(remote),
         name,
         None,
         help_text,

@@ -3,6 +3,7 @@
 jaxpose import NAME -o DIR              a checkpoint of `jaxpose weights`, downloaded
 jaxpose import NAME --file FILE -o DIR  the same, from a file that you have already downloaded
 jaxpose import MODEL FILE.pth -o DIR    any file of that network
+jaxpose import FILE.safetensors -o DIR  a file of `jaxpose export --to weights`
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import pathlib
 from typing import Any
 
-from jaxpose import models, public_skeletons, skeletons, tasks, weights
+from jaxpose import models, public_skeletons, skeletons, tasks, tensor_file, weights
 from jaxpose.annotations import read_json
 from jaxpose.choices import choose_from
 from jaxpose.convert import names
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="NAME|MODEL",
-        help="a checkpoint from `jaxpose weights`, or a network from `jaxpose models`",
+        help="a checkpoint from `jaxpose weights`, a network from `jaxpose models`, or a file of "
+        "`jaxpose export --to weights`",
     )
     parser.add_argument(
         "file",
@@ -100,6 +102,10 @@ def run(args: argparse.Namespace) -> int:
     """Reads and converts the checkpoint and writes the run folder."""
     output = args.output.expanduser()
     file = args.fetched or args.file
+    if is_weights(args.model):
+        if file:
+            raise ValueError(f"{args.model} is a file of weights: omit {file}")
+        return import_weights(pathlib.Path(args.model).expanduser(), output)
     if args.fetched and args.file:
         raise ValueError(f"two files, {args.file} and {args.fetched}: give one of them")
     if args.model not in models.list_models():
@@ -111,6 +117,30 @@ def run(args: argparse.Namespace) -> int:
         hint = f", or one of its checkpoints, e.g. {own[0]}" if own else ""
         raise ValueError(f"{args.model} is a network: give a file with its weights{hint}")
     return import_file(file, output, args)
+
+
+def is_weights(name: str) -> bool:
+    """Whether the first argument is a file of `jaxpose export --to weights`."""
+    if not name.endswith(tensor_file.SUFFIX):
+        return False
+    from jaxpose import runs  # it imports orbax, which takes a second
+
+    if not runs.is_weights_file(pathlib.Path(name).expanduser()):
+        raise ValueError(
+            f"{name}: not a file of `jaxpose export --to weights`; for others, give "
+            "the network first: jaxpose import MODEL FILE"
+        )
+    return True
+
+
+def import_weights(file: pathlib.Path, output: pathlib.Path) -> int:
+    """Imports a file of `jaxpose export --to weights`."""
+    from jaxpose import runs
+
+    check_output(output)
+    run = runs.read_run(file)
+    write(output, run.config, run.skeleton, run.variables)
+    return 0
 
 
 def _find(args: argparse.Namespace) -> Checkpoint:

@@ -8,8 +8,6 @@ system is refused.
 
 from __future__ import annotations
 
-import json
-import math
 import pathlib
 import pickle
 import pickletools
@@ -18,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from jaxpose import tensor_file
 from jaxpose.convert.wrappers import Arrays, find_weights
 
 _REFUSED = frozenset({
@@ -26,11 +25,6 @@ _REFUSED = frozenset({
     "__builtin__.eval", "__builtin__.exec",
 })  # fmt: skip
 _LEGACY_PICKLES = 5  # in a file of PyTorch before 1.6: four small ones, the content, the keys
-_LONGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors package
-_SAFETENSORS = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
-}  # fmt: skip
 
 
 class Object:
@@ -69,8 +63,8 @@ def read_state_dict(path: str | pathlib.Path, *, ema: bool = False) -> Arrays:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     check_not_text(path)
-    read = _read_safetensors if _is_safetensors(path) else _read_torch
-    weights = find_weights(read(path), ema=ema, where=str(path))
+    content = tensor_file.read(path)[0] if _is_safetensors(path) else _read_torch(path)
+    weights = find_weights(content, ema=ema, where=str(path))
     bad = [key for key, value in weights.items() if not np.isfinite(value).all()]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -85,7 +79,7 @@ def _is_safetensors(path: pathlib.Path) -> bool:
     """Whether a file begins with the length of a JSON header, or has neither format's beginning."""
     with open(path, "rb") as file:
         start = file.read(9)
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= tensor_file.LONGEST_HEADER:
         return True
     is_torch = start.startswith((b"PK", b"\x80"))  # a zip file, a pickle
     return path.suffix.lower() == ".safetensors" and not is_torch
@@ -185,29 +179,3 @@ def _to_numpy(value: Any, tensor: Any) -> Any:
         value = value.detach()
         return (value.float() if value.is_floating_point() else value).numpy()
     return value
-
-
-def _read_safetensors(path: pathlib.Path) -> Arrays:
-    """Reads the format of safetensors: a length (8 bytes), a JSON header, and the arrays."""
-    import ml_dtypes  # part of every installation of JAX
-
-    try:
-        data = path.read_bytes()
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        arrays = {}
-        for key, entry in header.items():
-            if key == "__metadata__":
-                continue
-            kind, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            dtype = np.dtype(ml_dtypes.bfloat16 if kind == "BF16" else _SAFETENSORS[kind])
-            if end - start != math.prod(shape) * dtype.itemsize or 8 + length + end > len(data):
-                raise ValueError(key)
-            array = np.frombuffer(data, dtype, math.prod(shape), 8 + length + start).reshape(shape)
-            arrays[key] = array.astype(np.float32) if kind == "BF16" else array
-        return arrays
-    except (ValueError, KeyError, TypeError, AttributeError):
-        size = path.stat().st_size
-        raise ValueError(
-            f"{path}: not a safetensors file, or damaged or cut off ({size} bytes)"
-        ) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import public_skeletons, tasks, weights
+from jaxpose import public_skeletons, runs, tasks, weights
 from jaxpose.choices import did_you_mean
 from jaxpose.config import ConfigError
 from jaxpose.convert import backbones, names
@@ -27,6 +27,8 @@ from jaxpose.convert.keypoints import (
     list_keys,
 )
 from jaxpose.convert.state_dict import from_layout, from_torch
+from jaxpose.files import location
+from jaxpose.remote import RemotePath
 from jaxpose.training.initial import Source, run_source
 from jaxpose.training.selection import flat
 from jaxpose.training.state import TrainState
@@ -46,7 +48,8 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     """The weights that `config.init_from` names, or None if it is empty.
 
     Args:
-      init_from: a run folder, a file of PyTorch or safetensors, or a name from `jaxpose weights`.
+      init_from: a run folder, a file of weights, of PyTorch or of safetensors, or a name from
+        `jaxpose weights`.
       task: `config.task`.
       model: `config.model`.
       state: the state to initialize; only its shapes are used.
@@ -57,9 +60,9 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
     """
     if not init_from:
         return None
-    path = pathlib.Path(init_from).expanduser()
-    if path.is_dir():
-        return run_source(str(path))
+    path = location(init_from)
+    if isinstance(path, RemotePath) or path.is_dir() or runs.is_weights_file(path):
+        return run_source(path)
     if path.is_file():
         template = {"params": state.params, "batch_stats": state.batch_stats}
         return file_source(path, _read(path), task, model, template)

@@ -15,6 +15,7 @@ from jaxpose.config.flags import (
     parse_flags,
     refuse,
 )
+from jaxpose.files import Location
 from jaxpose.skeletons import Skeleton
 
 
@@ -128,7 +129,7 @@ class Source:
     """
 
     name: str
-    folder: pathlib.Path
+    folder: Location
     run: runs.Run | None = None
     exported: str | None = None
     results: str | None = None
@@ -142,7 +143,7 @@ def find_source(values: flags.FlagValues) -> Source:
       ValueError: no such run, checkpoint or file, or an invalid --step.
     """
     named = values.workdir or values.checkpoint
-    folder = runs.run_folder(named) if named else pathlib.Path()
+    folder: Location = runs.run_folder(named) if named else pathlib.Path()
     if values.untrained:
         return Source("random weights", folder / "untrained")
     if values.exported:

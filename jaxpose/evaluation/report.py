@@ -7,6 +7,7 @@ import html
 import json
 import math
 import pathlib
+import tempfile
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -15,9 +16,12 @@ from jaxpose.annotations import Dataset
 from jaxpose.evaluation.analysis import Analysis, Table, analyze
 from jaxpose.evaluation.figures import NAMES, draw_figures
 from jaxpose.evaluation.results import submission_name
-from jaxpose.evaluation.worst import draw_cases
-from jaxpose.files import check_outputs, write_atomic
+from jaxpose.evaluation.worst import DRAWINGS, draw_cases
+from jaxpose.files import Location, check_outputs, write_atomic
+from jaxpose.remote import RemotePath
 from jaxpose.tasks.scoring import Case, Evaluation
+
+_REPLACED = (*NAMES, "analysis.json")  # removed if a new report does not have them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +113,8 @@ def _by_keypoint(
 # --- files ---------------------------------------------------------------------------------------
 
 
-def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib.Path]) -> None:
-    """Checks that the report does not overwrite an input.
+def check_folder(folder: Location, dataset: Dataset, files: Iterable[pathlib.Path]) -> None:
+    """Checks that the report does not overwrite an input, which is a local file.
 
     Args:
       folder: folder of the report.
@@ -121,17 +125,19 @@ def check_folder(folder: pathlib.Path, dataset: Dataset, files: Iterable[pathlib
       ValueError: a file of the report is one of `files`, the annotation file or an image; or the
         folder is that of the images.
     """
+    if isinstance(folder, RemotePath):
+        return
     names = ["metrics.json", "results.json", "analysis.json", "index.html", *NAMES]
     if dataset.format == "image_info":
         names.append(submission_name(dataset.path))
     outputs = [folder / name for name in names]
-    outputs += folder.glob("worst_*.jpg")  # drawings of an earlier report are removed
+    outputs += folder.glob(DRAWINGS)  # drawings of an earlier report are removed
     images = map(dataset.image_path, dataset.images)
     check_outputs([folder, *outputs], [dataset.image_dir, dataset.path, *files, *images])
 
 
 def write_report(
-    folder: pathlib.Path,
+    folder: Location,
     report: Report,
     dataset: Dataset,
     *,
@@ -143,7 +149,8 @@ def write_report(
     The drawings show the worst cases. The plots show the analysis, if matplotlib is installed.
 
     Args:
-      folder: folder of the report; created if missing.
+      folder: folder of the report; created if missing. The files of a remote one are written to a
+        temporary folder first.
       report: the content.
       dataset: the annotations, for the images.
       title: title of the page.
@@ -154,7 +161,18 @@ def write_report(
 
     Raises:
       ValueError: a drawing cannot be written.
+      RemoteError: the remote folder cannot be written.
     """
+    if isinstance(folder, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="jaxpose-") as staging:
+            local = pathlib.Path(staging)
+            notes = write_report(local, report, dataset, title=title, record=record)
+            written = {path.name for path in local.iterdir()}
+            for old in [*map(folder.__truediv__, _REPLACED), *folder.glob(DRAWINGS)]:
+                if old.name not in written:
+                    old.unlink(missing_ok=True)
+            folder.upload(local, last=["index.html"])
+        return notes
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = report.evaluation
     # JSON has no NaN: a metric without labeled keypoints is null.
@@ -164,7 +182,7 @@ def write_report(
     write_atomic(folder / "results.json", json.dumps(evaluation.results))
     lines: list[str] = []
     figures: list[tuple[str, str]] = []
-    for name in (*NAMES, "analysis.json"):
+    for name in _REPLACED:
         (folder / name).unlink(missing_ok=True)  # of an earlier report
     if report.analysis:
         write_atomic(folder / "analysis.json", json.dumps(report.analysis.as_json(), indent=1))

@@ -10,6 +10,7 @@ from jaxpose import draw, images
 from jaxpose.annotations import Dataset
 from jaxpose.tasks.scoring import Case
 
+DRAWINGS = "worst_*.jpg"
 HEIGHT = 320  # height of a drawing, pixels
 
 
@@ -26,7 +27,7 @@ def draw_cases(
     """
     import cv2
 
-    for old in folder.glob("worst_*.jpg"):
+    for old in folder.glob(DRAWINGS):
         old.unlink()
     written, unread = [], []
     for rank, case in enumerate(cases, start=1):

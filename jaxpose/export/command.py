@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxpose import export, images
+from jaxpose import export, images, tensor_file
 from jaxpose.choices import check_choice
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
 from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
 from jaxpose.export.verify import Expected
-from jaxpose.files import check_outputs, path_argument, write_atomic
+from jaxpose.files import check_outputs, location, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
 from jaxpose.tasks import Agreement
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # A file and its differences from the model, None if it was not run.
 Written = tuple[Path, Agreement | None]
+WEIGHTS = "weights"  # the target that is not a network to run
 VALIDATION = 32  # validation or calibration images that files are verified on
 
 
@@ -46,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         default="onnx",
         metavar="TARGET[,TARGET]",
-        help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx)",
+        help=f"comma-separated list of {', '.join(TARGETS)} (default: onnx), or {WEIGHTS}: one "
+        "safetensors file to share a trained network",
     )
     parser.add_argument(
         "--precision",
@@ -135,6 +137,11 @@ def run(args: argparse.Namespace) -> int:
     """
     options = Options(args.precision, args.batch, args.vulkan)
     targets = args.to.split(",")
+    if WEIGHTS in targets:
+        targets.remove(WEIGHTS)
+        _write_weights(args)
+        if not targets:
+            return 0
     _check(targets, options)
     _check_calibration(args)
     _check_evaluation(args)
@@ -142,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
     outputs = [*files, *([args.json] if args.json else [])]
-    check_outputs(outputs, [Path(args.checkpoint), *args.images, *args.calibrate])
+    check_outputs(outputs, [location(args.checkpoint), *args.images, *args.calibrate])
     if options.precision in CALIBRATED:
         calibration = _calibration(args.calibrate, source, args.data)
         options = dataclasses.replace(options, calibration=calibration)
@@ -163,6 +170,25 @@ def run(args: argparse.Namespace) -> int:
         if entries:
             _publish(entries, scorer, args.json)
     return 0
+
+
+def _write_weights(args: argparse.Namespace) -> None:
+    """Writes the weights themselves as one file, reads it back, and prints its SHA-256.
+
+    Raises:
+      ValueError: random weights, another precision, or a file that exists and is read here.
+    """
+    from jaxpose import runs  # imports orbax, which takes a second that --help does not need
+
+    if args.init == "random" or args.precision != "fp32":
+        raise ValueError(f"--to {WEIGHTS} writes the weights of a run as they are, in fp32")
+    source, folder = _source(args)
+    assert source.config is not None
+    path = folder / f"{source.name.rpartition(':')[2]}{tensor_file.SUFFIX}"
+    check_outputs([path], [location(args.checkpoint)])
+    digest = runs.write_weights(path, source.config, source.skeleton, source.variables)
+    runs.read_weights(path)
+    print(f"{path}: {path.stat().st_size} bytes, SHA-256 {digest}", flush=True)
 
 
 def _entry(
@@ -262,7 +288,11 @@ def _source(args: argparse.Namespace) -> tuple[Source, Path]:
         from jaxpose import runs  # imports orbax, which takes a second that --help does not need
 
         source = from_run(args.checkpoint, size, runs.parse_step(args.step))
-        folder = runs.run_folder(args.checkpoint) / "export"
+        run = runs.run_folder(args.checkpoint)
+        if isinstance(run, Path):
+            folder = run / "export"
+        elif args.output is None:
+            raise ValueError(f"{run} is remote and files are written locally: give -o DIR")
     return source, args.output or folder
 
 

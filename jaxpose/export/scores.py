@@ -15,6 +15,7 @@ from jaxpose.evaluation import command_line
 from jaxpose.evaluation.network import make_predictor
 from jaxpose.export.source import Source
 from jaxpose.export.verify import in_float32
+from jaxpose.files import location
 from jaxpose.runs import Run
 from jaxpose.runtimes import ExportedFile, open_file
 from jaxpose.runtimes.threads import cores
@@ -78,9 +79,9 @@ class Scorer:
             need_sides(self.data.dataset)
         self._head_boxes = runtime.head_boxes(config)
         model, weights = in_float32(source.model), source.variables
-        run = Run(config, model, weights, source.skeleton, Path(checkpoint))
+        run = Run(config, model, weights, source.skeleton, location(checkpoint))
         self._config, self._task = config, source.task
-        self._model = command_line.Source(str(checkpoint), Path(checkpoint), run=run)
+        self._model = command_line.Source(str(checkpoint), location(checkpoint), run=run)
         self._score_of_model: float | None = None
         self._notes = [line] * bool(line) + left_out_lines(self.data.dataset)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +15,7 @@ from jaxpose import models, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.export.metadata import describe
 from jaxpose.export.verify import Expected, expected_outputs
+from jaxpose.files import Location
 from jaxpose.skeletons import Skeleton
 
 
@@ -79,14 +78,14 @@ class Source:
 
 
 def from_run(
-    folder: str | os.PathLike,
+    folder: str | Location,
     input_size: tuple[int, int] | None = None,
     step: int | str | None = None,
 ) -> Source:
     """The network of a run folder or of one of its checkpoints; see `runs.load_run`."""
     from jaxpose.runs import load_run
 
-    config, model, variables, skeleton = load_run(Path(folder), step=step)
+    config, model, variables, skeleton = load_run(folder, step=step)
     size = input_size or tuple(config.input_size)
     task = tasks.get(config.task)
     return Source(config.model, model, variables, skeleton, size, task, config)

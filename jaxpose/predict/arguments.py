@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from jaxpose import draw
-from jaxpose.files import expand, path_argument
+from jaxpose import draw, tensor_file
+from jaxpose.files import location, path_argument
 from jaxpose.predict.boxes import Boxes
 from jaxpose.predict.estimator import PoseEstimator
 from jaxpose.predict.inputs import Input
@@ -82,11 +81,11 @@ def load_estimator(source: str, step: str | None = None, **options: Any) -> Pose
       step: of a run folder, as `runs.parse_step` reads it.
       **options: of `PoseEstimator`.
     """
-    source = str(expand(source))
-    if pathlib.Path(source).is_dir():
+    path = location(source)
+    if path.is_dir() or path.suffix == tensor_file.SUFFIX:
         from jaxpose import runs
         from jaxpose.training import runtime
 
         runtime.use_compilation_cache()
-        return PoseEstimator(source, step=runs.parse_step(step), **options)
-    return PoseEstimator(source, step=step, **options)
+        return PoseEstimator(path, step=runs.parse_step(step), **options)
+    return PoseEstimator(path, step=step, **options)

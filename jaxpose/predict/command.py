@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose import draw, images
-from jaxpose.files import path_argument, write_atomic
+from jaxpose.files import location, path_argument, write_atomic
 from jaxpose.poses import Poses
 from jaxpose.predict import inputs as reading
 from jaxpose.predict import video as recording
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     written += [pathlib.Path(f"{path}{suffix}") for path in videos for suffix in recording.SUFFIXES]
     others = [args.boxes, args.annotations, args.checkpoint, args.people]
     reading.check_output(
-        output, written, inputs, [pathlib.Path(path) for path in others if path is not None]
+        output, written, inputs, [location(path) for path in others if path is not None]
     )
 
     network = _predictor(args, inputs)

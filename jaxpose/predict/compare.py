@@ -11,8 +11,8 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from jaxpose import draw, images, runtimes
-from jaxpose.files import expand, path_argument
+from jaxpose import draw, images, runtimes, tensor_file
+from jaxpose.files import expand, location, path_argument
 from jaxpose.predict import inputs as reading
 from jaxpose.predict.arguments import (
     add_people_arguments,
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if inputs.videos:
         raise ValueError(f"{inputs.videos[0].path} is not an image")
     _, targets = reading.drawing_paths(args.output, inputs.images)
-    read = [expand(source) for source in sources]
+    read = [location(source) for source in sources]
     read += [path for path in (args.boxes, args.annotations) if path]
     reading.check_output(args.output, targets, inputs, read)
     check_people_arguments(args)
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
 def is_network(name: str) -> bool:
     """Whether an argument names a run folder, a checkpoint in one, or an exported file."""
-    path = expand(name)
-    if path.suffix in runtimes.SUFFIXES.values():
+    path = location(name)
+    if path.suffix in (*runtimes.SUFFIXES.values(), tensor_file.SUFFIX):
         return True
     if path.name == "checkpoints":
         path = path.parent

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose import geometry, runtimes, tasks
+from jaxpose import geometry, runtimes, tasks, tensor_file
 from jaxpose.choices import choose_from
-from jaxpose.files import expand
+from jaxpose.files import Location, location
 from jaxpose.poses import Poses
 from jaxpose.predict.heatmaps import Maps
+from jaxpose.remote import RemotePath
 from jaxpose.skeletons import Skeleton
 
 
@@ -23,8 +24,9 @@ class PoseEstimator:
     """A trained network as a function of images.
 
     Args:
-      source: a run folder (or a checkpoint in one), or a file written by `jaxpose export`. A file
-        needs only its own runtime, not JAX.
+      source: a run folder (or a checkpoint in one), which may be a URL with gs:// or s3://, or a
+        file written by `jaxpose export`. A file, except one of weights, needs only its own runtime,
+        not JAX.
       step: checkpoint of a run folder: a number, "best", or None for the newest.
       flip: average with the mirrored image, as in the papers' test results; doubles the time. Has
         no effect for a run with `config.eval.flip=False`.
@@ -48,7 +50,7 @@ class PoseEstimator:
 
     def __init__(
         self,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | RemotePath,
         *,
         step: int | str | None = None,
         flip: bool = True,
@@ -57,8 +59,15 @@ class PoseEstimator:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.source = expand(source)
-        if self.source.suffix in runtimes.SUFFIXES.values() or self.source.is_file():
+        self.source = location(source)
+        exported = self.source.suffix in runtimes.SUFFIXES.values()
+        if isinstance(self.source, RemotePath):
+            if exported:
+                raise ValueError(f"{source}: copy the exported file to a local disk and give that")
+            network = _load_run(self.source, step, flip)
+        elif self.source.suffix == tensor_file.SUFFIX:
+            network = _load_run(self.source, step, flip)
+        elif exported or self.source.is_file():
             if step is not None:
                 raise ValueError(f"{source} is an exported file: step applies to run folders only")
             network = _load_file(self.source, flip)
@@ -160,7 +169,7 @@ class _Network:
     sizings: tuple[str, ...]
 
 
-def _load_run(path: pathlib.Path, step: int | str | None, flip: bool) -> _Network:
+def _load_run(path: Location, step: int | str | None, flip: bool) -> _Network:
     import jax
 
     from jaxpose import runs

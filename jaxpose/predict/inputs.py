@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import check_outputs, overwritten
+from jaxpose.files import Location, check_outputs, overwritten
 from jaxpose.images import decode, decode_annotated, is_turned
 from jaxpose.predict.boxes import Boxes
 
@@ -241,7 +241,7 @@ def check_output(
     folder: pathlib.Path,
     outputs: Iterable[pathlib.Path],
     inputs: Inputs,
-    others: Iterable[pathlib.Path],
+    others: Iterable[Location],
 ) -> None:
     """Checks that no input would be overwritten.
 

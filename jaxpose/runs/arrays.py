@@ -6,7 +6,6 @@ the manifest, so truncated, lost or changed files are detected on any storage.
 """
 
 import json
-import pathlib
 import re
 import zlib
 from collections.abc import Mapping
@@ -17,9 +16,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
+from jaxpose.files import Location
+from jaxpose.remote import RemoteError, RemotePath, local_copy
 from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
+MARKER = "_CHECKPOINT_METADATA"  # a file of orbax in each complete checkpoint
 
 
 class CheckpointError(ValueError):
@@ -69,26 +71,40 @@ def contents(
     return ocp.args.Composite(**trees, manifest=ocp.args.JsonSave(manifest))
 
 
-def steps_in(folder: pathlib.Path) -> list[int]:
+def steps_in(folder: Location) -> list[int]:
     """Returns the steps of the checkpoints in a folder, oldest first, without unfinished ones."""
+    if isinstance(folder, RemotePath):
+        names = [marker.parent.name for marker in folder.glob(f"*/{MARKER}")]
+        return sorted(int(name) for name in names if name.isdigit())
     if not folder.is_dir():
         return []
     return sorted(int(step) for step in ocp.path.step.checkpoint_steps(folder))
 
 
-def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+def read_manifest(path: Location) -> dict[str, Any]:
     """Reads the manifest of a checkpoint.
 
     Raises:
       DamagedError: it cannot be read.
+      RemoteError: the store cannot be reached.
     """
     try:
         return json.loads((path / "manifest" / "metadata").read_text())
+    except RemoteError:
+        raise
     except (OSError, ValueError) as error:
         raise DamagedError(f"its manifest cannot be read ({first_line(error)})") from None
 
 
-def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
+def read_score(path: Location) -> float | None:
+    """The evaluation score of a checkpoint; None if it has none or is damaged."""
+    try:
+        return read_manifest(path)["score"]
+    except DamagedError:
+        return None
+
+
+def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
     """Reads and verifies the items `names` of a checkpoint, as far as it has them.
 
     Returns:
@@ -96,6 +112,7 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
 
     Raises:
       DamagedError: an array is missing or unreadable, or does not match the manifest.
+      RemoteError: the store cannot be reached.
     """
     manifest = read_manifest(path)
     read = {}
@@ -104,8 +121,10 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
         if expected is None:
             continue
         try:
-            with ocp.PyTreeCheckpointer() as reader:
-                tree = reader.restore(path.absolute() / name)  # orbax needs an absolute path
+            with local_copy(path / name) as item, ocp.PyTreeCheckpointer() as reader:
+                tree = reader.restore(item.absolute())  # orbax needs an absolute path
+        except (RemoteError, ImportError):
+            raise
         except Exception as error:  # the storage layers share no base class
             raise DamagedError(f"{name} cannot be read ({first_line(error)})") from None
         arrays = {

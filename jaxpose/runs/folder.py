@@ -11,24 +11,25 @@ from collections.abc import Mapping
 import jax
 import ml_collections
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import linen as nn
 
 from jaxpose import tasks
 from jaxpose.choices import choose_from
-from jaxpose.files import expand
+from jaxpose.files import Location, location
 from jaxpose.runs.arrays import (
     FOLDER,
     CheckpointError,
     DamagedError,
     contents,
     read_items,
-    read_manifest,
+    read_score,
     rebuild,
     steps_in,
 )
 from jaxpose.runs.info import RunInfo, check_own, read_info, write_info
 from jaxpose.runs.lock import locked
+from jaxpose.runs.manager import open_manager
+from jaxpose.runs.weights_file import is_weights_file, read_weights
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Tree
 
@@ -51,12 +52,12 @@ class Run:
     model: nn.Module
     variables: dict[str, Tree]
     skeleton: Skeleton
-    path: pathlib.Path
+    path: Location
 
 
-def run_folder(folder: str | pathlib.Path) -> pathlib.Path:
+def run_folder(folder: str | Location) -> Location:
     """Returns the run folder of a run folder, of its `checkpoints`, or of one checkpoint in it."""
-    folder = expand(folder)
+    folder = location(folder)
     if folder.parent.name == FOLDER and folder.name.isdigit():
         return folder.parent.parent
     return folder.parent if folder.name == FOLDER else folder
@@ -78,11 +79,12 @@ def parse_step(text: str | None) -> int | str | None:
     return int(text)
 
 
-def read_run(folder: str | pathlib.Path, *, step: int | str | None = None) -> Run:
+def read_run(folder: str | Location, *, step: int | str | None = None) -> Run:
     """Loads the network of a run folder.
 
     Args:
-      folder: a run folder, its `checkpoints`, or one checkpoint in it.
+      folder: a run folder, its `checkpoints`, one checkpoint in it, or a file of
+        `jaxpose export --to weights`.
       step: a step; "best" for the highest evaluation score, or the newest checkpoint if none has a
         score; or None for the newest complete checkpoint.
 
@@ -100,8 +102,8 @@ def read_run(folder: str | pathlib.Path, *, step: int | str | None = None) -> Ru
 
 
 def read_arrays(
-    folder: str | pathlib.Path, *, step: int | str | None = None
-) -> tuple[pathlib.Path, dict[str, np.ndarray], RunInfo]:
+    folder: str | Location, *, step: int | str | None = None
+) -> tuple[Location, dict[str, np.ndarray], RunInfo]:
     """Reads the weights of a run folder without building its network.
 
     Args:
@@ -115,7 +117,11 @@ def read_arrays(
       CheckpointError: no such run, no complete checkpoint, or a `step` that differs from that of
         the checkpoint `folder`.
     """
-    given, folder = expand(folder), run_folder(folder)
+    given, folder = location(folder), run_folder(folder)
+    if isinstance(given, pathlib.Path) and is_weights_file(given):
+        if step is not None:
+            raise CheckpointError(f"{given} is one file of weights: a step applies to run folders")
+        return given, *read_weights(given)
     if given.name.isdigit() and given.parent != folder.parent:
         given_step = int(given.name)
         if step not in (None, given_step):
@@ -129,14 +135,14 @@ def read_arrays(
 
 
 def load_run(
-    folder: str | pathlib.Path, *, step: int | str | None = None
+    folder: str | Location, *, step: int | str | None = None
 ) -> tuple[ml_collections.ConfigDict, nn.Module, dict[str, Tree], Skeleton]:
     """Returns (config, model, variables, skeleton) of a run; see `read_run`."""
     run = read_run(folder, step=step)
     return run.config, run.model, run.variables, run.skeleton
 
 
-def _candidates(folder: pathlib.Path, step: int | str | None) -> list[int]:
+def _candidates(folder: Location, step: int | str | None) -> list[int]:
     """Returns the steps to try, in order of preference."""
     steps = steps_in(folder / FOLDER)
     if not steps:
@@ -150,9 +156,7 @@ def _candidates(folder: pathlib.Path, step: int | str | None) -> list[int]:
     return [step]
 
 
-def _read_newest(
-    folder: pathlib.Path, candidates: list[int]
-) -> tuple[pathlib.Path, dict[str, np.ndarray]]:
+def _read_newest(folder: Location, candidates: list[int]) -> tuple[Location, dict[str, np.ndarray]]:
     """Returns the first complete candidate and its weights; prints a line per damaged one."""
     problems = []
     for candidate in candidates:
@@ -168,16 +172,13 @@ def _read_newest(
     raise CheckpointError("; ".join(problems))
 
 
-def _score(path: pathlib.Path) -> float:
-    try:
-        score = read_manifest(path)["score"]
-    except DamagedError:
-        return float("-inf")
+def _score(path: Location) -> float:
+    score = read_score(path)
     return float("-inf") if score is None else score
 
 
 def write_run(
-    folder: str | pathlib.Path, config: Mapping, skeleton: Skeleton, variables: Mapping[str, Tree]
+    folder: str | Location, config: Mapping, skeleton: Skeleton, variables: Mapping[str, Tree]
 ) -> None:
     """Writes weights as a run folder with one checkpoint at step 0, for `load_run`.
 
@@ -191,13 +192,16 @@ def write_run(
       CheckpointError: the folder already has a checkpoint, or a config.json of something else.
       LockError: a training is running in the folder.
     """
-    folder = expand(folder)
+    folder = location(folder)
     with locked(folder):
         if steps_in(folder / FOLDER):
             raise CheckpointError(f"{folder} already has checkpoints; choose another folder")
         check_own(folder)
         write_info(folder, config, skeleton)
         tree = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-        with ocp.CheckpointManager((folder / FOLDER).absolute()) as manager:
+        manager = open_manager(folder / FOLDER)
+        try:
             manager.save(0, args=contents({"model": tree}, step=0), force=True)
             manager.wait_until_finished()
+        finally:
+            manager.close()

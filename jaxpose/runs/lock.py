@@ -5,6 +5,9 @@ that process is running; the lock of a killed process is replaced. Whether a pro
 is running cannot be checked. Therefore a thread renews the time of the file, and the lock of
 another host expires `STALE` seconds after its last renewal. A new training waits for that, since a
 job that was killed is often restarted on another host at once.
+
+A remote folder is not locked. To replace the lock of a killed job, one of several new jobs must win
+for certain, and object stores have no common operation for that.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jaxpose.files import Location
+from jaxpose.remote import RemotePath
+
 NAME = "lock.json"
 RENEWAL = 20.0  # seconds between two renewals
 STALE = 120.0  # seconds without a renewal after which the lock of another host expires
@@ -33,9 +39,7 @@ class LockError(ValueError):
 
 
 @contextlib.contextmanager
-def locked(
-    folder: pathlib.Path, log_line: Callable[[str], None] | None = None
-) -> Iterator[str | None]:
+def locked(folder: Location, log_line: Callable[[str], None] | None = None) -> Iterator[str | None]:
     """Holds the lock of a run folder, which is created if it is missing.
 
     Waits until the lock of another host is released, renewed or `STALE` seconds old.
@@ -45,12 +49,16 @@ def locked(
       log_line: prints a line before it waits; None prints on standard error.
 
     Yields:
-      A line about an old lock that was replaced, or None.
+      A line about an old lock that was replaced, or about a remote folder, which is not locked; or
+      None.
 
     Raises:
       LockError: another training is running in the folder.
       OSError: the folder cannot be written.
     """
+    if isinstance(folder, RemotePath):
+        yield f"{folder} is not locked: make sure that no other training writes to this run folder"
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path, own = folder / NAME, _describe_process()
     line = _acquire(path, own, log_line or functools.partial(print, file=sys.stderr, flush=True))

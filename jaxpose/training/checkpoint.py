@@ -13,16 +13,17 @@ truncated, lost or changed after the rename.
 """
 
 import contextlib
-import pathlib
 import shutil
 from collections.abc import Iterator
 
 import jax
-import orbax.checkpoint as ocp
 
 from jaxpose import jax_api
+from jaxpose.files import Location
+from jaxpose.remote import RemotePath
 from jaxpose.runs.arrays import (
     FOLDER,
+    MARKER,
     CheckpointError,
     DamagedError,
     contents,
@@ -31,6 +32,7 @@ from jaxpose.runs.arrays import (
     rebuild,
     steps_in,
 )
+from jaxpose.runs.manager import open_manager
 from jaxpose.tasks.protocol import Tree
 from jaxpose.training.state import TrainState
 
@@ -56,26 +58,10 @@ class Checkpoints:
       keep: number of newest checkpoints to keep.
     """
 
-    def __init__(self, folder: pathlib.Path, keep: int):
+    def __init__(self, folder: Location, keep: int):
         self.folder = folder / FOLDER
         self._quarantine = folder / "damaged"
-        policies = ocp.checkpoint_managers
-        self._manager = ocp.CheckpointManager(
-            self.folder.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(max(keep, 1)),
-                        policies.BestN(
-                            get_metric_fn=lambda scores: scores["score"],
-                            n=1,
-                            keep_checkpoints_without_metrics=False,
-                        ),
-                    ]
-                ),
-                cleanup_tmp_directories=True,
-            ),
-        )
+        self._manager = open_manager(self.folder, keep)
 
     def latest(self) -> int | None:
         """Returns the step of the newest complete checkpoint, or None."""
@@ -179,11 +165,22 @@ class Checkpoints:
         if not damaged:
             return
         if jax.process_index() == 0:
-            self._quarantine.mkdir(exist_ok=True)
             for step, _ in damaged:
-                target = self._quarantine / str(step)
-                shutil.rmtree(target, ignore_errors=True)
-                shutil.move(self.folder / str(step), target)
+                _move(self.folder / str(step), self._quarantine / str(step))
         if jax.process_count() > 1:
             jax_api.sync_global_devices("jaxpose: damaged checkpoints moved")
         self._manager.reload()
+
+
+def _move(checkpoint: Location, target: Location) -> None:
+    """Moves a checkpoint, replacing what is there."""
+    if isinstance(checkpoint, RemotePath):
+        assert isinstance(target, RemotePath)
+        target.remove()
+        checkpoint.copy(target)
+        checkpoint.remove(first=MARKER)
+        return
+    assert not isinstance(target, RemotePath)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(exist_ok=True)
+    shutil.move(checkpoint, target)

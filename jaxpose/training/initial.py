@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxpose import tables
 from jaxpose.config import ConfigError
+from jaxpose.files import Location
 from jaxpose.runs import read_arrays
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import matching
@@ -111,7 +112,7 @@ def initial_state(
     )
 
 
-def run_source(folder: str) -> Source:
+def run_source(folder: Location) -> Source:
     """The weights of a run folder, of its `checkpoints` or of one checkpoint in it.
 
     Raises:

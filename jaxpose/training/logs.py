@@ -5,83 +5,77 @@ killed and resumed writes the same bytes as an uninterrupted one. Values that de
 the machine go to timing.jsonl.
 """
 
-import json
-import os
-import pathlib
+import contextlib
 import sys
 import time
 from typing import Any
 
 import jax
 
-from jaxpose.files import write_atomic
+from jaxpose.files import Location
+from jaxpose.remote import RemotePath
+from jaxpose.training.log_files import Events, cut_back, open_lines
+
+_PERIOD = 60.0  # seconds after which the logs are copied to a remote folder
 
 
 class RunLog:
-    """Appends to the logs of a run folder.
+    """Appends to the logs of a run folder; a context manager that closes them.
+
+    A remote run folder gets its logs before each checkpoint, once a minute, and at the end.
 
     Args:
       folder: the run folder.
       step: step from which the run starts or resumes; later lines of metrics.jsonl are removed.
+
+    Raises:
+      OSError: a file cannot be written; all methods raise it.
     """
 
-    def __init__(self, folder: pathlib.Path, step: int):
-        self._metrics_path = folder / "metrics.jsonl"
-        import tensorboardX  # here, because the import takes a second
-
-        cut_back(self._metrics_path, step)
-        self._metrics = open(self._metrics_path, "a", encoding="utf-8")
-        self._timing = open(folder / "timing.jsonl", "a", encoding="utf-8")
-        # TensorBoard drops later steps of earlier files, so a resumed run is one curve.
-        self._events = tensorboardX.SummaryWriter(
-            str(folder / "tensorboard"), purge_step=step + 1, flush_secs=30
-        )
+    def __init__(self, folder: Location, step: int):
+        cut_back(folder / "metrics.jsonl", step)
+        self._remote = isinstance(folder, RemotePath)
+        self._metrics = open_lines(folder / "metrics.jsonl")
+        self._timing = open_lines(folder / "timing.jsonl")
+        self._events = Events(folder / "tensorboard", step)
+        self._synced = time.monotonic()
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
         """Writes one line of values that do not depend on the machine."""
-        _append(self._metrics, {"step": step, **values})
-        self._draw(step, values)
+        self._metrics.append({"step": step, **values})
+        self._events.add(step, values)
 
     def timing(self, step: int, values: dict[str, Any]) -> None:
         """Writes one line of values that depend on the machine."""
-        _append(self._timing, {"step": step, **values})
-        self._draw(step, values)
-
-    def _draw(self, step: int, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        self._timing.append({"step": step, **values})
+        self._events.add(step, values)
+        if self._remote and time.monotonic() - self._synced > _PERIOD:
+            self.sync()
 
     def sync(self) -> None:
-        """Flushes the metrics to disk; call it before a checkpoint is written."""
-        os.fsync(self._metrics.fileno())
+        """Writes the metrics to the disk, or all logs to the store, before a checkpoint."""
+        self._metrics.sync()
+        if self._remote:
+            self._timing.sync()
+            self._events.sync()
+            self._synced = time.monotonic()
 
     def close(self) -> None:
-        self._metrics.close()
-        self._timing.close()
-        self._events.close()
+        """Writes the rest and closes the files."""
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(self._metrics.close)
+            cleanup.callback(self._timing.close)
+            self._events.close()
 
+    def __enter__(self) -> "RunLog":
+        return self
 
-def _append(file, values: dict[str, Any]) -> None:
-    # One write per line: a kill leaves at most one incomplete line, which `cut_back` removes.
-    file.write(json.dumps(values) + "\n")
-    file.flush()
-
-
-def cut_back(path: pathlib.Path, step: int) -> None:
-    """Removes the lines of a JSONL file after `step`, and an incomplete last line."""
-    if not path.exists():
-        return
-    text = path.read_text(encoding="utf-8")
-    kept = []
-    for line in text.splitlines(keepends=True):
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            if json.loads(line)["step"] > step or not line.endswith("\n"):
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line)
-    if len("".join(kept)) != len(text):
-        write_atomic(path, "".join(kept))
+            self.close()
+        except OSError:
+            if error is None:  # otherwise, that error is the cause
+                raise
 
 
 class Clock:
@@ -165,7 +159,7 @@ class CompileCounter:
             self.from_cache += 1
 
 
-class NoLog:
+class NoLog(contextlib.nullcontext):
     """The log of all hosts except the first; writes nothing."""
 
     def metrics(self, step: int, values: dict[str, Any]) -> None:
@@ -175,4 +169,5 @@ class NoLog:
 
     def sync(self) -> None: ...
 
-    def close(self) -> None: ...
+    def __enter__(self) -> "NoLog":
+        return self

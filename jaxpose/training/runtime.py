@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 from jaxpose import hosts, memory, runs, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.config import ConfigError, differences
-from jaxpose.files import write_atomic
+from jaxpose.files import Location, write_atomic
 from jaxpose.mesh import gather
+from jaxpose.remote import RemoteError, RemotePath
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import checkpoint, logs
 
@@ -61,8 +62,10 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack, timeout: float) -> None:
+def lock_run(folder: Location, cleanup: contextlib.ExitStack, timeout: float) -> None:
     """Creates the run folder and locks it until `cleanup` ends; host 0 holds the lock for all.
+
+    A remote run folder is not locked; a line in the log says so.
 
     Args:
       folder: the run folder.
@@ -91,12 +94,15 @@ def lock_run(folder: pathlib.Path, cleanup: contextlib.ExitStack, timeout: float
         check_shared(folder, timeout)
 
 
-def check_shared(folder: pathlib.Path, timeout: float) -> None:
-    """Checks that all hosts see the same run folder, by the lock of host 0 in it.
+def check_shared(folder: Location, timeout: float) -> None:
+    """Checks that all hosts see the same run folder: by the lock of host 0 in it, or by its URL.
 
     Raises:
       HostsDifferError: a host sees another folder of this name, e.g. on its own disk.
     """
+    if isinstance(folder, RemotePath):
+        hosts.agree("run folder", {"the URL of the run folder": str(folder)}, timeout)
+        return
     end = time.monotonic() + _VISIBLE
     while (holder := runs.holder(folder)) is None and time.monotonic() < end:
         time.sleep(0.2)  # network file systems show a new file late
@@ -104,12 +110,14 @@ def check_shared(folder: pathlib.Path, timeout: float) -> None:
     hosts.agree("run folder", {"a run folder locked by": holder or "nobody"}, timeout, hint)
 
 
-def _unwritable(folder: pathlib.Path, error: OSError) -> ValueError:
+def _unwritable(folder: Location, error: OSError) -> ValueError:
+    if isinstance(error, RemoteError):  # it names the URL
+        return ValueError(f"--workdir cannot be used: {error}")
     return ValueError(f"--workdir={folder} cannot be written: {error.strerror or error}")
 
 
 def open_run(
-    folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
+    folder: Location, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     """Creates the run folder, or checks that it belongs to the same run.
 
@@ -133,7 +141,7 @@ def open_run(
 
 
 def _check_same_run(
-    folder: pathlib.Path, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
+    folder: Location, config: ConfigDict, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     if not checkpoint.steps_in(folder / checkpoint.FOLDER):
         return  # stopped before its first checkpoint: starts over
@@ -222,7 +230,7 @@ def head_boxes(config: ConfigDict) -> pathlib.Path | None:
 
 
 def write_bad_step(
-    folder: pathlib.Path,
+    folder: Location,
     step: int,
     metrics: dict[str, float],
     batch: dict[str, np.ndarray],

@@ -107,6 +107,23 @@ def test_a_failed_last_save_is_a_failed_run(finished, people, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_one_line(people, small_disk):
+    """Without the pages that the checkpoint library logs about the error that it also raises."""
+    folder = small_disk(260)  # room for the logs, not for a checkpoint
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps", ema_decay=0.5)
+    flags = ["--config=configs/common.py", *tiny_runs.flags(config)]
+    done = tiny_runs.run(*flags, f"--workdir={folder / 'run'}")
+    *before, last = done.stderr.splitlines()
+    assert done.returncode == 4
+    assert last.startswith(
+        f"train.py: a checkpoint could not be written to {folder}/run/checkpoints ("
+    )
+    assert "No space left on device" in last and "there is no earlier one" in last
+    assert before[-1].startswith("step ") and "Traceback" not in done.stderr
+    assert "orbax" not in done.stderr
+
+
+@pytest.mark.slow
 def test_an_unwritable_folder_is_reported_before_training(people):
     with pytest.raises(ValueError, match="--workdir=/proc/jaxpose cannot be written"):
         train.main(tiny_runs.config(people), "/proc/jaxpose")

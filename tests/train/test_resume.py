@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -116,6 +117,41 @@ def test_eight_devices_match_one_device_and_resume_on_one(task, request, tmp_pat
     assert "from step 6" in done.stderr and "damaged" in done.stderr
     resumed = [line["loss"] for line in lines(tmp_path / "on8") if "loss" in line]
     np.testing.assert_allclose(resumed, losses[1], rtol=0, atol=1e-5)
+
+
+RESTORE = """
+import sys
+import jax
+from jaxpose.mesh import make_mesh, replicate
+from jaxpose.training import checkpoint
+from tests.training.test_checkpoint import make_state
+folder, devices = __import__("pathlib").Path(sys.argv[1]), int(sys.argv[2])
+checkpoints = checkpoint.Checkpoints(folder, keep=9)
+restored, lines = checkpoints.restore(jax.eval_shape(lambda: make_state(ema=True)))
+assert lines == [] and jax.device_count() == devices
+state = replicate(make_state(7, ema=True) if restored is None else restored, make_mesh())
+assert {len(x.sharding.device_set) for x in jax.tree.leaves(state)} == {devices}
+checkpoints.save(state.replace(step=state.step + 1))
+checkpoints.wait()
+checkpoints.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_state_is_the_same_on_8_then_4_then_1_then_8_devices(tmp_path):
+    for devices in (8, 4, 1, 8):
+        subprocess.run(
+            [sys.executable, "-c", RESTORE, str(tmp_path), str(devices)],
+            env=tiny_runs.environment(devices), cwd=tiny_runs.ROOT, check=True, timeout=300,
+        )  # fmt: skip
+    steps = checkpoint.steps_in(tmp_path / "checkpoints")
+    assert steps == [8, 9, 10, 11]
+    first, *others = (arrays(tmp_path, step) for step in steps)
+    assert {"model/params/final_layer/kernel", "ema/params/final_layer/kernel"} <= first.keys()
+    for other in others:
+        assert first.keys() == other.keys()
+        changed = {key for key in first if first[key] != other[key]}
+        assert changed == {"train/step"}
 
 
 @pytest.mark.slow

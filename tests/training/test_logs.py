@@ -1,5 +1,6 @@
 """The run's logs: removal of later lines, TensorBoard events, the console line."""
 
+import contextlib
 import json
 
 import pytest
@@ -49,6 +50,38 @@ def test_tensorboard_reads_the_values(tmp_path):
     assert [e.step for e in events if e.session_log.status == event_pb2.SessionLog.START] == [5]
     values = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
     assert values == {(300, "loss"): 0.25, (300, "eval/AP"): 1.0}
+
+
+def test_a_full_disk_is_one_line(small_disk):
+    folder = small_disk(32)
+    with pytest.raises(OSError) as error:
+        with logs.RunLog(folder, step=0) as log:
+            for step in range(3000):
+                log.metrics(step, {"loss": 1 / (step + 1), "lr": 0.001, "grad_norm": 2.0})
+    assert str(error.value) == f"{folder}/metrics.jsonl: cannot be written: No space left on device"
+
+
+def fill(folder):
+    with contextlib.suppress(OSError), open(folder / "other", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_does_not_hide_an_earlier_error(small_disk):
+    folder = small_disk(32)
+    with pytest.raises(ValueError, match="first"):
+        with logs.RunLog(folder, step=0) as log:
+            log.metrics(1, {"loss": 1})
+            fill(folder)
+            raise ValueError("first")
+
+
+def test_a_full_disk_at_the_end_is_reported(small_disk):
+    folder = small_disk(32)
+    with pytest.raises(OSError, match="tensorboard: cannot be written: No space left on device"):
+        with logs.RunLog(folder, step=0) as log:
+            log.metrics(1, {"loss": 1})
+            fill(folder)
 
 
 def test_progress_line():

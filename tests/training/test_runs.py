@@ -59,10 +59,46 @@ def test_invalid_run_folders_are_refused(tmp_path, hwl):
     runs.write_run(tmp_path / "run", config, skeletons.MPII, variables)
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 9; it has \[0\]"):
         runs.load_run(tmp_path / "run", step=9)
-    content = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps(content)[:-40])
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        runs.load_run(tmp_path / "run")
+
+
+def _without(record, *keys):
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda r: json.dumps(r)[:-40], "is damaged: it is not JSON ("),
+        (lambda r: "", "is damaged: it is not JSON (Expecting value"),
+        (lambda r: "\x00" * 40, "is damaged: it is not JSON"),
+        (lambda r: b"\xff\xfe{", "is damaged: it is not JSON"),
+        (lambda r: "[" * 100_000, "is damaged: it is not JSON"),
+        (lambda r: "[]", "does not belong to a run: it has no 'config' and 'skeleton'"),
+        (lambda r: '"text"', "does not belong to a run"),
+        (lambda r: _without(r, "skeleton"), "does not belong to a run"),
+        (lambda r: r | {"skeleton": _without(r["skeleton"], "joints")}, "skeleton lacks joints"),
+        (lambda r: r | {"skeleton": 5}, "is damaged: 'skeleton' must be an object, not int"),
+        (lambda r: r | {"config": None}, "is damaged: 'config' must be an object, not NoneType"),
+        (lambda r: r | {"config": r["config"] | {"data": 5}}, "is damaged: 'config' or 'skel"),
+    ],
+)
+def test_a_damaged_config_is_reported_as_such(tmp_path, damage, message):
+    config = common.get_config()
+    runs.write_info(tmp_path, config, skeletons.COCO)
+    path = tmp_path / "config.json"
+    damaged = damage(json.loads(path.read_text()))
+    if not isinstance(damaged, bytes):
+        text = damaged if isinstance(damaged, str) else json.dumps(damaged)
+        damaged = text.encode()
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError) as error:
+        runs.read_info(tmp_path)
+    assert str(error.value).startswith(str(path)) and message in str(error.value)
+    assert "\n" not in str(error.value)
+    if "JSON" in message or "belong" in message or "object" in message:
+        with pytest.raises(CheckpointError, match="would be overwritten: restore it or choose"):
+            runs.check_own(tmp_path)
+    assert path.read_bytes() == damaged
 
 
 def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, hwl):

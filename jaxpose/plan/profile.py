@@ -104,6 +104,14 @@ def make_profile(program: Program) -> Profile:
     return profile
 
 
+def total_flops(program: Program) -> int | None:
+    """Operations of the convolutions and matrix products; None if a loop has an unknown length."""
+    if _endless(program):
+        return None
+    executed = _executed(program, program.entry, 1)
+    return sum(times * flops(each, scope, program) for each, scope, times in executed)
+
+
 def phase(op_name: str) -> str:
     """The phase of the step in which JAX traced an operation.
 

@@ -60,6 +60,6 @@ def step_flops(lowered: jax.stages.Lowered) -> int | None:
     of a library.
 
     Returns:
-      Their number, a multiply-add being two; None if the program has a loop of unknown length.
+      Their number, a multiply-add being two; None if some are in a loop of unknown length.
     """
     return total_flops(hlo.parse(jax_api.hlo_text(lowered)))

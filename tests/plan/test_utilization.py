@@ -64,8 +64,15 @@ def test_the_count_is_that_of_the_compiled_program():
     assert step_flops(lowered) == compiled == 2 * 2 * 16 * 32 * 8
 
 
-def test_a_loop_of_unknown_length_has_no_count():
-    lowered = jax.jit(lambda x: lax.while_loop(lambda y: y.sum() > 1, lambda y: y @ y, x)).lower(
-        jnp.ones((4, 4))
-    )
-    assert step_flops(lowered) is None
+@pytest.mark.parametrize(("body", "count"), [(lambda y: y @ y, None), (lambda y: y / 2, 128)])
+def test_products_in_a_loop_of_unknown_length_have_no_count(body, count):
+    def f(x):
+        return lax.while_loop(lambda y: y.sum() > 1, body, x) @ x
+
+    assert step_flops(jax.jit(f).lower(jnp.ones((4, 4)))) == count
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_need_not_be_there(platform):
+    products = jax.jit(lambda a, b: a @ b).trace(jnp.ones((4, 8)), jnp.ones((8, 2)))
+    assert step_flops(products.lower(lowering_platforms=(platform,))) == 2 * 4 * 8 * 2

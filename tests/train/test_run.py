@@ -89,6 +89,21 @@ def test_a_profile_does_not_change_the_run(people, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_mfu_is_logged_where_the_peak_is_known(people, tmp_path, monkeypatch, capsys):
+    counted = []
+    count = train.step_flops
+    monkeypatch.setattr(train, "step_flops", lambda step: counted.append(count(step)) or counted[0])
+    monkeypatch.setattr(train, "peak_flops", lambda kind: 1e9)
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps")
+    assert train.main(config, str(tmp_path)) == 0
+    speeds = [line for line in lines(tmp_path, "timing.jsonl") if "mfu" in line]
+    assert [line["step"] for line in speeds] == [2, 4, 6] and len(counted) == 1
+    for line in speeds:
+        assert line["mfu"] * line["step_seconds"] * 1e9 == pytest.approx(counted[0], rel=0.01)
+    assert "  MFU " in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_another_seed_is_another_run(finished, people, tmp_path):
     assert train.main(tiny_runs.config(people, seed=1, ema_decay=0.5), str(tmp_path / "run")) == 0
     assert lines(tmp_path / "run")[0]["loss"] != lines(finished[1])[0]["loss"]

@@ -119,11 +119,12 @@ def progress_line(step: int, last: int, values: dict[str, Any], speed: dict[str,
     if speed.get("bad_files"):
         machine += f"  {quantity(int(speed['bad_files']), 'unusable image')}"
     return (
-        f"step {step}/{last}  epoch {values['epoch']:.2f}  loss {values['loss']:.4e}"
+        # The end is cut off in a narrow terminal.
+        f"step {step}/{last}  ETA {duration(speed['eta_seconds'])}  epoch {values['epoch']:.2f}"
+        f"  loss {values['loss']:.4e}"
         f"  lr {values['lr']:.1e}  |g| {values['grad_norm']:.2e}"
         f"  {speed['examples_per_second']:.1f} examples/s"
         f"  input wait {100 * speed['input_wait']:.0f}%{machine}"
-        f"  ETA {duration(speed['eta_seconds'])}"
     )
 
 

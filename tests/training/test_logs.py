@@ -61,8 +61,8 @@ def test_progress_line():
         {"examples_per_second": 92.04, "input_wait": 0.031, "eta_seconds": 3725},
     )
     assert line == (
-        "step 50/200  epoch 1.50  loss 1.2500e-03  lr 5.0e-04  |g| 2.00e-02  92.0 examples/s"
-        "  input wait 3%  ETA 1:02:05"
+        "step 50/200  ETA 1:02:05  epoch 1.50  loss 1.2500e-03  lr 5.0e-04  |g| 2.00e-02"
+        "  92.0 examples/s  input wait 3%"
     )
 
 
@@ -76,7 +76,7 @@ def test_progress_line_with_what_only_some_machines_know():
             "memory_peak_bytes": 3 * 2**30, "bad_files": 2,
         },
     )  # fmt: skip
-    assert "  input wait 3%  MFU 12.3%  memory 3.0 GiB  2 unusable images  ETA " in line
+    assert line.endswith("  input wait 3%  MFU 12.3%  memory 3.0 GiB  2 unusable images")
 
 
 class Terminal(io.StringIO):

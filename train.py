@@ -26,21 +26,32 @@ from ml_collections import ConfigDict  # noqa: E402
 import input_pipeline  # noqa: E402
 from jaxpose import hosts, ops, tasks  # noqa: E402
 from jaxpose.annotations import left_out_lines, need_sides  # noqa: E402
+from jaxpose.config import profiled_steps  # noqa: E402
 from jaxpose.config.flags import define_config_file, define_path, parse_flags  # noqa: E402
 from jaxpose.convert.sources import read_source  # noqa: E402
 from jaxpose.files import Location, location  # noqa: E402
 from jaxpose.mesh import make_mesh, replicate, shard_batch  # noqa: E402
+from jaxpose.plan.utilization import peak_flops, step_flops  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     initial,
     logs,
+    profiling,
     runtime,
     schedule,
     selection,
     stopping,
 )
 from jaxpose.training.setup import make_setup  # noqa: E402
+from jaxpose.training.times import (  # noqa: E402
+    Clock,
+    Times,
+    Work,
+    device_memory,
+    goodput,
+    goodput_lines,
+)
 
 IMPORTED = time.perf_counter()
 
@@ -66,9 +77,16 @@ def main(config: ConfigDict, workdir: str) -> int:
 
 
 def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -> int:
-    log_line = logs.log_line
+    if __name__ == "__main__":
+        times = Times("import", START)
+        times.begin("setup", at=IMPORTED)
+    else:  # another program imported this file, perhaps long ago
+        times = Times("setup")
     # ------------------------------------------------------------------ devices and compilation
     runtime.start(config, "train.py")
+    console = logs.Console()
+    cleanup.callback(console.end)
+    log_line = console.line
     devices, host_count = jax.device_count(), jax.process_count()
     tasks.validate(config, devices=devices, hosts=host_count)
     task = tasks.get(config.task)
@@ -80,6 +98,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     )
 
     # ------------------------------------------------------------------ data
+    times.begin("data")
     shard = {"host_id": jax.process_index(), "host_count": host_count}
     turn: contextlib.AbstractContextManager = contextlib.nullcontext()
     if config.data.format == "generated":  # host 0 writes the images; prepared crops, all hosts
@@ -113,6 +132,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     )
 
     # ------------------------------------------------------------------ model, optimizer, state
+    times.begin("setup")
     setup = make_setup(config, skeleton.num_joints, steps_per_epoch, total)
     model, objective, optimizer = setup.model, setup.objective, setup.optimizer
     shapes, size = setup.shapes, tuple(config.input_size)
@@ -127,7 +147,8 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     runtime.open_run(folder, config, skeleton, facts)
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
     cleanup.callback(checkpoints.close)
-    restored, lines = checkpoints.restore(shapes)
+    with times.phase("restore"):
+        restored, lines = checkpoints.restore(shapes)
     for line in lines:
         log_line(line)
     if restored is not None:
@@ -166,13 +187,17 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
             raise runtime.NonFiniteError(
                 runtime.write_bad_step(folder, done, metrics, batch, train_data.dataset, last_good)
             )
-        if done % config.log_every == 0 or done == total:
-            epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
-            values = {"epoch": epoch, **metrics}
-            speed = clock.lap(done)
+        logged = done % config.log_every == 0 or done == total
+        if not logged and not console.due():
+            return
+        epoch = round(schedule.epoch_of(done, examples, config.batch_size), 6)
+        values = {"epoch": epoch, **metrics}
+        speed = clock.lap(done) if logged else clock.speed(done)
+        speed |= {"bad_files": train_data.bad_files.count, **device_memory()}
+        if logged:
             log.metrics(done, values)
-            log.timing(done, {**speed, "bad_files": train_data.bad_files.count})
-            log_line(logs.progress_line(done, total, values, speed))
+            log.timing(done, speed)
+        console.progress(logs.progress_line(done, total, values, speed))
 
     def validate(done: int, data: input_pipeline.EvalData) -> float:
         """Evaluates the current weights, or their moving average if enabled; returns the score."""
@@ -195,33 +220,42 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     # ------------------------------------------------------------------ the loop
     eval_steps = config.eval_every * steps_per_epoch
     checkpoint_steps = config.checkpoint_every or steps_per_epoch
-    clock = logs.Clock(start, total, config.batch_size)
-    ready = time.perf_counter()
+    times.begin("data")
     batches = train_data.batches(start_step=start)
     cleanup.callback(batches.close)
-    pending = None
+    times.begin("steps")
+    steps = profiling.traced(
+        range(start + 1, total + 1),
+        profiled_steps(config.profile),
+        folder / profiling.FOLDER,
+        times,
+        wait=lambda: jax.block_until_ready(train_state),
+    )
+    cleanup.callback(steps.close)
+    done, pending = start, None
     with stopping.StopSignal(mesh) as stop:
-        for done in range(start + 1, total + 1):
-            requested = time.perf_counter()
-            batch = next(batches)
-            clock.waited(time.perf_counter() - requested)
+        for done in steps:
+            with times.phase("input"):
+                batch = next(batches)
             placed = place(batch)
             if done == start + 1:
-                fetched = time.perf_counter()
-                compiled_step = train_step.lower(train_state, placed).compile()
-                built = time.perf_counter()
-                clock = logs.Clock(start, total, config.batch_size)
+                with times.phase("compile"):
+                    lowered = train_step.lower(train_state, placed)
+                    compiled_step = lowered.compile()
+                    peak = peak_flops(jax.devices()[0].device_kind)
+                    flops = step_flops(lowered) if peak else None
+                clock = Clock(times, start, total, Work(config.batch_size, devices, flops, peak))
             train_state, metrics = compiled_step(train_state, placed)
             if done == start + 1:
                 jax.block_until_ready(metrics)
-                now = time.perf_counter()
+                seconds = times.seconds()
+                parts = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())
                 log_line(
-                    f"first step after {now - START:.1f} s: import {IMPORTED - START:.1f}, setup "
-                    f"{ready - IMPORTED:.1f}, data {fetched - ready:.1f}, compile "
-                    f"{built - fetched:.1f} ({compiled.from_cache} programs from the cache), run "
-                    f"{now - built:.1f}"
+                    f"first step after {times.wall():.1f} s: {parts}; {compiled.from_cache} "
+                    "programs from the cache"
                 )
-                log.timing(done, {"first_step_seconds": now - START, "compile": built - fetched})
+                started = {"first_step_seconds": times.wall(), "compile": seconds["compile"]}
+                log.timing(done, started)
 
             # Metrics are read one step late, while the device runs the next step.
             if pending is not None:
@@ -232,11 +266,11 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
             stop_now = stop.requested()
             if evaluate_now or stop_now or schedule.due(done, checkpoint_steps, total):
                 report(*pending)  # save only after this step is known to be finite
-                pending, paused = None, time.perf_counter()
-                score = None
+                pending, score = None, None
                 if eval_data and evaluate_now:
                     try:
-                        score = validate(done, eval_data)
+                        with times.phase("evaluate"):
+                            score = validate(done, eval_data)
                     except Exception:
                         if host_count == 1:  # of several hosts, perhaps only this one saves
                             log_line(f"validation failed; step {done} is saved without a score")
@@ -244,14 +278,15 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
                             checkpoints.save(train_state)
                             checkpoints.wait()
                         raise
-                log.sync()
-                checkpoints.save(train_state, score)
-                clock.paused(time.perf_counter() - paused)
+                with times.phase("save"):
+                    log.sync()
+                    checkpoints.save(train_state, score)
             if stop_now:
                 break
 
     # ------------------------------------------------------------------ the end
-    checkpoints.wait()  # reports a failed background save
+    with times.phase("save"):
+        checkpoints.wait()  # reports a failed background save
     for line in train_data.bad_files.lines():
         logs.log_line_of_host(line)
     for line in eval_data.bad_files.lines() if eval_data else ():
@@ -260,6 +295,10 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"
     )
+    spent = goodput(times)
+    log.timing(done, spent)
+    for line in goodput_lines(spent):
+        log_line(line)
     if stop.signal:
         log_line(f"stopped by signal {stop.signal} after step {done}; run again to resume")
         return 128 + stop.signal

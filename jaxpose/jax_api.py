@@ -14,6 +14,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 from jax._src.distributed import global_state as _distributed
 from jax.experimental.compilation_cache.compilation_cache import (
     reset_cache as forget_compilation_cache,
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "forget_compilation_cache",
     "get_topology_desc",
+    "hlo_text",
     "host_numbers",
     "inner_programs",
     "literal",
@@ -50,6 +52,12 @@ def coordination_client() -> Any | None:
     errors are `jax.errors.JaxRuntimeError`.
     """
     return _distributed.client
+
+
+def hlo_text(lowered: jax.stages.Lowered) -> str:
+    """The HLO of a program before compilation, in the form of that after compilation."""
+    computation: Any = lowered.compiler_ir("hlo")
+    return computation.get_hlo_module().to_string()
 
 
 def host_numbers() -> tuple[int, int]:

@@ -23,6 +23,7 @@ from jaxpose.config.setting import (
     without,
 )
 from jaxpose.config.splits import generated_files, split_files
+from jaxpose.config.steps import profiled_steps
 from jaxpose.config.tree import default_config, differences, flatten, reset
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "expand_paths",
     "flatten",
     "generated_files",
+    "profiled_steps",
     "reset",
     "split_files",
     "with_defaults",

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxpose.config.patterns import factors_of, patterns_of
 from jaxpose.config.setting import ConfigError, Setting
+from jaxpose.config.steps import profiled_steps
 from jaxpose.config.tree import flatten
 from jaxpose.geometry import nearest_multiple, nearest_size
 
@@ -58,6 +59,7 @@ def check_config(
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
     patterns_of("freeze", config.freeze)
     factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
+    profiled_steps(config.profile)
     _check_data(config.data)
 
 

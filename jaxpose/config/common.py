@@ -253,6 +253,12 @@ _EVALUATION = (
 _RUN = (
     Setting("log_every", 50, "Interval between log lines.", "steps", above=0),
     Setting(
+        "profile",
+        "",
+        "Steps to trace with JAX's profiler, START:COUNT, e.g. 100:5; empty: none.",
+        fixed=False,
+    ),
+    Setting(
         "checkpoint_every",
         0,
         "Interval between checkpoints; 0: every epoch.",

@@ -78,7 +78,7 @@ class Profile:
 def make_profile(program: Program) -> Profile:
     """Adds up the costs of a program."""
     profile = Profile(
-        Cost(), {phase: Cost() for phase in PHASES}, {}, {}, endless=_endless(program)
+        Cost(), {phase: Cost() for phase in PHASES}, {}, {}, endless=len(_endless(program))
     )
     for instruction, scope, times in _executed(program, program.entry, 1):
         cost = Cost(
@@ -102,6 +102,22 @@ def make_profile(program: Program) -> Profile:
             entry.arrays += times * len(arrays)
             entry.bytes += times * sum(array.size for array in arrays)
     return profile
+
+
+def total_flops(program: Program) -> int | None:
+    """Operations of the convolutions and matrix products.
+
+    None if some are in a loop whose number of iterations the text does not tell.
+    """
+
+    def total(scope: Computation) -> int:
+        executed = _executed(program, scope, 1)
+        return sum(times * flops(each, inner, program) for each, inner, times in executed)
+
+    for loop in _endless(program):
+        if total(program.computations[loop.called("body")[0]]):
+            return None
+    return total(program.entry)
 
 
 def phase(op_name: str) -> str:
@@ -207,9 +223,10 @@ def iterations(loop: Instruction, program: Program) -> int | None:
     return int(limit.rest.split(")", 1)[0])
 
 
-def _endless(program: Program) -> int:
-    return sum(
-        each.opcode == "while" and iterations(each, program) is None
+def _endless(program: Program) -> list[Instruction]:
+    return [
+        each
         for scope in program.computations.values()
         for each in scope.instructions.values()
-    )
+        if each.opcode == "while" and iterations(each, program) is None
+    ]

@@ -6,8 +6,10 @@ the machine go to timing.jsonl.
 """
 
 import contextlib
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,8 +17,10 @@ import jax
 from jaxpose.files import Location
 from jaxpose.remote import RemotePath
 from jaxpose.training.log_files import Events, cut_back, open_lines
+from jaxpose.wording import quantity
 
 _PERIOD = 60.0  # seconds after which the logs are copied to a remote folder
+_UPDATE = 0.2  # seconds between updates of the line of progress
 
 
 class RunLog:
@@ -78,40 +82,6 @@ class RunLog:
                 raise
 
 
-class Clock:
-    """Measures the speed of the training loop, and the fraction of time it waits for input."""
-
-    def __init__(self, step: int, last: int, batch_size: int):
-        self._last, self._batch_size = last, batch_size
-        self._step, self._start, self._waited, self._paused = step, time.perf_counter(), 0.0, 0.0
-
-    def waited(self, seconds: float) -> None:
-        """Adds seconds during which the loop waited for a batch."""
-        self._waited += seconds
-
-    def paused(self, seconds: float) -> None:
-        """Excludes seconds of evaluation or saving from the training speed."""
-        self._paused += seconds
-
-    def lap(self, step: int) -> dict[str, float]:
-        """Returns the speed since the last lap.
-
-        Returns:
-          examples_per_second, step_seconds, input_wait (fraction of the time, 0..1), eta_seconds.
-        """
-        now = time.perf_counter()
-        busy = max(now - self._start - self._paused, 1e-9)
-        steps = step - self._step
-        values = {
-            "examples_per_second": round(steps * self._batch_size / busy, 2),
-            "step_seconds": round(busy / max(steps, 1), 5),
-            "input_wait": round(min(self._waited / busy, 1.0), 4),
-            "eta_seconds": round((self._last - step) * busy / max(steps, 1), 1),
-        }
-        self._step, self._start, self._waited, self._paused = step, now, 0.0, 0.0
-        return values
-
-
 def log_line(text: str) -> None:
     """Prints a line on the first host only."""
     if jax.process_index() == 0:
@@ -132,13 +102,69 @@ def duration(seconds: float) -> str:
 
 
 def progress_line(step: int, last: int, values: dict[str, Any], speed: dict[str, float]) -> str:
-    """Returns the console line: step, loss, learning rate, speed and remaining time."""
+    """Returns the console line: step, loss, learning rate, speed and remaining time.
+
+    Args:
+      step: the last step that has ended.
+      last: the last step of the run.
+      values: a line of metrics.jsonl.
+      speed: a line of timing.jsonl; what it lacks is left out.
+    """
+    machine = ""
+    if "mfu" in speed:
+        machine += f"  MFU {100 * speed['mfu']:.1f}%"
+    if "memory_peak_bytes" in speed:
+        machine += f"  memory {speed['memory_peak_bytes'] / 2**30:.1f} GiB"
+    if speed.get("bad_files"):
+        machine += f"  {quantity(int(speed['bad_files']), 'unusable image')}"
     return (
-        f"step {step}/{last}  epoch {values['epoch']:.2f}  loss {values['loss']:.4e}"
+        # The end is cut off in a narrow terminal.
+        f"step {step}/{last}  ETA {duration(speed['eta_seconds'])}  epoch {values['epoch']:.2f}"
+        f"  loss {values['loss']:.4e}"
         f"  lr {values['lr']:.1e}  |g| {values['grad_norm']:.2e}"
         f"  {speed['examples_per_second']:.1f} examples/s"
-        f"  input wait {100 * speed['input_wait']:.0f}%  ETA {duration(speed['eta_seconds'])}"
+        f"  input wait {100 * speed['input_wait']:.0f}%{machine}"
     )
+
+
+class Console:
+    """Lines on stderr, of the first host only, and a line of progress.
+
+    In a terminal, the line of progress is updated in place, and stays when another line follows it.
+    Elsewhere, each is a line of its own.
+
+    Args:
+      now: a clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic):
+        self._now = now
+        self._terminal = jax.process_index() == 0 and sys.stderr.isatty()
+        self._open, self._shown = False, -_UPDATE
+
+    def due(self) -> bool:
+        """Whether it is time to update the line of progress, in a terminal."""
+        return self._terminal and self._now() - self._shown >= _UPDATE
+
+    def progress(self, text: str) -> None:
+        """Shows the line of progress."""
+        if not self._terminal:
+            log_line(text)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{text[:width].ljust(width)}", end="", file=sys.stderr, flush=True)
+        self._open, self._shown = True, self._now()
+
+    def line(self, text: str) -> None:
+        """Prints a line."""
+        self.end()
+        log_line(text)
+
+    def end(self) -> None:
+        """Ends the line of progress."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+            self._open = False
 
 
 class CompileCounter:

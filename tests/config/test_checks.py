@@ -52,6 +52,8 @@ def test_the_defaults_are_valid(base):
         ({"eval.rescore_threshold": 2.0}, "between 0 and 1"),
         ({"distributed.timeout": 0}, "greater than 0"),
         ({"data.limit": -1}, "negative"),
+        ({"profile": "100"}, "config.profile=100 must be START:COUNT"),
+        ({"profile": "0:5"}, "e.g. 100:5"),
         ({"schedule.milestones": (200.0, 170.0)}, "must be in increasing order"),
         ({"data.root": ""}, "--config.data.root=FOLDER"),
         ({"data.storage": "tfds"}, "config.data.tfds_dir"),

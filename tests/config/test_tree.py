@@ -50,11 +50,11 @@ def test_only_what_cannot_change_the_result_may_differ():
     free = {setting.key for name in tasks.TASKS for setting in tasks.get(name).SETTINGS
             if not setting.fixed}  # fmt: skip
     assert free == set(
-        "checkpoint_every keep compilation_cache max_bad_fraction init_from init_share data.root "
-        "data.storage data.tfds_dir data.workers data.prefetch data.cache data.prepared_dir "
-        "eval.batch_size "
-        "distributed.initialize distributed.hosts distributed.coordinator distributed.host_id "
-        "distributed.timeout distributed.heartbeat".split()
+        "checkpoint_every keep profile compilation_cache max_bad_fraction init_from init_share "
+        "data.root data.storage data.tfds_dir data.workers data.prefetch data.cache "
+        "data.prepared_dir eval.batch_size distributed.initialize distributed.hosts "
+        "distributed.coordinator distributed.host_id distributed.timeout "
+        "distributed.heartbeat".split()
     )
 
 

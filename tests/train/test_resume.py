@@ -85,6 +85,11 @@ def test_a_run_killed_three_times_writes_the_same_bytes(task, request, tmp_path)
     assert (whole / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes(), waits
     ours, theirs = arrays(whole, 24), arrays(killed, 24)
     assert ours == theirs, waits
+    for folder in (whole, killed):
+        spent = lines(folder, "timing.jsonl")[-1]  # of the last process alone
+        phases = {key: value for key, value in spent.items() if key.startswith("seconds/")}
+        assert phases["seconds/import"] > 0 and spent["step"] == 24
+        assert sum(phases.values()) == pytest.approx(spent["wall_seconds"], abs=0.01)
 
 
 @pytest.mark.slow

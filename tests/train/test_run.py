@@ -1,5 +1,6 @@
 """A run of train.py from start to end: its folder, its log, its data and its first weights."""
 
+import gzip
 import importlib
 import json
 import shutil
@@ -11,7 +12,7 @@ from jaxpose import runs
 from jaxpose.evaluation import command_line
 from jaxpose.training import checkpoint
 from tests.helpers import tiny_runs
-from tests.helpers.run_folders import arrays, lines
+from tests.helpers.run_folders import arrays, assert_same_run, lines
 
 train = importlib.import_module("train")
 
@@ -26,9 +27,13 @@ def test_a_run_writes_a_self_contained_folder(finished):
     assert lines(folder)[0]["lr"] == pytest.approx(5e-4 * (0.001 + 0.999 / 2))
     assert checkpoint.steps_in(folder / "checkpoints") == [3, 6]
     assert list((folder / "tensorboard").iterdir())
-    assert {"examples_per_second", "input_wait", "eta_seconds"} <= set(
-        lines(folder, "timing.jsonl")[-1]
-    )
+    *_, speed, spent = lines(folder, "timing.jsonl")
+    assert {"examples_per_second", "input_wait", "eta_seconds"} <= set(speed)
+    assert "mfu" not in speed and "memory_bytes" not in speed  # on CPU
+    assert 0 < spent["goodput"] < 1 and not {"goodput", "seconds/steps"} & set(lines(folder)[-1])
+    phases = {key.removeprefix("seconds/"): s for key, s in spent.items() if "/" in key}
+    assert set(phases) == set("setup data restore compile steps input evaluate save".split())
+    assert sum(phases.values()) == pytest.approx(spent["wall_seconds"], abs=0.01)
     loaded, model, variables, skeleton = runs.load_run(folder)
     assert loaded.to_dict() == config.to_dict() and skeleton.num_joints == 17
     record = json.loads((folder / "config.json").read_text())
@@ -66,6 +71,36 @@ def test_each_step_function_is_compiled_once(either):
     _, _, compiled = either
     assert [name for name in compiled if "train_step" in name] == ["jit(train_step)"]
     assert [name for name in compiled if "predict_step" in name] == ["jit(predict_step)"]
+
+
+@pytest.mark.slow
+def test_a_profile_does_not_change_the_run(people, tmp_path, capsys):
+    changes = {"model": "tests.helpers.tiny_runs:TinyHeatmaps"}
+    for name, profile in (("plain", ""), ("traced", "2:3")):
+        config = tiny_runs.config(people, **changes, profile=profile)
+        assert train.main(config, str(tmp_path / name)) == 0
+    (trace,) = (tmp_path / "traced").glob("profile/plugins/profile/*/*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    names = [event.get("name") for event in events]
+    assert names.count("train") == 3 and {"input", "evaluate", "save"} <= set(names)
+    assert not (tmp_path / "plain" / "profile").exists()
+    assert_same_run(tmp_path / "plain", tmp_path / "traced")
+    assert "goodput" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_mfu_is_logged_where_the_peak_is_known(people, tmp_path, monkeypatch, capsys):
+    counted = []
+    count = train.step_flops
+    monkeypatch.setattr(train, "step_flops", lambda step: counted.append(count(step)) or counted[0])
+    monkeypatch.setattr(train, "peak_flops", lambda kind: 1e9)
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps")
+    assert train.main(config, str(tmp_path)) == 0
+    speeds = [line for line in lines(tmp_path, "timing.jsonl") if "mfu" in line]
+    assert [line["step"] for line in speeds] == [2, 4, 6] and len(counted) == 1
+    for line in speeds:
+        assert line["mfu"] * line["step_seconds"] * 1e9 == pytest.approx(counted[0], rel=0.01)
+    assert "  MFU " in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """The run's logs: removal of later lines, TensorBoard events, the console line."""
 
 import contextlib
+import io
 import json
+import sys
 
 import pytest
 
@@ -92,17 +94,54 @@ def test_progress_line():
         {"examples_per_second": 92.04, "input_wait": 0.031, "eta_seconds": 3725},
     )
     assert line == (
-        "step 50/200  epoch 1.50  loss 1.2500e-03  lr 5.0e-04  |g| 2.00e-02  92.0 examples/s"
-        "  input wait 3%  ETA 1:02:05"
+        "step 50/200  ETA 1:02:05  epoch 1.50  loss 1.2500e-03  lr 5.0e-04  |g| 2.00e-02"
+        "  92.0 examples/s  input wait 3%"
     )
 
 
-def test_clock_excludes_pauses():
-    clock = logs.Clock(step=10, last=30, batch_size=8)
-    clock._start -= 6.0  # as if six seconds had passed, one in evaluation, half a second waiting
-    clock.paused(1.0)
-    clock.waited(0.5)
-    speed = clock.lap(20)
-    assert speed["examples_per_second"] == pytest.approx(16, rel=0.05)
-    assert speed["input_wait"] == pytest.approx(0.1, rel=0.05)
-    assert speed["eta_seconds"] == pytest.approx(5, rel=0.05)
+def test_progress_line_with_what_only_some_machines_know():
+    line = logs.progress_line(
+        50,
+        200,
+        {"epoch": 1.5, "loss": 1.25e-3, "lr": 5e-4, "grad_norm": 0.02},
+        {
+            "examples_per_second": 92.04, "input_wait": 0.031, "eta_seconds": 3725, "mfu": 0.1234,
+            "memory_peak_bytes": 3 * 2**30, "bad_files": 2,
+        },
+    )  # fmt: skip
+    assert line.endswith("  input wait 3%  MFU 12.3%  memory 3.0 GiB  2 unusable images")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_one_line_in_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setenv("LINES", "20")
+    seconds = [0.0]
+    console = logs.Console(now=lambda: seconds[0])
+    console.line("start")
+    assert console.due()
+    console.progress("step 1 of a long line")
+    assert not console.due()
+    seconds[0] = 0.25
+    assert console.due()
+    console.progress("step 2")
+    console.line("AP 0.5")
+    console.progress("step 3")
+    console.end()
+    console.end()
+    assert terminal.getvalue() == ("start\n\rstep 1 of a\rstep 2     \nAP 0.5\n\rstep 3     \n")
+
+
+def test_progress_is_plain_lines_elsewhere(capsys):
+    console = logs.Console()
+    assert not console.due()
+    console.progress("step 1")
+    console.line("AP 0.5")
+    console.progress("step 2")
+    console.end()
+    assert capsys.readouterr().err == "step 1\nAP 0.5\nstep 2\n"

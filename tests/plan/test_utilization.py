@@ -1,0 +1,78 @@
+"""Peaks by the name of the device, and FLOPs of a program before compilation."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from jaxpose.plan import hlo
+from jaxpose.plan.chips import CHIPS
+from jaxpose.plan.profile import make_profile
+from jaxpose.plan.utilization import peak_flops, step_flops
+
+
+def test_peaks_of_tpus_are_those_of_the_plan():
+    kinds = {"TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e"}
+    assert {kind: peak_flops(kind) for kind in kinds} == {
+        kind: CHIPS[chip].flops for kind, chip in kinds.items()
+    }
+    assert set(kinds.values()) == set(CHIPS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("NVIDIA A100-PCIE-40GB", 312e12),
+        ("NVIDIA A100 80GB PCIe", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989.5e12),
+        ("NVIDIA H200", 989.5e12),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
+        ("NVIDIA GeForce RTX 3090", None),
+        ("TPU v2", None),
+        ("cpu", None),
+    ],
+)
+def test_peaks_of_other_devices(kind, peak):
+    assert peak_flops(kind) == peak
+
+
+def lowered_loop(length):
+    """A loop of convolutions and its gradient: three convolutions per iteration."""
+
+    def f(x, w):
+        def body(x, _):
+            return lax.conv(x, w, (1, 1), "VALID"), None
+
+        return lax.scan(body, x, None, length=length)[0].sum()
+
+    # A kernel of 1x1 needs no padding, so every product counts.
+    return jax.jit(jax.grad(f, (0, 1))).lower(jnp.ones((2, 8, 16, 16)), jnp.ones((8, 8, 1, 1)))
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_loops_count_as_often_as_they_run(length):
+    convolution = 2 * 2 * 16 * 16 * 8 * 8
+    assert step_flops(lowered_loop(length)) == 3 * length * convolution
+
+
+def test_the_count_is_that_of_the_compiled_program():
+    lowered = jax.jit(jax.grad(lambda w, x: ((x @ w) ** 2).sum())).lower(
+        jnp.ones((32, 8)), jnp.ones((16, 32))
+    )
+    compiled = make_profile(hlo.parse(lowered.compile().as_text())).total.flops
+    assert step_flops(lowered) == compiled == 2 * 2 * 16 * 32 * 8
+
+
+@pytest.mark.parametrize(("body", "count"), [(lambda y: y @ y, None), (lambda y: y / 2, 128)])
+def test_products_in_a_loop_of_unknown_length_have_no_count(body, count):
+    def f(x):
+        return lax.while_loop(lambda y: y.sum() > 1, body, x) @ x
+
+    assert step_flops(jax.jit(f).lower(jnp.ones((4, 4)))) == count
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_need_not_be_there(platform):
+    products = jax.jit(lambda a, b: a @ b).trace(jnp.ones((4, 8)), jnp.ones((8, 2)))
+    assert step_flops(products.lower(lowering_platforms=(platform,))) == 2 * 4 * 8 * 2

@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
+from jaxpose.runs.late_reads import ignore_late_reads
 from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
@@ -98,6 +99,7 @@ def read_items(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, dict[str
       DamagedError: an array is missing or unreadable, or does not match the manifest.
     """
     manifest = read_manifest(path)
+    ignore_late_reads()
     read = {}
     for name in names:
         expected = manifest["arrays"].get(name)

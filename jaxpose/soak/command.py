@@ -68,13 +68,15 @@ def _soak(args: argparse.Namespace) -> int:
     reference = make_reference(folder / "reference", args.limit)
     print(f"  {time.monotonic() - start:.1f} s", flush=True)
     results: list[report.Result] = []
-    for number, fault in enumerate(order(names or list(FAULTS), args.faults, args.seed), 1):
-        if time.monotonic() - start > 60 * args.minutes:
-            break
-        results.append(_try(number, fault, folder / "trials", reference, args))
-        print(results[-1].line(), flush=True)
-        report.write(folder / "report.json", results, seed=args.seed, reference=reference.times)
-    print(report.summary(results))
+    try:
+        for number, fault in enumerate(order(names or list(FAULTS), args.faults, args.seed), 1):
+            if time.monotonic() - start > 60 * args.minutes:
+                break
+            results.append(_try(number, fault, folder / "trials", reference, args))
+            print(results[-1].line(), flush=True)
+            report.write(folder / "report.json", results, seed=args.seed, reference=reference.times)
+    finally:  # also if it is interrupted
+        print(report.summary(results), flush=True)
     return int(any(result.bad for result in results))
 
 

@@ -49,10 +49,10 @@ class Result:
 
 def table(results: Sequence[Result]) -> str:
     """Trials and outcomes by fault, with a last row of sums."""
-    rows = [("fault", "trials", "in time", "equal", "refused", "bad", "seconds per trial")]
-    for fault in dict.fromkeys(result.fault for result in results):
-        rows.append(_row(fault, [result for result in results if result.fault == fault]))
-    return tables.text([*rows, _row("all", results)])
+    header = ("fault", "trials", "in time", "equal", "refused", "bad", "seconds per trial")
+    faults = dict.fromkeys(result.fault for result in results)
+    rows = [_row(name, [result for result in results if result.fault == name]) for name in faults]
+    return tables.text([header, *rows, _row("all", results)])
 
 
 def _row(name: str, results: Sequence[Result]) -> tuple[str, ...]:

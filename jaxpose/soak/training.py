@@ -17,7 +17,7 @@ from jaxpose.soak.moments import Moment, observe
 
 CHECKOUT = pathlib.Path(jaxpose.__file__).resolve().parent.parent
 RUN = "run"  # the run folder, relative to the folder of a trial; so are data and prepared crops
-_POLL = 0.002  # seconds, once it trains
+_POLL = 0.005  # seconds, once it trains
 _SLOW_POLL = 0.05  # seconds, before
 SETTINGS = {
     "input_size": "(64, 64)",

@@ -133,8 +133,11 @@ class Trial:
             status = training.finish(self.limit)
         except TimeoutError as error:
             raise Bad("hang", str(error)) from None
-        if "Traceback (most recent call last)" in training.output:
-            raise Bad("traceback", last_line(training.output))
+        before, _, trace = training.output.partition("Traceback (most recent call last)")
+        if trace:
+            # The first line that is not indented is the error.
+            lines = [line for line in trace.splitlines()[1:] if line and not line.startswith(" ")]
+            raise Bad("traceback", f"{lines[0] if lines else ''} (after {last_line(before)!r})")
         if status < 0 and -status not in (signal.SIGTERM, signal.SIGINT):
             raise Bad("lost", f"ended by signal {-status}")
         return status

@@ -18,9 +18,7 @@ def start(folder, script):
 
 
 def test_it_is_killed_at_a_moment(tmp_path):
-    training = start(
-        tmp_path, "import time; print('on 1 host(s), jax', flush=True); time.sleep(99)"
-    )
+    training = start(tmp_path, "import time; print('1 host(s), jax', flush=True); time.sleep(99)")
     assert training.reach(Moment("devices", 0.01), LIMIT)
     assert training.status is None
     training.kill()

@@ -22,7 +22,7 @@ ROWS = (
     "runs",
     "training",
     "convert evaluation export summary weights",
-    "benchmark cli datacheck demo plan predict __main__",
+    "benchmark cli datacheck demo plan predict soak __main__",
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row.split()}
 TOP = len(ROWS) - 1  # of every command.py, which the command line calls

@@ -18,6 +18,7 @@ from flax import traverse_util
 
 from jaxpose.files import Location
 from jaxpose.remote import RemoteError, RemotePath, local_copy
+from jaxpose.runs.late_reads import ignore_late_reads
 from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
@@ -115,6 +116,7 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
       RemoteError: the store cannot be reached.
     """
     manifest = read_manifest(path)
+    ignore_late_reads()
     read = {}
     for name in names:
         expected = manifest["arrays"].get(name)

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from jaxpose.runs.arrays import read_items
+from jaxpose.soak import compare
 from tests.helpers import tiny_runs
 
-ITEMS = ("model", "ema", "train")
 TASKS = pytest.mark.parametrize("task", ["topdown", "associative_embedding"])
 
 
@@ -27,8 +26,7 @@ def lines(folder, name="metrics.jsonl"):
 
 def arrays(folder, step=6):
     """All arrays of a checkpoint as bytes."""
-    read = read_items(folder / "checkpoints" / str(step), ITEMS)
-    return {f"{i}/{k}": (v.dtype, v.shape, v.tobytes()) for i in read for k, v in read[i].items()}
+    return compare.arrays(folder, step)
 
 
 def assert_same_run(first, second):

@@ -11,6 +11,7 @@ from jaxpose.soak.trial import Trial
 FAULTS: dict[str, Callable[[Trial], str]] = {
     "kill_import": partial(processes.kill, phase="import"),
     "kill_data": partial(processes.kill, phase="data"),
+    "kill_open": partial(processes.kill, phase="open"),
     "kill_compile": partial(processes.kill, phase="compile"),
     "kill_step": partial(processes.kill, phase="step"),
     "kill_save": partial(processes.kill, phase="save"),

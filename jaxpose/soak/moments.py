@@ -40,6 +40,8 @@ def observe(folder: pathlib.Path, output: str) -> set[str]:
     for record in _records(folder / "metrics.jsonl"):
         kind = "step" if "loss" in record else "evaluated"
         events.add(f"{kind} {record['step']}")
+    if (folder / "config.json").exists():
+        events.add("opened")
     checkpoints = folder / FOLDER
     try:
         names = [path.name for path in checkpoints.iterdir()]
@@ -69,6 +71,7 @@ def phases(times: Mapping[str, float]) -> dict[str, list[tuple[str, str]]]:
     found = {
         "import": [(START, "devices")],
         "data": [("devices", "data")],
+        "open": [("network", "opened")],
         "compile": [("network", "first step")],
         "step": [(f"step {a}", f"step {b}") for a, b in zip(steps, steps[1:], strict=False)],
         "evaluation": [(f"step {step}", f"evaluated {step}") for step in steps],

@@ -8,8 +8,9 @@ import pytest
 from jaxpose.soak import moments
 
 TIMES = {
-    "start": 0.0, "devices": 5.0, "data": 7.0, "network": 7.5, "first step": 10.0, "step 1": 10.5,
-    "step 2": 10.75, "step 3": 11.0, "evaluated 3": 12.0, "saving 3": 12.5, "saved 3": 12.75,
+    "start": 0.0, "devices": 5.0, "data": 7.0, "network": 7.5, "opened": 7.6, "first step": 10.0,
+    "step 1": 10.5, "step 2": 10.75, "step 3": 11.0, "evaluated 3": 12.0, "saving 3": 12.5,
+    "saved 3": 12.75,
 }  # fmt: skip
 
 
@@ -23,10 +24,11 @@ def test_events_are_seen_in_the_output_and_in_the_folder(tmp_path):
     text = "".join(json.dumps(record) + "\n" for record in records)
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 3, "lo')  # is being written
     (tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp-7").mkdir(parents=True)
+    (tmp_path / "config.json").touch()
     seen = moments.observe(tmp_path, output)
     assert seen == {
         *("start", "devices", "data", "network", "first step"),
-        *("step 1", "step 2", "evaluated 2", "saving 2"),
+        *("opened", "step 1", "step 2", "evaluated 2", "saving 2"),
     }
 
 
@@ -34,6 +36,7 @@ def test_phases_are_between_two_events_that_were_seen():
     assert moments.phases(TIMES) == {
         "import": [("start", "devices")],
         "data": [("devices", "data")],
+        "open": [("network", "opened")],
         "compile": [("network", "first step")],
         "step": [("step 1", "step 2"), ("step 2", "step 3")],
         "evaluation": [("step 3", "evaluated 3")],

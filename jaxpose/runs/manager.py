@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging as std_logging
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from jaxpose.remote import RemotePath
 from jaxpose.runs.arrays import MARKER, read_score, steps_in
 
 _POLICIES = ocp.checkpoint_managers
+_TEMPORARY = ".orbax-checkpoint-tmp"  # in the names of folders that orbax renames at the end
 
 
 class Manager(Protocol):
@@ -60,6 +62,8 @@ def open_manager(folder: Location, keep: int = 1) -> Manager:
     _leave_out_raised_errors()
     if isinstance(folder, RemotePath):
         return _RemoteManager(folder, keep)
+    if jax.process_index() == 0:
+        _remove_unfinished(folder)
     return ocp.CheckpointManager(
         folder.absolute(),
         options=ocp.CheckpointManagerOptions(
@@ -73,9 +77,18 @@ def open_manager(folder: Location, keep: int = 1) -> Manager:
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
         ),
     )
+
+
+def _remove_unfinished(folder: pathlib.Path) -> None:
+    """Removes what a killed process has left of a checkpoint.
+
+    Orbax can do so in the background, but fails if another manager of the folder, which has been
+    closed meanwhile, does the same.
+    """
+    for path in folder.glob(f"*{_TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _leave_out_raised_errors() -> None:

@@ -21,6 +21,7 @@ _LINES = {
     "first step": "first step after",
 }
 START = "start"
+ANY = "any"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,19 +84,20 @@ def phases(times: Mapping[str, float]) -> dict[str, list[tuple[str, str]]]:
 
 
 def pick(phase: str, times: Mapping[str, float], rng: random.Random) -> Moment:
-    """A random moment of a phase; "any" is the whole run.
+    """A random moment of a phase, or of a random phase.
 
     Args:
-      phase: a key of `phases`, or "any".
+      phase: a key of `phases`, or ANY.
       times: event -> seconds, of a complete run.
       rng: random numbers.
 
     Raises:
       ValueError: the complete run has no such phase.
     """
-    if phase == "any":
-        return Moment(START, rng.uniform(0, max(times.values())))
-    pairs = phases(times)[phase]
+    found = phases(times)
+    if phase == ANY:
+        phase = rng.choice([name for name, pairs in found.items() if pairs])
+    pairs = found[phase]
     if not pairs:
         raise ValueError(f"the phase {phase!r} was not seen in the unbroken run")
     begin, end = rng.choice(pairs)

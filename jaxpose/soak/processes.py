@@ -3,7 +3,7 @@
 import signal
 import time
 
-from jaxpose.soak.moments import pick
+from jaxpose.soak.moments import ANY, Moment, pick
 from jaxpose.soak.training import Training
 from jaxpose.soak.trial import EQUAL, REFUSED, Bad, Trial, last_line
 
@@ -21,19 +21,21 @@ def kill(trial: Trial, phase: str) -> str:
 
 
 def kill_thrice(trial: Trial) -> str:
-    """SIGKILL at any moment, three times in a row."""
-    notes, happened = [], []
-    for _ in range(3):
-        _strike(trial, "any").kill()
-        notes.append(trial.note)
+    """SIGKILL at three moments, of the first run and of the two that resume it."""
+    times = trial.reference.times
+    moments = [pick(ANY, times, trial.rng) for _ in range(3)]
+    moments.sort(key=lambda moment: times[moment.after] + moment.seconds)
+    happened = []
+    for moment in moments:
+        _strike_at(trial, moment).kill()
         happened.append(trial.happened)
-    trial.note, trial.happened = ", ".join(notes), any(happened)
+    trial.note, trial.happened = ", ".join(map(str, moments)), any(happened)
     return trial.survive()
 
 
 def stop(trial: Trial, number: int) -> str:
     """SIGTERM or SIGINT at any moment: it must end by itself, without a traceback."""
-    training = _strike(trial, "any")
+    training = _strike(trial, ANY)
     training.send(number)
     status = trial.finish(training)
     if status not in (0, 128 + number, -number):
@@ -43,7 +45,7 @@ def stop(trial: Trial, number: int) -> str:
 
 def pause(trial: Trial) -> str:
     """SIGSTOP, and SIGCONT after up to three seconds, as a laptop's sleep."""
-    training = _strike(trial, "any")
+    training = _strike(trial, ANY)
     training.send(signal.SIGSTOP)
     time.sleep(trial.rng.uniform(0.1, 3))
     training.send(signal.SIGCONT)
@@ -56,7 +58,7 @@ def pause(trial: Trial) -> str:
 
 def start_twice(trial: Trial) -> str:
     """A second training in the same folder, at any moment: one is refused, one is unharmed."""
-    first = _strike(trial, "any")
+    first = _strike(trial, ANY)
     second = trial.start()
     pair = ((first, trial.finish(first)), (second, trial.finish(second)))
     refused = [training for training, status in pair if status]
@@ -72,7 +74,10 @@ def start_twice(trial: Trial) -> str:
 
 def _strike(trial: Trial, phase: str) -> Training:
     """Starts the training and waits for a random moment of a phase, or for its end."""
-    moment = pick(phase, trial.reference.times, trial.rng)
+    return _strike_at(trial, pick(phase, trial.reference.times, trial.rng))
+
+
+def _strike_at(trial: Trial, moment: Moment) -> Training:
     trial.note = str(moment)
     training = trial.start()
     try:

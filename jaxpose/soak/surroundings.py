@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxpose.runs.arrays import FOLDER, DamagedError, steps_in
 from jaxpose.soak.compare import arrays
-from jaxpose.soak.moments import pick
+from jaxpose.soak.moments import ANY, pick
 from jaxpose.soak.trial import EQUAL, REFUSED, Bad, Trial, last_line
 
 _LARGE = "100m"  # of a file system with enough space
@@ -114,7 +114,7 @@ def corrupt_images(trial: Trial) -> str:
     expected = trial.folder / "unbroken"
     trial.run.rename(expected)
     again = trial.start()
-    again.reach(pick("any", trial.reference.times, trial.rng), trial.limit)
+    again.reach(pick(ANY, trial.reference.times, trial.rng), trial.limit)
     again.kill()
     trial.complete()
     trial.compare(expected)

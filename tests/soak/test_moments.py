@@ -52,8 +52,14 @@ def test_moments_lie_in_their_phase_and_depend_on_the_seed_alone():
     assert max(moment.seconds for moment in picked) > 0.2
     again = random.Random(0)
     assert [moments.pick("step", TIMES, again) for _ in range(100)] == picked
-    anywhere = [moments.pick("any", TIMES, rng).seconds for _ in range(100)]
-    assert min(anywhere) < 3 and 10 < max(anywhere) <= 12.75
+
+
+def test_any_moment_is_one_of_a_random_phase():
+    rng = random.Random(0)
+    picked = {moments.pick(moments.ANY, TIMES, rng).after for _ in range(200)}
+    assert picked == {"start", "devices", "network", "step 1", "step 2", "step 3", "saving 3"}
+    few = {"start": 0.0, "devices": 5.0}
+    assert moments.pick(moments.ANY, few, rng).after == "start"
 
 
 def test_a_phase_that_was_not_seen_is_an_error():

@@ -1,10 +1,13 @@
 """Ends an interrupted program with one line instead of a traceback."""
 
+import os
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as in shells
+_AGAIN = 0.05  # seconds
 
 
 def report_interrupts(program: str) -> None:
@@ -22,9 +25,44 @@ def report_interrupts(program: str) -> None:
         else:
             sys.__excepthook__(kind, error, trace)
 
+    terminated = False
+
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        print(f"{program}: terminated", file=sys.stderr)
+        nonlocal terminated
+        if not terminated:  # it may be sent again, see below
+            print(f"{program}: terminated", file=sys.stderr)
+        terminated = True
         sys.exit(TERMINATED)
 
     sys.excepthook = show
     signal.signal(signal.SIGTERM, terminate)
+    _repeat_ignored()
+
+
+def _repeat_ignored() -> None:
+    """Sends a signal again if Python ignores the exception that it raised.
+
+    That happens if the signal comes during a callback, e.g. the one of JAX after each garbage
+    collection, or during a destructor. Python prints the traceback and goes on.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs", /) -> None:
+        number = _signal_of(unraisable.exc_value)
+        if number is None:
+            before(unraisable)
+            return
+        # From a thread and later, because an exception in this hook would be ignored, too.
+        timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = hook
+
+
+def _signal_of(error: BaseException | None) -> int | None:
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    if isinstance(error, SystemExit) and error.code == TERMINATED:
+        return signal.SIGTERM
+    return None

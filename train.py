@@ -329,7 +329,11 @@ def run(argv: list[str]) -> int:
     return hosts.run_program(
         "train.py",
         lambda: main(FLAGS.config, FLAGS.workdir),
-        [(runtime.NonFiniteError, 3), ((checkpoint.SaveError, OSError), 4), (ValueError, 2)],
+        [
+            (runtime.NonFiniteError, 3),
+            ((checkpoint.SaveError, OSError), 4),
+            ((ValueError, ImportError), 2),
+        ],
     )
 
 

@@ -222,7 +222,9 @@ def main(_: Any = None) -> None:
 
 if __name__ == "__main__":
     _CONFIG = define_config_file("Recipe: a file of configs/.")
-    _STEPS = flags.DEFINE_integer("steps", 30, "Number of batches timed in the last stage.")
+    _STEPS = flags.DEFINE_integer(
+        "steps", 30, "Number of batches timed in the last stage.", lower_bound=1
+    )
     _CHIP_SPEED = flags.DEFINE_list(
         "chip_speed", [], "Images per second that one chip trains; prints the cores that feed it."
     )

@@ -19,8 +19,10 @@ therefore goes on where it stopped, and several processes may prepare the same c
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import sys
@@ -70,7 +72,9 @@ class Prepared:
         self._order = np.argsort(examples.image_id, kind="stable")
         self._row = np.empty_like(self._order)
         self._row[self._order] = np.arange(len(self._order))
-        self._open: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._blocks: dict[int, tuple[np.ndarray, int]] = {}
+        self._maps: dict[int, np.ndarray] = {}
+        self._most_maps = _allow_open(-(-len(self._order) // BLOCK))
 
     def missing(self) -> list[int]:
         """Returns the numbers of the blocks that are not written yet."""
@@ -110,16 +114,22 @@ class Prepared:
           ValueError: the files are damaged.
         """
         number, row = divmod(int(self._row[index]), BLOCK)
-        block = self._open.get(number)
+        block = self._blocks.get(number)
         if block is None:
-            block = self._open[number] = self._map_block(number)
-        pixels, table = block
+            block = self._blocks[number] = self._open_block(number)
+        table, offset = block
         start, shape, size, origin, reduction = table[row].tolist()
         height, width = shape
         if not height:
             return None
-        part = pixels[start : start + 3 * height * width].reshape(height, width, 3)
-        return Region(part, tuple(size), tuple(origin), (reduction, reduction))
+        pixels, count = self._maps.get(number), 3 * height * width
+        if pixels is None:
+            part = self._read(number, offset + start, count)
+        else:
+            part = pixels[start : start + count]
+        return Region(
+            part.reshape(height, width, 3), tuple(size), tuple(origin), (reduction, reduction)
+        )
 
     def _table_path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:06d}.table.npy"
@@ -127,7 +137,8 @@ class Prepared:
     def _pixels_path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:06d}.pixels.npy"
 
-    def _map_block(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def _open_block(self, number: int) -> tuple[np.ndarray, int]:
+        """Returns the table of a block and where its pixels begin; maps these if it still may."""
         try:
             table = np.load(self._table_path(number))
             pixels = np.load(self._pixels_path(number), mmap_mode="r")
@@ -135,11 +146,26 @@ class Prepared:
             if table.dtype != _TABLE or end != len(pixels):
                 raise ValueError("pixels and table do not match")
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(
-                f"{self.folder}: block {number} of the prepared crops is damaged ({error}): remove "
-                "the folder"
-            ) from None
-        return np.asarray(pixels), table
+            raise self._damaged(number, error) from None
+        if len(self._maps) < self._most_maps:
+            self._maps[number] = np.asarray(pixels)
+        return table, pixels.offset
+
+    def _read(self, number: int, start: int, count: int) -> np.ndarray:
+        """Reads bytes of the pixels of a block that is not mapped."""
+        try:
+            part = np.fromfile(self._pixels_path(number), np.uint8, count, offset=start)
+            if len(part) < count:
+                raise ValueError("the pixels are cut off")
+        except (OSError, ValueError) as error:
+            raise self._damaged(number, error) from None
+        return part
+
+    def _damaged(self, number: int, error: Exception) -> ValueError:
+        return ValueError(
+            f"{self.folder}: block {number} of the prepared crops is damaged ({error}): remove the "
+            "folder"
+        )
 
     def _write_block(self, number: int, load: Callable[[int], np.ndarray]) -> None:
         if self._table_path(number).is_file():
@@ -221,6 +247,21 @@ def _name(examples: Examples, config: Any) -> str:
         examples.image_id.tobytes(),
     ]
     return f"{dataset_name(examples.dataset)}-{hash_of(settings)}"
+
+
+def _allow_open(count: int) -> int:
+    """Raises the limit of open files by `count` as far as possible; returns how many may be opened.
+
+    A map keeps its file open. COCO has 2,341 blocks, and the limit is often 1,024.
+    """
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before == resource.RLIM_INFINITY:
+        return count
+    wanted = before + count if most == resource.RLIM_INFINITY else min(before + count, most)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a further limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    now = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(now - before, now // 2)
 
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:

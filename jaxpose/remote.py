@@ -52,13 +52,16 @@ class RemotePath:
         """The path of a URL.
 
         Raises:
-          ValueError: a scheme that is not supported, or no bucket.
+          ValueError: a scheme that is not supported, no bucket, or a sign of search patterns.
         """
         match = _URL.match(text)
         scheme, path = match.groups() if match else ("", "")
         if scheme not in SCHEMES:
             known = " or ".join(f"{name}://" for name in SCHEMES)
             raise ValueError(f"{text}: not supported; give a local path or a URL with {known}")
+        if special := [sign for sign in "*?[]" if sign in path]:
+            # fsspec would search by it, find no checkpoint, and a run would start over.
+            raise ValueError(f"{text}: {special[0]} is not supported in a URL; choose another name")
         parts = [part for part in path.split("/") if part]
         if not parts:
             raise ValueError(f"{text}: the name of the bucket is missing")

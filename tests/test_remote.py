@@ -78,6 +78,7 @@ def test_paths_are_local_or_remote():
     for wrong, message in (
         ("http://host/runs", "give a local path or a URL with gs:// or s3://"),
         ("s3://", "the name of the bucket is missing"),
+        ("gs://bucket/lr=[0.1]", r"gs://bucket/lr=\[0.1\]: \[ is not supported in a URL"),
     ):
         with pytest.raises(ValueError, match=message):
             location(wrong)

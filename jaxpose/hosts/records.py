@@ -22,6 +22,7 @@ OF_EACH_HOST = frozenset({
     "compilation_cache",
     "data.cache",
     "data.prefetch",
+    "data.prepared_dir",
     "data.root",
     "data.tfds_dir",
     "data.workers",

@@ -13,13 +13,13 @@ def largest(fits: Callable[[int], bool], step: int, start: int) -> int:
     Args:
       fits: a function of the number of examples per chip; True up to some number, then False.
       step: the number is a multiple of this.
-      start: a number to begin with; it is rounded up.
+      start: a number to begin with; it is rounded up, and at most `MOST`.
 
     Returns:
       The number; 0 if not even `step` fits.
     """
     low, high = 0, None  # in units of `step`: the largest that fits, the smallest that does not
-    size = -(-start // step)
+    size = min(-(-start // step), MOST // step)
     while high is None and size * step <= MOST:
         if fits(size * step):
             low, size = size, 2 * size

@@ -192,7 +192,8 @@ def compare_hosts(
     Args:
       config: all settings.
       data: {"training": data, ...}; None for a split without data.
-      files: other files that are read, by name; relative to `data.root`, or "".
+      files: other files that are read, by name: a text is relative to `data.root`, or ""; a path
+        is not.
       weights: arrays.
       step: of the checkpoint that the weights are from.
 
@@ -207,7 +208,9 @@ def compare_hosts(
             parts[f"{split} annotations"] = examples.dataset.path
             parts[f"{split} examples"] = examples.num_examples
     root = pathlib.Path(config.data.root)
-    parts |= {name: root / file for name, file in files.items() if file}
+    parts |= {
+        name: root / file if isinstance(file, str) else file for name, file in files.items() if file
+    }
     record = hosts.of_data(parts) | {"checkpoint": step, "weights": hosts.of_arrays(weights)}
     hosts.agree("data and weights", record, config.distributed.timeout)
 

@@ -50,6 +50,11 @@ def test_settings_that_change_the_result_are_compared():
     assert "data.root" not in record and "distributed.host_id" not in record
 
 
+def test_folders_of_one_host_may_differ():
+    folders = {"data.root", "data.tfds_dir", "data.prepared_dir"}
+    assert not folders & set(records.of_settings(common.get_config()))
+
+
 def test_the_file_of_a_custom_network_is_compared():
     name = "tests.helpers.tiny_runs"
     assert records.of_model(f"{name}:TinyPose")[name].startswith("SHA-256 ")

@@ -102,6 +102,7 @@ def test_files_that_cannot_be_written_are_one_line(config, tmp_path, monkeypatch
     [
         ("benchmark", ["--config.batch_sise=3"], "did you mean --config.batch_size?"),
         ("benchmark", ["--config.batch_size=many"], "batch_size=many"),
+        ("benchmark", ["--steps=0"], "--steps=0"),
         # Options of the network are accepted as in train.py, and have no effect here.
         (
             "benchmark",

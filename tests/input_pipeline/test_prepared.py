@@ -236,6 +236,39 @@ def test_damaged_files_are_one_line(config, how):
     assert "\n" not in str(error.value) and "remove the folder" in str(error.value)
 
 
+@pytest.fixture
+def limits(monkeypatch):
+    """Limits of open files (soft, hard), which the code under test may change."""
+    values = [1024, 4096]
+
+    def change(_, new):
+        values[:] = new
+
+    monkeypatch.setattr(prepared.resource, "getrlimit", lambda _: tuple(values))
+    monkeypatch.setattr(prepared.resource, "setrlimit", change)
+    return values
+
+
+def test_the_blocks_of_coco_may_all_be_open(limits):
+    """A map keeps its file open, and a process may usually open 1,024 files."""
+    assert prepared._allow_open(2341) >= 2341 and limits == [1024 + 2341, 4096]
+    assert 2048 <= prepared._allow_open(10_000) < 4096 and limits == [4096, 4096]
+    assert prepared._allow_open(10) == 2048
+
+
+def test_blocks_beyond_the_limit_of_open_files_are_read(config, limits):
+    whole = take_prepared(config)
+    limits[:] = [2, 2]
+    data = input_pipeline.train_data(config)
+    assert_equal([data.example(number) for number in range(22)], whole)
+    assert len(data._prepared._maps) == 1 and len(data._prepared._blocks) == 3
+    for path in folders(config)[0].glob("*.pixels.npy"):
+        path.write_bytes(path.read_bytes()[:200])
+    unmapped = [n for n in range(11) if data._prepared._row[n] // 4 not in data._prepared._maps]
+    with pytest.raises(ValueError, match="of the prepared crops is damaged .the pixels are cut off"):
+        data.open(unmapped[0])
+
+
 def test_unusable_images_are_replaced_and_named_as_without_it(config):
     folder = pathlib.Path(config.data.root) / "images"
     (folder / "train02.png").write_bytes(b"")

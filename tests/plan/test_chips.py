@@ -67,3 +67,8 @@ def test_the_largest_batch(most, step, start):
 
 def test_the_search_ends_if_everything_fits():
     assert MOST // 2 < largest(lambda batch: True, 8, 8) <= MOST
+
+
+def test_a_start_beyond_the_end_of_the_search():
+    assert largest(lambda batch: batch <= 60_000, 8, 10 * MOST) == 60_000
+    assert largest(lambda batch: True, 24, MOST + 1) == MOST // 24 * 24

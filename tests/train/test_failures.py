@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -18,6 +19,18 @@ from tests.helpers import tiny_runs
 from tests.helpers.run_folders import assert_same_run
 
 train = importlib.import_module("train")
+
+
+def test_a_missing_package_is_one_line(monkeypatch, capsys):
+    def main(config, workdir):
+        raise ImportError(f"{workdir}: gcsfs is not installed: pip install 'jaxpose[gcs]'")
+
+    monkeypatch.setattr(train, "main", main)
+    monkeypatch.setattr(train, "FLAGS", types.SimpleNamespace(config=None, workdir="gs://b/run"))
+    assert train.run([]) == 2
+    assert capsys.readouterr().err == (
+        "train.py: gs://b/run: gcsfs is not installed: pip install 'jaxpose[gcs]'\n"
+    )
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from configs import common
+from jaxpose.training import runtime
 from tests.helpers import tiny_runs
 
 PROGRAM = """
@@ -49,6 +51,24 @@ assert gather_rows(joints[:0]).shape == (0, 17, 2)
 end, metrics = train_step(replicate(jax.device_get(start), mesh), placed)
 print("RESULT", float(metrics["loss"]), *np.asarray(end.params["w"]).ravel().tolist())
 """
+
+
+def test_files_are_found_below_a_relative_root(tmp_path, monkeypatch):
+    """`runtime.head_boxes` returns a path that has the root already."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "boxes.json").write_text("[]")
+    (tmp_path / "data" / "gt.mat").write_bytes(b"mat")
+    config = common.get_config()
+    config.data.root, config.data.head_boxes, config.eval.metric = "data", "gt.mat", "mpii"
+    records = []
+    monkeypatch.setattr(runtime.hosts, "several", lambda: True)
+    monkeypatch.setattr(runtime.hosts, "agree", lambda name, record, timeout: records.append(record))
+    files = {"detections": "boxes.json", "head boxes": runtime.head_boxes(config), "none": ""}
+    runtime.compare_hosts(config, {"validation": None}, files, {})
+    (record,) = records
+    assert record["detections"].startswith("boxes.json (SHA-256 ")
+    assert record["head boxes"].startswith("gt.mat (SHA-256 ") and "none" not in record
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def write_atomic(path: Location, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:
+    except BaseException:  # also a signal that ends the program
         part.unlink(missing_ok=True)
         raise
 

@@ -1,11 +1,12 @@
 """Paths of users, and outputs that are inputs."""
 
 import argparse
+import os
 import pathlib
 
 import pytest
 
-from jaxpose.files import check_outputs, expand, path_argument
+from jaxpose.files import check_outputs, expand, path_argument, write_atomic
 
 
 def test_the_home_folder_is_expanded(monkeypatch):
@@ -28,3 +29,13 @@ def test_an_output_is_never_an_input(tmp_path, monkeypatch):
     for name in ("a.jpg", "hard.jpg", "soft.jpg", f"../{tmp_path.name}/a.jpg"):
         with pytest.raises(ValueError, match=f"^{name} is an input.* would be overwritten"):
             check_outputs([tmp_path / "new.jpg", pathlib.Path(name)], [source])
+
+
+def test_a_program_that_is_stopped_while_it_writes_leaves_no_file(tmp_path, monkeypatch):
+    def stopped(descriptor):
+        raise SystemExit(143)  # the handler of SIGTERM
+
+    monkeypatch.setattr(os, "fsync", stopped)
+    with pytest.raises(SystemExit):
+        write_atomic(tmp_path / "config.json", "{}")
+    assert list(tmp_path.iterdir()) == []

@@ -135,6 +135,9 @@ def open_run(
                 f"{folder} has checkpoints but no config.json; restore it or use another --workdir"
             )
         if jax.process_index() == 0:
+            if isinstance(folder, pathlib.Path):
+                for part in folder.glob(".*.part"):  # of a killed process; the lock is ours
+                    part.unlink(missing_ok=True)
             runs.write_info(folder, config, skeleton, **facts)
     except OSError as error:
         raise _unwritable(folder, error) from None

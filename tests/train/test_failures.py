@@ -174,6 +174,13 @@ def test_a_foreign_config_json_is_not_overwritten(tmp_path):
     assert (tmp_path / "config.json").read_text() == '{"model_type": "vit"}'
 
 
+def test_a_run_folder_is_cleared_of_half_written_files(tmp_path):
+    (tmp_path / ".config.json.17.part").write_text('{"conf')
+    (tmp_path / "notes.part").touch()  # not ours
+    runtime.open_run(tmp_path, tiny_runs.config(tmp_path), skeletons.COCO, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "notes.part"]
+
+
 def test_different_pairs_of_the_splits_are_refused():
     names = ("left_a", "right_a", "b", "c")
     skeleton = skeletons.Skeleton("x", names, (), (0.1,) * 4)

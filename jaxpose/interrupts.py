@@ -1,13 +1,14 @@
 """Ends an interrupted program with one line instead of a traceback."""
 
+import _thread
 import os
 import signal
 import sys
-import threading
+import time
 from types import FrameType, TracebackType
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as in shells
-_AGAIN = 0.05  # seconds
+_AGAIN = 0.5  # seconds
 
 
 def report_interrupts(program: str) -> None:
@@ -52,12 +53,16 @@ def _repeat_ignored() -> None:
         if number is None:
             before(unraisable)
             return
-        # From a thread and later, because an exception in this hook would be ignored, too.
-        timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-        timer.daemon = True
-        timer.start()
+        # From a thread and later, because an exception in this hook would be ignored, too. Starting
+        # a threading.Timer would wait here for the thread.
+        _thread.start_new_thread(_send_later, (number,))
 
     sys.unraisablehook = hook
+
+
+def _send_later(number: int) -> None:
+    time.sleep(_AGAIN)
+    os.kill(os.getpid(), number)
 
 
 def _signal_of(error: BaseException | None) -> int | None:

@@ -91,16 +91,17 @@ def main(config: ConfigDict, source: command_line.Source, folder: Location, wors
         show(line)
 
     # ------------------------------------------------------------------ network
-    predict = make_predictor(source, file, config, data.skeleton)
-    if config.eval.flip:
-        need_sides(data.dataset)
     weights = source.run.variables if source.run else {}
     files = {
         "--exported": pathlib.Path(source.exported).absolute() if source.exported else "",
         "detections": config.data.detections,
         "head boxes": head_boxes or "",
     }
+    # Before JAX copies the weights to all devices, which fails if they differ.
     runtime.compare_hosts(config, {"validation": data}, files, weights)
+    predict = make_predictor(source, file, config, data.skeleton)
+    if config.eval.flip:
+        need_sides(data.dataset)
     show(f"network: {source.name}")
 
     # ------------------------------------------------------------------ results without scores

@@ -288,9 +288,9 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     with times.phase("save"):
         checkpoints.wait()  # reports a failed background save
     for line in train_data.bad_files.lines():
-        logs.log_line_of_host(line)
+        console.line_of_host(line)
     for line in eval_data.bad_files.lines() if eval_data else ():
-        logs.log_line_of_host(f"validation: {line}")
+        console.line_of_host(f"validation: {line}")
     log_line(
         f"compiled {compiled.programs} programs in {compiled.seconds:.1f} s "
         f"({compiled.from_cache} from the cache); run folder {folder}"

@@ -114,7 +114,7 @@ def corrupt_images(trial: Trial) -> str:
     expected = trial.folder / "unbroken"
     trial.run.rename(expected)
     again = trial.start()
-    again.reach(pick(ANY, trial.reference.times, trial.rng), trial.limit)
+    trial.reach(again, pick(ANY, trial.reference.times, trial.rng))
     again.kill()
     trial.complete()
     trial.compare(expected)

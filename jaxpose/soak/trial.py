@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from jaxpose.runs.arrays import FOLDER, steps_in
 from jaxpose.soak.compare import differences, leftovers
+from jaxpose.soak.moments import Moment
 from jaxpose.soak.training import RUN, Training, command
 
 EQUAL, REFUSED = "equal", "refused"
@@ -122,6 +123,17 @@ class Trial:
         training = Training(self.folder, command(self.changes), log, self.cache, prepare)
         self._started.append(training)
         return training
+
+    def reach(self, training: Training, moment: Moment) -> bool:
+        """Waits for a moment of a training; False if it ends first.
+
+        Raises:
+          Bad: neither happens in time.
+        """
+        try:
+            return training.reach(moment, self.limit)
+        except TimeoutError as error:
+            raise Bad("hang", str(error)) from None
 
     def finish(self, training: Training) -> int:
         """Waits for the end of a training; returns its exit status.

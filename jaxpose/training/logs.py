@@ -160,6 +160,11 @@ class Console:
         self.end()
         log_line(text)
 
+    def line_of_host(self, text: str) -> None:
+        """Prints a line of this host; see `log_line_of_host`."""
+        self.end()
+        log_line_of_host(text)
+
     def end(self) -> None:
         """Ends the line of progress."""
         if self._open:

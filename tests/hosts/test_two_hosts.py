@@ -4,9 +4,11 @@ import json
 import shutil
 import signal
 
+import jax
 import numpy as np
 import pytest
 
+from jaxpose import runs, skeletons
 from tests.helpers import tiny_runs
 from tests.helpers.run_folders import arrays, lines
 from tests.helpers.several_hosts import started
@@ -83,6 +85,22 @@ def test_hosts_with_other_data_are_refused(people, tmp_path):
             assert "host 1 has training annotations people.json (SHA-256" in line
             assert "Traceback" not in host.text
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_hosts_with_other_weights_are_refused_by_the_evaluation(people, tmp_path):
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps")
+    model = tiny_runs.TinyHeatmaps(17)
+    folders = [tmp_path / "run0", tmp_path / "run1"]
+    for seed, folder in enumerate(folders):
+        image = np.zeros((1, *config.input_size, 3), np.float32)
+        variables = model.init(jax.random.key(seed), image, train=False)
+        runs.write_run(folder, config, skeletons.COCO, variables)
+    words = [[f"--workdir={folder}", f"--report={tmp_path / 'report'}"] for folder in folders]
+    with started(*words, program="eval.py") as hosts:
+        assert 0 not in [host.wait() for host in hosts]
+        for host in hosts:
+            (line,) = host.errors("eval.py")
+            assert "host 1 has weights CRC-32" in line and "Traceback" not in host.text
 
 
 @pytest.mark.parametrize("killed", [0, 1])

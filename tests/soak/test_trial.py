@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from jaxpose.soak import damage, trial
+from jaxpose.soak.moments import Moment
 from jaxpose.soak.trial import Bad, Reference, Trial
 
 
@@ -38,6 +39,13 @@ except KeyError:
     with pytest.raises(Bad, match="traceback: KeyError: 'lost key' .after 'step 1'") as error:
         tried.finish(tried.start())
     assert error.value.outcome == "traceback"
+
+
+def test_a_hang_before_a_moment_is_bad(made):
+    tried = made("import time; time.sleep(99)")
+    tried.limit = 0.2
+    with pytest.raises(Bad, match="hang: no 'step 3' within 0 s"):
+        tried.reach(tried.start(), Moment("step 3", 0.0))
 
 
 def test_a_crash_is_bad(made):

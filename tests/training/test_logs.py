@@ -132,9 +132,13 @@ def test_progress_is_one_line_in_a_terminal(monkeypatch):
     console.progress("step 2")
     console.line("AP 0.5")
     console.progress("step 3")
+    console.line_of_host("bad")
+    console.progress("step 4")
     console.end()
     console.end()
-    assert terminal.getvalue() == ("start\n\rstep 1 of a\rstep 2     \nAP 0.5\n\rstep 3     \n")
+    assert terminal.getvalue() == (
+        "start\n\rstep 1 of a\rstep 2     \nAP 0.5\n\rstep 3     \nbad\n\rstep 4     \n"
+    )
 
 
 def test_progress_is_plain_lines_elsewhere(capsys):

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m jaxpose.soak",
-        description="Break trainings on purpose, resume them, and compare every byte of the result.",
+        description="Break trainings on purpose, resume them and compare the results by byte.",
     )
     parser.add_argument(
         "--faults", type=int, default=len(FAULTS), metavar="N",

@@ -190,7 +190,7 @@ def speeds_of(texts: Iterable[str]) -> list[float]:
         except ValueError:
             speed = 0.0
         if not 0 < speed < float("inf"):
-            raise ValueError(f"--chip_speed={text}: give images per second, a positive number")
+            raise ValueError(f"--chip-speed={text}: give images per second, a positive number")
         speeds.append(speed)
     return speeds
 

@@ -26,16 +26,16 @@ VERBS = {
         "jaxpose.predict.compare",
         "draw the poses of several networks side by side",
     ),
-    "export": ("jaxpose.export.command", "export a model to verified ONNX or PyTorch files"),
+    "export": ("jaxpose.export.command", "export a model to verified files"),
     "weights": ("jaxpose.weights.command", "list the public checkpoints for `jaxpose import`"),
     "import": (
         "jaxpose.convert.command",
         "convert a public checkpoint to a run folder, by name or from a file",
     ),
-    "benchmark": ("jaxpose.benchmark", "measure latency and training speed"),
+    "benchmark": ("jaxpose.benchmark", "measure latency, training speed and the input pipeline"),
     "plan": (
         "jaxpose.plan.command",
-        "compile a training step for a TPU slice without one: memory, time, traffic",
+        "compile the training step for a TPU slice, without a TPU: memory, time, traffic",
     ),
     "settings": (
         "jaxpose.config.command",

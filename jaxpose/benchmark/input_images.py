@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if not pathlib.Path(*MODULE.split(".")).with_suffix(".py").is_file():
         raise ValueError(
             "benchmark input measures input_pipeline, which is not installed: run "
-            "`python -m jaxpose benchmark input` in a checkout of the project"
+            "the command in a checkout of the project"
         )
     words = [f"--config={args.config}", *args.overrides, f"--steps={args.steps}"]
     if args.chip_speed:

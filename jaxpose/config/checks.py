@@ -101,11 +101,11 @@ def _check_data(data: ConfigDict) -> None:
         raise ConfigError("config.data.storage=tfds needs a folder: --config.data.tfds_dir=FOLDER")
     if data.cache and data.reduced_decode != "never":
         raise ConfigError(
-            f"config.data.reduced_decode={data.reduced_decode} has no use for whole images in "
-            "memory: --config.data.cache=False"
+            f"config.data.reduced_decode={data.reduced_decode} has no effect with "
+            "config.data.cache=True, which keeps whole images: --config.data.cache=False"
         )
     if data.prepared and data.reduced_decode == "train":
         raise ConfigError(
-            "config.data.reduced_decode=train has no use for prepared crops: "
+            "config.data.reduced_decode=train has no effect with config.data.prepared=True: "
             "--config.data.reduced_decode=never"
         )

@@ -105,8 +105,8 @@ def explain(fatal: list[str], setup: Setup) -> str:
         lost = [int(line) for line in text.split("\n") if line.strip().isdecimal()]
         hosts = " and ".join(f"host {number}" for number in lost) or "a host"
         return (
-            f"{hosts} has ended or cannot be reached: no sign of life for {setup.heartbeat} s; "
-            f"{AGAIN}"
+            f"{hosts} {'have' if len(lost) > 1 else 'has'} ended or cannot be reached: no sign of "
+            f"life for {setup.heartbeat} s; {AGAIN}"
         )
     if "different incarnation" in text or "already in error" in text:
         number = re.search(r"\b(\d+) unexpectedly tried", text)
@@ -129,7 +129,7 @@ def _not_connected(text: str, setup: Setup) -> str:
         )
     if "more recent barrier call" in text:
         return (
-            "two processes joined under the same number: each host needs a different "
+            "two processes joined with the same number: each host needs a different "
             "config.distributed.host_id, from 0 to hosts - 1"
         )
     hosts = f"{setup.hosts} hosts" if setup.hosts else "hosts"

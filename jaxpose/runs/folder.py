@@ -120,7 +120,7 @@ def read_arrays(
     given, folder = location(folder), run_folder(folder)
     if isinstance(given, pathlib.Path) and is_weights_file(given):
         if step is not None:
-            raise CheckpointError(f"{given} is one file of weights: a step applies to run folders")
+            raise CheckpointError(f"{given} is a file of weights: only run folders have steps")
         return given, *read_weights(given)
     if given.name.isdigit() and given.parent != folder.parent:
         given_step = int(given.name)

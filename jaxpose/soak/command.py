@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m jaxpose.soak",
-        description="Break trainings by program and check that they recover to the byte.",
+        description="Break trainings on purpose, resume them and compare the results by byte.",
     )
     parser.add_argument(
         "--faults", type=int, default=len(FAULTS), metavar="N",
@@ -64,7 +64,7 @@ def _soak(args: argparse.Namespace) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{args.output} is not empty: choose another folder with -o")
     start = time.monotonic()
-    print("the unbroken run", flush=True)
+    print("the uninterrupted run", flush=True)
     reference = make_reference(folder / "reference", args.limit)
     print(f"  {time.monotonic() - start:.1f} s", flush=True)
     results: list[report.Result] = []

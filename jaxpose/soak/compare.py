@@ -1,4 +1,4 @@
-"""What must be equal, to the byte, between an interrupted run and an unbroken one."""
+"""What must be equal, to the byte, between an interrupted run and an uninterrupted one."""
 
 import pathlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def arrays(folder: pathlib.Path, step: int) -> dict[str, tuple]:
 
 
 def differences(folder: pathlib.Path, expected: pathlib.Path) -> list[str]:
-    """How a complete run differs from the unbroken one; empty if it does not.
+    """How a complete run differs from the uninterrupted one; empty if it does not.
 
     The arrays and the score of the last checkpoint, metrics.jsonl and config.json are compared.
     timing.jsonl and tensorboard/ depend on the clock. Older checkpoints may be of other steps,
@@ -28,7 +28,7 @@ def differences(folder: pathlib.Path, expected: pathlib.Path) -> list[str]:
 
     Args:
       folder: the run folder.
-      expected: that of the unbroken run.
+      expected: that of the uninterrupted run.
     """
     found = [name for name in _LOGS if _content(folder / name) != _content(expected / name)]
     step = steps_in(expected / FOLDER)[-1]

@@ -2,7 +2,7 @@
 
 What a run has done so far is seen from outside: by its output, metrics.jsonl and checkpoints/. Each
 thing seen is an event, and a phase is the time between two events. Its length is measured once, on
-the unbroken run.
+the uninterrupted run.
 """
 
 import dataclasses
@@ -99,6 +99,6 @@ def pick(phase: str, times: Mapping[str, float], rng: random.Random) -> Moment:
         phase = rng.choice([name for name, pairs in found.items() if pairs])
     pairs = found[phase]
     if not pairs:
-        raise ValueError(f"the phase {phase!r} was not seen in the unbroken run")
+        raise ValueError(f"the phase {phase!r} was not seen in the uninterrupted run")
     begin, end = rng.choice(pairs)
     return Moment(begin, rng.uniform(0, max(times[end] - times[begin], 0.0)))

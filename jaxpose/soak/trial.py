@@ -34,7 +34,7 @@ class Bad(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The unbroken run.
+    """The uninterrupted run.
 
     Attributes:
       folder: with the folders of the run, the data and the prepared crops.
@@ -65,7 +65,7 @@ def make_reference(folder: pathlib.Path, limit: float) -> Reference:
     finally:  # also if it is interrupted
         training.kill()
     if status:
-        raise Bad("lost", f"the unbroken run ended with status {status}: {folder / 'log.txt'}")
+        raise Bad("lost", f"the uninterrupted run ended with status {status}: {folder / 'log.txt'}")
     return Reference(folder, cache, training.times)
 
 
@@ -73,8 +73,8 @@ class Trial:
     """A folder in which train.py is started, with what its runs have in common.
 
     Args:
-      folder: new; it has links to the data of the unbroken run.
-      reference: the unbroken run.
+      folder: new; it has links to the data of the uninterrupted run.
+      reference: the uninterrupted run.
       rng: random numbers of this trial.
       limit: seconds that one process may take.
 
@@ -182,7 +182,7 @@ class Trial:
         )
 
     def compare(self, expected: pathlib.Path | None = None) -> None:
-        """Compares the run with the unbroken one.
+        """Compares the run with the uninterrupted one.
 
         Raises:
           Bad: it differs, or has half-written files.

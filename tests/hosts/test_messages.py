@@ -39,6 +39,7 @@ SOCKET = (
 REGISTER = "\nRPC: /xla.coordination.CoordinationService/RegisterTask\n"
 CASES = {
     HEARTBEAT: "host 1 has ended or cannot be reached: no sign of life for 60 s; run the same",
+    HEARTBEAT.replace("\n1\n", "\n1\n2\n"): "host 1 and host 2 have ended or cannot be reached",
     SOCKET: "host 0, the coordinator, has ended or cannot be reached; run the same command again",
     f"{FATAL}DEADLINE_EXCEEDED: Deadline Exceeded\n{REGISTER}": (
         "the coordinator 10.0.0.2:8476 did not start the 2 hosts within 30 s: check"
@@ -47,7 +48,7 @@ CASES = {
         "this is host 2, but host 0 expects fewer hosts"
     ),
     f"{FATAL}CANCELLED: Cancelled because there's a more recent barrier call\n{REGISTER}": (
-        "two processes joined under the same number"
+        "two processes joined with the same number"
     ),
     f"{FATAL}ABORTED: 1 unexpectedly tried to connect with a different incarnation. It has "
     "likely restarted.\n": "a second process joined as host 1",

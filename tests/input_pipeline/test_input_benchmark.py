@@ -52,7 +52,7 @@ def test_cores_that_feed_a_chip():
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])
 def test_chip_speed_is_a_positive_number(text):
     assert benchmark.speeds_of(["10", "2.5"]) == [10, 2.5]
-    with pytest.raises(ValueError, match=f"--chip_speed={text}: give images per second"):
+    with pytest.raises(ValueError, match=f"--chip-speed={text}: give images per second"):
         benchmark.speeds_of([text])
 
 

@@ -314,7 +314,9 @@ def test_evaluation_reads_the_images(config):
 def test_prepared_crops_leave_nothing_to_reduce():
     config = default_config(topdown.SETTINGS, task="topdown")
     config.data.root, config.data.prepared, config.data.reduced_decode = "data", True, "train"
-    with pytest.raises(ValueError, match="reduced_decode=train has no use for prepared crops"):
+    with pytest.raises(
+        ValueError, match="reduced_decode=train has no effect with config.data.prepared"
+    ):
         check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1)
 
 

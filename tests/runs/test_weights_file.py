@@ -75,7 +75,7 @@ def test_the_estimator_predicts_the_same(run, rng):
     image = rng.integers(0, 255, (80, 64, 3), np.uint8)
     ours, theirs = PoseEstimator(file)(image), PoseEstimator(folder)(image)
     np.testing.assert_array_equal(ours.keypoints, theirs.keypoints)
-    with pytest.raises(CheckpointError, match="a step applies to run folders"):
+    with pytest.raises(CheckpointError, match="only run folders have steps"):
         PoseEstimator(file, step=3)
 
 

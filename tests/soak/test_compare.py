@@ -1,4 +1,4 @@
-"""Comparing an interrupted run with an unbroken one."""
+"""Comparing an interrupted run with an uninterrupted one."""
 
 import json
 

@@ -265,7 +265,9 @@ def test_blocks_beyond_the_limit_of_open_files_are_read(config, limits):
     for path in folders(config)[0].glob("*.pixels.npy"):
         path.write_bytes(path.read_bytes()[:200])
     unmapped = [n for n in range(11) if data._prepared._row[n] // 4 not in data._prepared._maps]
-    with pytest.raises(ValueError, match="of the prepared crops is damaged .the pixels are cut off"):
+    with pytest.raises(
+        ValueError, match="of the prepared crops is damaged .the pixels are cut off"
+    ):
         data.open(unmapped[0])
 
 

@@ -63,7 +63,9 @@ def test_files_are_found_below_a_relative_root(tmp_path, monkeypatch):
     config.data.root, config.data.head_boxes, config.eval.metric = "data", "gt.mat", "mpii"
     records = []
     monkeypatch.setattr(runtime.hosts, "several", lambda: True)
-    monkeypatch.setattr(runtime.hosts, "agree", lambda name, record, timeout: records.append(record))
+    monkeypatch.setattr(
+        runtime.hosts, "agree", lambda name, record, timeout: records.append(record)
+    )
     files = {"detections": "boxes.json", "head boxes": runtime.head_boxes(config), "none": ""}
     runtime.compare_hosts(config, {"validation": None}, files, {})
     (record,) = records

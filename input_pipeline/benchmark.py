@@ -17,6 +17,7 @@ of the graph: its rate by the bound times the threads that can run at the same t
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +34,6 @@ from jaxpose import memory, tables
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 from jaxpose.images import ImageError, decode_annotated
-from jaxpose.runtimes.threads import cores
 
 BOUND, GRAPH = "decode", "graph"
 GROUP = 50  # examples per turn of a stage
@@ -195,6 +195,11 @@ def speeds_of(texts: Iterable[str]) -> list[float]:
     return speeds
 
 
+def _cores() -> int:
+    known = hasattr(os, "sched_getaffinity")  # not on macOS
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
 def main(_: Any = None) -> None:
     config = _CONFIG.value
     expand_paths(config)
@@ -210,7 +215,7 @@ def main(_: Any = None) -> None:
         print(f"benchmark.py: {error}", file=sys.stderr)
         sys.exit(2)
     print(tables.text(stage_table(stages, workers)))
-    print(share_line(stages, min(workers, cores())))
+    print(share_line(stages, min(workers, _cores())))
     if speeds:
         print(f"\n{tables.text(chip_table(stages, speeds))}")
 

@@ -36,8 +36,7 @@ _LINGER = 10.0  # seconds for which host 0 waits for the others, and for the cle
 # JaxRuntimeError or, from a step that was compiled ahead, as ValueError.
 _CONNECTION = re.compile(
     r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): .*"
-    r"(gloo|nccl|connect|socket|peer|unavailable|deadline|coordination|barrier)",
-    re.IGNORECASE,
+    r"(?i:gloo|nccl|connect|socket|peer|unavailable|deadline|coordination|barrier)"
 )
 _parted = threading.Event()
 _leaving = threading.Lock()  # only one thread ends the process

@@ -7,6 +7,7 @@ from configs import common
 from jaxpose import hosts
 from jaxpose.config import flatten
 from jaxpose.hosts import agreement, failures, records
+from jaxpose.remote import RemoteError
 
 
 def test_equal_records_have_no_differences():
@@ -86,6 +87,7 @@ def test_arrays_are_compared_by_value():
         (ValueError("UNKNOWN: Gloo all-reduce failed: Read error: Connection reset by peer"), True),
         (RuntimeError("INTERNAL: NCCL operation failed"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes"), False),
+        (RemoteError("gs://b/run: HttpError: Internal: cannot connect to the backend"), False),
         (ValueError("config.epochs=0 must be greater than 0"), False),
     ],
 )

@@ -100,11 +100,10 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     # ------------------------------------------------------------------ data
     times.begin("data")
     shard = {"host_id": jax.process_index(), "host_count": host_count}
-    turn: contextlib.AbstractContextManager = contextlib.nullcontext()
-    if config.data.format == "generated":  # host 0 writes the images; prepared crops, all hosts
-        turn = hosts.first_host_first("data", config.distributed.timeout)
-    with turn:
-        train_data = input_pipeline.train_data(config, **shard, log=log_line)
+    if config.data.format == "generated":
+        with hosts.first_host_first("data", config.distributed.timeout):
+            input_pipeline.load_dataset(config, "train")  # host 0 writes the images
+    train_data = input_pipeline.train_data(config, **shard, log=log_line)
     eval_data: input_pipeline.EvalData | None = None
     head_boxes = None
     if config.data.val_annotations or config.data.format == "generated":
@@ -244,6 +243,8 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
                     compiled_step = lowered.compile()
                     peak = peak_flops(jax.devices()[0].device_kind)
                     flops = step_flops(lowered) if peak else None
+                if peak and flops is None:
+                    log_line("MFU is not logged: the FLOPs of the step cannot be counted")
                 clock = Clock(times, start, total, Work(config.batch_size, devices, flops, peak))
             train_state, metrics = compiled_step(train_state, placed)
             if done == start + 1:

@@ -78,8 +78,13 @@ class _RemoteLines:
         self.sync()
 
 
-def cut_back(path: Location, step: int) -> None:
-    """Removes the lines of a JSONL file after `step`, and an incomplete last line."""
+def cut_back(path: Location, step: float) -> None:
+    """Removes the lines of a JSONL file after `step`, and an incomplete last line.
+
+    Args:
+      path: the file.
+      step: infinity keeps all complete lines.
+    """
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8")

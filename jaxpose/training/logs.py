@@ -6,6 +6,7 @@ the machine go to timing.jsonl.
 """
 
 import contextlib
+import math
 import shutil
 import sys
 import time
@@ -38,6 +39,7 @@ class RunLog:
 
     def __init__(self, folder: Location, step: int):
         cut_back(folder / "metrics.jsonl", step)
+        cut_back(folder / "timing.jsonl", math.inf)
         self._remote = isinstance(folder, RemotePath)
         self._metrics = open_lines(folder / "metrics.jsonl")
         self._timing = open_lines(folder / "timing.jsonl")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from jaxpose.plan import hlo
+from jaxpose.plan import hlo, utilization
 from jaxpose.plan.chips import CHIPS
 from jaxpose.plan.profile import make_profile
 from jaxpose.plan.utilization import peak_flops, step_flops
@@ -76,3 +76,9 @@ def test_products_in_a_loop_of_unknown_length_have_no_count(body, count):
 def test_accelerators_need_not_be_there(platform):
     products = jax.jit(lambda a, b: a @ b).trace(jnp.ones((4, 8)), jnp.ones((8, 2)))
     assert step_flops(products.lower(lowering_platforms=(platform,))) == 2 * 4 * 8 * 2
+
+
+@pytest.mark.parametrize("text", ["", "HloModule m\n\nENTRY main {\n  a = f32[?] dot()\n}\n"])
+def test_a_program_that_is_not_understood_has_no_count(text, monkeypatch):
+    monkeypatch.setattr(utilization.jax_api, "hlo_text", lambda lowered: text)
+    assert step_flops(jax.jit(lambda x: x).lower(jnp.ones(2))) is None

@@ -31,6 +31,13 @@ def test_a_log_without_later_lines_is_unchanged(tmp_path):
     assert path.stat().st_ino == before
 
 
+def test_a_resumed_log_keeps_the_complete_lines_of_times(tmp_path):
+    whole = '{"step": 1, "goodput": 0.5}\n{"step": 9}\n'
+    (tmp_path / "timing.jsonl").write_text(whole + '{"step": 10, "eta')
+    with contextlib.closing(logs.RunLog(tmp_path, 3)):
+        assert (tmp_path / "timing.jsonl").read_text() == whole
+
+
 def test_an_incomplete_last_line_is_removed(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}')

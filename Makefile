@@ -1,5 +1,5 @@
 # make demo         train, evaluate, draw and export a pose network on generated people (about ten minutes, 2 cores)
-# make test         every test except those of large models, in WORKERS processes (2; they grow to 9 and 5 GB)
+# make test         every test except those of large models, in WORKERS processes (2; they grow to 6 and 3 GB)
 # make test-fast    the tests that are not marked slow (under three minutes, 2 cores)
 # make test-zoo     the tests that run over models, large models included
 # make test-newest  the fast tests in .venv-newest, on the newest packages that pyproject.toml allows

@@ -195,5 +195,5 @@ def test_sizes_of_headers():
 def test_whole_images_in_memory_leave_nothing_to_reduce():
     config = default_config(topdown.SETTINGS, task="topdown")
     config.data.root, config.data.cache, config.data.reduced_decode = "data", True, "train"
-    with pytest.raises(ValueError, match="reduced_decode=train has no use .*data.cache=False"):
+    with pytest.raises(ValueError, match="reduced_decode=train has no effect .*data.cache=False"):
         check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1)

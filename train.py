@@ -100,7 +100,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     # ------------------------------------------------------------------ data
     times.begin("data")
     shard = {"host_id": jax.process_index(), "host_count": host_count}
-    if config.data.format == "generated":
+    if config.data.format == "generated" and host_count > 1:
         with hosts.first_host_first("data", config.distributed.timeout):
             input_pipeline.load_dataset(config, "train")  # host 0 writes the images
     train_data = input_pipeline.train_data(config, **shard, log=log_line)

@@ -14,7 +14,7 @@ import jax
 
 from jaxpose import jax_api
 from jaxpose.config import ConfigError
-from jaxpose.hosts.failures import HostsDifferError, several
+from jaxpose.hosts.failures import HostsDifferError, missing_hosts, several
 
 _SHOWN = 3  # differences in the message
 Record = Mapping[str, Any]
@@ -80,6 +80,5 @@ def _text(record: Record, key: str) -> str:
 
 def _missing(client: Any, folder: str) -> str:
     """The hosts that did not set their key, in words."""
-    there = {key.rpartition("/")[2] for key, _ in client.key_value_dir_get(f"{folder}/checked/")}
-    lost = [str(host) for host in range(jax_api.host_numbers()[1]) if str(host) not in there]
+    lost = [str(host) for host in missing_hosts(client, f"{folder}/checked/")]
     return f"host {', '.join(lost)}" if lost else "another host"

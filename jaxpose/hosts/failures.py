@@ -96,12 +96,12 @@ def _watch() -> None:
             client.key_value_set(f"{_HEARD}{jax_api.host_numbers()[0]}", "")
             time.sleep(_GRACE)
             if lost:
-                missing = _missing(client, _HEARD)
+                missing = missing_hosts(client, _HEARD)
                 line = describe_lost(missing, line.removeprefix(_LOST))
         _leave(f"{_program}: {line}", 1, missing)
 
 
-def _missing(client: Any, folder: str) -> list[int]:
+def missing_hosts(client: Any, folder: str) -> list[int]:
     """The hosts without a key in a folder of the key-value store."""
     there = {int(key.rpartition("/")[2]) for key, _ in client.key_value_dir_get(folder)}
     return [host for host in range(jax_api.host_numbers()[1]) if host not in there]
@@ -225,5 +225,5 @@ def _leave(line: str, status: int, lost: Sequence[int] = ()) -> NoReturn:
 
 def _wait_for_the_others(client: Any, without: set[int]) -> None:
     end = time.monotonic() + _LINGER
-    while time.monotonic() < end and set(_missing(client, _LEFT)) - without:
+    while time.monotonic() < end and set(missing_hosts(client, _LEFT)) - without:
         time.sleep(0.1)

@@ -1,7 +1,8 @@
 """Weights in one file, to share them: names and arrays in the format of safetensors.
 
 The header holds the settings and the skeleton, as config.json does, the versions, and the SHA-256
-of the arrays. Reading compares it.
+of the arrays. Reading compares it. Settings that are absolute paths have their defaults: they name
+files of one machine, and may name its user.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from jaxpose import tensor_file
+from jaxpose import tasks, tensor_file
+from jaxpose.config.paths import forget_absolute_paths
 from jaxpose.files import Location, write_atomic
 from jaxpose.runs.arrays import CheckpointError, DamagedError, flat
 from jaxpose.runs.info import RunInfo, make_record, parse_record
@@ -24,13 +27,13 @@ _FORMAT = "jaxpose weights"
 
 
 def write_weights(
-    path: pathlib.Path, config: Mapping, skeleton: Skeleton, variables: Mapping[str, Tree]
+    path: pathlib.Path, config: ConfigDict, skeleton: Skeleton, variables: Mapping[str, Tree]
 ) -> str:
     """Writes weights as one file.
 
     Args:
       path: of the file, *.safetensors.
-      config: all settings.
+      config: all settings; not changed.
       skeleton: keypoints in the order of the model's channels.
       variables: {"params", "batch_stats"}.
 
@@ -39,6 +42,8 @@ def write_weights(
     """
     arrays = {name: np.asarray(array) for name, array in flat(dict(variables)).items()}
     _, data = tensor_file.encode(arrays, {})
+    config = config.copy_and_resolve_references()
+    forget_absolute_paths(config, tasks.get(config.task).SETTINGS)
     record = make_record(config, skeleton)
     metadata = {key: json.dumps(record[key]) for key in ("config", "skeleton", "versions")}
     metadata |= {"format": _FORMAT, "sha256": hashlib.sha256(data).hexdigest()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 
@@ -31,8 +32,8 @@ def traced(
     Args:
       steps: of the run.
       chosen: steps to trace; those that are not in `steps` are left out.
-      folder: where the trace is written, as plugins/profile/TIME/HOST.xplane.pb; on a store, it is
-        copied there at the end.
+      folder: where the trace is written, as plugins/profile/TIME/HOST.xplane.pb, or with several
+        processes PROCESS-HOST.xplane.pb.
       times: the phases of the process.
       wait: waits until the device has ended the steps so far, at the start and the end of a trace.
     """
@@ -52,8 +53,9 @@ def traced(
 def _trace(folder: Location, times: Times, wait: Callable[[], object]) -> Iterator[None]:
     """Traces what happens inside; if that fails, the trace so far is written."""
     wait()
+    several = jax.process_count() > 1  # also GPUs of one machine, whose files have the same name
     with contextlib.ExitStack() as cleanup:
-        if isinstance(folder, RemotePath):
+        if several or isinstance(folder, RemotePath):
             local = pathlib.Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         else:
             local = folder
@@ -66,5 +68,15 @@ def _trace(folder: Location, times: Times, wait: Callable[[], object]) -> Iterat
         finally:
             with times.phase("profile"):
                 jax.profiler.stop_trace()
+                if several:
+                    _name_by_process(local)
                 if isinstance(folder, RemotePath):
                     folder.upload(local)
+                elif several:
+                    shutil.copytree(local, folder, dirs_exist_ok=True)
+
+
+def _name_by_process(folder: pathlib.Path) -> None:
+    """Puts the number of this process in front of the names of all files of a trace."""
+    for file in list(folder.glob("plugins/profile/*/*.*")):
+        file.rename(file.with_name(f"{jax.process_index()}-{file.name}"))

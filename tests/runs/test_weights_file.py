@@ -53,6 +53,19 @@ def test_the_file_is_read_back(run, capsys):
     assert runs.is_weights_file(file) and not runs.is_weights_file(folder)
 
 
+def test_paths_of_the_machine_are_left_out(tmp_path):
+    config = common.get_config()
+    config.data.root, config.data.tfds_dir = "/home/somebody/coco", "~/tfds"
+    config.init_from = "hrnet_w32_coco_256x192"
+    file = tmp_path / "weights.safetensors"
+    runs.write_weights(file, config, skeletons.COCO, {"params": {"w": np.ones(2, np.float32)}})
+    assert b"somebody" not in file.read_bytes() and config.data.root == "/home/somebody/coco"
+    kept = runs.read_weights(file)[1].config
+    assert (kept.data.root, kept.data.tfds_dir) == ("", "")
+    assert kept.init_from == config.init_from
+    assert kept.data.train_images == config.data.train_images == "train2017"
+
+
 def test_the_safetensors_package_reads_it(run):
     package = pytest.importorskip("safetensors")
     from safetensors.numpy import load_file

@@ -75,3 +75,12 @@ def test_a_trace_is_copied_to_a_store(memory_store, tmp_path):
     list(profiling.traced(range(1, 4), range(2, 3), folder, Times("steps"), wait=int))
     folder.download(tmp_path)
     assert steps_in(tmp_path) == [2]
+
+
+def test_processes_on_one_machine_write_different_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    for process in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        list(profiling.traced(range(1, 3), range(1, 2), tmp_path, Times("steps"), wait=int))
+    files = list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+    assert sorted(file.name[:2] for file in files) == ["0-", "1-"]

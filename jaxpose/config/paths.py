@@ -20,7 +20,7 @@ def expand_paths(config: ConfigDict, settings: Iterable[Setting] = COMMON) -> No
       config: the settings.
       settings: declarations, which mark the paths; one that `config` lacks is ignored.
     """
-    for node, name, setting in _paths(config, settings):
+    for node, name, _ in _paths(config, settings):
         if node[name].startswith("~"):
             node[name] = str(expand(node[name]))
 

@@ -12,24 +12,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SUBLANES, LANES = 8, 128  # of a register: channels and images, if both are many enough
-LARGEST_KERNEL = 5
-LARGEST_BLOCK = 32
+SUBLANES, LANES = 8, 128  # of a register: channels and images, where there are enough of both
+LARGEST_KERNEL = 7
+FEW_CHANNELS = 24
 
 
 def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
-    """Channels per block of a depthwise convolution of ``x``, or None where it should stay as it is.
+    """Channels per block of a depthwise convolution of ``x``, or None for the native form.
 
     8, or for a few channels that 8 does not divide, all of them. None for float32, whose products
-    the matrix units would round, for batches that do not fill the lanes, and for kernels larger
-    than 5x5: there, the compiler sees losses.
+    the matrix units would round; where the images do not fill the lanes and there are more than 24
+    channels, because the compiler then sees a loss; and for what was not tried.
     """
-    if x.dtype != jnp.bfloat16 or x.shape[0] < LANES or max(kernel) > LARGEST_KERNEL:
+    batch, channels = x.shape[0], x.shape[-1]
+    if x.dtype != jnp.bfloat16 or batch < 16 or max(kernel) > LARGEST_KERNEL:
         return None
-    channels = x.shape[-1]
+    if batch % LANES and channels > FEW_CHANNELS:
+        return None
     if channels % SUBLANES == 0:
         return SUBLANES
-    return channels if channels <= LARGEST_BLOCK else None
+    return channels if channels <= FEW_CHANNELS else None
 
 
 def block_diagonal(w: jax.Array, n: int) -> jax.Array:

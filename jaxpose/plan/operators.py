@@ -34,7 +34,7 @@ depthwise_conv:128x8x6x960:5:1 depthwise_conv_transpose:128x8x6x960:4:2
 depthwise_conv_transpose:128x16x12x256:4:2 depthwise_conv_transpose:128x32x24x256:4:2
 depthwise_conv:128x64x48x20:3:1 depthwise_conv:128x64x48x40:3:2 depthwise_conv:128x32x24x40:3:1
 depthwise_conv:128x16x12x80:3:1 depthwise_conv:128x28x28x48:7:1 depthwise_conv:128x28x28x120:7:1
-depthwise_conv:32x112x112x16:5:1 depthwise_conv:32x112x112x16:7:1 depthwise_conv:32x28x28x48:7:1
+depthwise_conv:32x28x28x48:7:1
 """.split()
 _BATCH_IN_LANES = Layout(major_to_minor=(1, 2, 3, 0))
 

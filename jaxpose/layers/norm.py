@@ -43,7 +43,7 @@ class BatchNorm(nn.Module):
         if not train or self.is_initializing() or self.has_variable(FROZEN, "mean"):
             return ops.batch_norm(x, scale, bias, mean.value, var.value, eps=self.eps)
         y, batch_mean, batch_var = ops.batch_norm_train(
-            x, scale, bias, eps=self.eps, axis_name=self.axis_name
+            x, scale, bias, mean.value, eps=self.eps, axis_name=self.axis_name
         )
         count = x.size // channels
         if self.axis_name is not None:

@@ -3,8 +3,9 @@
 The native form is ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
 convolutions tens of times slower than a sum of shifted products; for these there are fast forms
 (`jaxpose.ops.taps`). Inside loops, it also runs dense convolutions slowly when their axes are in
-another order; for these there is a custom gradient (`_conv_vjp`). Products are summed in float32
-for every dtype; the result has the dtype of ``x``.
+another order; for these there is a custom gradient (`_conv_vjp`). On TPU, depthwise convolutions
+have a form of their own (`jaxpose.ops.blocks`). Products are summed in float32 for every dtype; the
+result has the dtype of ``x``.
 """
 
 import functools
@@ -15,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from jaxpose.ops import taps
+from jaxpose.ops.blocks import block_diagonal, block_size
 from jaxpose.ops.named import call, with_gradient
 
 Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape has that type
@@ -189,13 +191,7 @@ def _conv_vjp(x, w, g, *, stride, padding, dilation):
     converts such a convolution to its fast form, but not inside a loop, where it took 10 to 40
     times as long (XLA of JAX 0.10).
     """
-    before_x, before_w = [], []
-    for axis in range(2):
-        image, reach = x.shape[1 + axis], (w.shape[axis] - 1) * dilation[axis]
-        spread = (g.shape[1 + axis] - 1) * stride[axis]  # from the first output to the last
-        low = padding[axis]
-        before_x.append((reach - low, image - 1 - spread + low))
-        before_w.append((low, reach + spread + 1 - image - low))
+    before_x, before_w = _gradient_padding(x, w, g, stride, padding, dilation)
     kernel = w.astype(x.dtype)[::-1, ::-1].swapaxes(2, 3)
     dx = _native(g, kernel, padding=before_x, insert=stride, dilation=dilation)
     dw = _native(
@@ -206,6 +202,18 @@ def _conv_vjp(x, w, g, *, stride, padding, dilation):
         dilation=stride,
     )
     return dx.astype(x.dtype), dw.transpose(1, 2, 0, 3).astype(w.dtype)
+
+
+def _gradient_padding(x, w, g, stride, padding, dilation=(1, 1)):
+    """Padding (before, after) of g and of x, per axis, for the gradients of x and of w."""
+    before_x, before_w = [], []
+    for axis in range(2):
+        image, reach = x.shape[1 + axis], (w.shape[axis] - 1) * dilation[axis]
+        spread = (g.shape[1 + axis] - 1) * stride[axis]  # from the first output to the last
+        low = padding[axis]
+        before_x.append((reach - low, image - 1 - spread + low))
+        before_w.append((low, reach + spread + 1 - image - low))
+    return before_x, before_w
 
 
 def _depthwise_conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
@@ -221,7 +229,29 @@ def _depthwise_conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
         dw = taps.correlate(x, g, w.shape[:2], dense=False, **window)
         return dx.astype(x.dtype), dw[:, :, None].astype(w.dtype)
 
-    return with_gradient(impl, native, fast, vjp)(x, w)
+    tpu = None
+    if dilation == (1, 1):
+        tpu = _depthwise_in_blocks(x, w, native, stride, padding)
+    return with_gradient(impl, native, fast, vjp, tpu)(x, w)
+
+
+def _depthwise_in_blocks(x, w, native, stride, padding):
+    """(function, gradients) of a depthwise convolution for TPUs, or None for the native form."""
+    n = block_size(x, w.shape[:2])
+    if n is None:
+        return None
+    grouped = functools.partial(_native, groups=x.shape[-1] // n)
+
+    def blocks(x, w):
+        return grouped(x, block_diagonal(w, n), stride=stride, padding=padding)
+
+    def vjp(x, w, g):
+        before_x, _ = _gradient_padding(x, w, g, stride, padding)
+        # Of a diagonal matrix, the transpose is the matrix itself.
+        dx = grouped(g, block_diagonal(w[::-1, ::-1], n), padding=before_x, insert=stride)
+        return dx, jax.vjp(functools.partial(native, x), w)[1](g)[0]
+
+    return blocks, vjp
 
 
 def _grouped_conv(x, w, *, impl, groups, stride, padding):
@@ -345,7 +375,24 @@ def _transposed(x, w, impl, stride, padding, depthwise):
         dw = dw[:, :, None] if depthwise else dw.swapaxes(2, 3)
         return dx.astype(x.dtype), dw[::-1, ::-1].astype(w.dtype)
 
-    return with_gradient(impl, native, fast, vjp)(x, w)
+    n = block_size(x, kernel) if depthwise else None
+    tpu = None if n is None else _transposed_in_blocks(x, n, native, stride, padding)
+    return with_gradient(impl, native, fast, vjp, tpu)(x, w)
+
+
+def _transposed_in_blocks(x, n, native, stride, padding):
+    """(function, gradients) of a depthwise transposed convolution for TPUs."""
+    groups = x.shape[-1] // n
+
+    def blocks(x, w):
+        return native(x, block_diagonal(w, n), groups=groups)
+
+    def vjp(x, w, g):
+        kernel = block_diagonal(w[::-1, ::-1], n)
+        dx = _native(g, kernel, stride=stride, padding=padding, groups=groups)
+        return dx, jax.vjp(functools.partial(native, x), w)[1](g)[0]
+
+    return blocks, vjp
 
 
 def _conv_transpose(x, w, *, impl, stride, padding):

@@ -6,8 +6,9 @@ make the jaxpr of a model a short list of recognizable equations, which summary 
 (`parse`).
 
 An operator may have two forms: the native one (XLA's own convolution, pooling, ...), which suits
-accelerators, and a fast one for CPU. ``auto`` leaves the choice to the lowering
-(``lax.platform_dependent``); ``fast`` and ``lax`` force one form, for tests and comparisons.
+accelerators, and a fast one for CPU; some have a third one for TPU. ``auto`` leaves the choice to
+the lowering (``lax.platform_dependent``); ``fast`` and ``lax`` force the fast and the native form,
+for tests and comparisons.
 """
 
 import contextlib
@@ -136,27 +137,38 @@ def same_mesh_axes(arrays: tuple[jax.Array, ...]) -> list[jax.Array]:
     ]
 
 
-def select(impl: str, fast: Callable, native: Callable, *args: jax.Array) -> Any:
-    """Call ``fast`` or ``native``; for ``auto``, fast on CPU and native elsewhere."""
+def select(
+    impl: str, fast: Callable, native: Callable, *args: jax.Array, tpu: Callable | None = None
+) -> Any:
+    """Call ``fast`` or ``native``; for ``auto``, fast on CPU, tpu on TPU, and native elsewhere.
+
+    ``tpu`` is None where TPUs use the native form.
+    """
     if impl == "lax":
         return native(*args)
     if impl == "fast":
         return fast(*args)
-    return lax.platform_dependent(*args, cpu=fast, default=native)
+    return lax.platform_dependent(*args, cpu=fast, tpu=tpu or native, default=native)
 
 
 def with_gradient(
-    impl: str, native: Callable, fast: Callable | None, fast_vjp: Callable
+    impl: str,
+    native: Callable,
+    fast: Callable | None,
+    fast_vjp: Callable,
+    tpu: tuple[Callable, Callable] | None = None,
 ) -> Callable:
-    """A function of arrays that runs ``native`` or ``fast``; both support reverse mode.
+    """A function of arrays that runs one of its forms, as `select` does; all support reverse mode.
 
     ``fast_vjp(*args, g)`` returns the gradients of ``args``; ``fast`` is None where only the
-    gradients have two forms. Only the arguments are kept for the backward pass. The platform is
-    chosen once for the forward and once for the backward pass, because branches of
-    ``platform_dependent`` cannot carry different residuals.
+    gradients have two forms. ``tpu`` is a pair of such functions, or None where TPUs use the native
+    form. Only the arguments are kept for the backward pass. The platform is chosen once for the
+    forward and once for the backward pass, because branches of ``platform_dependent`` cannot carry
+    different residuals.
     """
     if impl == "lax":
         return native
+    tpu_value, tpu_vjp = tpu or (None, None)
 
     def native_vjp(*args_and_g):
         *args, g = args_and_g
@@ -164,13 +176,13 @@ def with_gradient(
 
     @jax.custom_vjp
     def op(*args):
-        return select(impl, fast, native, *args) if fast else native(*args)
+        return select(impl, fast, native, *args, tpu=tpu_value) if fast else native(*args)
 
     def forward(*args):
         return op(*args), args
 
     def backward(args, g):
-        return select(impl, fast_vjp, native_vjp, *args, g)
+        return select(impl, fast_vjp, native_vjp, *args, g, tpu=tpu_vjp)
 
     op.defvjp(forward, backward)
     return op

@@ -33,6 +33,7 @@ def batch_norm_train(
     x: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
+    shift: jax.Array | None = None,
     *,
     eps: float = 1e-5,
     axis_name: str | None = None,
@@ -42,6 +43,8 @@ def batch_norm_train(
     Args:
       x: [..., C], float32 or bfloat16.
       scale, bias: [C] float32.
+      shift: [C] float32, a value near the mean such as the running mean; None for zeros. The result
+        does not depend on it but for rounding, and only a TPU reads it.
       eps: added to the variance.
       axis_name: mesh axis over which the statistics are shared (inside ``jax.shard_map``); None
         keeps them per device.
@@ -51,7 +54,8 @@ def batch_norm_train(
       PyTorch: ``F.batch_norm(x, None, None, scale, bias, training=True, eps=eps)``; with
       ``axis_name`` SyncBatchNorm.
     """
-    return call(_batch_norm_train, x, scale, bias, eps=eps, axis_name=axis_name)
+    shift = jnp.zeros(x.shape[-1:]) if shift is None else lax.stop_gradient(shift)
+    return call(_batch_norm_train, x, scale, bias, shift, eps=eps, axis_name=axis_name)
 
 
 def _batch_norm(x, scale, bias, mean, var, *, impl, eps):
@@ -59,8 +63,8 @@ def _batch_norm(x, scale, bias, mean, var, *, impl, eps):
     return (x.astype(jnp.float32) * factor + (bias - mean * factor)).astype(x.dtype)
 
 
-def _batch_norm_train(x, scale, bias, *, impl, eps, axis_name):
-    mean, var = _moments(x, impl)
+def _batch_norm_train(x, scale, bias, shift, *, impl, eps, axis_name):
+    mean, var = _moments(x, shift, impl)
     if axis_name is not None:
         # Law of total variance; the difference of large squares would lose digits.
         local = mean
@@ -73,19 +77,23 @@ def _sums(x: jax.Array) -> jax.Array:
     return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
 
-def _one_pass(x):
+def _one_pass(x, shift):
     """Reads x once for both sums, which suits accelerators.
 
-    x is shifted by its first pixel, so that a mean far from zero costs no digits.
+    x is shifted by a value near its mean, so that a mean far from zero costs no digits.
     """
-    shift = lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
     shifted = x.astype(jnp.float32) - shift
     count = x.size // x.shape[-1]
     first, second = _sums(shifted) / count, _sums(jnp.square(shifted)) / count
     return first + shift, jnp.maximum(second - jnp.square(first), 0.0)
 
 
-def _two_passes(x):
+def _from_first_pixel(x, shift):
+    """`_one_pass` with a shift that is near the mean of any x."""
+    return _one_pass(x, lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32))
+
+
+def _two_passes(x, shift):
     """Reads x twice: XLA's CPU backend would write the shifted copy of x to memory."""
     x = x.astype(jnp.float32)
     count = x.size // x.shape[-1]
@@ -93,15 +101,18 @@ def _two_passes(x):
     return mean, _sums(jnp.square(x - mean)) / count
 
 
-def _moments(x, impl):
+def _moments(x, shift, impl):
     """Mean and biased variance of x over all axes but the last, [C] float32."""
+    # The TPU compiler takes both sums in the convolution that makes x, but not where they need a
+    # pixel of x first. float32 keeps that pixel: the given shift may be far from the mean.
+    tpu = _one_pass if x.dtype == jnp.bfloat16 else None
 
     @jax.custom_vjp
-    def op(x):
-        return select(impl, _two_passes, _one_pass, x)
+    def op(x, shift):
+        return select(impl, _two_passes, _from_first_pixel, x, shift, tpu=tpu)
 
-    def forward(x):
-        mean, var = op(x)
+    def forward(x, shift):
+        mean, var = op(x, shift)
         return (mean, var), (x, mean)
 
     def backward(residuals, g):
@@ -109,10 +120,11 @@ def _moments(x, impl):
         d_mean, d_var = g
         count = x.size // x.shape[-1]
         slope = d_var * (2.0 / count)
-        return ((x.astype(jnp.float32) * slope + (d_mean / count - mean * slope)).astype(x.dtype),)
+        dx = x.astype(jnp.float32) * slope + (d_mean / count - mean * slope)
+        return dx.astype(x.dtype), jnp.zeros_like(mean)
 
     op.defvjp(forward, backward)
-    return op(x)
+    return op(x, shift)
 
 
 def _normalize(arrays, eps):

@@ -1,0 +1,40 @@
+"""Depthwise convolutions as grouped ones: the form for TPUs.
+
+XLA computes a depthwise convolution on a TPU in the vector units, but a grouped one in the matrix
+units. So each block of n channels becomes a group, whose [n, n] matrices are zero off the diagonal.
+By the estimates of the TPU compiler, most are faster for it (docs/plan.md has the table).
+
+A product with zero adds nothing, so the results are the same up to the order of the sums. But an
+infinity or NaN in one channel reaches all channels of its block.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SUBLANES, LANES = 8, 128  # of a register: channels and images, where there are enough of both
+LARGEST_KERNEL = 7
+FEW_CHANNELS = 24
+
+
+def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
+    """Channels per block of a depthwise convolution of ``x``, or None for the native form.
+
+    8, or for a few channels that 8 does not divide, all of them. None for float32, whose products
+    the matrix units would round; where the images do not fill the lanes and there are more than 24
+    channels, because the compiler then sees a loss; and for what was not tried.
+    """
+    batch, channels = x.shape[0], x.shape[-1]
+    if x.dtype != jnp.bfloat16 or batch < 16 or max(kernel) > LARGEST_KERNEL:
+        return None
+    if batch % LANES and channels > FEW_CHANNELS:
+        return None
+    if channels % SUBLANES == 0:
+        return SUBLANES
+    return channels if channels <= FEW_CHANNELS else None
+
+
+def block_diagonal(w: jax.Array, n: int) -> jax.Array:
+    """The kernel of the grouped convolution: [kh, kw, 1, C] -> [kh, kw, n, C]."""
+    diagonal = np.arange(n)[:, None] == np.arange(w.shape[-1]) % n
+    return w * diagonal.astype(w.dtype)

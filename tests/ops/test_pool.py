@@ -38,7 +38,15 @@ POOLS = [
 ]
 
 
-@pytest.mark.parametrize(("op", "statics"), POOLS)
+WHOLE_FACTORS = [
+    (ops.adaptive_avg_pool, {"size": (3, 7)}),
+    (ops.adaptive_avg_pool, {"size": (1, 1)}),
+    (ops.resize, {"size": (18, 28), "method": "nearest"}),
+    (ops.resize, {"size": (9, 21), "method": "nearest"}),
+]
+
+
+@pytest.mark.parametrize(("op", "statics"), POOLS + WHOLE_FACTORS)
 def test_pools_have_the_same_value_and_gradient_in_both_forms(op, statics):
     results = {}
     for implementation in ops.IMPLEMENTATIONS:
@@ -47,6 +55,15 @@ def test_pools_have_the_same_value_and_gradient_in_both_forms(op, statics):
     for implementation in ("fast", "auto"):
         for a, e in zip(results[implementation], results["lax"], strict=True):
             np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("op", "statics"), WHOLE_FACTORS)
+def test_tpus_resize_by_sums_over_windows(op, statics):
+    def operations(platform):
+        gradient = jax.jit(jax.grad(_loss(op, **statics))).trace(IMAGE)
+        return gradient.lower(lowering_platforms=(platform,)).as_text().count("reduce_window")
+
+    assert operations("tpu") > 0 == operations("cpu")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxpose.ops import taps
+from jaxpose.ops import bands, taps
 from jaxpose.ops.named import call, with_gradient
 
 Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape has that type
@@ -168,7 +168,10 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
     native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
-        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window))(x, w)
+        op = with_gradient(impl, native, None, functools.partial(_conv_vjp, **window))
+        if impl == "auto" and bands.fits(w, **window):
+            op = bands.on_tpu(op)
+        return op(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):

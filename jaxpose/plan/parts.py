@@ -46,7 +46,7 @@ class Blocks(nn.Module):
         single: Any = partial(lite_hrnet.spatial_weighting, conv=layers["conv"])
         if self.csw:
             weights = lite_csw_hrnet.ChannelSpatialWeights
-            terms = dict(gamma=2.0, b=1.0, pooling="both", shared=True, serial=False)
+            terms: Any = dict(gamma=2.0, b=1.0, pooling="both", shared=True, serial=False)
             cross = single = partial(weights, conv=layers["conv"], **terms)
         block = partial(lite_hrnet.WeightingBlock, cross, single, **layers)
         return all_branches(self, list(xs), train, block=block, blocks=2)

@@ -156,8 +156,8 @@ def _avg_pool(x, *, impl, window, stride, padding, count_include_pad):
 def _by_rows(impl, blocks, windows, x):
     """Calls `windows` on TPU, else `blocks`; both compute the same.
 
-    A TPU rearranges the array to split or merge its rows and columns, as `blocks` does. XLA's sums
-    over windows take a seventh to a tenth of the time.
+    A TPU rearranges the array to split or merge its rows and columns, as `blocks` does. Sums over
+    windows take a tenth to a half of the time (docs/plan.md).
     """
     if impl != "auto":
         return (windows if impl == "lax" else blocks)(x)

@@ -1,4 +1,4 @@
-"""The same block many times in a row, compiled once."""
+"""The same block many times in a row: one scan where it pays, else one block after another."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from jax import lax
 def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, train: bool) -> Any:
     """Applies copies of `block` to `x` one after another, in a compact method of `parent`.
 
-    In training this is one `lax.scan` over the stacked variables of the copies: XLA compiles the
-    forward and backward pass of a single block. If some of the copies have frozen batch norms,
-    there is one scan for each sequence of copies in which the same are frozen. Outside training it
-    is a Python loop: there is little to compile, and summary and export need the network's
-    operators one by one.
+    It is a Python loop, except in training on a CPU. There it is one `lax.scan` over the stacked
+    variables of the copies: XLA compiles the forward and backward pass of a single block. If some
+    of the copies have frozen batch norms, there is one scan for each sequence of copies in which
+    the same are frozen.
+
+    A scan keeps what its backward pass needs in stacks of arrays, which are filled with zeros and
+    then written one slice at a time. Accelerators, whose memory traffic limits these networks, are
+    faster without (docs/plan.md). Outside training there is little to compile, and summary and
+    export need the network's operators one by one.
 
     Args:
       parent: module that holds the copies.
@@ -32,7 +36,7 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     Returns:
       What the last copy returns.
     """
-    if not train or len(names) < 2 or parent.is_initializing():
+    if not train or len(names) < 2 or parent.is_initializing() or _platform() != "cpu":
         for name in names:
             x = block.clone(parent=parent, name=name)(x, train)
         return x
@@ -53,3 +57,9 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
                 tree = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)
                 parent.put_variable(kind, name, tree)
     return x
+
+
+def _platform() -> str:
+    """That of the mesh under whose `jax.shard_map` this is traced, else JAX's default."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()

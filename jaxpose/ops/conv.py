@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxpose.ops import taps
+from jaxpose.ops import bands, taps
 from jaxpose.ops.blocks import block_diagonal, block_size
 from jaxpose.ops.named import call, with_gradient
 
@@ -170,7 +170,8 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
     native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
-        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window))(x, w)
+        tpu = (bands.conv, bands.gradients) if bands.fits(w, **window) else None
+        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window), tpu)(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):

@@ -176,7 +176,9 @@ def with_gradient(
 
     @jax.custom_vjp
     def op(*args):
-        return select(impl, fast, native, *args, tpu=tpu_value) if fast else native(*args)
+        if fast or tpu:
+            return select(impl, fast or native, native, *args, tpu=tpu_value)
+        return native(*args)
 
     def forward(*args):
         return op(*args), args
@@ -186,3 +188,30 @@ def with_gradient(
 
     op.defvjp(forward, backward)
     return op
+
+
+def linear(impl: str, native: Callable, tpu: Callable, x: jax.Array) -> jax.Array:
+    """A linear function of ``x`` with a form for TPU, where ``impl`` is auto; else ``native``.
+
+    It keeps nothing for the backward pass. JAX's own gradient of a choice by platform keeps which
+    branch was taken, and in a scan, an array of that.
+    """
+    if impl != "auto":
+        return native(x)
+
+    def transposed(form):
+        def transpose(g):
+            like_x, g = same_mesh_axes((jax.numpy.zeros(x.shape, x.dtype), g))
+            return jax.vjp(form, like_x)[1](g)[0]
+
+        return transpose
+
+    @jax.custom_vjp
+    def op(x):
+        return select(impl, native, native, x, tpu=tpu)
+
+    def backward(_, g):
+        return (select(impl, transposed(native), transposed(native), g, tpu=transposed(tpu)),)
+
+    op.defvjp(lambda x: (op(x), None), backward)
+    return op(x)

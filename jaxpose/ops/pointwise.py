@@ -1,10 +1,14 @@
 """Activations and operators along the channel axis."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from jaxpose.choices import choose_from
-from jaxpose.ops.named import call
+from jaxpose.ops.named import call, linear
 from jaxpose.ops.pool import maximum
 
 _ACTIVATIONS = {
@@ -69,8 +73,25 @@ def _activation(x, *, impl, kind):
 
 
 def _channel_shuffle(x, *, impl, groups):
+    forms = (functools.partial(form, groups=groups) for form in (_transposed, _permuted))
+    return linear(impl, *forms, x)
+
+
+def _transposed(x, groups):
     blocks = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     return blocks.swapaxes(-1, -2).reshape(x.shape)
+
+
+def _permuted(x, groups):
+    """The same as a product with a permutation matrix: TPUs multiply faster than they move.
+
+    It is exact for finite values; an infinite one makes the other channels of its pixel NaN.
+    """
+    channels = x.shape[-1]
+    order = np.arange(channels).reshape(groups, -1).T.ravel()
+    permutation = jnp.asarray(np.eye(channels)[:, order], x.dtype)
+    axes = (((x.ndim - 1,), (0,)), ((), ()))
+    return lax.dot_general(x, permutation, axes, precision=lax.Precision.HIGHEST)
 
 
 def _channel_mean(x, *, impl):

@@ -1,4 +1,4 @@
-"""Repeated blocks: the scan of training against the loop that it replaces."""
+"""Repeated blocks: the scan of training on CPU against the loop elsewhere."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ import pytest
 
 from jaxpose import jax_api
 from jaxpose.layers import BatchNorm, Conv, repeat
+from jaxpose.mesh import AXIS, EVERYWHERE
 
 
 class Block(nn.Module):
@@ -85,15 +86,23 @@ def convolutions(program):
 
 
 @pytest.mark.slow
-def test_training_compiles_repeated_blocks_once():
+def test_training_on_cpu_compiles_repeated_blocks_once():
     x = jnp.zeros((1, 4, 4, 3))
 
-    def compiled(count, train):
+    def compiled(count, train, platform="cpu"):
         net = Net(repeat, tuple(f"block_{n}" for n in range(count)))
         variables = net.init(jax.random.key(0), x)
-        apply = jax.make_jaxpr(lambda v: net.apply(v, x, train, mutable=["batch_stats"]))
-        return convolutions(apply(variables))
+        device = jax.sharding.AbstractDevice(device_kind="", num_cores=None, platform=platform)
+        mesh = jax.sharding.AbstractMesh((1,), (AXIS,), abstract_device=device)
+        apply = jax.shard_map(
+            lambda v: net.apply(v, x, train, mutable=["batch_stats"]),
+            mesh=mesh,
+            in_specs=EVERYWHERE,
+            out_specs=EVERYWHERE,
+            check_vma=False,
+        )
+        return convolutions(jax.make_jaxpr(apply)(variables))
 
     # The first layer, the block, and the two blocks within the nested one.
     assert compiled(9, train=True) == compiled(3, train=True) == 1 + 1 + 2
-    assert compiled(9, train=False) == 1 + 9 + 9 * 4
+    assert compiled(9, train=False) == compiled(9, train=True, platform="tpu") == 1 + 9 + 9 * 4

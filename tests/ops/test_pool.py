@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxpose import ops
+from jaxpose.ops import pointwise
 
 IMAGE = jax.random.normal(jax.random.key(3), (2, 9, 7, 6))
 
@@ -154,6 +155,24 @@ def test_channel_shuffle_interleaves_groups():
     np.testing.assert_array_equal(ops.channel_shuffle(x, groups=2)[0, 0, 0], [0, 3, 1, 4, 2, 5])
     torch, image = _torch()
     _same(ops.channel_shuffle(IMAGE, groups=3), torch.nn.functional.channel_shuffle(image, 3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_channel_shuffle_as_a_product_on_tpu_is_exact(dtype):
+    x = IMAGE.astype(dtype)
+    results = [
+        jax.vjp(lambda x, form=form: form(x, 3), x)
+        for form in (pointwise._permuted, pointwise._transposed)
+    ]
+    (y, vjp), (expected, expected_vjp) = results
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(vjp(x)[0], expected_vjp(x)[0])
+
+    def text(platform):
+        lowered = jax.jit(lambda x: ops.channel_shuffle(x, groups=3)).trace(x)
+        return lowered.lower(lowering_platforms=(platform,)).as_text()
+
+    assert ("dot_general" in text("tpu"), "dot_general" in text("cpu")) == (True, False)
 
 
 def test_channel_conv1d_is_a_padded_correlation():

@@ -123,3 +123,37 @@ def test_only_bfloat16_moments_use_the_shift(as_on_tpu):
         function = functools.partial(norm._moments, impl="auto")
         traced = jax.make_jaxpr(function)(_image(2, 4, dtype), jnp.zeros(4))
         assert ("stop_gradient" not in str(traced)) == uses
+
+
+@pytest.mark.parametrize(
+    ("op", "statics"),
+    [
+        (ops.adaptive_avg_pool, {"size": (3, 2)}),
+        (ops.adaptive_avg_pool, {"size": (1, 1)}),
+        (ops.resize, {"size": (18, 24), "method": "nearest"}),
+        (ops.resize, {"size": (9, 18), "method": "nearest"}),
+        (ops.channel_shuffle, {"groups": 3}),
+    ],
+)
+def test_linear_operators_keep_nothing_and_equal_the_native_ones(as_on_tpu, op, statics):
+    x = _image(2, 6, jnp.float32)
+    results = {}
+    for implementation in ("auto", "lax"):
+        with ops.implementation(implementation):
+            y, vjp = jax.vjp(lambda x: op(x, **statics), x)
+            results[implementation] = y, *vjp(jnp.cos(y))
+            assert not [array for array in jax.tree.leaves(vjp) if array.size], "residuals"
+    for a, e in zip(*results.values(), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", [ops.adaptive_avg_pool, ops.resize])
+def test_only_tpus_pool_and_enlarge_by_sums_over_windows(op):
+    statics = {"method": "nearest", "size": (18, 24)} if op is ops.resize else {"size": (3, 2)}
+
+    def sums(platform):
+        gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(op(x, **statics)))))
+        lowered = gradient.trace(_image(2, 6)).lower(lowering_platforms=(platform,))
+        return lowered.as_text().count("reduce_window")
+
+    assert sums("tpu") > 0 == sums("cpu")

@@ -1,0 +1,156 @@
+"""Estimates of the TPU compiler for parts of Lite-HRNet and Lite CSW-HRNet, forward and backward.
+
+    python -m jaxpose.plan.parts [--topology v5e:1x1] [--batch 128] [PART ...]
+
+A part is an operator at the size of the first branch, `halves` (what a block does with the two
+halves of its channels), or two blocks on two branches: `lite_blocks`, or `csw_blocks` with the
+weights of Lite CSW-HRNet. Arrays are bfloat16, in the layout that the compiler prefers. A part
+compiles in seconds to minutes, a network in minutes to hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Format, Layout
+from jax.sharding import NamedSharding
+
+from jaxpose import ops
+from jaxpose.mesh import EVERYWHERE, make_mesh
+from jaxpose.models import lite_csw_hrnet, lite_hrnet
+from jaxpose.models.hrnet_stages import all_branches
+from jaxpose.plan.compilation import compile_step
+from jaxpose.plan.hlo import parse
+from jaxpose.plan.profile import make_profile
+from jaxpose.plan.topology import Target, find_target
+
+ROWS, COLUMNS, WIDTH = 64, 48, 40  # of the first branch, for an image of 256x192
+HALF = (ROWS, COLUMNS, WIDTH // 2)
+
+
+class Blocks(nn.Module):
+    """Two blocks on two branches."""
+
+    csw: bool
+
+    @nn.compact
+    def __call__(self, *xs: jax.Array, train: bool = True) -> list[jax.Array]:
+        layers = lite_hrnet.lite_layers("paper", jnp.bfloat16, None)
+        cross: Any = partial(lite_hrnet.CrossResolutionWeighting, **layers)
+        single: Any = partial(lite_hrnet.spatial_weighting, conv=layers["conv"])
+        if self.csw:
+            weights = lite_csw_hrnet.ChannelSpatialWeights
+            terms: Any = dict(gamma=2.0, b=1.0, pooling="both", shared=True, serial=False)
+            cross = single = partial(weights, conv=layers["conv"], **terms)
+        block = partial(lite_hrnet.WeightingBlock, cross, single, **layers)
+        return all_branches(self, list(xs), train, block=block, blocks=2)
+
+
+def _halves(x: jax.Array) -> jax.Array:
+    kept, changed = jnp.split(x, 2, axis=-1)
+    return lite_hrnet.join(kept, jnp.tanh(changed))
+
+
+def _enlarged(x: jax.Array, weights: jax.Array) -> jax.Array:
+    return x * ops.resize(weights, size=x.shape[1:3], method="nearest")
+
+
+def _spatial_conv(x: Any) -> tuple[Callable, tuple[Any]]:
+    kernel = jax.ShapeDtypeStruct((7, 7, x.shape[-1], 1), jnp.float32)
+    return lambda kernel, x: ops.conv(x, kernel, padding=3), (kernel,)
+
+
+def _of_blocks(*xs: Any, csw: bool) -> tuple[Callable, tuple[Any]]:
+    blocks = Blocks(csw)
+    variables = jax.eval_shape(partial(blocks.init, train=False), jax.random.key(0), *xs)
+
+    def apply(variables, *xs):
+        return blocks.apply(variables, *xs, mutable=["batch_stats"])
+
+    return apply, (variables,)
+
+
+def _small(factor: int) -> tuple[int, int, int]:
+    return ROWS // factor, COLUMNS // factor, WIDTH // 2
+
+
+def _pool(factor: int) -> Callable:
+    return lambda x: ops.adaptive_avg_pool(x, size=_small(factor)[:2])
+
+
+BRANCHES = [(ROWS >> n, COLUMNS >> n, width) for n, width in enumerate(lite_hrnet.WIDE[:2])]
+# part: function, shapes of images
+PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
+    "pool_2": (_pool(2), [HALF]),
+    "pool_8": (_pool(8), [HALF]),
+    "enlarge_2": (_enlarged, [HALF, _small(2)]),
+    "enlarge_8": (_enlarged, [HALF, _small(8)]),
+    "halves": (_halves, [(ROWS, COLUMNS, WIDTH)]),
+    "spatial_conv": (_spatial_conv, [(ROWS, COLUMNS, 2)]),
+    "lite_blocks": (partial(_of_blocks, csw=False), BRANCHES),
+    "csw_blocks": (partial(_of_blocks, csw=True), BRANCHES),
+}
+_WITH_WEIGHTS = ("spatial_conv", "lite_blocks", "csw_blocks")
+
+
+def row(target: Target, part: str, batch: int) -> str:
+    """A line of the table."""
+    assert target.chip is not None
+    function, shapes = PARTS[part]
+    images = [jax.ShapeDtypeStruct((batch, *shape), jnp.bfloat16) for shape in shapes]
+    weights: tuple = ()
+    if part in _WITH_WEIGHTS:
+        function, weights = function(*images)
+    arguments = (*weights, *images)
+    result = jax.eval_shape(function, *arguments)
+
+    def both_passes(arguments, cotangent):
+        y, backward = jax.vjp(function, *arguments)
+        return y, backward(cotangent)
+
+    mesh = make_mesh(target.devices[:1])
+    mapped = jax.shard_map(
+        both_passes, mesh=mesh, in_specs=EVERYWHERE, out_specs=EVERYWHERE, check_vma=False
+    )
+    free = Format(Layout.AUTO, NamedSharding(mesh, EVERYWHERE))
+    lowered = jax.jit(mapped, in_shardings=free, out_shardings=free).lower(arguments, result)
+    compiled = compile_step(lowered, target, None)
+    if compiled.error:
+        return f"{part:14} does not fit"
+    total = make_profile(parse(compiled.text)).total
+    microseconds = (
+        total.cycles / target.chip.clock * 1e6,
+        (total.hbm_bytes / target.chip.bandwidth * 1e6),
+    )
+    return (
+        f"{part:14}{microseconds[0]:12,.1f}{microseconds[1]:12,.1f}{total.hbm_bytes / 1e6:12,.1f}"
+        f"{compiled.memory['temporaries'] / 2**20:12,.0f}{compiled.seconds:12.1f}"
+    )
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--topology", default="v5e:1x1", help="TPU slice; its first chip counts")
+    parser.add_argument("--batch", type=int, default=128, help="images on the chip")
+    args = parser.parse_args()
+    if unknown := [part for part in args.parts if part not in PARTS]:
+        parser.error(f"{unknown[0]}: choose from {', '.join(PARTS)}")
+    target = find_target(args.topology)
+    if target.chip is None:
+        parser.error(f"--topology={args.topology}: not a TPU slice")
+    columns = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
+    print(f"{'':14}" + "".join(f"{column:>12}" for column in columns))
+    for part in args.parts or PARTS:
+        print(row(target, part, args.batch), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Estimates of parts of networks."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxpose.plan import parts
+from jaxpose.plan.topology import find_target
+
+
+def test_an_unknown_part_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["parts", "pool_3"])
+    with pytest.raises(SystemExit):
+        parts.main()
+    assert "pool_3: choose from pool_2, pool_8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", parts.PARTS)
+def test_parts_keep_the_sizes_of_a_network(part):
+    function, shapes = parts.PARTS[part]
+    images = [jax.ShapeDtypeStruct((2, *shape), jnp.bfloat16) for shape in shapes]
+    weights = ()
+    if part in parts._WITH_WEIGHTS:
+        function, weights = function(*images)
+    results = jax.tree.leaves(jax.eval_shape(function, *weights, *images))
+    size = (parts.ROWS, parts.COLUMNS)
+    expected = {
+        "pool_2": {(size[0] // 2, size[1] // 2)},
+        "pool_8": {(size[0] // 8, size[1] // 8)},
+        "lite_blocks": {size, (size[0] // 2, size[1] // 2)},
+        "csw_blocks": {size, (size[0] // 2, size[1] // 2)},
+    }
+    assert {x.shape[1:3] for x in results if x.ndim == 4} == expected.get(part, {size})
+
+
+@pytest.mark.slow
+def test_the_estimate_of_pooling_for_a_tpu():
+    pytest.importorskip("libtpu")
+    name, cycles, bound, traffic, _, _ = parts.row(find_target("v5e:1x1"), "pool_2", 128).split()
+    # Read and written once, in both passes: one image of 64x48 and one of 32x24, of 20 channels.
+    assert (name, traffic) == ("pool_2", f"{2 * 128 * 20 * (64 * 48 + 32 * 24) * 2 / 1e6:.1f}")
+    assert float(bound) < float(cycles) < 4 * float(bound)

@@ -40,9 +40,7 @@ def test_all_but_activations_is_float32(make, model, tmp_path):
     config = make(tmp_path, model=model, dtype="bfloat16", ema_decay=0.9)
     tasks.validate(config, devices=1)
     setup = make_setup(config, 17, 10.0, 100)
-    batch = {
-        key: jax.ShapeDtypeStruct(*shape) for key, shape in batch_shapes(setup, 17).items()
-    }
+    batch = {key: jax.ShapeDtypeStruct(*shape) for key, shape in batch_shapes(setup, 17).items()}
     before = setup.shapes
     after, metrics = jax.eval_shape(setup.make_step(make_mesh(jax.devices()[:1])), before, batch)
     for name in ("params", "batch_stats", "opt_state", "ema", "window"):

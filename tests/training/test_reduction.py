@@ -4,26 +4,31 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT, make_mesh
+from jaxpose.training.reduction import mean_over_devices
 from tests.helpers import tiny_runs
 
 DEVICES, ARRAYS = 8, 300  # XLA combines at most 256 arrays
-PROGRAM = f"""
+PROGRAM = r"""
 import json, re, sys
-import jax, jax.numpy as jnp, numpy as np
+import jax, numpy as np
 from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT, make_mesh
 from jaxpose.training.reduction import mean_over_devices
 
+file, devices, arrays = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 mesh = make_mesh()
-assert mesh.size == {DEVICES}
+assert mesh.size == devices
 random = np.random.default_rng(0)
-values = {{"loss": random.normal(size={DEVICES}), "mean": random.normal(size=({DEVICES}, 5))}}
-grads = [random.normal(size=({DEVICES}, 3, 4)) for _ in range({ARRAYS})]
+values = {"loss": random.normal(size=devices), "mean": random.normal(size=(devices, 5))}
+grads = [random.normal(size=(devices, 3, 4)) for _ in range(arrays)]
 values, grads = jax.tree.map(np.float32, (values, grads))
+result = {"inputs": jax.tree.map(np.ndarray.tolist, (values, np.stack(grads, 1)))}
+for dtype in ("float32", "bfloat16"):
 
-def compiled(dtype):
     def mean(values, grads):
         values, grads = jax.tree.map(lambda x: x[0], (values, grads))  # this device's row
         return mean_over_devices(values, grads, AXIS, dtype)
@@ -32,30 +37,26 @@ def compiled(dtype):
         mean, mesh=mesh, in_specs=(SPLIT, SPLIT), out_specs=(EVERYWHERE, EVERYWHERE),
         check_vma=False,
     )
-    return jax.jit(mapped).lower(values, grads)
-
-result = {{}}
-for dtype in ("float32", "bfloat16"):
-    lowered = compiled(dtype)
+    lowered = jax.jit(mapped).lower(values, grads)
     program = lowered.compile()
-    means, gradient = program(values, grads)
-    assert {{str(x.dtype) for x in jax.tree.leaves((means, gradient))}} == {{"float32"}}
-    result[dtype] = {{
-        "sent": re.findall(r"all_reduce.*?: \\\\(tensor<(?:(\\\\d+)x)?(\\\\w+)>", lowered.as_text(), re.S),
-        "compiled": len(re.findall(r" all-reduce(?:-start)?\\\\(", program.as_text())),
-        "values": jax.tree.map(lambda x: np.asarray(x).tolist(), means),
+    means, gradient = jax.device_get(program(values, grads))
+    assert {str(x.dtype) for x in jax.tree.leaves((means, gradient))} == {"float32"}
+    sent = r"all_reduce.*?: \(tensor<(\d+)x(\w+)>\)"
+    result[dtype] = {
+        "sent": re.findall(sent, lowered.as_text(), re.DOTALL),
+        "compiled": len(re.findall(r" all-reduce(?:-start)?\(", program.as_text())),
+        "values": jax.tree.map(np.ndarray.tolist, jax.tree.map(np.asarray, means)),
         "grads": np.stack(gradient).tolist(),
-    }}
-result["inputs"] = jax.tree.map(np.ndarray.tolist, (values, np.stack(grads, 1)))
-json.dump(result, open(sys.argv[1], "w"))
-""".replace("\\\\", "\\")
+    }
+json.dump(result, open(file, "w"))
+"""
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     file = tmp_path_factory.mktemp("reduction") / "result.json"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(file)], cwd=tiny_runs.ROOT,
+        [sys.executable, "-c", PROGRAM, str(file), str(DEVICES), str(ARRAYS)], cwd=tiny_runs.ROOT,
         env=tiny_runs.environment(DEVICES), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -87,11 +88,6 @@ def test_gradients_in_bfloat16_and_losses_in_float32(result):
 
 def test_one_device_reduces_nothing():
     """Without an all-reduce the gradients are not rounded."""
-    import jax
-
-    from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT, make_mesh
-    from jaxpose.training.reduction import mean_over_devices
-
     mapped = jax.shard_map(
         lambda x: mean_over_devices((), x, AXIS, "bfloat16")[1],
         mesh=make_mesh(jax.devices()[:1]), in_specs=SPLIT, out_specs=EVERYWHERE, check_vma=False,

@@ -23,7 +23,12 @@ from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT
 from jaxpose.tasks.protocol import LossFunction, Tree
 from jaxpose.training.reduction import mean_over_devices
 from jaxpose.training.schedule import Schedule
-from jaxpose.training.selection import keep_frozen, keep_frozen_norms, without_gradient
+from jaxpose.training.selection import (
+    keep_frozen,
+    keep_frozen_norms,
+    trained_only,
+    without_gradient,
+)
 from jaxpose.training.state import TrainState, Window
 
 
@@ -94,7 +99,11 @@ def make_train_step(
 
     def device_step(state: TrainState, batch: dict[str, jax.Array]):
         values, stats, grads = gradients(state, batch)
-        (values, stats), grads = mean_over_devices((values, stats), grads, AXIS, reduce_dtype)
+        (values, stats), trained = mean_over_devices(
+            (values, stats), trained_only(grads, patterns), AXIS, reduce_dtype
+        )
+        # The gradients of frozen parameters are zero on every device.
+        grads = jax.tree.map(lambda own, mean: own if mean is None else mean, grads, trained)
         loss, parts = values
         grad_norm = jnp.sqrt(jnp.sum(jnp.square(_flat(grads))))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -185,11 +185,17 @@ def test_several_devices_exchange_one_array(repository, tmp_path):
     size = 4 * (5 * 5 * (3 * 16 + 16 * 24) + 4 * (16 + 24) + 24 * 17 + 1)
     expected = {"count": 1, "arrays": 1, "bytes": size, "dtypes": {"f32": size}}
     assert made["collectives"] == {"all-reduce": expected}
-    # Shared statistics: each batch norm adds mean and variance, forward and backward.
+    # Gradients of frozen parameters are left out.
+    made = outside(
+        repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2",
+        "--config.freeze=quarter/conv/*",
+    )  # fmt: skip
+    assert made["collectives"]["all-reduce"]["bytes"] == size - 4 * 5 * 5 * 16 * 24
     made = outside(
         repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2", "--config.batch_norm=global"
     )
-    assert made["collectives"]["all-reduce"]["count"] > 1
+    # Each of the two batch norms averages its mean and then its variance, forward and backward.
+    assert made["collectives"]["all-reduce"]["count"] == 1 + 2 * 4
 
 
 @pytest.mark.slow

@@ -90,5 +90,5 @@ def test_bfloat16_follows_float32(tmp_path):
     print("\n" + tables.text(rows))
 
     assert losses["float32"][-1] < 0.3 * losses["float32"][0] and scores["float32"] > 0.8
-    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
-    assert abs(scores["bfloat16"] - scores["float32"]) < 0.05
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+    assert abs(scores["bfloat16"] - scores["float32"]) < 0.03

@@ -64,6 +64,12 @@ _OPTIMIZATION = (
         "examples",
         above=0,
     ),
+    Setting(
+        "reduce_dtype",
+        "float32",
+        "Type in which gradients are added over the devices; bfloat16 halves the bytes.",
+        choices=("float32", "bfloat16"),
+    ),
     Setting("accumulate", 1, "Micro-batches per step; their gradients are averaged.", above=0),
     Setting("epochs", 210.0, "Passes over the training examples.", "epochs", above=0),
     Setting(

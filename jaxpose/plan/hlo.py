@@ -23,12 +23,14 @@ class Array:
     """An array in the program.
 
     Attributes:
+      dtype: XLA's name of its type, such as f32, bf16 or pred.
       dims: its shape.
       size: bytes of its values.
       padded: bytes that it occupies; TPUs pad the minor dimensions to tiles such as 8x128.
       space: 0 for the main memory (HBM); 1 for the vector memory on a TPU chip, others for scalars.
     """
 
+    dtype: str
     dims: tuple[int, ...]
     size: int
     padded: int
@@ -152,7 +154,7 @@ def _inside(text: str) -> str:
 def _array(dtype: str, shape: str, layout: str | None) -> Array:
     dims = tuple(int(side.lstrip("<=")) for side in shape.split(",") if side)
     if dtype in ("token", "opaque"):
-        return Array(dims, 0, 0, 0)
+        return Array(dtype, dims, 0, 0, 0)
     digits = re.search(r"\d+", dtype)
     bits = int(digits[0]) if digits else 8  # pred
     order, _, tiling = (layout or "").partition(":")
@@ -165,4 +167,4 @@ def _array(dtype: str, shape: str, layout: str | None) -> Array:
         filled = [math.ceil(n / side) * side for n, side in zip(minor_first, sides, strict=False)]
         padded = math.prod(filled) * math.prod(minor_first[len(sides) :])
     size = -(-math.prod(dims) * bits // 8)
-    return Array(dims, size, -(-padded * bits // 8), int(space[1]) if space else 0)
+    return Array(dtype, dims, size, -(-padded * bits // 8), int(space[1]) if space else 0)

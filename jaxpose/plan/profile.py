@@ -49,11 +49,13 @@ class Collective:
       count: how many are executed.
       arrays: arrays that they exchange.
       bytes: of the values of these arrays, on one chip.
+      dtypes: the same bytes by XLA's name of the type, such as f32 or bf16.
     """
 
     count: int = 0
     arrays: int = 0
     bytes: int = 0
+    dtypes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,10 @@ def make_profile(program: Program) -> Profile:
             entry = profile.collectives.setdefault(kind, Collective())
             entry.count += times
             entry.arrays += times * len(arrays)
-            entry.bytes += times * sum(array.size for array in arrays)
+            for array in arrays:
+                entry.bytes += times * array.size
+                before = entry.dtypes.get(array.dtype, 0)
+                entry.dtypes[array.dtype] = before + times * array.size
     return profile
 
 

@@ -228,9 +228,9 @@ def _analysis_text(cost: dict[str, float]) -> str:
 def _collectives_text(collectives: dict[str, dict]) -> str:
     if not collectives:
         return "no collectives"
-    rows = [["collective", "count", "arrays", "MB"]]
-    rows += [
-        [name, str(each["count"]), str(each["arrays"]), f"{each['bytes'] / 1e6:,.2f}"]
-        for name, each in collectives.items()
-    ]
+    rows = [["collective", "count", "arrays", "MB", ""]]
+    for name, each in collectives.items():
+        dtypes = ", ".join(f"{dtype} {size / 1e6:,.2f}" for dtype, size in each["dtypes"].items())
+        figures = [str(each["count"]), str(each["arrays"]), f"{each['bytes'] / 1e6:,.2f}"]
+        rows.append([name, *figures, dtypes])
     return tables.text(rows)

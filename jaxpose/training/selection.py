@@ -51,6 +51,11 @@ def without_gradient(params: Tree, patterns: Sequence[str]) -> Tree:
     )
 
 
+def trained_only(tree: Tree, patterns: Sequence[str]) -> Tree:
+    """`tree` with None, which JAX takes for an empty tree, in the place of frozen arrays."""
+    return _map(lambda path, x: None if first_match(path, patterns) else x, tree)
+
+
 def without_frozen(
     optimizer: optax.GradientTransformation, patterns: Sequence[str]
 ) -> optax.GradientTransformation:

@@ -61,6 +61,7 @@ class Setup:
             log_every=self.config.log_every,
             seed=self.config.seed,
             freeze=self.config.freeze,
+            reduce_dtype=self.config.reduce_dtype,
         )
 
 

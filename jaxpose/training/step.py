@@ -1,7 +1,9 @@
 """The training step: one function, mapped over the `data` axis and compiled once.
 
 Each device runs the step on its part of the batch. Gradients and losses are averaged over the
-devices, so the update is that of the whole batch for any number of devices. With
+devices, so the update is that of the whole batch for any number of devices. All objectives are
+means over the examples, so no count has to be known before the gradient: one all-reduce after it
+has everything that the devices exchange (`jaxpose.training.reduction`). With
 `batch_norm="global"` the model averages its moments over the axis (it was created with
 `bn_axis="data"`). With `"device"` each device normalizes with its own statistics, and only the
 running statistics are averaged, once per step. Random numbers in the model depend on seed, step and
@@ -19,8 +21,14 @@ from jax.sharding import Mesh
 from jaxpose.config.patterns import patterns_of
 from jaxpose.mesh import AXIS, EVERYWHERE, SPLIT
 from jaxpose.tasks.protocol import LossFunction, Tree
+from jaxpose.training.reduction import mean_over_devices
 from jaxpose.training.schedule import Schedule
-from jaxpose.training.selection import keep_frozen, keep_frozen_norms, without_gradient
+from jaxpose.training.selection import (
+    keep_frozen,
+    keep_frozen_norms,
+    trained_only,
+    without_gradient,
+)
 from jaxpose.training.state import TrainState, Window
 
 
@@ -35,6 +43,7 @@ def make_train_step(
     log_every: int = 50,
     seed: int = 0,
     freeze: Sequence[str] = (),
+    reduce_dtype: str = "float32",
 ) -> jax.stages.Wrapped:
     """Returns the jitted step: (state, batch) -> (state, metrics); the old state is donated.
 
@@ -50,6 +59,8 @@ def make_train_step(
       seed: seed of the random keys.
       freeze: `config.freeze`; parameters and batch norm statistics that match do not change, not
         even in the moving average. Their gradients are not computed and not part of `grad_norm`.
+      reduce_dtype: dtype in which the gradients are added over the devices, "float32" or
+        "bfloat16".
 
     Returns:
       A jitted function. Its metrics are float32 scalars: loss, its terms and grad_norm (means over
@@ -87,7 +98,13 @@ def make_train_step(
         return _divide(values, accumulate), stats, _divide(grads, accumulate)
 
     def device_step(state: TrainState, batch: dict[str, jax.Array]):
-        (loss, parts), stats, grads = lax.pmean(gradients(state, batch), AXIS)
+        values, stats, grads = gradients(state, batch)
+        (values, stats), trained = mean_over_devices(
+            (values, stats), trained_only(grads, patterns), AXIS, reduce_dtype
+        )
+        # The gradients of frozen parameters are zero on every device.
+        grads = jax.tree.map(lambda own, mean: own if mean is None else mean, grads, trained)
+        loss, parts = values
         grad_norm = jnp.sqrt(jnp.sum(jnp.square(_flat(grads))))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -177,11 +177,25 @@ def outside(repository, tmp_path, *arguments):
 
 
 @pytest.mark.slow
-def test_several_devices_average_the_gradient(repository, tmp_path):
-    made = outside(repository, tmp_path, "--topology=cpu:2", "--batch-per-chip=2")
-    assert made["chips"] == 2 and made["batch_size"] == 4
-    # At least the gradient of all parameters: three convolutions of TinyHeatmaps.
-    assert made["collectives"]["all-reduce"]["bytes"] > 4 * 5 * 5 * (3 * 16 + 16 * 24)
+def test_several_devices_exchange_one_array(repository, tmp_path):
+    made = outside(repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2")
+    assert made["chips"] == 8 and made["batch_size"] == 16
+    # TinyHeatmaps: two convolutions with batch norm (scale and bias; mean and variance), a third
+    # convolution, and the loss.
+    size = 4 * (5 * 5 * (3 * 16 + 16 * 24) + 4 * (16 + 24) + 24 * 17 + 1)
+    expected = {"count": 1, "arrays": 1, "bytes": size, "dtypes": {"f32": size}}
+    assert made["collectives"] == {"all-reduce": expected}
+    # Gradients of frozen parameters are left out.
+    made = outside(
+        repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2",
+        "--config.freeze=quarter/conv/*",
+    )  # fmt: skip
+    assert made["collectives"]["all-reduce"]["bytes"] == size - 4 * 5 * 5 * 16 * 24
+    made = outside(
+        repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2", "--config.batch_norm=global"
+    )
+    # Each of the two batch norms averages its mean and then its variance, forward and backward.
+    assert made["collectives"]["all-reduce"]["count"] == 1 + 2 * 4
 
 
 @pytest.mark.slow
@@ -198,6 +212,15 @@ def test_tpu(repository, tmp_path):
     forward, backward = phases["forward"]["flops"], phases["backward"]["flops"]
     assert forward < backward < 2 * forward
     assert made["operators"]["conv"]["flops"] == total["flops"] == forward + backward
-    assert total["cycles"] > 0 and made["collectives"]["all-reduce"]["count"] >= 1
+    assert total["cycles"] > 0
+    gradient = 5 * 5 * (3 * 16 + 16 * 24) + 2 * (16 + 24) + 24 * 17
+    rest = 2 * (16 + 24) + 1  # statistics and loss
+    size = 4 * (gradient + rest)
+    expected = {"count": 1, "arrays": 1, "bytes": size, "dtypes": {"f32": size}}
+    assert made["collectives"] == {"all-reduce": expected}
+    lower = outside(repository, tmp_path, *arguments, "--config.reduce_dtype=bfloat16")
+    dtypes = {"bf16": 2 * gradient, "f32": 4 * rest}
+    expected = {"count": 2, "arrays": 2, "bytes": sum(dtypes.values()), "dtypes": dtypes}
+    assert lower["collectives"] == {"all-reduce": expected}
     again = outside(repository, tmp_path, *arguments)
     assert again["cached"] and {**again, "cached": False} == made

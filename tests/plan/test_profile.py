@@ -57,7 +57,8 @@ def test_operators_add_up_to_the_total(program):
 
 def test_collectives(program):
     # The kernel in bfloat16 and the loss in float32, without padding.
-    expected = Collective(count=2, arrays=2, bytes=3 * 3 * 16 * 32 * 2 + 4)
+    kernel = 3 * 3 * 16 * 32 * 2
+    expected = Collective(count=2, arrays=2, bytes=kernel + 4, dtypes={"bf16": kernel, "f32": 4})
     assert make_profile(program).collectives == {"all-reduce": expected}
 
 

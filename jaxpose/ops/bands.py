@@ -6,11 +6,8 @@ image are the channels: a convolution along the rows, whose kernel is a band mat
 and input channel, with the taps of a row on its diagonals.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 Pair = tuple[int, int]
@@ -48,10 +45,11 @@ def conv(x: jax.Array, w: jax.Array) -> jax.Array:
     return jnp.reshape(total, (batch, height, width, 1)).astype(x.dtype)
 
 
-@functools.cache
-def _diagonals(taps: int, width: int) -> np.ndarray:
+def _diagonals(taps: int, width: int) -> jax.Array:
     """[taps, width, width]: 1 where a tap takes column i to column j."""
-    return np.stack([np.eye(width, k=taps // 2 - tap, dtype=np.float32) for tap in range(taps)])
+    columns = jnp.arange(width)
+    offsets = columns[:, None] - columns + taps // 2
+    return (jnp.arange(taps)[:, None, None] == offsets).astype(jnp.float32)
 
 
 def gradients(x: jax.Array, w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -10,7 +10,6 @@ infinity or NaN in one channel reaches all channels of its block.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 SUBLANES, LANES = 8, 128  # of a register: channels and images, where there are enough of both
 LARGEST_KERNEL = 7
@@ -36,5 +35,5 @@ def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
 
 def block_diagonal(w: jax.Array, n: int) -> jax.Array:
     """The kernel of the grouped convolution: [kh, kw, 1, C] -> [kh, kw, n, C]."""
-    diagonal = np.arange(n)[:, None] == np.arange(w.shape[-1]) % n
+    diagonal = jnp.arange(n)[:, None] == jnp.arange(w.shape[-1]) % n
     return w * diagonal.astype(w.dtype)

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxpose.choices import choose_from
@@ -88,8 +87,9 @@ def _permuted(x, groups):
     It is exact for finite values; an infinite one makes the other channels of its pixel NaN.
     """
     channels = x.shape[-1]
-    order = np.arange(channels).reshape(groups, -1).T.ravel()
-    permutation = jnp.asarray(np.eye(channels)[:, order], x.dtype)
+    target = jnp.arange(channels)
+    source = target % groups * (channels // groups) + target // groups
+    permutation = (target[:, None] == source).astype(x.dtype)
     axes = (((x.ndim - 1,), (0,)), ((), ()))
     return lax.dot_general(x, permutation, axes, precision=lax.Precision.HIGHEST)
 

@@ -56,7 +56,7 @@ def measure(
     """
     started = [_start(workload, name, cached) for name in ("jax", *dict.fromkeys(vs))]
     report.progress("timing all steps in turn")
-    times = _time([each for each in started if each.call], runs, seconds)
+    times = _time(started, runs, seconds)
     first = times.get(id(started[0]))
     rows = []
     for contestant in started:
@@ -74,7 +74,7 @@ def measure(
 
 
 def _start(workload: Workload, name: str, cached: bool) -> Contestant:
-    """Runs the first step; without `call`, and with a note, if that is not possible."""
+    """Runs the first step; if that is not possible, a note says why."""
     report.progress(f"first step of {workload.name}: {name}")
     steps = steps_per_call()
     make: Callable[[], Contestant]
@@ -92,9 +92,14 @@ def _start(workload: Workload, name: str, cached: bool) -> Contestant:
         note = _reason(error)
         if note is None or (name == "jax" and not _is_memory(error)):
             raise
-        contestant = Contestant({"step": name, "note": note}, None)
+        contestant = Contestant({"step": name, "note": note}, _absent)
     _free()  # also what the error held
     return contestant
+
+
+def _absent() -> float:
+    """The call of a contestant that cannot run."""
+    raise AssertionError("it was left out")
 
 
 def _torch(workload: Workload, compiled: bool, steps: int) -> Contestant:
@@ -112,15 +117,14 @@ def _time(contestants: Sequence[Contestant], runs: int, seconds: float) -> dict[
             except Exception as error:
                 if not _is_memory(error):
                     raise
-                contestant.facts["note"] = _reason(error)
-                contestant.call = None
-            if contestant.call is None:
+                contestant.facts["note"], contestant.call = _reason(error), _absent
+            if not contestant.runs:
                 _free()
                 raise _DroppedError
 
         return call
 
-    while left := [each for each in contestants if each.call]:
+    while left := [each for each in contestants if each.runs]:
         calls = max(math.ceil(runs / each.steps) for each in left)
         try:
             times = report.in_turns(

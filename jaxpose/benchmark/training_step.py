@@ -21,14 +21,19 @@ class Contestant:
     """A training step to time.
 
     Attributes:
-      facts: cells of its row.
-      call: runs `steps` steps, waits for the last, and returns its loss; None if it cannot run.
+      facts: cells of its row; a `note` other than None says why it cannot run.
+      call: runs `steps` steps, waits for the last, and returns its loss.
       steps: number of steps per call.
     """
 
     facts: dict
-    call: Callable[[], float] | None
+    call: Callable[[], float]
     steps: int = 1
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can be timed."""
+        return self.facts["note"] is None
 
 
 def jax_step(

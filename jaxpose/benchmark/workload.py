@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from dataclasses import dataclass
 
@@ -84,7 +85,7 @@ def paper_recipes() -> list[str]:
         raise ValueError(
             f"{PAPERS}: the recipes are not installed: run the command in a checkout of the project"
         )
-    return [str(folder / recipe) for recipe in RECIPES]
+    return [os.path.relpath(folder / recipe) for recipe in RECIPES]
 
 
 def make_workload(

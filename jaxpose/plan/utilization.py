@@ -37,7 +37,7 @@ def peak_flops(device_kind: str) -> float | None:
     (197000000000000.0, None)
     """
     found = _find(device_kind)
-    return found and found.flops
+    return found.flops if found else None
 
 
 def peak_bandwidth(device_kind: str) -> float | None:
@@ -47,7 +47,7 @@ def peak_bandwidth(device_kind: str) -> float | None:
     (4800000000000.0, None)
     """
     found = _find(device_kind)
-    return found and found.bandwidth
+    return found.bandwidth if found else None
 
 
 def _find(device_kind: str) -> Chip | Gpu | None:

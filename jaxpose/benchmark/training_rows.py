@@ -155,7 +155,8 @@ def _shares(row: dict[str, Any], flops: float | None) -> dict[str, float | None]
 
 def _reason(error: Exception) -> str | None:
     """Why a step cannot run, in one line; None for a fault of the program."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
     if _is_memory(error):
         return f"out of memory: {line}"
     if isinstance(error, (ImportError, ValueError)):

@@ -102,7 +102,7 @@ def test_other_failures_of_the_own_step_are_not_hidden(tiny, monkeypatch):
         training_rows.measure(tiny)
 
 
-@pytest.mark.parametrize("problem", ["no torch", "no GPU in torch", "a setting"])
+@pytest.mark.parametrize("problem", ["no torch", "no GPU in torch", "a setting", "no compiler"])
 def test_a_rival_that_cannot_run_says_why_in_its_row(tiny, monkeypatch, problem):
     pytest.importorskip("torch")
     monkeypatch.setattr(
@@ -122,11 +122,20 @@ def test_a_rival_that_cannot_run_says_why_in_its_row(tiny, monkeypatch, problem)
         monkeypatch.setattr(torch_training, "require", lambda name: torch)
         monkeypatch.setattr(training_rows.jax, "default_backend", lambda: "gpu")
         message = "torch 2.13.0+cpu cannot use the GPU"
-    else:
+    elif problem == "a setting":
         tiny.config.ema_decay = 0.9
         message = "the step in torch does not have config.ema_decay"
+    else:
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        def step(*args, **options):
+            raise InvalidCxxCompiler
+
+        monkeypatch.setattr(training_rows, "torch_step", step)
+        message = "torch.compile fails: No working C++ compiler found in "
     rows = training_rows.measure(tiny, vs=["torch"], runs=1, seconds=0)
-    assert [row["note"] for row in rows] == [None, message] and rows[0]["runs"] > 0
+    assert rows[0]["note"] is None and rows[0]["runs"] == 1
+    assert rows[1]["note"].startswith(message) and "\n" not in rows[1]["note"]
 
 
 def test_a_gpu_that_is_not_there_is_one_line():

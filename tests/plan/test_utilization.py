@@ -63,6 +63,26 @@ def test_bytes_of_a_compiled_program():
     assert 5 * 2 * 4000 <= step_bytes(looped) < 6 * 2 * 4000 + 1000
 
 
+CUDNN = """HloModule m, is_scheduled=true
+
+ENTRY %main.5 (p.1: bf16[2,4,4,8], p.2: bf16[16,1,1,8]) -> bf16[2,4,4,16] {
+  %p.1 = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %p.2 = bf16[16,1,1,8]{3,2,1,0} parameter(1)
+  %cudnn-conv.1 = (bf16[2,4,4,16]{3,2,1,0}, u8[0]{0}) custom-call(%p.1, %p.2), window={size=1x1}, \
+dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convForward"
+  ROOT %get-tuple-element.1 = bf16[2,4,4,16]{3,2,1,0} get-tuple-element(%cudnn-conv.1), index=0
+}
+"""
+
+
+def test_bytes_of_a_program_for_a_gpu_whose_convolutions_are_calls():
+    class Program:
+        def as_text(self):
+            return CUDNN
+
+    assert step_bytes(Program()) == 2 * (2 * 4 * 4 * 8 + 16 * 8 + 2 * 4 * 4 * 16)
+
+
 def lowered_loop(length):
     """A loop of convolutions and its gradient: three convolutions per iteration."""
 

@@ -115,6 +115,11 @@ def run(args: argparse.Namespace) -> int:
         notes = [measured[0]["note"], waited.get("note")]
         measured[0] |= waited | {"note": "; ".join(filter(None, notes)) or None}
         rows += measured
+        for row in measured:
+            time = f"{row['median_ms']:.2f} ms per step" if row["runs"] else row["note"]
+            report.progress(f"{workload.name}, {row['step']}: {time}")
+        if args.json:  # what is measured is kept if the command is stopped
+            report.save(rows, {"device": line}, args.json)
     terms = {"device": line} | describe_terms(workloads) | {"load average before": load}
     report.publish(rows, COLUMNS, terms, args.json)
     return 0

@@ -114,7 +114,7 @@ def make_workload(
         config = read_settings("jaxpose benchmark", what, overrides or [])
         return _workload(config, what, size, batch_size, keypoints_of(config), dtype)
     if overrides:
-        raise ValueError(f"{' '.join(overrides)}: {what} is not a recipe, whose settings change")
+        raise ValueError(f"{what} is not a recipe: unrecognized arguments: {' '.join(overrides)}")
     if not location(what).is_dir():
         return model_workload(what, size, batch_size, task_name, dtype=dtype)
     info = runs.read_info(runs.run_folder(what))

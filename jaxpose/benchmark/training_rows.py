@@ -54,7 +54,10 @@ def measure(
       seconds: minimum sum of the timings of each.
       cached: whether to measure the first step with a filled compilation cache too.
     """
-    started = [_start(workload, name, cached) for name in ("jax", *dict.fromkeys(vs))]
+    started = [
+        _start(workload, name, cached)
+        for name in ("jax", *(rival for rival in RIVALS if rival in vs))
+    ]
     report.progress("timing all steps in turn")
     times = _time(started, runs, seconds)
     first = times.get(id(started[0]))

@@ -114,9 +114,9 @@ def test_several_steps_give_the_losses_of_torch(tiny):
 
 def losses_of(workload, steps):
     """Losses of the first steps in JAX and torch."""
-    steps = jax_step(workload, "auto", cached=False), torch_step(workload)
-    calls = [contestant.call for contestant in steps]
-    first = [contestant.facts["first_loss"] for contestant in steps]
+    both = jax_step(workload, "auto", cached=False), torch_step(workload)
+    calls = [contestant.call for contestant in both]
+    first = [contestant.facts["first_loss"] for contestant in both]
     return [
         [loss, *(call() for _ in range(steps - 1))] for loss, call in zip(first, calls, strict=True)
     ]

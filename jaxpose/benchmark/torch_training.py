@@ -78,7 +78,8 @@ def torch_step(
         if cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        call()  # the second step holds the moments of Adam, too
+        if cuda:
+            call()  # for the peak of the memory: the first step begins without moments
     form = "torch.compile" if compiled else "eager"
     precision = ", AMP" if workload.config.dtype == "bfloat16" else ""
     peak = (torch.cuda.max_memory_allocated() - before) / 2**20 if cuda else None

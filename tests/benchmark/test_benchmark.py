@@ -102,7 +102,7 @@ def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
     assert "auto" in fast["step"] and "lax" in lax["step"] and "torch" in torch["step"]
     assert lax["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-5)
     assert torch["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-4)
-    assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["program_mb"] > 0
+    assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["memory_mb"] > 0
 
 
 @pytest.mark.slow

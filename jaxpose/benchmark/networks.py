@@ -15,7 +15,8 @@ from pathlib import Path
 import jax
 
 from jaxpose import export, ops
-from jaxpose.benchmark import contestants, report, training, turns
+from jaxpose.benchmark import contestants, report, turns
+from jaxpose.benchmark.training_step import jax_step
 from jaxpose.benchmark.workload import Workload, model_workload
 from jaxpose.export.source import untrained
 from jaxpose.models.sizes import parse_size
@@ -116,7 +117,7 @@ def measure(
     steps = []
     for row, workload in zip(rows, workloads, strict=True):
         report.progress(f"compiling the training step of {workload.name}")
-        step = training.jax_step(workload, ops.get_implementation(), cached=False)
+        step = jax_step(workload, ops.get_implementation(), cached=False)
         row["first_step_s"] = step.facts["first_step_s"]
         steps.append(step.call)
     report.progress("timing all steps in turn")

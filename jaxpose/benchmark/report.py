@@ -116,7 +116,12 @@ def publish(
         print(notes)
     print("\n".join(f"{key}: {value}" for key, value in terms.items()))
     if file:
-        file.write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
+        save(rows, terms, file)
+
+
+def save(rows: Sequence[dict], terms: dict, file: Path) -> None:
+    """Writes rows and conditions to `file` as JSON."""
+    file.write_text(json.dumps({"terms": terms, "rows": rows}, indent=2) + "\n")
 
 
 def cells(rows: Sequence[dict], columns: Sequence[str]) -> list[list[str]]:

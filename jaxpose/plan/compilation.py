@@ -59,12 +59,7 @@ class Compiled:
     @property
     def needed(self) -> float | None:
         """Bytes that the step needs on one device, or None if the compiler does not say."""
-        if not self.memory:
-            return _needed(self.error)[0]
-        sizes = self.memory
-        at_once = sizes["arguments"] + sizes["outputs"] - sizes["aliased"] + sizes["temporaries"]
-        # XLA's peak on the CPU leaves out the temporaries.
-        return max(sizes["peak"], at_once) + sizes["code"]
+        return needed_memory(self.memory) if self.memory else _needed(self.error)[0]
 
     @property
     def available(self) -> float | None:
@@ -81,6 +76,13 @@ class Compiled:
         if target.chip or target.capacity is None or self.needed is None:
             return True
         return self.needed <= target.capacity
+
+
+def needed_memory(sizes: dict[str, int]) -> int:
+    """Bytes that a program needs on one device, from `memory_figures`."""
+    at_once = sizes["arguments"] + sizes["outputs"] - sizes["aliased"] + sizes["temporaries"]
+    # XLA's peak on the CPU leaves out the temporaries.
+    return max(sizes["peak"], at_once) + sizes["code"]
 
 
 def versions() -> dict[str, str]:
@@ -150,14 +152,16 @@ def _compile(lowered: jax.stages.Lowered) -> Compiled:
     cost = program.cost_analysis() or {}
     return Compiled(
         program.as_text() or "",
-        _memory(program.memory_analysis()),
+        memory_figures(program),
         {name: float(cost[name]) for name in _FIGURES if name in cost},
         "",
         seconds,
     )
 
 
-def _memory(figures: Any) -> dict[str, int]:
+def memory_figures(program: jax.stages.Compiled) -> dict[str, int]:
+    """The compiler's figures of a program's memory, as `Compiled.memory`; {} if it has none."""
+    figures: Any = program.memory_analysis()
     if figures is None:
         return {}
     return {

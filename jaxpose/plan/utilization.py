@@ -1,20 +1,19 @@
-"""FLOPs of a training step and peaks of devices, for the model FLOPs utilization (MFU) of a run.
+"""FLOPs and bytes of a training step and peaks of devices: how well a run uses its device.
 
-MFU is defined in Chowdhery et al., PaLM, 2022, appendix B: the operations that the model needs per
-second, by the peak of the device. Peaks are those of the matrix units in bfloat16, whatever the
-precision of the run.
+Model FLOPs utilization (MFU) is defined in Chowdhery et al., PaLM, 2022, appendix B: the operations
+that the model needs per second, by the peak of the device. Peaks are those of the matrix units in
+bfloat16, whatever the precision of the run.
 """
 
 from __future__ import annotations
-
-import re
 
 import jax
 
 from jaxpose import jax_api
 from jaxpose.plan import hlo
-from jaxpose.plan.chips import CHIPS
-from jaxpose.plan.profile import total_flops
+from jaxpose.plan.chips import CHIPS, Chip
+from jaxpose.plan.gpus import Gpu, find_gpu
+from jaxpose.plan.profile import make_profile, total_flops
 
 # Names that JAX gives to the devices of a chip.
 _TPUS = {
@@ -26,16 +25,6 @@ _TPUS = {
     "TPU v6 lite": "v6e",
     "TPU v6e": "v6e",
 }
-# Peaks without sparsity. NVIDIA's data sheets of H100 and H200 name those with sparsity, which are
-# twice as large. A part of a GPU (MIG) has a longer name and no peak here.
-_GPUS = (
-    # NVIDIA A100 Tensor Core GPU, data sheet of June 2021: 312 TFLOP/s
-    (r"NVIDIA A100-(SXM4|PCIE|PCIe)-\d+GB|NVIDIA A100 80GB PCIe", 312e12),
-    # NVIDIA H100 Tensor Core GPU, data sheet: 1,979 TFLOP/s of H100 SXM
-    (r"NVIDIA H100 80GB HBM3", 989.5e12),
-    # NVIDIA H200 Tensor Core GPU, data sheet: 1,979 TFLOP/s of H200 SXM
-    (r"NVIDIA H200", 989.5e12),
-)
 
 
 def peak_flops(device_kind: str) -> float | None:
@@ -47,9 +36,37 @@ def peak_flops(device_kind: str) -> float | None:
     >>> peak_flops("TPU v5 lite"), peak_flops("cpu")
     (197000000000000.0, None)
     """
-    if device_kind in _TPUS:
-        return CHIPS[_TPUS[device_kind]].flops
-    return next((peak for name, peak in _GPUS if re.fullmatch(name, device_kind)), None)
+    found = _find(device_kind)
+    return found.flops if found else None
+
+
+def peak_bandwidth(device_kind: str) -> float | None:
+    """Bandwidth of a device's memory, in bytes per second; None if it is not known.
+
+    >>> peak_bandwidth("NVIDIA H200"), peak_bandwidth("cpu")
+    (4800000000000.0, None)
+    """
+    found = _find(device_kind)
+    return found.bandwidth if found else None
+
+
+def _find(device_kind: str) -> Chip | Gpu | None:
+    return CHIPS[_TPUS[device_kind]] if device_kind in _TPUS else find_gpu(device_kind)
+
+
+def step_bytes(program: jax.stages.Compiled) -> int | None:
+    """Bytes that a compiled step moves to and from the main memory of a device.
+
+    They are counted as in `jaxpose plan`: loops as often as they run.
+
+    Returns:
+      Their number; None if a loop has an unknown length, or if the text is not understood.
+    """
+    try:
+        profile = make_profile(hlo.parse(program.as_text() or ""))
+    except (AssertionError, LookupError, ValueError):
+        return None
+    return None if profile.endless else profile.total.hbm_bytes
 
 
 def step_flops(lowered: jax.stages.Lowered) -> int | None:

@@ -154,8 +154,10 @@ class Task(Protocol):
         """A training batch of synthetic images and random keypoints, for benchmarks."""
         ...
 
-    def torch_loss(self, config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
-        """The objective as a function of the outputs [B, C, h, w] of a torch module.
+    def torch_loss(
+        self, config: ConfigDict, batch: Batch, device: str = "cpu"
+    ) -> Callable[[Any], Any]:
+        """The objective as a function of the outputs [B, C, h, w] of a torch module on a device.
 
         Raises:
           ValueError: settings of the loss that are not implemented in torch.

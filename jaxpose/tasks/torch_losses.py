@@ -1,7 +1,7 @@
 """The objectives in torch, for benchmarks that train the exported network with PyTorch.
 
-Each function makes the targets of a batch and returns the loss as a function of the outputs
-[B, C, h, w].
+Each function makes the targets of a batch on a torch device and returns the loss as a function of
+the float32 outputs [B, C, h, w].
 """
 
 from __future__ import annotations
@@ -19,55 +19,62 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 
-def nchw(maps: Any) -> Any:
-    """[B, H, W, C] as a tensor [B, C, H, W], channels last in memory."""
+def nchw(maps: Any, device: str = "cpu") -> Any:
+    """[B, H, W, C] as a tensor [B, C, H, W] on a device, channels last in memory."""
     import torch
 
-    return torch.from_numpy(np.array(maps)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.array(maps)).to(device).permute(0, 3, 1, 2)
 
 
-def topdown(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
-    """The heatmap weighting loss with F(x) = x."""
-    if (config.loss.name, config.loss.get("fn")) != ("heatmap_weighting", "x"):
-        raise ValueError("--vs torch supports only the loss heatmap_weighting with fn=x")
+def topdown(config: ConfigDict, batch: Batch, device: str = "cpu") -> Callable[[Any], Any]:
+    """The heatmap weighting loss, or the mean squared error."""
+    from jaxpose import losses
+
+    weighting = config.loss.fn if config.loss.name == "heatmap_weighting" else "none"
     size = tuple(config.input_size)
     maps, weights = codecs.topdown.encode_batch(
         batch["keypoints"], size, map_size(size, QUARTER), config.sigma, config.codec == "udp"
     )
-    target, weight = nchw(maps), nchw(np.asarray(weights)[:, None, None])
+    target = nchw(maps, device)
+    weight = nchw(np.asarray(weights)[:, None, None], device)
+    factor = nchw(losses.WEIGHT_FUNCTIONS[weighting](maps) + 1, device)
 
     def loss(heatmaps):
         error = (heatmaps - target) * weight
-        return ((target + 1) * error.square()).mean()
+        return (factor * error.square()).mean()
 
     return loss
 
 
-def associative_embedding(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
+def associative_embedding(
+    config: ConfigDict, batch: Batch, device: str = "cpu"
+) -> Callable[[Any], Any]:
     """The mean squared error or the soft-boundary loss, plus the push and pull of the tags."""
+    import torch
+
     if config.loss.get("detach_weight"):
         raise ValueError("--vs torch supports the loss only with detach_weight=False")
     size = tuple(config.input_size)
-    targets, places = [], []
+    targets, joints_at = [], []
     for stride in (QUARTER, HALF):
         maps, positions = codecs.associative_embedding.encode_batch(
             batch["keypoints"], batch["mirrored"], size, map_size(size, stride), config.sigma
         )
-        targets.append(nchw(maps))
-        places.append(np.array(positions))
+        targets.append(nchw(maps, device))
+        joints_at.append(torch.from_numpy(np.array(positions)).to(device))
     tau = config.loss.tau if config.loss.name == "soft_boundary" else None
     joints = targets[0].shape[1]
 
     def loss(outputs):
         quarter, half = outputs
         heat = _heat(quarter[:, :joints], targets[0], tau) + _heat(half, targets[1], tau)
-        pull, push = _tags(quarter[:, joints:], places[0])
+        pull, push = _tags(quarter[:, joints:], joints_at[0])
         return heat + config.loss.pull * pull + config.loss.push * push
 
     return loss
 
 
-def part_affinity(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
+def part_affinity(config: ConfigDict, batch: Batch, device: str = "cpu") -> Callable[[Any], Any]:
     """Half the sum of squared errors of heatmaps and fields, averaged over the batch."""
     keypoints = codecs.part_affinity.from_coco(batch["keypoints"])
     maps = codecs.part_affinity.encode_batch(
@@ -76,7 +83,7 @@ def part_affinity(config: ConfigDict, batch: Batch) -> Callable[[Any], Any]:
         sigma=config.sigma,
         thickness=config.loss.thickness,
     )
-    targets = [nchw(target) for target in maps]
+    targets = [nchw(target, device) for target in maps]
 
     def loss(outputs):
         errors = [(y - targets[n % 2]).square().sum() for n, y in enumerate(outputs)]
@@ -94,11 +101,11 @@ def _heat(pred: Any, target: Any, tau: float | None) -> Any:
     return error.mean()
 
 
-def _tags(tags: Any, joints: np.ndarray) -> tuple[Any, Any]:
+def _tags(tags: Any, joints: Any) -> tuple[Any, Any]:
     """(pull, push) as in `jaxpose.losses.associative_embedding_loss`, for tags [B, K, h, w]."""
     import torch
 
-    places, valid = torch.from_numpy(joints[..., :2]).long(), torch.from_numpy(joints[..., 2] > 0)
+    places, valid = joints[..., :2].long(), joints[..., 2] > 0
     index = (places[..., 1] * tags.shape[3] + places[..., 0]).transpose(1, 2)  # [B, K, P]
     values = tags.flatten(2).gather(2, index).transpose(1, 2) * valid
     count = valid.sum(-1).clamp(min=1)
@@ -106,7 +113,11 @@ def _tags(tags: Any, joints: np.ndarray) -> tuple[Any, Any]:
     spread = ((values - mean[..., None]).square() * valid).sum(-1) / count
     present = valid.any(-1)
     people = present.sum(-1)
-    others = present[:, :, None] & present[:, None, :] & ~torch.eye(len(joints[0]), dtype=bool)
+    others = (
+        present[:, :, None]
+        & present[:, None, :]
+        & ~torch.eye(len(joints[0]), dtype=torch.bool, device=tags.device)
+    )
     near = torch.exp(-(mean[:, :, None] - mean[:, None, :]).square()) * others
     pull = spread.sum(-1) / people.clamp(min=1)
     push = 0.5 * near.sum((1, 2)) / (people * (people - 1)).clamp(min=1)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxpose import benchmark, runs, skeletons, summary, tasks
-from jaxpose.benchmark import hwl_table5, report, training
+from jaxpose.benchmark import hwl_table5, report
+from jaxpose.benchmark.torch_training import torch_step
+from jaxpose.benchmark.training_step import jax_step
 from jaxpose.benchmark.workload import make_workload, model_workload
 from jaxpose.codecs.associative_embedding import Grouping
 from jaxpose.export import source
@@ -100,7 +102,7 @@ def test_training_steps_do_the_same_work(tiny, tmp_path, capsys):
     assert "auto" in fast["step"] and "lax" in lax["step"] and "torch" in torch["step"]
     assert lax["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-5)
     assert torch["first_loss"] == pytest.approx(fast["first_loss"], rel=1e-4)
-    assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["program_mb"] > 0
+    assert fast["ratio"] == 1 and fast["first_step_s"] > 0 and fast["memory_mb"] > 0
 
 
 @pytest.mark.slow
@@ -112,10 +114,9 @@ def test_several_steps_give_the_losses_of_torch(tiny):
 
 def losses_of(workload, steps):
     """Losses of the first steps in JAX and torch."""
-    jax_step = training.jax_step(workload, "auto", cached=False)
-    torch_step = training.torch_step(workload)
-    calls = [contestant.call for contestant in (jax_step, torch_step)]
-    first = [contestant.facts["first_loss"] for contestant in (jax_step, torch_step)]
+    both = jax_step(workload, "auto", cached=False), torch_step(workload)
+    calls = [contestant.call for contestant in both]
+    first = [contestant.facts["first_loss"] for contestant in both]
     return [
         [loss, *(call() for _ in range(steps - 1))] for loss, call in zip(first, calls, strict=True)
     ]

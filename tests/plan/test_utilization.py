@@ -7,8 +7,9 @@ from jax import lax
 
 from jaxpose.plan import hlo, utilization
 from jaxpose.plan.chips import CHIPS
+from jaxpose.plan.gpus import GPUS
 from jaxpose.plan.profile import make_profile
-from jaxpose.plan.utilization import peak_flops, step_flops
+from jaxpose.plan.utilization import peak_bandwidth, peak_flops, step_bytes, step_flops
 
 
 def test_peaks_of_tpus_are_those_of_the_plan():
@@ -27,14 +28,59 @@ def test_peaks_of_tpus_are_those_of_the_plan():
         ("NVIDIA A100 80GB PCIe", 312e12),
         ("NVIDIA H100 80GB HBM3", 989.5e12),
         ("NVIDIA H200", 989.5e12),
+        ("NVIDIA H100 PCIe", 756.5e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40S", 362.05e12),
+        ("Tesla T4", 65e12),
+        ("NVIDIA GeForce RTX 4090", 165.2e12),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
         ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
-        ("NVIDIA GeForce RTX 3090", None),
+        ("NVIDIA GeForce GTX 1650 Ti", None),
         ("TPU v2", None),
         ("cpu", None),
     ],
 )
 def test_peaks_of_other_devices(kind, peak):
     assert peak_flops(kind) == peak
+
+
+def test_bandwidths():
+    assert peak_bandwidth("NVIDIA H200") == 4.8e12 and peak_bandwidth("TPU v5e") == 819e9
+    assert peak_bandwidth("NVIDIA H200 MIG 1g.18gb") is None and peak_bandwidth("cpu") is None
+
+
+def test_a_balanced_gpu_computes_tens_to_hundreds_of_operations_per_byte():
+    assert all(50 < gpu.flops / gpu.bandwidth < 450 and gpu.source for gpu in GPUS)
+
+
+def test_bytes_of_a_compiled_program():
+    def f(x):
+        return lax.scan(lambda y, _: (jnp.sin(y), None), x, None, length=5)[0]
+
+    once = jax.jit(jnp.sin).lower(jnp.ones(1000)).compile()
+    assert step_bytes(once) == 2 * 4000
+    looped = jax.jit(f).lower(jnp.ones(1000)).compile()
+    assert 5 * 2 * 4000 <= step_bytes(looped) < 6 * 2 * 4000 + 1000
+
+
+CUDNN = """HloModule m, is_scheduled=true
+
+ENTRY %main.5 (p.1: bf16[2,4,4,8], p.2: bf16[16,1,1,8]) -> bf16[2,4,4,16] {
+  %p.1 = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %p.2 = bf16[16,1,1,8]{3,2,1,0} parameter(1)
+  %cudnn-conv.1 = (bf16[2,4,4,16]{3,2,1,0}, u8[0]{0}) custom-call(%p.1, %p.2), window={size=1x1}, \
+dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convForward"
+  ROOT %get-tuple-element.1 = bf16[2,4,4,16]{3,2,1,0} get-tuple-element(%cudnn-conv.1), index=0
+}
+"""
+
+
+def test_bytes_of_a_program_for_a_gpu_whose_convolutions_are_calls():
+    class Program:
+        def as_text(self):
+            return CUDNN
+
+    assert step_bytes(Program()) == 2 * (2 * 4 * 4 * 8 + 16 * 8 + 2 * 4 * 4 * 16)
 
 
 def lowered_loop(length):

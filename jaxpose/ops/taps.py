@@ -183,11 +183,12 @@ def correlate(
 
 def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
     """Sum over all pixels of the outer products of channels, [Ca, Cb], float32."""
-    if a.shape[-1] > b.shape[-1]:
-        # The left factor is transposed in memory before the product, so it should be the smaller.
+    if a.shape[-1] > b.shape[-1]:  # the left factor is rearranged, so it should be the smaller
         return _pixel_product(b, a).T
-    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
-    return lax.dot_general(a, b, (((0, 1, 2), (0, 1, 2)), ((), ())))
+    # With several contracted axes, XLA first writes a transposed copy, and computes whatever `a` is
+    # made of in that order.
+    a, b = (x.astype(jnp.float32).reshape(-1, x.shape[-1]) for x in (a, b))
+    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
 
 
 def _largest_divisor(n: int, most: int) -> int:

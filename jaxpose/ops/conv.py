@@ -168,7 +168,10 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
     native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
-        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window))(x, w)
+        few = None
+        if taps.few_weights(w, window["stride"]):
+            few = functools.partial(_conv_of_few_weights, **window)
+        return with_gradient(impl, native, few, functools.partial(_conv_vjp, **window))(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):
@@ -180,6 +183,10 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
         return dx.astype(x.dtype), dw.astype(w.dtype)
 
     return with_gradient(impl, native, fast, vjp)(x, w)
+
+
+def _conv_of_few_weights(x, w, **window):
+    return taps.gather(x, w.astype(x.dtype), **window).astype(x.dtype)
 
 
 def _conv_vjp(x, w, g, *, stride, padding, dilation):

@@ -45,15 +45,47 @@ def _window(x: jax.Array, start: Pair, size: Pair, stride: Pair) -> jax.Array:
 
 
 def _convolve(x: jax.Array, w: Weights, stride: Pair, dilation: Pair) -> jax.Array:
-    """XLA's convolution without padding, float32."""
+    """Dense convolution without padding, float32."""
+    x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+    if few_weights(w, stride):
+        return _convolve_planes(x, w, dilation)
     return lax.conv_general_dilated(
-        x.astype(jnp.float32),
-        w.astype(jnp.float32),
-        stride,
-        "VALID",
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        x, w, stride, "VALID", rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def few_weights(w: Weights, stride: Pair) -> bool:
+    """Whether a dense convolution is faster as a sum of shifted images of one channel each."""
+    return w.size <= 128 and w.shape[0] > 2 and stride == (1, 1)
+
+
+def _convolve_planes(x: jax.Array, w: Weights, dilation: Pair) -> jax.Array:
+    """`_convolve` as sums of shifted images of one channel each.
+
+    The 7x7 convolution of two channels to one in CBAM takes a third of the time on [4,64,48,2]. A
+    loop over the rows of the kernel: XLA would compute a single sum again for each channel that the
+    result is multiplied by.
+    """
+    kh, kw, channels, outputs = w.shape
+    h, width = output_size(x.shape[1:3], reach((kh, kw), dilation), (1, 1), (0, 0))
+    planes = [x[..., c] for c in range(channels)]
+
+    def row(i, weights):
+        rows = [lax.dynamic_slice_in_dim(p, i * dilation[0], h, 1) for p in planes]
+        return [
+            sum(
+                lax.slice_in_dim(rows[c], j * dilation[1], j * dilation[1] + width, axis=2)
+                * weights[j, c, out]
+                for j, c in np.ndindex(kw, channels)
+            )
+            for out in range(outputs)
+        ]
+
+    def step(total, item):
+        return [a + b for a, b in zip(total, row(*item), strict=True)], None
+
+    total, _ = lax.scan(step, row(0, w[0]), (jnp.arange(1, kh), w[1:]))
+    return jnp.stack(total, -1)
 
 
 def _pad(x: jax.Array, rows: Pair, columns: Pair) -> jax.Array:

@@ -2,9 +2,9 @@
 
 The native form is ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
 convolutions tens of times slower than a sum of shifted products; for these there are fast forms
-(`jaxpose.ops.taps`). Inside loops, it also runs dense convolutions slowly when their axes are in
-another order; for these there is a custom gradient (`_conv_vjp`). Products are summed in float32
-for every dtype; the result has the dtype of ``x``.
+(`jaxpose.ops.taps`). It runs dense convolutions well, but not all their gradients; for these there
+is a custom gradient (`_conv_vjp`). Products are summed in float32 for every dtype; the result has
+the dtype of ``x``.
 """
 
 import functools

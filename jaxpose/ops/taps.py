@@ -14,6 +14,7 @@ the cache.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import cast
 
 import jax
@@ -44,13 +45,15 @@ def _window(x: jax.Array, start: Pair, size: Pair, stride: Pair) -> jax.Array:
     )
 
 
-def _convolve(x: jax.Array, w: Weights, stride: Pair, dilation: Pair) -> jax.Array:
-    """Dense convolution without padding, float32."""
+def _convolve(
+    x: jax.Array, w: Weights, stride: Pair, dilation: Pair, sides: Sequence[Pair] = ((0, 0), (0, 0))
+) -> jax.Array:
+    """Dense convolution, float32; `sides` are zeros before and after the rows and the columns."""
     x, w = x.astype(jnp.float32), w.astype(jnp.float32)
     if few_weights(w, stride):
-        return _convolve_planes(x, w, dilation)
+        return _convolve_planes(_pad(x, *sides), w, dilation)
     return lax.conv_general_dilated(
-        x, w, stride, "VALID", rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, w, stride, sides, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -204,13 +207,13 @@ def correlate(
         for n, s, k, p in zip(size, stride, reach(kernel, dilation), padding, strict=True)
     )
     extra = tuple(stop - n for stop, n in zip(stops, x.shape[1:3], strict=True))
-    x = _pad(x, (padding[0], extra[0]), (padding[1], extra[1]))
-
-    if not dense:
-        return _correlate_channels(x, g, kernel, stride, dilation)
-    if tuple(kernel) == (1, 1):
+    sides = tuple(zip(padding, extra, strict=True))
+    if dense and tuple(kernel) != (1, 1):
+        return _correlate_dense(x, g, kernel, stride, dilation, sides)
+    x = _pad(x, *sides)
+    if dense:
         return _pixel_product(_window(x, (0, 0), size, stride), g)[None, None]
-    return _correlate_dense(x, g, kernel, stride, dilation)
+    return _correlate_channels(x, g, kernel, stride, dilation)
 
 
 def _pixel_product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -228,36 +231,44 @@ def _largest_divisor(n: int, most: int) -> int:
 
 
 def _correlate_dense(
-    x: jax.Array, g: jax.Array, kernel: Pair, stride: Pair, dilation: Pair
+    x: jax.Array,
+    g: jax.Array,
+    kernel: Pair,
+    stride: Pair,
+    dilation: Pair,
+    sides: tuple[Pair, ...],
 ) -> jax.Array:
-    """`correlate` of all pairs of channels, of a padded x: [kh, kw, Cin, Cout].
+    """`correlate` of all pairs of channels: [kh, kw, Cin, Cout]; `sides` pad x.
 
     A convolution: the channels of x are its images, g is its kernel, and the images of x are its
     channels. A kernel of the size of a large image makes XLA's CPU convolution two to three times
     as slow as strips (some images, or some rows of one) that fit into the cache.
     """
+
+    def correlation(x, g, sides):
+        x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+        return _convolve(x, g, dilation, stride, sides)
+
     b, h, w, c = g.shape
     sh, sw = stride
-    most = CACHED // (w * max(x.shape[-1] * sh * sw, c))  # rows
-    images = _largest_divisor(b, most // h)
-    rows = _largest_divisor(h, most // images)
+    channels = max(x.shape[-1] * sh * sw, c)
+    if b * h * w * channels <= 2 * CACHED:  # without the copies of strips
+        return correlation(x, g, sides).transpose(1, 2, 0, 3)
+    images = _largest_divisor(b, CACHED // (h * w * channels))
+    rows = _largest_divisor(h, CACHED // (images * w * channels))
     reached = (rows - 1) * sh + reach(kernel, dilation)[0]
+    x = _pad(x, *sides)
 
-    def strip_convolution(start):
+    def strip_correlation(start):
         image, row = start
         strip = lax.dynamic_slice(g, (image, row, 0, 0), (images, rows, w, c))
-        at, size = (image, row * sh, 0, 0), (images, reached, *x.shape[2:])
-        window = lax.dynamic_slice(x, at, size)
-        return _convolve(
-            window.transpose(3, 1, 2, 0), strip.transpose(1, 2, 0, 3), dilation, stride
-        )
+        size = (images, reached, *x.shape[2:])
+        window = lax.dynamic_slice(x, (image, row * sh, 0, 0), size)
+        return correlation(window, strip, ((0, 0), (0, 0)))
 
-    starts = list(itertools.product(range(0, b, images), range(0, h, rows)))
-    if len(starts) == 1:
-        dw = strip_convolution(starts[0])
-    else:
-        dw = lax.map(strip_convolution, jnp.array(starts)).sum(0)
-    return dw.transpose(1, 2, 0, 3)
+    starts = itertools.product(range(0, b, images), range(0, h, rows))
+    parts = lax.map(strip_correlation, jnp.array(list(starts)))
+    return parts.sum(0).transpose(1, 2, 0, 3)
 
 
 def _correlate_channels(

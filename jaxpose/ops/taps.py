@@ -53,7 +53,12 @@ def _convolve(
     if few_weights(w, stride):
         return _convolve_planes(_pad(x, *sides), w, dilation)
     return lax.conv_general_dilated(
-        x, w, stride, sides, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        jnp.asarray(w),
+        stride,
+        [(before, after) for before, after in sides],
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 

@@ -2,10 +2,10 @@
 
 The native form is ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
 convolutions tens of times slower than a sum of shifted products; for these there are fast forms
-(`jaxpose.ops.taps`). Inside loops, it also runs dense convolutions slowly when their axes are in
-another order; for these there is a custom gradient (`_conv_vjp`). On TPU, depthwise convolutions
-have a form of their own (`jaxpose.ops.blocks`). Products are summed in float32 for every dtype; the
-result has the dtype of ``x``.
+(`jaxpose.ops.taps`). It runs dense convolutions well, but not all their gradients; for these there
+is a custom gradient (`_conv_vjp`). On TPU, depthwise convolutions and those of few channels have
+forms of their own (`jaxpose.ops.blocks`, `jaxpose.ops.bands`). Products are summed in float32 for
+every dtype; the result has the dtype of ``x``.
 """
 
 import functools
@@ -170,8 +170,12 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     window = dict(stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation))
     native = functools.partial(_native, **window)
     if w.shape[:2] != (1, 1) or any(padding):
+        few = None
+        if taps.few_weights(w, window["stride"]):
+            few = functools.partial(_conv_of_few_weights, **window)
+        vjp = functools.partial(_conv_vjp, **window)
         tpu = (bands.conv, bands.gradients) if bands.fits(w, **window) else None
-        return with_gradient(impl, native, None, functools.partial(_conv_vjp, **window), tpu)(x, w)
+        return with_gradient(impl, native, few, vjp, tpu)(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):
@@ -185,24 +189,21 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
     return with_gradient(impl, native, fast, vjp)(x, w)
 
 
-def _conv_vjp(x, w, g, *, stride, padding, dilation):
-    """JAX's gradients, written as convolutions of NHWC images with HWIO kernels.
+def _conv_of_few_weights(x, w, **window):
+    return taps.gather(x, w.astype(x.dtype), **window).astype(x.dtype)
 
-    JAX keeps the operands as they are and permutes the dimension numbers instead. On CPU, XLA
-    converts such a convolution to its fast form, but not inside a loop, where it took 10 to 40
+
+def _conv_vjp(x, w, g, *, stride, padding, dilation):
+    """The gradients in forms that are fast on CPU.
+
+    JAX's gradients keep the operands as they are and permute the dimension numbers instead. On CPU,
+    XLA converts such a convolution to its fast form, but not inside a loop, where it took 10 to 40
     times as long (XLA of JAX 0.10).
     """
-    before_x, before_w = _gradient_padding(x, w, g, stride, padding, dilation)
-    kernel = w.astype(x.dtype)[::-1, ::-1].swapaxes(2, 3)
-    dx = _native(g, kernel, padding=before_x, insert=stride, dilation=dilation)
-    dw = _native(
-        x.transpose(3, 1, 2, 0),
-        g.transpose(1, 2, 0, 3),
-        stride=dilation,
-        padding=before_w,
-        dilation=stride,
-    )
-    return dx.astype(x.dtype), dw.transpose(1, 2, 0, 3).astype(w.dtype)
+    kernel = w.astype(x.dtype).swapaxes(2, 3)
+    dx = taps.scatter(g, kernel, stride, padding, x.shape[1:3], dilation)
+    dw = taps.correlate(x, g, w.shape[:2], stride, padding, dense=True, dilation=dilation)
+    return dx.astype(x.dtype), dw.astype(w.dtype)
 
 
 def _gradient_padding(x, w, g, stride, padding, dilation=(1, 1)):

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import resource
 import shutil
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -39,6 +37,7 @@ from jaxpose import images, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
+from jaxpose.files import open_atomic
 
 VERSION = 1  # of the files; increase it when they change
 BLOCK = 64  # examples
@@ -266,15 +265,10 @@ def _allow_open(count: int) -> int:
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
     """Writes a .npy file that is whole or absent, even if the process is killed."""
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with open_atomic(path) as file:
             np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         if not path.is_file():  # else another process has written it
             raise OSError(f"{path} could not be written ({error.strerror})") from None
 

@@ -86,6 +86,7 @@ def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
         "skeletons",
         "geometry",
         "annotations",
+        "files",
         "images",
         "memory",
         "tasks",

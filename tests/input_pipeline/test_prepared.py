@@ -318,6 +318,7 @@ def test_prepared_crops_leave_nothing_to_reduce():
         ValueError, match="reduced_decode=train has no effect with config.data.prepared"
     ):
         check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1)
+    check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1, training=False)
 
 
 def test_points_of_a_reduced_region_stay_in_place():

@@ -29,7 +29,7 @@ class BadFiles:
         self.total = total
         self.max_fraction = max_fraction
         self._reasons: dict[str, str] = {}
-        self._turned: list[str] = []
+        self._turned: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -58,11 +58,11 @@ class BadFiles:
         return lines
 
     def add_turned(self, name: str) -> None:
-        """Records an image whose EXIF orientation is ignored; it is used as stored."""
+        """Records an image, once, whose EXIF orientation is ignored; it is used as stored."""
         with self._lock:
-            self._turned.append(name)
-            if len(self._turned) == 1:  # at once, because training may take days
+            if not self._turned:  # at once, because training may take days
                 _log.warning("%s: images %s", name, TURNED)
+            self._turned.add(name)
 
     def add(self, name: str, reason: str) -> None:
         """Records an image once.

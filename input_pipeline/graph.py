@@ -29,8 +29,14 @@ def tensorflow() -> Any:
     """Imports TensorFlow with all accelerators hidden and, by default, without its log lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # not needed, and it logs to stderr
+    # TensorFlow imports Keras 3, and that matplotlib, unless it is told to use the older Keras.
+    keras = "TF_USE_LEGACY_KERAS"
+    told = keras in os.environ
+    os.environ.setdefault(keras, "1")
     import tensorflow as tf
 
+    if not told:
+        del os.environ[keras]
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
     return tf

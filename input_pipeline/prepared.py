@@ -20,13 +20,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import resource
 import shutil
-import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 import cv2
@@ -39,12 +37,13 @@ from jaxpose import images, tasks
 from jaxpose.annotations import Dataset
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
+from jaxpose.files import open_atomic
 
-VERSION = 1  # of the files; increase it when they change
+VERSION = 2  # of the files; increase it when they change
 BLOCK = 64  # examples
 _TABLE = np.dtype(
     [("start", "<i8"), ("shape", "<i4", 2), ("size", "<i4", 2), ("origin", "<i4", 2)]
-    + [("reduction", "<i4")]
+    + [("reduction", "<i4"), ("turned", "?")]
 )
 
 
@@ -81,12 +80,32 @@ class Prepared:
         count = -(-len(self._order) // BLOCK)
         return [number for number in range(count) if not self._table_path(number).is_file()]
 
-    def write(self, load: Callable[[int], np.ndarray], *, workers: int = 1, first: int = 0) -> None:
+    def turned(self) -> list[int]:
+        """Returns the ids of the images whose EXIF orientation was doubtful (`images.is_turned`).
+
+        Raises:
+          ValueError: the files are damaged.
+        """
+        found = set()
+        for number in range(-(-len(self._order) // BLOCK)):
+            indexes = self._order[number * BLOCK : (number + 1) * BLOCK]
+            found.update(self._examples.image_id[indexes[self._open_table(number)["turned"]]])
+        return sorted(map(int, found))
+
+    def write(
+        self,
+        load: Callable[[int], np.ndarray],
+        *,
+        turned: Container[int] = (),
+        workers: int = 1,
+        first: int = 0,
+    ) -> None:
         """Writes the missing blocks.
 
         Args:
           load: image id -> decoded image, uint8 RGB [H, W, 3]; raises ImageError for an unusable
             image, whose examples are then left out.
+          turned: the loaded images whose EXIF orientation is doubtful.
           workers: threads.
           first: number of missing blocks to leave for last; hosts that write into one folder share
             the work if they start at different blocks.
@@ -98,7 +117,7 @@ class Prepared:
         missing = self.missing()
         missing = missing[first:] + missing[:first]
         with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool:
-            running = [pool.submit(self._write_block, number, load) for number in missing]
+            running = [pool.submit(self._write_block, number, load, turned) for number in missing]
             try:
                 for future in concurrent.futures.as_completed(running):
                     future.result()
@@ -118,7 +137,7 @@ class Prepared:
         if block is None:
             block = self._blocks[number] = self._open_block(number)
         table, offset = block
-        start, shape, size, origin, reduction = table[row].tolist()
+        start, shape, size, origin, reduction, _ = table[row].tolist()
         height, width = shape
         if not height:
             return None
@@ -139,17 +158,26 @@ class Prepared:
 
     def _open_block(self, number: int) -> tuple[np.ndarray, int]:
         """Returns the table of a block and where its pixels begin; maps these if it still may."""
+        table = self._open_table(number)
         try:
-            table = np.load(self._table_path(number))
             pixels = np.load(self._pixels_path(number), mmap_mode="r")
             end = int(table["start"][-1] + 3 * table["shape"][-1].prod())
-            if table.dtype != _TABLE or end != len(pixels):
+            if end != len(pixels):
                 raise ValueError("pixels and table do not match")
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(number, error) from None
         if len(self._maps) < self._most_maps:
             self._maps[number] = np.asarray(pixels)
         return table, pixels.offset
+
+    def _open_table(self, number: int) -> np.ndarray:
+        try:
+            table = np.load(self._table_path(number))
+            if table.dtype != _TABLE:
+                raise ValueError("the table is another one")
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(number, error) from None
+        return table
 
     def _read(self, number: int, start: int, count: int) -> np.ndarray:
         """Reads bytes of the pixels of a block that is not mapped."""
@@ -167,7 +195,9 @@ class Prepared:
             "folder"
         )
 
-    def _write_block(self, number: int, load: Callable[[int], np.ndarray]) -> None:
+    def _write_block(
+        self, number: int, load: Callable[[int], np.ndarray], turned: Container[int]
+    ) -> None:
         if self._table_path(number).is_file():
             return  # another process was faster
         indexes = self._order[number * BLOCK : (number + 1) * BLOCK].tolist()
@@ -176,6 +206,7 @@ class Prepared:
         for row, index in enumerate(indexes):
             table[row]["start"] = start
             region = self._cut(index, load)
+            table[row]["turned"] = int(self._examples.image_id[index]) in turned
             if region is None:
                 continue
             parts.append(region.pixels.ravel())
@@ -200,6 +231,7 @@ def ensure(
     load: Callable[[int], np.ndarray],
     log: Callable[[str], None],
     *,
+    turned: Container[int] = (),
     host_id: int = 0,
     host_count: int = 1,
 ) -> Prepared:
@@ -210,6 +242,7 @@ def ensure(
       config: all settings.
       load: see `Prepared.write`.
       log: is called with lines about what is written.
+      turned: see `Prepared.write`.
       host_id: number of this host.
       host_count: number of hosts.
 
@@ -222,7 +255,7 @@ def ensure(
         log(f"preparing {len(missing)} blocks of {BLOCK} examples in {prepared.folder}")
         cv2.setNumThreads(1)  # OpenCV's own threads would compete with the workers
         first = len(missing) * host_id // host_count
-        prepared.write(load, workers=int(config.data.workers), first=first)
+        prepared.write(load, turned=turned, workers=int(config.data.workers), first=first)
         size = sum(path.stat().st_size for path in prepared.folder.iterdir())
         free = shutil.disk_usage(prepared.folder).free
         log(f"prepared {size / 1e6:,.0f} MB; {free / 1e6:,.0f} MB of the disk are free")
@@ -266,15 +299,10 @@ def _allow_open(count: int) -> int:
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
     """Writes a .npy file that is whole or absent, even if the process is killed."""
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with open_atomic(path) as file:
             np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         if not path.is_file():  # else another process has written it
             raise OSError(f"{path} could not be written ({error.strerror})") from None
 

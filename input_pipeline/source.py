@@ -51,6 +51,9 @@ class Images:
       cache: keep decoded images in memory, up to `CACHE_BYTES`.
       reduced: whether `open` leaves it to the crop at which resolution a JPEG file is decoded.
       report_turned: called once with the id of each image for which `images.is_turned`.
+
+    Attributes:
+      turned: ids of the images for which it was called.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Images:
         self._sizes, self._unsized = sizes, unsized
         self._reduced = reduced
         self._report_turned = report_turned
-        self._turned: set[int] = set()
+        self.turned: set[int] = set()
         self._budget = CACHE_BYTES if cache else 0
         self._kept: dict[int, np.ndarray] = {}
         self._recent: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
@@ -132,11 +135,11 @@ class Images:
     def _check_orientation(
         self, image_id: int, data: bytes, image: np.ndarray, size_stated: bool
     ) -> None:
-        if self._report_turned is None or image_id in self._turned:
+        if self._report_turned is None or image_id in self.turned:
             return
         if images.is_turned(data, image, size_stated=size_stated):
             with self._lock:
-                new = image_id not in self._turned
-                self._turned.add(image_id)
+                new = image_id not in self.turned
+                self.turned.add(image_id)
             if new:
                 self._report_turned(image_id)

@@ -88,7 +88,11 @@ class TrainData:
         self._prepared: prepared.Prepared | None = None
         if config.data.prepared:
             hosts = {"host_id": host_id, "host_count": host_count}
-            self._prepared = prepared.ensure(examples, config, self._images, log, **hosts)
+            self._prepared = prepared.ensure(
+                examples, config, self._images, log, turned=self._images.turned, **hosts
+            )
+            for image_id in self._prepared.turned():  # of a copy that was prepared before
+                self.bad_files.add_turned(self.dataset.images[image_id].file_name)
 
     @property
     def dataset(self) -> Dataset:

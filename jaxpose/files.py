@@ -7,9 +7,12 @@ either; all other files are local, and `expand` refuses a URL.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from jaxpose.remote import RemotePath, is_url
 
@@ -69,10 +72,20 @@ def write_atomic(path: Location, content: str | bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(data)  # object stores show a file only when it is complete
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open_atomic(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """A file to write, which appears under its name at the end of the `with` block, complete.
+
+    Several processes, also on different hosts, may write the same file; the last one stays.
+    """
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -4,6 +4,8 @@ import ast
 import functools
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -86,6 +88,7 @@ def test_input_pipeline_sees_only_what_it_may_of_jaxpose(path):
         "skeletons",
         "geometry",
         "annotations",
+        "files",
         "images",
         "memory",
         "tasks",
@@ -133,6 +136,25 @@ def test_one_file_takes_what_jax_may_change(path):
     names = imports(path) | {ast.unparse(n) for n in nodes_of(path) if isinstance(n, ast.Attribute)}
     found = sorted(filter(CHANGING.match, names))
     assert not found, f"{relative(path)}: {', '.join(found)} belongs in jaxpose/jax_api.py"
+
+
+@pytest.mark.slow
+def test_training_does_not_import_what_it_does_not_need(tmp_path):
+    # TensorFlow and tensorboardX import some of them where they are installed, in seconds.
+    script = """
+import pathlib, sys
+import train
+from input_pipeline import graph
+from jaxpose.training.log_files import Events
+
+graph.tensorflow()
+Events(pathlib.Path(sys.argv[1]), step=0).close()
+print(*(name for name in sys.argv[2:] if name in sys.modules))
+"""
+    names = ("torch", "boto3", "keras", "matplotlib", "scipy.optimize")
+    words = [sys.executable, "-c", script, str(tmp_path / "events"), *names]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 TASK_NAMES = {"topdown", "associative_embedding", "part_affinity"}

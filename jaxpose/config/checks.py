@@ -33,7 +33,8 @@ def check_config(
       recipe: a recipe of this task, for error messages.
       devices: number of devices on all hosts.
       hosts: number of hosts.
-      training: whether to check the training batch; False for evaluation on another machine.
+      training: whether to check the training batch and how training data is read; False for
+        evaluation, perhaps on another machine.
 
     Raises:
       ConfigError: the first setting that is not valid, by name.
@@ -60,7 +61,7 @@ def check_config(
     patterns_of("freeze", config.freeze)
     factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
     profiled_steps(config.profile)
-    _check_data(config.data)
+    _check_data(config.data, training)
 
 
 def _check_decays(flat: dict[str, Any]) -> None:
@@ -94,17 +95,18 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
         )
 
 
-def _check_data(data: ConfigDict) -> None:
+def _check_data(data: ConfigDict, training: bool) -> None:
     if not data.root and data.format != "generated":
         raise ConfigError("config.data.root is empty: give a folder, --config.data.root=FOLDER")
     if data.storage == "tfds" and not data.tfds_dir:
         raise ConfigError("config.data.storage=tfds needs a folder: --config.data.tfds_dir=FOLDER")
-    if data.cache and data.reduced_decode != "never":
+    reduced = data.reduced_decode == "always" or (data.reduced_decode == "train" and training)
+    if data.cache and reduced:
         raise ConfigError(
             f"config.data.reduced_decode={data.reduced_decode} has no effect with "
             "config.data.cache=True, which keeps whole images: --config.data.cache=False"
         )
-    if data.prepared and data.reduced_decode == "train":
+    if data.prepared and training and data.reduced_decode == "train":
         raise ConfigError(
             "config.data.reduced_decode=train has no effect with config.data.prepared=True: "
             "--config.data.reduced_decode=never"

@@ -232,7 +232,7 @@ _DATA = (
     Setting(
         "max_bad_fraction",
         0.001,
-        "Fraction of unusable images above which a run stops.",
+        "Fraction of unusable images above which a run stops. Each host counts those it reads.",
         minimum=0,
         fixed=False,
     ),

@@ -29,8 +29,8 @@ from jaxpose.convert.keypoints import (
 from jaxpose.convert.state_dict import from_layout, from_torch
 from jaxpose.files import location
 from jaxpose.remote import RemotePath
+from jaxpose.runs.arrays import flat
 from jaxpose.training.initial import Source, run_source
-from jaxpose.training.selection import flat
 from jaxpose.training.state import TrainState
 
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -128,6 +129,8 @@ def run_program(program: str, main: Callable[[], int], statuses: Statuses) -> in
     Returns:
       The exit status.
     """
+    # Otherwise Python searches all objects of JAX and TensorFlow when it ends, for a second.
+    atexit.register(gc.freeze)
     try:
         with announced():
             status = main()

@@ -17,7 +17,7 @@ from jaxpose.soak.moments import Moment, observe
 
 CHECKOUT = pathlib.Path(jaxpose.__file__).resolve().parent.parent
 RUN = "run"  # the run folder, relative to the folder of a trial; so are data and prepared crops
-_POLL = 0.005  # seconds, from the moment that it writes into the run folder
+_POLL = 0.005  # seconds, from shortly before it creates the run folder
 _SLOW_POLL = 0.05  # seconds, before
 SETTINGS = {
     "input_size": "(64, 64)",
@@ -114,7 +114,7 @@ class Training:
             self.times.setdefault(event, now)
 
     def _pause(self) -> None:
-        time.sleep(_POLL if "network" in self.times else _SLOW_POLL)
+        time.sleep(_POLL if "data" in self.times else _SLOW_POLL)
 
     def reach(self, moment: Moment, limit: float) -> bool:
         """Waits for a moment; False if the process ends first.

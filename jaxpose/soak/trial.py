@@ -92,6 +92,7 @@ class Trial:
         self.changes: dict = {}
         self.happened, self.note = True, ""
         self._started: list[Training] = []
+        self._ended = False
         for name in ("data", "prepared"):
             (folder / name).symlink_to((reference.folder / name).resolve())
 
@@ -122,6 +123,8 @@ class Trial:
         log = self.folder / f"log-{len(self._started) + 1}.txt"
         training = Training(self.folder, command(self.changes), log, self.cache, prepare)
         self._started.append(training)
+        if self._ended:  # by another thread
+            training.kill()
         return training
 
     def reach(self, training: Training, moment: Moment) -> bool:
@@ -201,7 +204,8 @@ class Trial:
         return EQUAL
 
     def end(self) -> None:
-        """Kills what is still running."""
+        """Kills what is still running, and what is started later."""
+        self._ended = True
         for training in self._started:
             training.kill()
 

@@ -14,9 +14,9 @@ from jaxpose import tables
 from jaxpose.config import ConfigError
 from jaxpose.files import Location
 from jaxpose.runs import read_arrays
+from jaxpose.runs.arrays import flat
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import matching
-from jaxpose.training.selection import flat
 from jaxpose.training.state import TrainState, from_variables
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -114,9 +115,10 @@ class Events:
     """
 
     def __init__(self, folder: Location, step: int):
-        from tensorboardX.event_file_writer import EventsWriter  # the import takes a second
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.summary import scalar
+        with _absent("torch", "boto3"):  # imported where installed, in seconds, and not needed
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+            from tensorboardX.summary import scalar
 
         self._event, self._scalar = Event, scalar
         self._folder, self._temporary = folder, None
@@ -159,6 +161,18 @@ class Events:
                 cleanup.callback(self._temporary.cleanup)
             cleanup.callback(self._writer.close)
             self.sync()
+
+
+@contextlib.contextmanager
+def _absent(*packages: str) -> Iterator[None]:
+    """Packages that are not yet imported cannot be imported, as if they were not installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

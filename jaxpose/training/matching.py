@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from jaxpose import sides, tasks
 from jaxpose.models.zoo import CONSTRUCTORS
+from jaxpose.runs.arrays import flat
 from jaxpose.tasks.protocol import Tree
-from jaxpose.training.selection import flat
 
 Pairs = list[tuple[int, int]]  # (from, to), indexes of keypoints or of channels
 

@@ -19,13 +19,8 @@ from jaxpose.config.patterns import (
     freezes_norm,
     patterns_of,
 )
+from jaxpose.runs.arrays import flat
 from jaxpose.tasks.protocol import Tree
-
-
-def flat(tree: Tree) -> dict[str, Any]:
-    """{"backbone/conv1/kernel": leaf, ...}."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_path(keys): leaf for keys, leaf in leaves}
 
 
 def keep_frozen(new: Tree, old: Tree, patterns: Sequence[str]) -> Tree:

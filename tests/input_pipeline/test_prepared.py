@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from input_pipeline.region import Region, cut, zoom_of
 from jaxpose import geometry, images
 from jaxpose.config import default_config, topdown
 from jaxpose.config.checks import check_config
+from tests.helpers.photographs import with_orientation
 from tests.helpers.reading import assert_equal, take
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -283,6 +285,15 @@ def test_unusable_images_are_replaced_and_named_as_without_it(config):
     assert data.bad_files.reasons == whole.bad_files.reasons and data.bad_files.count == 2
 
 
+def test_doubtful_orientations_are_named_also_by_a_later_run(config):
+    path = pathlib.Path(config.data.root) / "images" / "train02.png"
+    content = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+    path.write_bytes(with_orientation(content, 3))
+    lines = prepare(config).bad_files.lines()
+    assert lines == [f"1 images {images.TURNED}, e.g. train02.png"]
+    assert input_pipeline.train_data(config).bad_files.lines() == lines
+
+
 def test_a_full_disk_is_one_line_and_leaves_no_part(config, monkeypatch):
     def full(file, array):
         file.write(b"half")
@@ -318,6 +329,7 @@ def test_prepared_crops_leave_nothing_to_reduce():
         ValueError, match="reduced_decode=train has no effect with config.data.prepared"
     ):
         check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1)
+    check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1, training=False)
 
 
 def test_points_of_a_reduced_region_stay_in_place():

@@ -1,5 +1,6 @@
 """JPEG files decoded at 1/2, 1/4 and 1/8: geometry to the subpixel, pixels, exact repeats."""
 
+import functools
 import json
 import pathlib
 
@@ -195,5 +196,12 @@ def test_sizes_of_headers():
 def test_whole_images_in_memory_leave_nothing_to_reduce():
     config = default_config(topdown.SETTINGS, task="topdown")
     config.data.root, config.data.cache, config.data.reduced_decode = "data", True, "train"
+    check = functools.partial(
+        check_config, config, topdown.SETTINGS, input_step=32, recipe="", devices=1
+    )
     with pytest.raises(ValueError, match="reduced_decode=train has no effect .*data.cache=False"):
-        check_config(config, topdown.SETTINGS, input_step=32, recipe="", devices=1)
+        check()
+    check(training=False)  # evaluation decodes whole images
+    config.data.reduced_decode = "always"
+    with pytest.raises(ValueError, match="reduced_decode=always has no effect"):
+        check(training=False)

@@ -2,10 +2,14 @@
 
 import json
 import random
+import sys
+import threading
+import time
 
 import pytest
 
 from jaxpose.soak import command
+from jaxpose.soak import trial as trial_module
 from jaxpose.soak.faults import FAULTS
 from jaxpose.soak.trial import Bad, Reference, Trial
 
@@ -23,6 +27,7 @@ def test_every_fault_comes_before_one_comes_again():
     [
         (["--only=kill_sav"], "did you mean 'kill_save'?"),
         (["--faults=0"], "--faults=0 must be at least 1"),
+        (["--jobs=0"], "--jobs=0 must be at least 1"),
         ([], "is not empty: choose another folder with -o"),
     ],
 )
@@ -73,6 +78,48 @@ def test_the_status_is_1_and_the_folder_kept_if_one_is_bad(prepared, capsys):
     assert (folder / "evidence").exists()
     last = capsys.readouterr().out.splitlines()[-1]
     assert "breaks  lost: the disk is gone" in last and last.endswith(f"kept in {folder}")
+
+
+def test_a_file_that_is_missing_after_a_trial_is_bad(prepared, monkeypatch, capsys):
+    faults = {"missing": lambda trial: (trial.run / "bad_step.json").read_text()}
+    monkeypatch.setattr(command, "FAULTS", faults)
+    assert command.main(["--faults=1", "-o", str(prepared)]) == 1
+    assert "missing  lost: FileNotFoundError: " in capsys.readouterr().out
+
+
+def test_trials_run_at_the_same_time(prepared, monkeypatch):
+    barrier = threading.Barrier(2)
+
+    def meets(trial: Trial) -> str:
+        barrier.wait(60)
+        return "equal"
+
+    monkeypatch.setattr(command, "FAULTS", {"meets": meets})
+    assert command.main(["--jobs=2", "--faults=4", "-o", str(prepared)]) == 0
+    trials = json.loads((prepared / "report.json").read_text())["trials"]
+    assert sorted(trial["number"] for trial in trials) == [1, 2, 3, 4]
+
+
+def test_what_is_running_ends_when_the_command_is_interrupted(prepared, monkeypatch):
+    started = threading.Event()
+
+    def waits(trial: Trial) -> str:
+        training = trial.start()
+        started.set()
+        trial.finish(training)
+        return "equal"
+
+    def interrupts(trial: Trial) -> str:
+        started.wait(60)
+        raise KeyboardInterrupt
+
+    words = [sys.executable, "-c", "import time; time.sleep(300)"]
+    monkeypatch.setattr(trial_module, "command", lambda changes: words)
+    monkeypatch.setattr(command, "FAULTS", {"waits": waits, "interrupts": interrupts})
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["--jobs=2", "--faults=2", "-o", str(prepared)])
+    assert time.monotonic() - begin < 100
 
 
 def test_no_trial_starts_after_the_time(prepared):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from jaxpose.codecs.arrays import image_of, map_arrays
 from jaxpose.codecs.associative_embedding.candidates import Candidates, Grouping, candidates
@@ -108,6 +107,8 @@ def keypoint_order(keypoints: int) -> list[int]:
 
 def _match(peaks: Candidates, options: Grouping) -> np.ndarray:
     """int [N, K]: number of each person's candidate among those of the keypoint, -1 for none."""
+    from scipy.optimize import linear_sum_assignment  # half a second that training need not spend
+
     keypoints, _, components = peaks.tags.shape
     # Compared in double precision, as the reference does: 0.1 in float32 is above 0.1.
     values = peaks.values.astype(np.float64)

@@ -201,7 +201,7 @@ class Prepared:
         if self._table_path(number).is_file():
             return  # another process was faster
         indexes = self._order[number * BLOCK : (number + 1) * BLOCK].tolist()
-        table = np.zeros(len(indexes), _TABLE)
+        table: np.ndarray = np.zeros(len(indexes), _TABLE)
         parts, start = [], 0
         for row, index in enumerate(indexes):
             table[row]["start"] = start

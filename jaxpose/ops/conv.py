@@ -173,9 +173,9 @@ def _conv(x, w, *, impl, stride, padding, dilation=(1, 1)):
         few = None
         if taps.few_weights(w, window["stride"]):
             few = functools.partial(_conv_of_few_weights, **window)
-        vjp = functools.partial(_conv_vjp, **window)
+        gradients = functools.partial(_conv_vjp, **window)
         tpu = (bands.conv, bands.gradients) if bands.fits(w, **window) else None
-        return with_gradient(impl, native, few, vjp, tpu)(x, w)
+        return with_gradient(impl, native, few, gradients, tpu)(x, w)
     stride, size = tuple(stride), x.shape[1:3]
 
     def fast(x, w):

@@ -72,8 +72,8 @@ def _activation(x, *, impl, kind):
 
 
 def _channel_shuffle(x, *, impl, groups):
-    forms = (functools.partial(form, groups=groups) for form in (_transposed, _permuted))
-    return linear(impl, *forms, x)
+    native = functools.partial(_transposed, groups=groups)
+    return linear(impl, native, functools.partial(_permuted, groups=groups), x)
 
 
 def _transposed(x, groups):

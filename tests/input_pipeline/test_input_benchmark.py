@@ -74,7 +74,7 @@ def test_jaxpose_passes_the_settings_on(monkeypatch, tmp_path, capsys):
     assert cli.main(["benchmark", "input", "--config=a.py"]) == 2
     assert "in a checkout of the project" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        cli.main(["benchmark", "train", "simplebaseline_resnet50", "--none"])
+        cli.main(["benchmark", "latency", "file.onnx", "--none"])
 
 
 @pytest.mark.parametrize("program", [benchmark, tfds_builders])

@@ -151,13 +151,14 @@ def crop(
         return place >> _BITS, place & (2**_BITS - 1)
 
     (left, right_weight), (top, bottom_weight) = position(0), position(1)
-    lanes = pixels.shape[1]
+    lanes = np.int32(pixels.shape[1])
     sums: list[jax.Array] = [jnp.full(shape, 2 ** (2 * _BITS - 1), jnp.int32)] * 3
     for right, bottom in ((0, 0), (1, 0), (0, 1), (1, 1)):
         u, v = left + right, top + bottom
         inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
         index = jnp.where(inside, v * width + u, 0)
-        found = pixels.at[start + index // lanes, index % lanes].get(mode="promise_in_bounds")
+        place = start + lax.div(index, lanes), lax.rem(index, lanes)
+        found = pixels.at[place].get(mode="promise_in_bounds")
         colors = jnp.where(inside, found, 0).astype(jnp.int32)
         weight = jnp.where(right, right_weight, 2**_BITS - right_weight)
         weight *= jnp.where(bottom, bottom_weight, 2**_BITS - bottom_weight)
@@ -165,4 +166,7 @@ def crop(
             total + ((colors >> shift) & 255) * weight
             for total, shift in zip(sums, (0, 8, 16), strict=True)
         ]
-    return (jnp.stack(sums, axis=-1) >> (2 * _BITS)).astype(jnp.uint8)
+    red, green, blue = ((total >> (2 * _BITS)).astype(jnp.uint32) for total in sums)
+    # One word per pixel: stacked colors take twice the temporary memory on CPU.
+    words = lax.optimization_barrier(red | (green << 8) | (blue << 16))
+    return lax.bitcast_convert_type(words, jnp.uint8)[..., :3]

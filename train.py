@@ -35,6 +35,7 @@ from jaxpose.plan.utilization import peak_flops, step_flops  # noqa: E402
 from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
+    device_crops,
     initial,
     logs,
     profiling,
@@ -174,7 +175,14 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     train_step = setup.make_step(mesh)
     predict = task.model_predictor(model, skeleton, mesh, task.decoder_from_config(config))
 
+    crops = None
+    if config.data.on_device:
+        with times.phase("data"):
+            crops = device_crops.DeviceCrops(train_data.pack(), size, mesh, log_line)
+
     def place(batch):
+        if crops is not None:
+            return crops.place(batch, objective.inputs)
         return shard_batch({key: batch[key] for key in objective.inputs}, mesh)
 
     def report(done: int, metrics, batch) -> None:

@@ -15,6 +15,19 @@ import numpy as np
 from jaxpose import geometry, images
 
 
+class Part(Protocol):
+    """A part of an image that can be cropped: `Region`, `on_device.Outline`."""
+
+    def crop(
+        self,
+        matrix: np.ndarray,
+        output_size: tuple[int, int],
+        *,
+        mirrored: bool = False,
+        flipped: bool = False,
+    ) -> np.ndarray: ...
+
+
 class Source(Protocol):
     """An image from which an example is made.
 
@@ -25,7 +38,7 @@ class Source(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
-    def at(self, zoom: float) -> Region:
+    def at(self, zoom: float) -> Part:
         """Returns pixels of the image for a crop.
 
         Args:
@@ -67,7 +80,12 @@ class Region:
         return self
 
     def crop(
-        self, matrix: np.ndarray, output_size: tuple[int, int], *, mirrored: bool = False
+        self,
+        matrix: np.ndarray,
+        output_size: tuple[int, int],
+        *,
+        mirrored: bool = False,
+        flipped: bool = False,
     ) -> np.ndarray:
         """Warps the image as `geometry.crop`; zero outside the rectangle.
 
@@ -76,11 +94,17 @@ class Region:
             of the crop.
           output_size: (H, W) of the crop.
           mirrored: mirror the image first: x -> W - 1 - x.
+          flipped: mirror the crop afterwards.
         """
         pixels = cv2.flip(self.pixels, 1) if mirrored else self.pixels
-        if self.pixels.shape[:2] != self.size:
-            matrix = _from_pixels(matrix, self._origin(mirrored), self.reduction)
-        return geometry.crop(pixels, matrix, output_size)
+        crop = geometry.crop(pixels, self.from_pixels(matrix, mirrored), output_size)
+        return cv2.flip(crop, 1) if flipped else crop
+
+    def from_pixels(self, matrix: np.ndarray, mirrored: bool = False) -> np.ndarray:
+        """Returns `matrix` of `crop` for points in pixels of the region, or of the mirrored one."""
+        if self.pixels.shape[:2] == self.size:
+            return matrix
+        return _from_pixels(matrix, self._origin(mirrored), self.reduction)
 
     def _origin(self, mirrored: bool) -> tuple[float, float]:
         x, y = self.origin

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from input_pipeline import graph, order, prepared, source
+from input_pipeline import graph, on_device, order, prepared, source
 from input_pipeline.bad_files import BadFiles
 from input_pipeline.batch import Batch, Spec, new_batch
 from input_pipeline.dataset import image_reader, reduces
 from input_pipeline.region import Extent, Source
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
+from jaxpose.config.checks import check_on_device
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,9 @@ class TrainData:
             )
             for image_id in self._prepared.turned():  # of a copy that was prepared before
                 self.bad_files.add_turned(self.dataset.images[image_id].file_name)
+        check_on_device(config.data)
+        self._on_device = bool(config.data.on_device)
+        self._spec = on_device.spec_on_device(examples.spec) if self._on_device else examples.spec
 
     @property
     def dataset(self) -> Dataset:
@@ -114,7 +118,7 @@ class TrainData:
           BadFilesError: too many unusable images; raised by the iterator.
         """
         return graph.Batches(
-            lambda step: new_batch(self._batch_size, self.examples.spec),
+            lambda step: new_batch(self._batch_size, self._spec),
             self._fill,
             start_step,
             None,
@@ -150,6 +154,8 @@ class TrainData:
             except images.ImageError as error:
                 self.bad_files.add(self.dataset.images[image_id].file_name, str(error))
             else:
+                if self._on_device:
+                    values = on_device.row_on_device(index, values)
                 return {"valid": True, **values}
         raise ValueError(f"{self.dataset.path}: no image of the dataset is usable")
 
@@ -161,5 +167,20 @@ class TrainData:
           ValueError: the prepared files are damaged.
         """
         region = self._prepared(index) if self._prepared else None
+        if region and self._on_device:
+            return on_device.Outline(region)
         # An unusable image is not prepared; its file tells why, or has been repaired.
-        return region or self._images.open(int(self.examples.image_id[index]))
+        image_id = int(self.examples.image_id[index])
+        if self._on_device and self._prepared:
+            self._images(image_id)
+            raise images.ImageError(f"was unusable when {self._prepared.folder} was written")
+        return region or self._images.open(image_id)
+
+    def pack(self) -> on_device.Packed:
+        """Returns the pixels of all examples, for `config.data.on_device`.
+
+        Raises:
+          ValueError: the prepared files are damaged.
+        """
+        assert self._prepared is not None
+        return on_device.pack(self._prepared, self.num_examples)

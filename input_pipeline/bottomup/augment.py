@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import cv2
 import numpy as np
 
 from input_pipeline import order
@@ -134,8 +133,7 @@ def warp(image: Source, view: View, size: tuple[int, int]) -> np.ndarray:
       ImageError: the image is unusable.
     """
     matrix = view_matrix(view, size)
-    warped = image.at(zoom_of(matrix)).crop(matrix, size)
-    return cv2.flip(warped, 1) if view.flip else warped
+    return image.at(zoom_of(matrix)).crop(matrix, size, flipped=view.flip)
 
 
 def warp_mask(mask: Region, view: View, size: tuple[int, int]) -> np.ndarray:

@@ -111,3 +111,18 @@ def _check_data(data: ConfigDict, training: bool) -> None:
             "config.data.reduced_decode=train has no effect with config.data.prepared=True: "
             "--config.data.reduced_decode=never"
         )
+    if training:
+        check_on_device(data)
+
+
+def check_on_device(data: ConfigDict) -> None:
+    """Checks that what shall live on the devices is prepared.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    if data.on_device and not data.prepared:
+        raise ConfigError(
+            "config.data.on_device=True keeps prepared crops on the devices: "
+            "--config.data.prepared=True"
+        )

@@ -199,6 +199,12 @@ _DATA = (
         path=True,
     ),
     Setting(
+        "data.on_device",
+        False,
+        "Keep all decoded crops in the memory of each device, and augment there; needs "
+        "data.prepared.",
+    ),
+    Setting(
         "data.reduced_decode",
         "never",
         "Where JPEG files are decoded at 1/2, 1/4 or 1/8 of their size if the crop needs no more.",

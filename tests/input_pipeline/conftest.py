@@ -69,7 +69,7 @@ def make_config(root):
                 "val_annotations": "train.json", "train_images": "images", "val_images": "images",
                 "detections": "", "storage": "files", "tfds_dir": str(root / "tfds"),
                 "workers": 2, "prefetch": 2, "limit": 0, "cache": False,
-                "reduced_decode": "never", "prepared": False,
+                "reduced_decode": "never", "prepared": False, "on_device": False,
                 "prepared_dir": str(root / "prepared"),
                 "generated": {},
             },

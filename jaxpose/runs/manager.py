@@ -8,11 +8,15 @@ removed first, and a checkpoint without it does not count.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import logging as std_logging
 import pathlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, Protocol
 
 import jax
@@ -92,13 +96,31 @@ def _remove_unfinished(folder: pathlib.Path) -> None:
 
 
 def _leave_out_raised_errors() -> None:
-    """Keeps orbax from also logging, with pages of traceback, the errors that it raises.
+    """Keeps orbax and tensorstore from also printing tracebacks of the errors that orbax raises.
 
-    With --verbosity=0 or higher, they are logged.
+    With --verbosity=0 or higher, they are printed.
     """
     logger = logging.get_absl_logger()
     if _is_worth_logging not in logger.filters:
         logger.addFilter(_is_worth_logging)
+    if getattr(sys.excepthook, "func", None) is not _show:
+        sys.excepthook = functools.partial(_show, sys.excepthook)
+
+
+def _show(
+    before: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """Calls `before`, except if a write of tensorstore ends after orbax has given up all of them.
+
+    That happens in a thread of tensorstore, whose event loop is then closed.
+    """
+    late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread or not late or logging.get_verbosity() >= logging.INFO:
+        before(kind, error, trace)
 
 
 def _is_worth_logging(record: std_logging.LogRecord) -> bool:

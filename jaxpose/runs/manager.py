@@ -14,9 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Protocol
 
 import jax
@@ -103,24 +101,21 @@ def _leave_out_raised_errors() -> None:
     logger = logging.get_absl_logger()
     if _is_worth_logging not in logger.filters:
         logger.addFilter(_is_worth_logging)
-    if getattr(sys.excepthook, "func", None) is not _show:
-        sys.excepthook = functools.partial(_show, sys.excepthook)
+    if getattr(sys.unraisablehook, "func", None) is not _show_unraisable:
+        sys.unraisablehook = functools.partial(_show_unraisable, sys.unraisablehook)
 
 
-def _show(
-    before: Callable[..., Any],
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
+def _show_unraisable(
+    before: Callable[[sys.UnraisableHookArgs], None], unraisable: sys.UnraisableHookArgs, /
 ) -> None:
     """Calls `before`, except if a write of tensorstore ends after orbax has given up all of them.
 
-    That happens in a thread of tensorstore, whose event loop is then closed.
+    Then the event loop that tensorstore wants to tell is closed.
     """
+    error = unraisable.exc_value
     late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread or not late or logging.get_verbosity() >= logging.INFO:
-        before(kind, error, trace)
+    if not late or logging.get_verbosity() >= logging.INFO:
+        before(unraisable)
 
 
 def _is_worth_logging(record: std_logging.LogRecord) -> bool:

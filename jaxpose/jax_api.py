@@ -6,7 +6,8 @@
   was a `ClosedJaxpr` around a `Jaxpr`; in 0.12, one class is both. Parameters of single primitives
   are read in `jaxpose.export.primitives`.
 * Communication between hosts, resetting the compilation cache, whose folder JAX looks up only once,
-  and descriptions of TPU slices that are not there. Only `jax.experimental` has these.
+  layouts of arrays in memory, and descriptions of TPU slices that are not there. Only
+  `jax.experimental` has these.
 * The key-value store of the coordination service, through which hosts exchange text before and
   outside computations: JAX uses it, but has no public function for it.
 """
@@ -19,6 +20,7 @@ from jax._src.distributed import global_state as _distributed
 from jax.experimental.compilation_cache.compilation_cache import (
     reset_cache as forget_compilation_cache,
 )
+from jax.experimental.layout import Format, Layout
 from jax.experimental.multihost_utils import (
     process_allgather,
     sync_global_devices,
@@ -26,6 +28,8 @@ from jax.experimental.multihost_utils import (
 from jax.experimental.topologies import get_topology_desc
 
 __all__ = [
+    "Format",
+    "Layout",
     "apply",
     "body",
     "coordination_client",

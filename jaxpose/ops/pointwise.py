@@ -90,8 +90,10 @@ def _permuted(x, groups):
     target = jnp.arange(channels)
     source = target % groups * (channels // groups) + target // groups
     permutation = (target[:, None] == source).astype(x.dtype)
-    axes = (((x.ndim - 1,), (0,)), ((), ()))
-    return lax.dot_general(x, permutation, axes, precision=lax.Precision.HIGHEST)
+    y = jnp.matmul(
+        x, permutation, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
+    )
+    return y.astype(x.dtype)
 
 
 def _channel_mean(x, *, impl):

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.layout import Format, Layout
 from jax.sharding import SingleDeviceSharding
 
 from jaxpose import ops
+from jaxpose.jax_api import Format, Layout
 from jaxpose.plan.hlo import parse
 from jaxpose.plan.profile import Cost, make_profile
 from jaxpose.plan.topology import Target, find_target

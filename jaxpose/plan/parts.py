@@ -18,10 +18,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.experimental.layout import Format, Layout
 from jax.sharding import NamedSharding
 
 from jaxpose import ops
+from jaxpose.jax_api import Format, Layout
 from jaxpose.mesh import EVERYWHERE, make_mesh
 from jaxpose.models import lite_csw_hrnet, lite_hrnet
 from jaxpose.models.hrnet_stages import all_branches

@@ -143,8 +143,14 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
 
 
 def first_line(error: Exception) -> str:
-    """Formats an error of another library as one short line."""
-    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:160]
+    """Formats an error of another library as one short line.
+
+    A long one loses its middle: tensorstore's messages begin with what failed and end with the
+    reason, except for details in brackets.
+    """
+    line = re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")
+    line = re.sub(r" \[\w+='.*", "", line)
+    return line if len(line) <= 160 else f"{line[:60]} ... {line[-95:]}"
 
 
 def rebuild(like: Tree, arrays: dict[str, np.ndarray], where: str) -> Tree:

@@ -83,6 +83,7 @@ def test_a_step_that_runs_out_of_memory_is_one_row(tiny, monkeypatch):
     made = {"auto": contestant("jax", lambda: 1.0), "lax": None}
     monkeypatch.setattr(training_rows, "jax_step", lambda w, name, **_: made[name] or too_large())
     monkeypatch.setattr(training_rows, "torch_step", lambda w, **_: contestant("torch", call))
+    monkeypatch.setattr(training_rows, "torch_device", lambda backend: "cpu")
     rows = training_rows.measure(tiny, vs=["lax", "torch"], runs=3, seconds=0)
     assert [row["note"] for row in rows] == [
         None,

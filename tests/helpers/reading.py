@@ -32,3 +32,16 @@ def assert_fits(batch, size, spec):
         assert len(value.shape) == len(expected), key
         sides = zip(value.shape, expected, strict=True)
         assert all(side in (None, length) for length, side in sides), (key, value.shape)
+
+
+def assert_same_in_parts(config, count):
+    """Asserts that restarts, fewer workers and several hosts do not change the first batches."""
+    whole = take(config, count)
+    for start in range(1, count):
+        assert_equal(take(config, count - start, start), whole[start:])
+    config.data.workers, config.data.prefetch = 1, 1
+    hosts = [take(config, count, host_id=host, host_count=2) for host in range(2)]
+    joined = [
+        {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*hosts, strict=True)
+    ]
+    assert_equal(joined, whole)

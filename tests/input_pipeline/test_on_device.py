@@ -14,7 +14,7 @@ from jaxpose.config import ConfigError, default_config, topdown
 from jaxpose.config.checks import check_config
 from jaxpose.images import ImageError
 from jaxpose.training.device_crops import crop
-from tests.helpers.reading import assert_equal, assert_fits, take
+from tests.helpers.reading import assert_equal, assert_fits, assert_same_in_parts, take
 
 
 @pytest.fixture(autouse=True)
@@ -61,15 +61,7 @@ def test_crops_are_those_of_the_host(either, shrink):
 
 def test_restart_hosts_and_workers_give_the_same_bytes(either):
     either.data.on_device = True
-    whole = take(either, 5)
-    for start in range(1, 5):
-        assert_equal(take(either, 5 - start, start), whole[start:])
-    either.data.workers, either.data.prefetch = 1, 1
-    hosts = [take(either, 5, host_id=host, host_count=2) for host in range(2)]
-    joined = [
-        {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*hosts, strict=True)
-    ]
-    assert_equal(joined, whole)
+    assert_same_in_parts(either, 5)
 
 
 def test_packed_pixels_are_the_prepared_ones(config):

@@ -18,7 +18,7 @@ from jaxpose import geometry, images
 from jaxpose.config import default_config, topdown
 from jaxpose.config.checks import check_config
 from tests.helpers.photographs import with_orientation
-from tests.helpers.reading import assert_equal, take
+from tests.helpers.reading import assert_equal, assert_same_in_parts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -124,15 +124,7 @@ def test_an_extent_beyond_the_image_has_a_pixel(rng):
 
 def test_restart_hosts_and_workers_give_the_same_bytes(either):
     either.data.prepared = True
-    whole = take(either, 5)
-    for start in range(1, 5):
-        assert_equal(take(either, 5 - start, start), whole[start:])
-    either.data.workers, either.data.prefetch = 1, 1
-    hosts = [take(either, 5, host_id=host, host_count=2) for host in range(2)]
-    joined = [
-        {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*hosts, strict=True)
-    ]
-    assert_equal(joined, whole)
+    assert_same_in_parts(either, 5)
     assert len(folders(either)) == 1
 
 

@@ -29,14 +29,15 @@ def tensorflow() -> Any:
     """Imports TensorFlow with all accelerators hidden and, by default, without its log lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # not needed, and it logs to stderr
-    # TensorFlow imports Keras 3, and that matplotlib, unless it is told to use the older Keras.
-    keras = "TF_USE_LEGACY_KERAS"
-    told = keras in os.environ
-    os.environ.setdefault(keras, "1")
+    # By default, TensorFlow imports Keras 3, and Keras 3 imports matplotlib; with the legacy Keras
+    # chosen, it imports neither. The choice must not reach other users of TensorFlow.
+    variable = "TF_USE_LEGACY_KERAS"
+    is_set = variable in os.environ
+    os.environ.setdefault(variable, "1")
     import tensorflow as tf
 
-    if not told:
-        del os.environ[keras]
+    if not is_set:
+        del os.environ[variable]
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
     return tf

@@ -73,12 +73,13 @@ class Prepared:
         self._row[self._order] = np.arange(len(self._order))
         self._blocks: dict[int, tuple[np.ndarray, int]] = {}
         self._maps: dict[int, np.ndarray] = {}
-        self._most_maps = _allow_open(-(-len(self._order) // BLOCK))
+        self._block_count = -(-len(self._order) // BLOCK)
+        self._most_maps = _allow_open(self._block_count)
 
     def missing(self) -> list[int]:
         """Returns the numbers of the blocks that are not written yet."""
-        count = -(-len(self._order) // BLOCK)
-        return [number for number in range(count) if not self._table_path(number).is_file()]
+        numbers = range(self._block_count)
+        return [number for number in numbers if not self._table_path(number).is_file()]
 
     def turned(self) -> list[int]:
         """Returns the ids of the images whose EXIF orientation was doubtful (`images.is_turned`).
@@ -87,8 +88,8 @@ class Prepared:
           ValueError: the files are damaged.
         """
         found = set()
-        for number in range(-(-len(self._order) // BLOCK)):
-            indexes = self._order[number * BLOCK : (number + 1) * BLOCK]
+        for number in range(self._block_count):
+            indexes = self._indexes(number)
             found.update(self._examples.image_id[indexes[self._open_table(number)["turned"]]])
         return sorted(map(int, found))
 
@@ -150,6 +151,10 @@ class Prepared:
             part.reshape(height, width, 3), tuple(size), tuple(origin), (reduction, reduction)
         )
 
+    def _indexes(self, number: int) -> np.ndarray:
+        """The examples of a block."""
+        return self._order[number * BLOCK : (number + 1) * BLOCK]
+
     def _table_path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:06d}.table.npy"
 
@@ -200,7 +205,7 @@ class Prepared:
     ) -> None:
         if self._table_path(number).is_file():
             return  # another process was faster
-        indexes = self._order[number * BLOCK : (number + 1) * BLOCK].tolist()
+        indexes = self._indexes(number).tolist()
         table: np.ndarray = np.zeros(len(indexes), _TABLE)
         parts, start = [], 0
         for row, index in enumerate(indexes):

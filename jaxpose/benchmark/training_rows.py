@@ -81,12 +81,10 @@ def _start(workload: Workload, name: str, cached: bool) -> Contestant:
     report.progress(f"first step of {workload.name}: {name}")
     steps = steps_per_call()
     make: Callable[[], Contestant]
-    if name == "jax":
-        make = functools.partial(
-            jax_step, workload, ops.get_implementation(), cached=cached, steps=steps
-        )
-    elif name == "lax":
-        make = functools.partial(jax_step, workload, "lax", cached=False, steps=steps)
+    if name in ("jax", "lax"):
+        form = "lax" if name == "lax" else ops.get_implementation()
+        twice = cached and name == "jax"
+        make = functools.partial(jax_step, workload, form, cached=twice, steps=steps)
     else:
         make = functools.partial(_torch, workload, name == "torch-compile", steps)
     try:

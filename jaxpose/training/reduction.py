@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxpose.tasks.protocol import Tree
@@ -49,10 +50,5 @@ def _mean(arrays: list[jax.Array], axis: str) -> list[jax.Array]:
     """Means of arrays of one dtype, with one all-reduce; at least float32."""
     total = lax.psum(jnp.concatenate([x.ravel() for x in arrays]), axis)
     mean = total.astype(jnp.promote_types(total.dtype, jnp.float32)) / lax.axis_size(axis)
-    ends = [0]
-    for x in arrays:
-        ends.append(ends[-1] + x.size)
-    return [
-        mean[start:end].reshape(x.shape)
-        for x, start, end in zip(arrays, ends, ends[1:], strict=False)
-    ]
+    parts = jnp.split(mean, np.cumsum([x.size for x in arrays])[:-1])
+    return [part.reshape(x.shape) for x, part in zip(arrays, parts, strict=True)]

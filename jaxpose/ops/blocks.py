@@ -14,6 +14,7 @@ import jax.numpy as jnp
 SUBLANES, LANES = 8, 128  # of a register: channels and images, where there are enough of both
 LARGEST_KERNEL = 7
 FEW_CHANNELS = 24
+MANY_CHANNELS = 256
 
 
 def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
@@ -21,12 +22,16 @@ def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
 
     8, or for a few channels that 8 does not divide, all of them. None for float32, whose products
     the matrix units would round; where the images do not fill the lanes and there are more than 24
-    channels, because the compiler then sees a loss; and for what was not tried.
+    channels, or with 256 channels and more, because the compiler then sees a loss; and for what was
+    not tried.
     """
     batch, channels = x.shape[0], x.shape[-1]
     if x.dtype != jnp.bfloat16 or batch < 16 or max(kernel) > LARGEST_KERNEL:
         return None
     if batch % LANES and channels > FEW_CHANNELS:
+        return None
+    # Alone, these gain as well; between their neighbours they lose more in rearranged arrays.
+    if channels >= MANY_CHANNELS:
         return None
     if channels % SUBLANES == 0:
         return SUBLANES

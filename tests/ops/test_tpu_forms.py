@@ -79,6 +79,8 @@ def test_depthwise_convolutions_in_blocks_equal_the_native_ones(as_on_tpu, case)
         (128, 66, jnp.bfloat16, 3, None),
         (256, 72, jnp.bfloat16, 7, 8),
         (128, 72, jnp.bfloat16, 9, None),
+        (128, 248, jnp.bfloat16, 5, 8),
+        (128, 256, jnp.bfloat16, 5, None),
         (128, 72, jnp.float32, 3, None),
         (32, 72, jnp.bfloat16, 3, None),
         (32, 16, jnp.bfloat16, 7, 8),

@@ -150,6 +150,28 @@ def test_results_are_kept_and_damaged_ones_made_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_result_is_that_of_the_same_names(tmp_path):
+    target = topology.find_target("cpu")
+
+    def square(x):
+        return x @ x
+
+    def is_kept(name, function):
+        scoped = jax.jit(jax.named_scope(name)(function))
+        lowered = scoped.lower(jax.ShapeDtypeStruct((4, 4), "float32"))
+        compiled = compilation.compile_step(lowered, target, tmp_path)
+        assert f"/{name}/" in compiled.text
+        return compiled.cached
+
+    kept = [is_kept(name, square) for name in ("stem", "stem", "head")]
+    assert kept == [False, True, False]
+
+    def square(x):
+        return x @ x
+
+    assert is_kept("stem", square)  # the lines of the source do not count
+
+
 @pytest.mark.parametrize(
     "make", [tiny_runs.config, tiny_runs.crowd_config, tiny_runs.fields_config]
 )

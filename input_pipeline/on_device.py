@@ -36,20 +36,17 @@ class Packed:
     table: np.ndarray
 
 
-def pack(prepared: Prepared, count: int) -> Packed:
-    """Reads the prepared parts of the examples 0 to `count` - 1.
+def pack(prepared: Prepared) -> Packed:
+    """Reads the prepared parts of all examples.
 
     Raises:
       ValueError: the prepared files are damaged.
     """
-    table = np.zeros((count, 3), np.int32)
-    rows = 0
-    for index in range(count):
-        if region := prepared(index):
-            height, width = region.pixels.shape[:2]
-            table[index] = rows, height, width
-            rows += -(-height * width // LANES)
-    pixels = np.zeros((rows, LANES), "<u4")
+    shapes = prepared.shapes()
+    rows = -(-shapes.prod(axis=1) // LANES)
+    first = np.where(rows > 0, np.cumsum(rows) - rows, 0)
+    table = np.column_stack([first, shapes]).astype(np.int32)
+    pixels = np.zeros((rows.sum(), LANES), "<u4")
     flat = pixels.view(np.uint8).reshape(-1, 4)
     for index, (row, height, width) in enumerate(table.tolist()):
         if region := prepared(index):

@@ -93,6 +93,19 @@ class Prepared:
             found.update(self._examples.image_id[indexes[self._open_table(number)["turned"]]])
         return sorted(map(int, found))
 
+    def shapes(self) -> np.ndarray:
+        """Returns the height and width of the prepared part of each example, int32 [N, 2].
+
+        Those of an unusable image are zeros. The pixels are not read.
+
+        Raises:
+          ValueError: the files are damaged.
+        """
+        shapes = np.zeros((len(self._order), 2), np.int32)
+        for number in range(self._block_count):
+            shapes[self._indexes(number)] = self._open_table(number)["shape"]
+        return shapes
+
     def write(
         self,
         load: Callable[[int], np.ndarray],

@@ -183,4 +183,4 @@ class TrainData:
           ValueError: the prepared files are damaged.
         """
         assert self._prepared is not None
-        return on_device.pack(self._prepared, self.num_examples)
+        return on_device.pack(self._prepared)

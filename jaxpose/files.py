@@ -52,6 +52,16 @@ def location(path: str | os.PathLike[str] | RemotePath) -> Location:
     return RemotePath.parse(str(path)) if is_url(path) else expand(path)
 
 
+def is_folder(path: str | os.PathLike[str] | RemotePath) -> bool:
+    """Whether a path is a folder; a URL always counts as one, and its store is not asked.
+
+    It tells a run folder from a file or the name of a model. What reads the folder says whether it
+    is a run folder.
+    """
+    place = location(path)
+    return isinstance(place, RemotePath) or place.is_dir()
+
+
 def path_argument(text: str) -> pathlib.Path:
     """A path on the command line; the `type` of an argument of argparse.
 

@@ -14,6 +14,7 @@ from jaxpose import export, geometry, images, models, tasks
 from jaxpose.benchmark import report
 from jaxpose.benchmark.turns import Contestant
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.files import expand, is_folder
 from jaxpose.runtimes import RUNTIMES, SUFFIXES, kind, require, size_of
 from jaxpose.runtimes.coreml_file import coreml_call
 from jaxpose.runtimes.layout import Call
@@ -61,16 +62,16 @@ def entry_of(
     Raises:
       ValueError: neither a file, a run folder nor a model.
     """
-    path = Path(what)
-    if path.suffix in SUFFIXES.values():
+    if Path(what).suffix in SUFFIXES.values():
+        path = expand(what)
         metadata = export.read_metadata(path)
         size = tuple(metadata["input_size"])
         timed = list(of_file(path, path.name, threads, size, batch, metadata["precision"]))
         task = tasks.get(metadata["task"])
         return Entry(task, task.decoder_from_metadata(metadata), size, timed)
-    if path.is_dir():
-        source = from_run(path, size)
-    elif what in models.list_models() or not path.exists():
+    if is_folder(what):
+        source = from_run(what, size)
+    elif what in models.list_models() or not Path(what).exists():
         source = untrained(what, size, task_name=task_name)
     else:
         raise ValueError(

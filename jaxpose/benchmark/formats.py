@@ -23,7 +23,7 @@ from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.targets import CALIBRATED, TARGETS, Options
 from jaxpose.export.verify import Expected
-from jaxpose.files import check_outputs
+from jaxpose.files import check_outputs, is_folder, location
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import RUNTIMES, FileError, require, size_of
 from jaxpose.runtimes.peak_memory import peak_mb
@@ -91,10 +91,10 @@ def run(args: argparse.Namespace) -> int:
     if not pairs:
         raise ValueError(f"none of {', '.join(targets)} has the precision {args.precision}")
     if args.json:
-        check_outputs([args.json], [Path(what) for what in args.what])
+        check_outputs([args.json], map(location, args.what))
     size = parse_size(args.size) if args.size else None
     for what in args.what:  # before anything is measured
-        if not Path(what).is_dir():
+        if not is_folder(what):
             models.task_name(what)
     load = report.load()
     rows = []
@@ -151,7 +151,7 @@ def measure(
       runs: minimum number of timed calls of each file.
       seconds: minimum sum of the timings of each file.
     """
-    trained = Path(what).is_dir()
+    trained = is_folder(what)
     report.progress(f"preparing {what}")
     source = from_run(what, size) if trained else calibrated(untrained(what, size))
     expected = source.expected_outputs()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ import numpy as np
 from jaxpose import geometry, images, tasks
 from jaxpose.benchmark import report
 from jaxpose.export.source import Source, from_run, untrained
+from jaxpose.files import is_folder
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks.whole_images import scenes
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "--people must not be negative, --runs at least 1, --missing at least 0 and below 1"
         )
-    if Path(args.model).is_dir():
+    if is_folder(args.model):
         source = from_run(args.model, size)
     else:
         source = untrained(args.model, size, task_name=args.task)

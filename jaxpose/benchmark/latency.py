@@ -17,7 +17,7 @@ from pathlib import Path
 from jaxpose.benchmark import adb, prepost, report
 from jaxpose.benchmark.contestants import Entry, entry_of
 from jaxpose.benchmark.turns import Contestant, measure
-from jaxpose.files import check_outputs, path_argument
+from jaxpose.files import check_outputs, location, path_argument
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import RUNS as MEMORY_RUNS
 from jaxpose.runtimes.peak_memory import own_memory_mb, peak_mb
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("nothing to time: give files, run folders or models")
     named = list(args.what) if args.vs in (None, *args.what) else [args.vs, *args.what]
     if args.json:
-        check_outputs([args.json], map(Path, named))
+        check_outputs([args.json], map(location, named))
     size = parse_size(args.size) if args.size else None
     threads = _threads(args)
     load = report.load()

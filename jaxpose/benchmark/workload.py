@@ -15,7 +15,7 @@ from jaxpose import models, runs, skeletons, tasks
 from jaxpose.config import default_config
 from jaxpose.config.flags import read_settings
 from jaxpose.config.recipe import split_recipe
-from jaxpose.files import location
+from jaxpose.files import is_folder
 from jaxpose.plan.step import keypoints_of
 from jaxpose.training.setup import Setup, make_setup
 
@@ -115,7 +115,7 @@ def make_workload(
         return _workload(config, what, size, batch_size, keypoints_of(config), dtype)
     if overrides:
         raise ValueError(f"{what} is not a recipe: unrecognized arguments: {' '.join(overrides)}")
-    if not location(what).is_dir():
+    if not is_folder(what):
         return model_workload(what, size, batch_size, task_name, dtype=dtype)
     info = runs.read_info(runs.run_folder(what))
     config = info.config.copy_and_resolve_references()

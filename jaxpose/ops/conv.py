@@ -2,20 +2,20 @@
 
 The native form is ``lax.conv_general_dilated``. XLA's CPU backend runs depthwise and transposed
 convolutions tens of times slower than a sum of shifted products; for these there are fast forms
-(`jaxpose.ops.taps`). It runs dense convolutions well, but not all their gradients; for these there
-is a custom gradient (`_conv_vjp`). On TPU, depthwise convolutions and those of few channels have
-forms of their own (`jaxpose.ops.blocks`, `jaxpose.ops.bands`). Products are summed in float32 for
-every dtype; the result has the dtype of ``x``.
+(`jaxpose.ops.taps`, and for small groups `jaxpose.ops.rotation`). It runs dense convolutions well,
+but not all their gradients; for these there is a custom gradient (`_conv_vjp`). On TPU, depthwise
+convolutions and those of few channels have forms of their own (`jaxpose.ops.blocks`,
+`jaxpose.ops.bands`). Products are summed in float32 for every dtype; the result has the dtype of
+``x``.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jaxpose.ops import bands, taps
+from jaxpose.ops import bands, rotation, taps
 from jaxpose.ops.blocks import block_diagonal, block_size
 from jaxpose.ops.named import call, with_gradient
 
@@ -262,7 +262,7 @@ def _grouped_conv(x, w, *, impl, groups, stride, padding):
     if w.shape[:2] == (1, 1):
         fast, vjp = _grouped_pointwise(groups, stride, padding, size)
     elif x.shape[-1] == w.shape[-1]:
-        fast, vjp = _grouped_by_rotation(groups, stride, padding, size)
+        fast, vjp = rotation.forms(groups, stride, padding, size)
     else:
         return native(x, w)
     return with_gradient(impl, native, fast, vjp)(x, w)
@@ -286,65 +286,6 @@ def _grouped_pointwise(groups, stride, padding, size):
         return jnp.concatenate(dx, -1).astype(x.dtype), jnp.concatenate(dw, -1).astype(w.dtype)
 
     return fast, vjp
-
-
-def _grouped_by_rotation(groups, stride, padding, size):
-    """A sum of depthwise convolutions, for groups of n channels to n channels (n small).
-
-    The d-th of them adds input channel (o + d) mod n to output channel o of each group: rotate the
-    channels of every group by d, then convolve depthwise with the kernel entries of (o + d, o).
-    """
-
-    def rotate(x, d):
-        n = x.shape[-1] // groups
-        blocks = x.reshape(*x.shape[:-1], groups, n)
-        twice = jnp.concatenate([blocks, blocks], -1)
-        return lax.dynamic_slice_in_dim(twice, d, n, -1).reshape(x.shape)
-
-    def fast(x, w):
-        def term(total, item):
-            d, kernel = item
-            return total + taps.gather(rotate(x, d), kernel, stride, padding), None
-
-        kernels = _rotated_kernels(w, groups)
-        first = taps.gather(x, kernels[0], stride, padding)
-        rest = (jnp.arange(1, len(kernels)), kernels[1:])
-        return lax.scan(term, first, rest)[0].astype(x.dtype)
-
-    def vjp(x, w, g):
-        n = x.shape[-1] // groups
-
-        def term(d, kernel):
-            dx = rotate(taps.scatter(g, kernel, stride, padding, size), (n - d) % n)
-            return dx, taps.correlate(rotate(x, d), g, w.shape[:2], stride, padding, dense=False)
-
-        def step(total, item):
-            dx, dw = term(*item)
-            return total + dx, dw
-
-        kernels = _rotated_kernels(w, groups)
-        dx, dw = term(0, kernels[0])
-        dx, rest = lax.scan(step, dx, (jnp.arange(1, n), kernels[1:]))
-        dw = _unrotated_kernel(jnp.concatenate([dw[None], rest]), groups)
-        return dx.astype(x.dtype), dw.astype(w.dtype)
-
-    return fast, vjp
-
-
-def _rotated_kernels(w: jax.Array, groups: int) -> jax.Array:
-    """[kh, kw, n, C] -> [n, kh, kw, C]; entry (d, .., o) is w's entry ((o + d) mod n, .., o)."""
-    kh, kw, n, channels = w.shape
-    d, o = np.arange(n)[:, None], np.arange(n)[None]
-    blocks = w.reshape(kh, kw, n, groups, n).transpose(2, 4, 0, 1, 3)[(o + d) % n, o]
-    return blocks.transpose(0, 2, 3, 4, 1).reshape(n, kh, kw, channels)
-
-
-def _unrotated_kernel(kernels: jax.Array, groups: int) -> jax.Array:
-    """The inverse of `_rotated_kernels`."""
-    n, kh, kw, channels = kernels.shape
-    a, o = np.arange(n)[:, None], np.arange(n)[None]
-    blocks = kernels.reshape(n, kh, kw, groups, n).transpose(0, 4, 1, 2, 3)[(a - o) % n, o]
-    return blocks.transpose(2, 3, 0, 4, 1).reshape(kh, kw, n, channels)
 
 
 def _transposed(x, w, impl, stride, padding, depthwise):

@@ -24,6 +24,7 @@ import jax
 import jaxpose
 from jaxpose import jax_api
 from jaxpose.files import write_atomic
+from jaxpose.plan.hlo import op_names
 from jaxpose.plan.topology import Target
 
 CACHE = pathlib.Path("~/.cache/jaxpose/plan")
@@ -122,6 +123,9 @@ def compile_step(
 def _key(lowered: jax.stages.Lowered, target: Target) -> str:
     facts = {
         "step": lowered.as_text(),
+        # The compiled program has them too, and the plan sums by them. The text of the step leaves
+        # out most of them, and lines of source files, which must not count.
+        "names": op_names(jax_api.hlo_text(lowered)),
         "jaxpose": jaxpose.__version__,
         "target": [target.name, target.kind],
         "versions": versions(),

@@ -122,6 +122,11 @@ def parse(text: str) -> Program:
     return Program(computations, computations[entry])
 
 
+def op_names(text: str) -> list[str]:
+    """JAX's name stacks of the instructions of a program that have one, in order."""
+    return _OP_NAME.findall(text)
+
+
 def _computation(lines: Iterator[str]) -> Computation:
     instructions: dict[str, Instruction] = {}
     root = None

@@ -1,11 +1,13 @@
-"""Estimates of the TPU compiler for parts of Lite-HRNet and Lite CSW-HRNet, forward and backward.
+"""Estimates of the TPU compiler for parts of networks.
 
-    python -m jaxpose.plan.parts [--topology v5e:1x1] [--batch 128] [PART ...]
+    python -m jaxpose.plan.parts [--topology v5e:1x1] [--batch 128] [PART|OPERATOR ...]
 
-A part is an operator at the size of the first branch, `halves` (what a block does with the two
-halves of its channels), or two blocks on two branches: `lite_blocks`, or `csw_blocks` with the
-weights of Lite CSW-HRNet. Arrays are bfloat16, in the layout that the compiler prefers. A part
-compiles in seconds to minutes, a network in minutes to hours.
+A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first branch, `halves`
+(what a block does with the two halves of its channels), or two blocks on two branches:
+`lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. The table has the forward and the
+backward pass together. Arrays are bfloat16, in the layout that the compiler prefers. A part
+compiles in seconds to minutes, a network in minutes to hours. For an OPERATOR, such as
+depthwise_conv:128x64x48x72:3:1, see `jaxpose.plan.operators`.
 """
 
 from __future__ import annotations
@@ -18,16 +20,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
 
 from jaxpose import ops
-from jaxpose.jax_api import Format, Layout
-from jaxpose.mesh import EVERYWHERE, make_mesh
 from jaxpose.models import lite_csw_hrnet, lite_hrnet
 from jaxpose.models.hrnet_stages import all_branches
-from jaxpose.plan.compilation import compile_step
-from jaxpose.plan.hlo import parse
-from jaxpose.plan.profile import make_profile
+from jaxpose.plan import operators
+from jaxpose.plan.single import FREE, compile_single, total_cost
 from jaxpose.plan.topology import Target, find_target
 
 ROWS, COLUMNS, WIDTH = 64, 48, 40  # of the first branch, for an image of 256x192
@@ -97,6 +95,8 @@ PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "csw_blocks": (partial(_of_blocks, csw=True), BRANCHES),
 }
 _WITH_WEIGHTS = ("spatial_conv", "lite_blocks", "csw_blocks")
+_COLUMNS = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
+HEAD = f"{'':14}" + "".join(f"{column:>12}" for column in _COLUMNS)
 
 
 def row(target: Target, part: str, batch: int) -> str:
@@ -114,16 +114,10 @@ def row(target: Target, part: str, batch: int) -> str:
         y, backward = jax.vjp(function, *arguments)
         return y, backward(cotangent)
 
-    mesh = make_mesh(target.devices[:1])
-    mapped = jax.shard_map(
-        both_passes, mesh=mesh, in_specs=EVERYWHERE, out_specs=EVERYWHERE, check_vma=False
-    )
-    free = Format(Layout.AUTO, NamedSharding(mesh, EVERYWHERE))
-    lowered = jax.jit(mapped, in_shardings=free, out_shardings=free).lower(arguments, result)
-    compiled = compile_step(lowered, target, None)
+    compiled = compile_single(target, both_passes, (arguments, result), (FREE, FREE), FREE)
     if compiled.error:
         return f"{part:14} does not fit"
-    total = make_profile(parse(compiled.text)).total
+    total = total_cost(compiled)
     microseconds = (
         total.cycles / target.chip.clock * 1e6,
         (total.hbm_bytes / target.chip.bandwidth * 1e6),
@@ -135,21 +129,35 @@ def row(target: Target, part: str, batch: int) -> str:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints a table of the parts and one of the operators, as far as any are given."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART|OPERATOR",
+        help=f"{', '.join(PARTS)}, or NAME:BxHxWxC:KERNEL:STRIDE of a depthwise convolution "
+        "(default: all, and the operators of docs/plan.md)",
+    )
     parser.add_argument("--topology", default="v5e:1x1", help="TPU slice; its first chip counts")
-    parser.add_argument("--batch", type=int, default=128, help="images on the chip")
+    parser.add_argument("--batch", type=int, default=128, help="images on the chip, of parts")
     args = parser.parse_args()
-    if unknown := [part for part in args.parts if part not in PARTS]:
-        parser.error(f"{unknown[0]}: choose from {', '.join(PARTS)}")
+    given = args.parts or [*PARTS, *operators.OPERATORS]
+    parts = [name for name in given if name in PARTS]
+    convolutions = [name for name in given if operators.WRITTEN.fullmatch(name)]
+    if unknown := [name for name in given if name not in (*parts, *convolutions)]:
+        choice = f"choose from {', '.join(PARTS)}, or write {operators.OPERATORS[0]}"
+        parser.error(f"{unknown[0]}: {choice}")
     target = find_target(args.topology)
     if target.chip is None:
         parser.error(f"--topology={args.topology}: not a TPU slice")
-    columns = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
-    print(f"{'':14}" + "".join(f"{column:>12}" for column in columns))
-    for part in args.parts or PARTS:
+    if parts:
+        print(HEAD)
+    for part in parts:
         print(row(target, part, args.batch), flush=True)
+    if convolutions:
+        print(operators.HEAD)
+    for operator in convolutions:
+        print(operators.row(target, operator), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,14 +48,18 @@ class Collective:
     Attributes:
       count: how many are executed.
       arrays: arrays that they exchange.
-      bytes: of the values of these arrays, on one chip.
-      dtypes: the same bytes by XLA's name of the type, such as f32 or bf16.
+      dtypes: XLA's name of a type, such as f32 or bf16 -> bytes of the values of these arrays, on
+        one chip.
     """
 
     count: int = 0
     arrays: int = 0
-    bytes: int = 0
     dtypes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the values of all types, on one chip."""
+        return sum(self.dtypes.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,6 @@ def make_profile(program: Program) -> Profile:
             entry.count += times
             entry.arrays += times * len(arrays)
             for array in arrays:
-                entry.bytes += times * array.size
                 before = entry.dtypes.get(array.dtype, 0)
                 entry.dtypes[array.dtype] = before + times * array.size
     return profile

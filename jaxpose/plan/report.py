@@ -65,7 +65,8 @@ def make_plan(
         return plan
     profile = make_profile(hlo.parse(compiled.text))
     plan["collectives"] = {
-        name: dataclasses.asdict(each) for name, each in profile.collectives.items()
+        name: dataclasses.asdict(each) | {"bytes": each.bytes}
+        for name, each in profile.collectives.items()
     }
     plan["cost_analysis"] = compiled.cost
     plan["loops_counted_once"] = profile.endless

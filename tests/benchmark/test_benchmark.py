@@ -262,6 +262,15 @@ def test_fields_are_not_grouped_by_tags(crowds):
         benchmark.run(parsed("grouping", "lightweight_openpose", "--size", "32x32"))
 
 
+@pytest.mark.parametrize("kind", ["latency", "formats", "grouping", "train"])
+def test_a_url_is_a_run_folder(kind, memory_store):
+    if kind == "formats":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+    with pytest.raises(runs.CheckpointError, match="^memory://bucket/absent is not a run folder"):
+        benchmark.run(parsed(kind, f"{memory_store}/absent"))
+
+
 def test_a_run_folder_is_a_source(tmp_path):
     with pytest.raises(ValueError, match="config.json"):
         source.from_run(tmp_path)

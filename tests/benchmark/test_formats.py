@@ -81,6 +81,17 @@ def test_a_run_has_its_own_weights_and_files_beyond_the_tolerances_are_marked(
     assert row["within"] == "no" and row["median_ms"] > 0
 
 
+@pytest.mark.slow
+def test_a_remote_run_is_measured(tiny, memory_store, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    path, words = tmp_path / "formats.json", f"--to onnx --precision fp32 {FAST}"
+    run = write_run(f"{memory_store}/run")
+    assert benchmark.run(parsed(run, *words.split(), "--json", str(path))) == 0
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["weights"] == "run" and row["model"] == "tiny_pose" and row["within"] == "yes"
+
+
 @pytest.mark.parametrize("weights", ["random", "run"])
 def test_int8_is_judged_in_keypoints_on_trained_weights_only(weights, tiny, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from jaxpose import benchmark, tasks
+from jaxpose import benchmark, runs, skeletons, tasks
 from jaxpose.benchmark import latency, prepost, report
 from tests.helpers import phone_logs, tiny_files, tiny_runs
+from tests.helpers.networks import initialized
 
 FAST = "--threads 1 --warmup 1 --runs 2 --seconds 0"
 
@@ -33,6 +34,20 @@ def crowds(register):
         ("lightweight_openpose", tiny_runs.TinyFields),
     ):
         register(name, network, network.task, network.input_size, replace=True)
+
+
+@pytest.mark.slow
+def test_a_remote_run_is_timed(tiny, memory_store, tmp_path):
+    for package in ("onnxruntime", "torch"):
+        pytest.importorskip(package)
+    config = tiny_runs.config(tmp_path, model="hwl_mobilenetv3")
+    model = tasks.create_model(config, 17)
+    run, path = f"{memory_store}/run", tmp_path / "latency.json"
+    runs.write_run(run, config, skeletons.COCO, initialized(model, config.input_size))
+    words = f"latency {run} --no-memory --no-include-prepost {FAST} --json {path}"
+    assert benchmark.run(parsed(*words.split())) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["runtime"].split()[0] for row in rows] == ["jax", "onnxruntime", "torch"]
 
 
 @pytest.mark.slow

@@ -155,6 +155,15 @@ SHARDED = """
         close(jax.jit(jax.shard_map(
             local, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False,
         ))(parameters, x, weights), whole)
+
+        # Far from zero, and from one another by as much as the values of a device.
+        far = jax.random.normal(keys[0], x.shape) + jnp.arange(1000, 1016)[:, None, None, None]
+        moments = jax.jit(jax.shard_map(
+            lambda x: ops.batch_norm_train(x, scale, bias, axis_name="data")[1:],
+            mesh=mesh, in_specs=shard, out_specs=every))(far)
+        exact = np.asarray(far, np.float64)
+        np.testing.assert_allclose(moments[0], exact.mean((0, 1, 2)), rtol=1e-6)
+        np.testing.assert_allclose(moments[1], exact.var((0, 1, 2)), rtol=1e-4)
     print("equal")
 """
 

@@ -150,6 +150,28 @@ def test_results_are_kept_and_damaged_ones_made_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_result_is_that_of_the_same_names(tmp_path):
+    target = topology.find_target("cpu")
+
+    def square(x):
+        return x @ x
+
+    def is_kept(name, function):
+        scoped = jax.jit(jax.named_scope(name)(function))
+        lowered = scoped.lower(jax.ShapeDtypeStruct((4, 4), "float32"))
+        compiled = compilation.compile_step(lowered, target, tmp_path)
+        assert f"/{name}/" in compiled.text
+        return compiled.cached
+
+    kept = [is_kept(name, square) for name in ("stem", "stem", "head")]
+    assert kept == [False, True, False]
+
+    def square(x):
+        return x @ x
+
+    assert is_kept("stem", square)  # the lines of the source do not count
+
+
 @pytest.mark.parametrize(
     "make", [tiny_runs.config, tiny_runs.crowd_config, tiny_runs.fields_config]
 )
@@ -194,8 +216,9 @@ def test_several_devices_exchange_one_array(repository, tmp_path):
     made = outside(
         repository, tmp_path, "--topology=cpu:8", "--batch-per-chip=2", "--config.batch_norm=global"
     )
-    # Each of the two batch norms averages its mean and then its variance, forward and backward.
-    assert made["collectives"]["all-reduce"]["count"] == 1 + 2 * 4
+    # Each of the two batch norms exchanges its mean and variance, and the gradients of both.
+    kinds = {kind: each["count"] for kind, each in made["collectives"].items()}
+    assert kinds == {"all-gather": 2, "all-reduce": 1 + 2}
 
 
 @pytest.mark.slow

@@ -4,15 +4,24 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxpose.plan import parts
+from jaxpose.plan import operators, parts
 from jaxpose.plan.topology import find_target
 
 
-def test_an_unknown_part_is_an_error(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["parts", "pool_3"])
+@pytest.mark.parametrize(
+    "unknown", ["pool_3", "conv:128x64x48x72:3:1", "depthwise_conv:128x64x48:3:1"]
+)
+def test_an_unknown_part_is_an_error(unknown, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["parts", "pool_2", operators.OPERATORS[-1], unknown])
     with pytest.raises(SystemExit):
         parts.main()
-    assert "pool_3: choose from pool_2, pool_8" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{unknown}: choose from pool_2, pool_8" in error
+    assert "or write depthwise_conv:128x128x96x16:3:1" in error
+
+
+def test_the_operators_of_the_table_are_written_as_the_command_takes_them():
+    assert all(operators.WRITTEN.fullmatch(operator) for operator in operators.OPERATORS)
 
 
 @pytest.mark.parametrize("part", parts.PARTS)

@@ -1,4 +1,4 @@
-"""Depthwise convolutions as grouped ones: the form for TPUs.
+"""Depthwise and grouped convolutions as those of fewer groups: the form for TPUs.
 
 XLA computes a depthwise convolution on a TPU in the vector units, but a grouped one in the matrix
 units. So each block of n channels becomes a group, whose [n, n] matrices are zero off the diagonal.
@@ -6,6 +6,9 @@ By the estimates of the TPU compiler, most are faster for it (docs/plan.md has t
 
 A product with zero adds nothing, so the results are the same up to the order of the sums. But an
 infinity or NaN in one channel reaches all channels of its block.
+
+A grouped convolution of few channels costs XLA an axis of groups in all arrays around it, in
+float32 and padded to tiles. Groups that fit into the matrix units together become one.
 """
 
 import jax
@@ -42,3 +45,18 @@ def block_diagonal(w: jax.Array, n: int) -> jax.Array:
     """The kernel of the grouped convolution: [kh, kw, 1, C] -> [kh, kw, n, C]."""
     diagonal = jnp.arange(n)[:, None] == jnp.arange(w.shape[-1]) % n
     return w * diagonal.astype(w.dtype)
+
+
+def merged_groups(w: jax.Array, groups: int) -> int:
+    """How many groups of a convolution with kernel ``w`` become one; 1 for the native form."""
+    inputs, outputs = w.shape[2], w.shape[3] // groups
+    fitting = LANES // max(inputs, outputs)
+    return max(n for n in range(1, groups + 1) if groups % n == 0 and (n == 1 or n <= fitting))
+
+
+def merge_groups(w: jax.Array, groups: int, n: int) -> jax.Array:
+    """The kernel with n groups in one: [kh, kw, I, O] -> [kh, kw, n*I, O], zero between groups."""
+    inputs, outputs = w.shape[2], w.shape[3] // groups
+    own = jnp.arange(n * inputs)[:, None] // inputs
+    mask = own == jnp.arange(w.shape[3]) // outputs % n
+    return jnp.tile(w, (1, 1, n, 1)) * mask.astype(w.dtype)

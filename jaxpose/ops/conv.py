@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxpose.ops import bands, rotation, taps
-from jaxpose.ops.blocks import block_diagonal, block_size
+from jaxpose.ops.blocks import block_diagonal, block_size, merge_groups, merged_groups
 from jaxpose.ops.named import call, with_gradient
 
 Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape has that type
@@ -259,13 +259,30 @@ def _depthwise_in_blocks(x, w, native, stride, padding):
 def _grouped_conv(x, w, *, impl, groups, stride, padding):
     native = functools.partial(_native, stride=stride, padding=padding, groups=groups)
     stride, padding, size = tuple(stride), tuple(padding), x.shape[1:3]
+    tpu = None
+    if (n := merged_groups(w, groups)) > 1:
+        tpu = _grouped_in_merged_groups(groups, n, stride, padding)
     if w.shape[:2] == (1, 1):
         fast, vjp = _grouped_pointwise(groups, stride, padding, size)
     elif x.shape[-1] == w.shape[-1]:
         fast, vjp = rotation.forms(groups, stride, padding, size)
     else:
-        return native(x, w)
-    return with_gradient(impl, native, fast, vjp)(x, w)
+        fast, vjp = None, _gradients_of(native)
+    return with_gradient(impl, native, fast, vjp, tpu)(x, w)
+
+
+def _grouped_in_merged_groups(groups, n, stride, padding):
+    """(function, gradients) of a grouped convolution for TPUs, n groups in one."""
+
+    def merged(x, w):
+        kernel = merge_groups(w, groups, n)
+        return _native(x, kernel, stride=stride, padding=padding, groups=groups // n)
+
+    return merged, _gradients_of(merged)
+
+
+def _gradients_of(function):
+    return lambda x, w, g: jax.vjp(function, x, w)[1](g)
 
 
 def _grouped_pointwise(groups, stride, padding, size):

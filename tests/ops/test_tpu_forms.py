@@ -72,6 +72,30 @@ def test_depthwise_convolutions_in_blocks_equal_the_native_ones(as_on_tpu, case)
 
 
 @pytest.mark.parametrize(
+    "kernel,inputs,outputs,groups,left",
+    [((1, 1), 33, 33, 3, 1), ((3, 3), 12, 6, 3, 1), ((3, 3), 192, 192, 6, 2)],
+)
+def test_merged_groups_equal_the_native_ones(as_on_tpu, kernel, inputs, outputs, groups, left):
+    x = jnp.round(_image(2, inputs) * 4)
+    w = jax.random.normal(jax.random.key(1), (*kernel, inputs // groups, outputs))
+    w = jnp.round(w * 4)
+    op = functools.partial(ops.grouped_conv, groups=groups, stride=2, padding=kernel[0] // 2)
+    with ops.implementation("lax"):
+        expected = _results(op, x, w)
+    with ops.implementation("auto"):
+        assert _groups(op, x, w) == [left]
+        actual = _results(op, x, w)
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        np.testing.assert_array_equal(a.astype(jnp.float32), e.astype(jnp.float32))
+
+
+@pytest.mark.parametrize("groups,channels,merged", [(3, 33, 3), (2, 256, 1), (6, 192, 3), (1, 8, 1)])
+def test_groups_merged(groups, channels, merged):
+    assert blocks.merged_groups(jnp.zeros((1, 1, channels // groups, channels)), groups) == merged
+
+
+@pytest.mark.parametrize(
     "batch,channels,dtype,kernel,size",
     [
         (128, 72, jnp.bfloat16, 5, 8),

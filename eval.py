@@ -44,6 +44,7 @@ from jaxpose.files import Location, location, write_atomic  # noqa: E402
 from jaxpose.runtimes import SUFFIXES  # noqa: E402
 from jaxpose.tasks import whole_images  # noqa: E402
 from jaxpose.training import runtime  # noqa: E402
+from jaxpose.wording import quantity
 
 FLAGS = flags.FLAGS
 
@@ -116,7 +117,8 @@ def main(config: ConfigDict, source: command_line.Source, folder: Location, wors
             write_atomic(path, json.dumps(results))
         images = len({result["image_id"] for result in results})
         show(
-            f"\n{len(results)} people in {images} of {len(data.dataset.images)} images; no scores: "
+            f"\n{quantity(len(results), 'person', 'people')} in {images} of "
+            f"{quantity(len(data.dataset.images), 'image')}; no scores: "
             f"{data.dataset.path.name} has no annotations\n{examples} in "
             f"{time.perf_counter() - start:.1f} s; submission {path}"
         )

@@ -53,6 +53,7 @@ from jaxpose.training.times import (  # noqa: E402
     goodput,
     goodput_lines,
 )
+from jaxpose.wording import quantity  # noqa: E402
 
 IMPORTED = time.perf_counter()
 
@@ -127,7 +128,8 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     validated = eval_data.num_examples if eval_data else 0
     log_line(
         f"{examples} {task.COUNTS} to train, {validated} to validate, "
-        f"{skeleton.num_joints} keypoints ({skeleton.name}); {total} steps of {config.batch_size} "
+        f"{quantity(skeleton.num_joints, 'keypoint')} ({skeleton.name}); "
+        f"{quantity(total, 'step')} of {config.batch_size} "
         f"= {config.epochs:g} epochs"
     )
 

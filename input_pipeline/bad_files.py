@@ -9,6 +9,7 @@ import logging
 import threading
 
 from jaxpose.images import TURNED
+from jaxpose.wording import agree, quantity
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +53,18 @@ class BadFiles:
         """How many images are unusable or turned, and the first names; [] if none is."""
         lines, names, turned = [], self.names, sorted(self._turned)
         if names:
-            lines.append(f"{len(names)} unusable images left out: {', '.join(names[:5])}")
+            lines.append(
+                f"{quantity(len(names), 'unusable image')} left out: {', '.join(names[:5])}"
+            )
         if turned:
-            lines.append(f"{len(turned)} images {TURNED}, e.g. {turned[0]}")
+            lines.append(f"{quantity(len(turned), 'image')} {TURNED}, e.g. {turned[0]}")
         return lines
 
     def add_turned(self, name: str) -> None:
         """Records an image, once, whose EXIF orientation is ignored; it is used as stored."""
         with self._lock:
             if not self._turned:  # at once, because training may take days
-                _log.warning("%s: images %s", name, TURNED)
+                _log.warning("image %s: %s", TURNED, name)
             self._turned.add(name)
 
     def add(self, name: str, reason: str) -> None:
@@ -78,6 +81,7 @@ class BadFiles:
             if len(self._reasons) > self.max_fraction * self.total:
                 shown = ", ".join(f"{n} ({r})" for n, r in list(self._reasons.items())[:3])
                 raise BadFilesError(
-                    f"{len(self._reasons)} of {self.total} images are unusable, more than "
+                    f"{len(self._reasons)} of {quantity(self.total, 'image')} "
+                    f"{agree(len(self._reasons), 'is', 'are')} unusable, more than "
                     f"config.max_bad_fraction={self.max_fraction:g} allows: {shown}"
                 )

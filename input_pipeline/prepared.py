@@ -38,6 +38,7 @@ from jaxpose.annotations import Dataset
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
 from jaxpose.files import open_atomic
+from jaxpose.wording import quantity
 
 VERSION = 2  # of the files; increase it when they change
 BLOCK = 64  # examples
@@ -270,7 +271,7 @@ def ensure(
     prepared = Prepared(examples, config)
     missing = prepared.missing()
     if missing:
-        log(f"preparing {len(missing)} blocks of {BLOCK} examples in {prepared.folder}")
+        log(f"preparing {quantity(len(missing), 'block')} of {BLOCK} examples in {prepared.folder}")
         cv2.setNumThreads(1)  # OpenCV's own threads would compete with the workers
         first = len(missing) * host_id // host_count
         prepared.write(load, turned=turned, workers=int(config.data.workers), first=first)
@@ -333,7 +334,7 @@ def main(_: Any = None) -> None:
     config.data.prepared = True
     try:
         data = input_pipeline.train_data(config, log=print)
-        print(f"{data.num_examples} examples are prepared")
+        print(f"prepared: {quantity(data.num_examples, 'example')}")
     except (ValueError, OSError) as error:
         print(f"prepared.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -31,6 +31,7 @@ from jaxpose import images
 from jaxpose.annotations import Dataset
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
+from jaxpose.wording import quantity
 
 SPLIT = "pictures"  # stored in prepared copies
 NAMED = 5  # number of unreadable images that the warning names
@@ -191,8 +192,8 @@ def reader(dataset: Dataset, tfds_dir: str | os.PathLike[str] = "") -> Callable[
     name, records = builder.builder_config.name, builder.as_data_source(split=SPLIT)
     if len(records) != len(dataset.images):
         raise ValueError(
-            f"{tfds_dir}: the prepared copy holds {len(records)} images, but {dataset.path} lists "
-            f"{len(dataset.images)}: remove the copy {name}"
+            f"{tfds_dir}: the prepared copy holds {quantity(len(records), 'image')}, but "
+            f"{dataset.path} lists {len(dataset.images)}: remove the copy {name}"
         )
     from_file = source.read_files(dataset)
     position = {image_id: number for number, image_id in enumerate(dataset.images)}

@@ -16,6 +16,7 @@ from input_pipeline.region import Extent, Source
 from jaxpose import images, skeletons
 from jaxpose.annotations import Dataset
 from jaxpose.config.checks import check_on_device
+from jaxpose.wording import quantity
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ def host_slice(batch_size: int, host_count: int, key: str) -> int:
       ValueError: the batch does not divide evenly among the hosts.
     """
     if batch_size < 1 or batch_size % host_count:
-        raise ValueError(f"config.{key}={batch_size} does not divide among {host_count} hosts")
+        raise ValueError(
+            f"config.{key}={batch_size} does not divide among {quantity(host_count, 'host')}"
+        )
     return batch_size // host_count
 
 

@@ -13,7 +13,7 @@ LONGEST_SIDE = 32766
 # Decoding at 1/2, 1/4 and 1/8 of the size, from the largest on.
 _REDUCED = {8: "IMREAD_REDUCED_COLOR_8", 4: "IMREAD_REDUCED_COLOR_4", 2: "IMREAD_REDUCED_COLOR_2"}
 # The note on images that `is_turned` reports.
-TURNED = "have an EXIF orientation that no annotated size shows, and are read as stored"
+TURNED = "with an EXIF orientation that no annotated size shows, read as stored"
 
 
 class ImageError(ValueError):

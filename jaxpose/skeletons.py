@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxpose import sides
 from jaxpose.choices import choose_from
+from jaxpose.wording import quantity
 
 # OKS sigma by keypoint name without its side. The first nine are COCO's; head and neck keypoints
 # have CrowdPose's value for head and neck, the pelvis that of a hip.
@@ -120,7 +121,8 @@ class Skeleton:
                 )
         if len(self.sigmas) != len(self.joints):
             raise ValueError(
-                f"{where} has {len(self.joints)} keypoints but {len(self.sigmas)} sigmas"
+                f"{where} has {quantity(len(self.joints), 'keypoint')} but "
+                f"{quantity(len(self.sigmas), 'sigma')}"
             )
         if not all(0 < sigma < float("inf") for sigma in self.sigmas):
             raise ValueError(f"{where}: sigmas must be positive numbers, got {self.sigmas}")

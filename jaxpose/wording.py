@@ -13,3 +13,12 @@ def quantity(number: int, noun: str, plural: str | None = None) -> str:
     ('1 image', '2 images', '0 people')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def agree(number: int, singular: str, plural: str) -> str:
+    """Returns the form of a verb or pronoun that agrees with a number.
+
+    >>> f"{quantity(1, 'image')} {agree(1, 'is', 'are')} left out"
+    '1 image is left out'
+    """
+    return singular if number == 1 else plural

@@ -87,7 +87,7 @@ def test_bad_keypoint_names_are_refused(joints, message):
 def test_bad_limbs_and_sigmas_are_refused():
     with pytest.raises(ValueError, match=r"limb \(0, 2\) is outside the keypoints 0..1"):
         _make("nose", "neck", limbs=[(0, 2)])
-    with pytest.raises(ValueError, match="2 keypoints but 1 sigmas"):
+    with pytest.raises(ValueError, match="2 keypoints but 1 sigma"):
         _make("nose", "neck", sigmas=[0.1])
     with pytest.raises(ValueError, match="positive"):
         _make("nose", "neck", sigmas=[0.1, 0.0])

@@ -31,6 +31,7 @@ from jaxpose.annotations.records import (
     left_out_lines,
     no_people,
 )
+from jaxpose.wording import quantity
 
 __all__ = [
     "AnnotationError",
@@ -291,7 +292,7 @@ def _check_folder(path: StrPath, image_dir: StrPath) -> None:
 def _raise_first(problems: Sequence[Problem]) -> None:
     fatal = [problem for problem in problems if problem.fatal]
     if fatal:
-        more = f" (and {len(fatal) - 1} more problems)" if len(fatal) > 1 else ""
+        more = f" (and {quantity(len(fatal) - 1, 'more problem')})" if len(fatal) > 1 else ""
         raise AnnotationError(f"{fatal[0]}{more}")
 
 

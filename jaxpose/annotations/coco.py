@@ -30,6 +30,7 @@ from jaxpose.annotations.records import (
     numbers,
 )
 from jaxpose.annotations.sizes import ReadSizes, stated_size, unread, without_size
+from jaxpose.wording import agree, quantity
 
 
 def parse(
@@ -207,7 +208,10 @@ def _parse_people(
             rule, reason = "no labeled keypoints", "without labeled keypoints"
             if labeled[row]:
                 count = int(keypoints[row, :, 2].sum())
-                rule = f"num_keypoints is 0, although {count} keypoints have a flag above 0"
+                rule = (
+                    f"num_keypoints is 0, although {quantity(count, 'keypoint')} "
+                    f"{agree(count, 'has', 'have')} a flag above 0"
+                )
             labeled[row] = False
             unlabeled.append((record, in_image[row]))
         else:
@@ -317,12 +321,12 @@ def _parse_keypoints(
             values, missing = empty, 0
         keypoints[row] = np.reshape(values, (num_joints, 3))
         if missing:
-            text = f"{missing} keypoints without coordinates are read as unlabeled"
+            text = f"{quantity(missing, 'keypoint')} without coordinates read as unlabeled"
             problems.append(note(path, where, text))
     # DeepLabCut writes -1 for keypoints that were not annotated in an image.
     negative = (keypoints[..., 2] < 0).sum(1)
     for row in np.flatnonzero(negative).tolist():
-        text = f"{negative[row]} keypoints with a negative flag are read as unlabeled"
+        text = f"{quantity(negative[row], 'keypoint')} with a negative flag read as unlabeled"
         problems.append(note(path, f"annotation {records[row]['id']}", text))
     keypoints[keypoints[..., 2] < 0] = 0
     return keypoints, broken

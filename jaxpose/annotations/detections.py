@@ -28,6 +28,7 @@ from jaxpose.annotations.records import (
     numbers,
 )
 from jaxpose.annotations.sizes import stated_size, without_size
+from jaxpose.wording import agree, quantity
 
 PERSON: frozenset[int | str] = frozenset({1})  # category of people in COCO
 _FORM = "must be a list of boxes, or an object with the lists 'images' and 'annotations'"
@@ -197,7 +198,10 @@ def of_dataset(path: str, data: Any, dataset: Dataset) -> tuple[People | None, l
         rule = f"no box belongs to a person in the images of {dataset.path.name}: {counts}{example}"
         problems.append(Problem(path, "file", rule))
     elif foreign:
-        rule = f"{len(foreign)} boxes belong to images not in {dataset.path.name}{example}"
+        boxes = (
+            f"{quantity(len(foreign), 'box', 'boxes')} {agree(len(foreign), 'belongs', 'belong')}"
+        )
+        rule = f"{boxes} to images not in {dataset.path.name}{example}"
         problems.append(Problem(path, "file", rule, fatal=False))
     if rows:
         if words := counted(+detections.left_out):
@@ -234,14 +238,15 @@ def match_names(
     if matches.by_name_alone:
         name, image = matches.by_name_alone[0]
         text = (
-            f"{len(matches.by_name_alone)} images are matched by name alone, because their folders "
-            f"differ, e.g. {name} and {own[image]}"
+            f"{file_names.describe_by_name_alone(len(matches.by_name_alone))}, e.g. {name} and "
+            f"{own[image]}"
         )
         notes.append(note(path, "file", text))
     if matches.ambiguous:
         name, candidates = next(iter(matches.ambiguous.items()))
         text = (
-            f"{len(matches.ambiguous)} file names fit several images, e.g. {name} "
+            f"{quantity(len(matches.ambiguous), 'file name')} "
+            f"{agree(len(matches.ambiguous), 'fits', 'fit')} several images, e.g. {name} "
             f"({', '.join(own[image] for image in candidates[:3])}): add the folders to the names"
         )
         notes.append(note(path, "file", text))

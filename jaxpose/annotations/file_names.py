@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from jaxpose.wording import agree, quantity
+
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
@@ -21,6 +23,13 @@ class Matches:
     image_of: dict[str, int]
     by_name_alone: list[tuple[str, int]]
     ambiguous: dict[str, list[int]]
+
+
+def describe_by_name_alone(count: int) -> str:
+    """What is said of `count` images in `Matches.by_name_alone`."""
+    images = f"{quantity(count, 'image')} {agree(count, 'is', 'are')}"
+    folders = agree(count, "its folder differs", "their folders differ")
+    return f"{images} matched by name alone, because {folders}"
 
 
 def match(names: Iterable[str | None], images: Sequence[tuple[str, str]]) -> Matches:

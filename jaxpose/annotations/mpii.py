@@ -18,6 +18,7 @@ from jaxpose.annotations.records import (
     numbers,
 )
 from jaxpose.annotations.sizes import ReadSizes
+from jaxpose.wording import quantity
 
 
 def parse(
@@ -43,7 +44,7 @@ def parse(
         points, flags, missing = _complete(record)
         rows.append((index, info.id, record["center"], record["scale"], points, flags))
         if missing:
-            text = f"{missing} joints without coordinates are read as unlabeled"
+            text = f"{quantity(missing, 'joint')} without coordinates read as unlabeled"
             problems.append(note(path, f"record {index}", text))
     row_number, image_id, center, scale, joints, labeled = (
         zip(*rows, strict=True) if rows else ((),) * 6

@@ -23,6 +23,7 @@ from jaxpose.files import is_folder
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import peak_mb
 from jaxpose.tasks.whole_images import scenes
+from jaxpose.wording import quantity
 
 COLUMNS = "step on people found runs min_ms mean_ms median_ms p90_ms std_ms".split()
 
@@ -94,8 +95,8 @@ def describe_terms(source: Source, missing: float, flip: bool) -> dict[str, str 
     """The conditions of the measurement; call this after measuring."""
     height, width = source.input_size
     return {
-        "model": f"{source.name}, {height}x{width}, {source.skeleton.num_joints} keypoints, "
-        "float32",
+        "model": f"{source.name}, {height}x{width}, "
+        f"{quantity(source.skeleton.num_joints, 'keypoint')}, float32",
         "options": str(source.decoder.grouping),
         "people": f"synthetic outputs, {missing:.0%} of the keypoints missing; `found` is the "
         "number of people found",

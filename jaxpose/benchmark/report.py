@@ -16,6 +16,7 @@ import numpy as np
 from jaxpose import tables
 from jaxpose.files import path_argument
 from jaxpose.runtimes.threads import cores
+from jaxpose.wording import quantity
 
 
 def host_cpu() -> str:
@@ -27,7 +28,7 @@ def host_cpu() -> str:
             if line.startswith("model name"):
                 name = line.split(":", 1)[1].strip()
                 break
-    return f"{name}, {cores()} cores"
+    return f"{name}, {quantity(cores(), 'core')}"
 
 
 def load() -> str:
@@ -37,7 +38,7 @@ def load() -> str:
     average = os.getloadavg()[0]
     busy = average > cores() / 2
     warning = "; the machine is busy, which slows down multi-threaded runtimes most"
-    return f"{average:.1f} on {cores()} cores{warning if busy else ''}"
+    return f"{average:.1f} on {quantity(cores(), 'core')}{warning if busy else ''}"
 
 
 def progress(text: str) -> None:

@@ -24,6 +24,7 @@ from jaxpose.benchmark.training_rows import RIVALS, measure, steps_per_call
 from jaxpose.benchmark.workload import PAPERS, Workload, make_workload, paper_recipes
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes.peak_memory import peak_mb
+from jaxpose.wording import quantity
 
 COLUMNS = (
     "network step first_step_s cached_first_s runs examples_per_s median_ms p90_ms ratio mfu_% "
@@ -149,7 +150,7 @@ def describe_terms(workloads: Sequence[Workload]) -> dict[str, str | float]:
         batch, *_, keypoints, _ = workload.batch["keypoints"].shape
         height, width = workload.size
         terms[workload.source] = (
-            f"{workload.name}, {height}x{width}, {keypoints} keypoints, batch {batch}, "
+            f"{workload.name}, {height}x{width}, {quantity(keypoints, 'keypoint')}, batch {batch}, "
             f"{workload.config.dtype}, {workload.config.optimizer.name}, loss {workload.loss}"
         )
     return terms | {

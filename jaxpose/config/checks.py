@@ -12,6 +12,7 @@ from jaxpose.config.setting import ConfigError, Setting
 from jaxpose.config.steps import profiled_steps
 from jaxpose.config.tree import flatten
 from jaxpose.geometry import nearest_multiple, nearest_size
+from jaxpose.wording import quantity
 
 
 def check_config(
@@ -54,7 +55,9 @@ def check_config(
         _check_batch("batch_size", config.batch_size, devices, config.accumulate)
     _check_batch("eval.batch_size", config.eval.batch_size, devices, 1)
     if devices % hosts:
-        raise ConfigError(f"{devices} devices cannot be divided evenly over {hosts} hosts")
+        raise ConfigError(
+            f"{quantity(devices, 'device')} cannot be divided evenly over {quantity(hosts, 'host')}"
+        )
     milestones = tuple(config.schedule.milestones)
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
@@ -88,7 +91,9 @@ def _check_batch(key: str, batch: int, devices: int, accumulate: int) -> None:
     """Checks that a batch can be divided over the devices and their micro-batches."""
     parts = devices * accumulate
     if batch % parts:
-        by = f"{devices} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
+        by = quantity(devices, "device") + (
+            f" x {accumulate} micro-batches" if accumulate > 1 else ""
+        )
         raise ConfigError(
             f"config.{key}={batch} cannot be split over {by}; the nearest is "
             f"{nearest_multiple(batch, parts)}"

@@ -27,6 +27,7 @@ from jaxpose.models.sizes import parse_size
 from jaxpose.weights import CODECS, Checkpoint
 from jaxpose.weights.command import add_table_argument
 from jaxpose.weights.run_config import run_config
+from jaxpose.wording import quantity
 
 # Options whose values a row of the table gives.
 _FOR_FILES = ("size", "codec", "sigma", "skeleton", "option")
@@ -226,7 +227,8 @@ def import_checkpoint(
         )
     elif skeleton.num_joints != num_keypoints - added:
         raise ValueError(
-            f"{checkpoint.name}: the skeleton {skeleton.name} has {skeleton.num_joints} keypoints, "
+            f"{checkpoint.name}: the skeleton {skeleton.name} has "
+            f"{quantity(skeleton.num_joints, 'keypoint')}, "
             f"but the file has {num_keypoints - added}"
         )
     task.check_skeleton(skeleton, checkpoint.name)
@@ -267,7 +269,7 @@ def write(
 
     runs.write_run(output, config, skeleton, variables)
     pixels = "x".join(map(str, config.input_size))
-    keypoints = f"{skeleton.num_joints} keypoints ({skeleton.name})"
+    keypoints = f"{quantity(skeleton.num_joints, 'keypoint')} ({skeleton.name})"
     print(f"{output}: {config.model}, {keypoints}, {pixels}")
     print(f"to use it: jaxpose predict {output} IMAGE... -o DIR")
     files = (
@@ -310,7 +312,7 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
             table = public_skeletons.BY_DATASET.items()
             fitting = [name for name, known in table if known.num_joints == num_keypoints]
             raise ValueError(
-                f"the weights have {num_keypoints} keypoints: name their dataset with "
+                f"the weights have {quantity(num_keypoints, 'keypoint')}: name their dataset with "
                 f"--skeleton ({', '.join(fitting) or 'a COCO annotation file'})"
             )
         skeleton = known_by_count
@@ -330,8 +332,8 @@ def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleto
         skeleton = public_skeletons.BY_DATASET[choice]
     if len(skeleton.joints) != num_keypoints:
         raise ValueError(
-            f"skeleton {skeleton.name!r} has {len(skeleton.joints)} keypoints, the checkpoint "
-            f"{num_keypoints}"
+            f"skeleton {skeleton.name!r} has {quantity(len(skeleton.joints), 'keypoint')}, the "
+            f"checkpoint {num_keypoints}"
         )
     return skeleton
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from jaxpose.convert import names
+from jaxpose.wording import quantity
 
 
 def keypoints_of(name: str, state_dict: Mapping[str, np.ndarray]) -> int | None:
@@ -29,7 +30,7 @@ def count_keypoints(name: str, state_dict: Mapping[str, np.ndarray]) -> int:
         expected = " or ".join(map(repr, names.FINAL_LAYERS))
         raise ValueError(
             f"{name}: the checkpoint has no {expected}; was it made with a different model, or is "
-            f"it a backbone alone? Its {len(state_dict)} keys are {list_keys(state_dict)}"
+            f"it a backbone alone? Of {quantity(len(state_dict), 'key')}: {list_keys(state_dict)}"
         )
     return count
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxpose import skeletons
 from jaxpose.annotations import Dataset
-from jaxpose.wording import quantity
+from jaxpose.wording import agree, quantity
 
 
 def describe(dataset: Dataset) -> str:
@@ -22,7 +22,7 @@ def describe(dataset: Dataset) -> str:
     lines = [
         f"  {dataset.summary}",
         f"  skeleton {skeleton.name!r}: {quantity(skeleton.num_joints, 'keypoint')}, "
-        f"{len(skeleton.limbs)} limbs",
+        f"{quantity(len(skeleton.limbs), 'limb')}",
         f"  left-right pairs: {pairs}",
         f"  keypoints without a side: {', '.join(middle) or 'none'}",
     ]
@@ -82,10 +82,13 @@ def _warnings(dataset: Dataset, labeled: np.ndarray, skeleton: skeletons.Skeleto
         points = people.keypoints[rows, :, :2]
         outside = (((points < 0) | (points > limits)).any(-1) & labeled[rows]).sum()
         if outside:
-            lines.append(f"  note: {outside} labeled keypoints lie outside their image")
+            lines.append(
+                f"  note: {quantity(outside, 'labeled keypoint')} "
+                f"{agree(outside, 'lies', 'lie')} outside the image"
+            )
     if unknown := sum(info.id in dataset.unsized for info in infos):
         lines.append(
-            f"  note: {unknown} people are in images of unknown size: whether their keypoints lie "
-            "inside is not checked"
+            f"  note: {quantity(unknown, 'person', 'people')} in images of unknown size: "
+            "whether the keypoints lie inside is not checked"
         )
     return lines

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxpose import images
 from jaxpose.annotations import Dataset
+from jaxpose.wording import quantity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +60,12 @@ def check_images(dataset: Dataset, limit: int | None) -> ImagesRead:
         if images.is_dark_deep(data, stored):
             dark.append(path.name)
     notes = [
-        f"{len(names)} images {text}: {', '.join(names[:3])}{', ...' if names[3:] else ''}"
+        f"{quantity(len(names), 'image')} {text}: "
+        f"{', '.join(names[:3])}{', ...' if names[3:] else ''}"
         for names, text in (
-            (upright, "have the annotated size only after rotation by their EXIF orientation, and "
-             "are rotated"),
-            (turned, f"{images.TURNED}; check them on the sheet"),
-            (dark, "are nearly black after conversion from 16 to 8 bits; store them with the full "
-             "range of values"),
+            (upright, "rotated by EXIF orientation, which gives the annotated size"),
+            (turned, f"{images.TURNED}; check the sheet"),
+            (dark, "nearly black after conversion from 16 to 8 bits; use the full range of values"),
         )
         if names
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from jaxpose.evaluation.command_line import Source
 from jaxpose.mesh import make_mesh, replicate
 from jaxpose.runtimes.threads import cores
 from jaxpose.skeletons import Skeleton
+from jaxpose.wording import quantity
 
 
 def open_exported(path: str, config: ConfigDict) -> runtimes.ExportedFile:
@@ -70,7 +71,8 @@ def make_predictor(
     own = skeleton_of(source, file)
     if own is not None and own.joints != skeleton.joints:
         raise ValueError(
-            f"{source.name} has {own.num_joints} keypoints ({', '.join(own.joints)}), but the "
+            f"{source.name} has {quantity(own.num_joints, 'keypoint')} "
+            f"({', '.join(own.joints)}), but the "
             f"dataset has {skeleton.num_joints} ({', '.join(skeleton.joints)})"
         )
     if file:

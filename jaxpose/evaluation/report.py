@@ -225,8 +225,8 @@ def _page(
 
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.evaluation.notes)
     missing = (
-        f"<p>{len(unread)} of the {len(report.worst)} worst cases are not drawn because their "
-        f"images cannot be read: {html.escape(', '.join(unread))}</p>"
+        f"<p>{len(unread)} of the {len(report.worst)} worst cases cannot be drawn because of "
+        f"unreadable images: {html.escape(', '.join(unread))}</p>"
     )
     worst = "<h2>Worst cases (left: annotation, right: prediction)</h2>" + figure_tags(drawings)
     worst += missing if unread else ""

@@ -15,6 +15,7 @@ from jaxpose.annotations.detections import match_names
 from jaxpose.annotations.records import is_number, missing_keys, numbers
 from jaxpose.tasks import whole_images
 from jaxpose.tasks.scoring import Evaluation
+from jaxpose.wording import agree, quantity
 
 # Prefix of the official annotation files; the servers require it.
 _PREFIXES = ("person_keypoints_", "image_info_")
@@ -80,11 +81,12 @@ def read_results(
         names = list(dict.fromkeys(map(repr, unknown)))
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         text = (
-            f"{len(names)} images that are not in {dataset.path}: {', '.join(names[:_SHOWN])}{more}"
+            f"{quantity(len(names), 'image')} not in {dataset.path}: "
+            f"{', '.join(names[:_SHOWN])}{more}"
         )
         if not known:
-            raise ValueError(f"{path}: all {len(records)} results are for {text}")
-        notes.append(f"{len(unknown)} of {len(records)} results are left out: they are for {text}")
+            raise ValueError(f"{path}: every result is for {text}")
+        notes.append(f"{_left_out(len(unknown), len(records))} for {text}")
     people = [r for r in known if id_key(r["category_id"]) in dataset.person_categories]
     names_of = " or ".join(map(str, dataset.category_ids.values()))
     if known and not people:
@@ -93,12 +95,12 @@ def read_results(
         )
     if len(people) < len(known):
         notes.append(
-            f"{len(known) - len(people)} of {len(records)} results are left out: their category "
-            f"is not {names_of}"
+            f"{_left_out(len(known) - len(people), len(records))} of a category other than "
+            f"{names_of}"
         )
     bad = sum(not numbers(record["keypoints"], 3 * joints) for record in people)
     if bad:
-        raise ValueError(f"{path}: keypoints of {bad} results are not finite numbers")
+        raise ValueError(f"{path}: keypoints of {quantity(bad, 'result')} are not finite numbers")
     values = np.array([record["keypoints"] for record in people], np.float64)
     values = values.reshape(len(people), joints, 3)
     predictions = whole_images.ImagePredictions(
@@ -157,6 +159,10 @@ def _kind(value: Any) -> str:
     if "annotations" in value:
         return "a dataset with 'annotations', as `jaxpose predict` writes"
     return "an object"
+
+
+def _left_out(count: int, total: int) -> str:
+    return f"{count} of {quantity(total, 'result')} {agree(count, 'is', 'are')} left out:"
 
 
 def _malformed(record: Any, joints: int) -> str | None:

@@ -31,6 +31,7 @@ from jaxpose.export.verify import Expected, expected_outputs, verify, write_veri
 from jaxpose.export.walker import trace
 from jaxpose.runtimes import FileError, read_metadata, require, run_file
 from jaxpose.tasks.agreement import MismatchError
+from jaxpose.wording import quantity
 
 __all__ = [
     "Expected",
@@ -280,7 +281,7 @@ def _with_names(network: Graph, metadata: dict) -> Graph:
     names = [output["name"] for output in metadata["outputs"]]
     if len(names) != len(network.outputs):
         raise ExportError(
-            f"the network has {len(network.outputs)} outputs, but the metadata name "
+            f"the network has {quantity(len(network.outputs), 'output')}, but the metadata name "
             f"{len(names)}: {', '.join(names)}"
         )
     tensors = [tensor for _, tensor in network.outputs]

@@ -12,6 +12,7 @@ from jaxpose import tables
 from jaxpose.runtimes import size_of
 from jaxpose.tasks import Agreement
 from jaxpose.tasks.agreement import MOVED, tolerance_of
+from jaxpose.wording import quantity
 
 if TYPE_CHECKING:
     from jaxpose.export.scores import Score
@@ -99,7 +100,7 @@ def as_text(entries: Sequence[Entry]) -> str:
         notes.append(
             "error: difference of the outputs from those of the model, as a fraction of their "
             "largest value; px: distance of the keypoints from those of the model, "
-            f"{run[0].images} images"
+            f"{quantity(run[0].images, 'image')}"
         )
     if any(agreement.ties for agreement in run):
         notes.append("ties: keypoints that rounding decides; they are left out")

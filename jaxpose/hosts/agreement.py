@@ -15,6 +15,7 @@ import jax
 from jaxpose import jax_api
 from jaxpose.config import ConfigError
 from jaxpose.hosts.failures import HostsDifferError, missing_hosts, several
+from jaxpose.wording import quantity
 
 _SHOWN = 3  # differences in the message
 Record = Mapping[str, Any]
@@ -66,7 +67,7 @@ def describe_differences(own: Record, first: Record, host: int) -> str:
     ]
     if not parts:
         return ""
-    more = f"; {len(names) - _SHOWN} more differences" if len(names) > _SHOWN else ""
+    more = f"; {quantity(len(names) - _SHOWN, 'more difference')}" if len(names) > _SHOWN else ""
     return f"host {host} has " + f"; host {host} has ".join(parts) + more
 
 

@@ -25,6 +25,7 @@ import jax
 
 from jaxpose import jax_api
 from jaxpose.hosts.messages import AGAIN
+from jaxpose.wording import agree
 
 _FAILED = "jaxpose/failed"  # the key of the first failure
 _HEARD = "jaxpose/heard/"  # keys of the hosts that know of it
@@ -113,7 +114,7 @@ def describe_lost(missing: Sequence[int], error: str) -> str:
     if not missing:
         return f"the connection between hosts was lost ({error}); {AGAIN}"
     names = " and ".join(f"host {host}" for host in missing)
-    return f"{names} {'have' if len(missing) > 1 else 'has'} ended or cannot be reached; {AGAIN}"
+    return f"{names} {agree(len(missing), 'has', 'have')} ended or cannot be reached; {AGAIN}"
 
 
 def run_program(program: str, main: Callable[[], int], statuses: Statuses) -> int:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxpose.config import ConfigError
 from jaxpose.hosts import failures, messages
+from jaxpose.wording import quantity
 
 _RETRY = 0.5  # seconds between two attempts to reach the coordinator
 _ATTEMPT = 5.0  # seconds of one attempt
@@ -76,7 +77,9 @@ def join(config: ConfigDict, program: str) -> None:
     count = jax.process_count()
     print(f"{count} of {expected} hosts connected; this is host {jax.process_index()}", flush=True)
     if config.hosts and count != config.hosts:
-        raise ConfigError(f"config.distributed.hosts={config.hosts}, but {count} hosts connected")
+        raise ConfigError(
+            f"config.distributed.hosts={config.hosts}, but {quantity(count, 'host')} connected"
+        )
 
 
 def check_numbers(hosts: int, host: int | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxpose.config import flatten
+from jaxpose.wording import quantity
 
 # Settings that may differ between hosts: where each finds its data, how it reads it, its number.
 OF_EACH_HOST = frozenset({
@@ -82,7 +83,7 @@ def of_arrays(tree: Any) -> str:
     checksum = 0
     for leaf in leaves:
         checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
-    return f"CRC-32 {checksum:08x} of {len(leaves)} arrays"
+    return f"CRC-32 {checksum:08x} of {quantity(len(leaves), 'array')}"
 
 
 def of_data(parts: Mapping[str, pathlib.Path | int | str]) -> dict[str, int | str]:

@@ -25,6 +25,7 @@ from jaxpose.annotations.completion import (
 )
 from jaxpose.annotations.records import is_number, numbers
 from jaxpose.metrics.oks import keypoint_similarity
+from jaxpose.wording import quantity
 
 # In the order of COCOeval.stats for keypoints.
 COCO_KEYS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -172,7 +173,9 @@ def _evaluate(
     if sigmas is None and len(names) != skeletons.COCO.num_joints:
         sigmas = skeletons.default_sigmas(names)
     if sigmas is not None and len(sigmas) != len(names):
-        raise ValueError(f"{truth.file}: {len(names)} keypoints but {len(sigmas)} sigmas")
+        raise ValueError(
+            f"{truth.file}: {quantity(len(names), 'keypoint')} but {quantity(len(sigmas), 'sigma')}"
+        )
     with quiet():
         evaluation = COCOeval(truth.coco, predictions, "keypoints")
         if sigmas is not None:  # the default of pycocotools is COCO's
@@ -277,7 +280,8 @@ def _complete(
     person = {"iscrowd": 0, **person, "keypoints": person.get("keypoints") or [0] * (3 * joints)}
     if len(person["keypoints"]) != 3 * joints:
         raise ValueError(
-            f"{where} has {len(person['keypoints'])} keypoint values, expected {3 * joints}"
+            f"{where} has {quantity(len(person['keypoints']), 'keypoint value')}, "
+            f"expected {3 * joints}"
         )
     if any(isinstance(value, str) for value in person["keypoints"]):  # "12.5", as the reader
         try:
@@ -340,8 +344,8 @@ def _checked_results(results: Iterable[Mapping[str, Any]], truth: Truth) -> list
             )
         if len(result["keypoints"]) != 3 * joints:
             raise ValueError(
-                f"result {number} has {len(result['keypoints'])} keypoint values, expected "
-                f"{3 * joints} ({joints} keypoints)"
+                f"result {number} has {quantity(len(result['keypoints']), 'keypoint value')}, "
+                f"expected {3 * joints} ({quantity(joints, 'keypoint')})"
             )
         fits = result["category_id"] in (category["id"], category["original_id"])
         checked.append(

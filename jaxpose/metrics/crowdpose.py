@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxpose import skeletons
 from jaxpose.metrics import coco
+from jaxpose.wording import quantity
 
 # Lowest crowdIndex of medium and of hard images, from the API, which all published scores use. The
 # text of the paper has 0.1 and 0.8.
@@ -53,7 +54,7 @@ def crowdpose(
     predictions = coco.load_results(truth, results)
     if len(truth.names) != skeletons.CROWDPOSE.num_joints:
         raise ValueError(
-            f"{truth.file}: {len(truth.names)} keypoints, but CrowdPose has "
+            f"{truth.file}: {quantity(len(truth.names), 'keypoint')}, but CrowdPose has "
             f"{skeletons.CROWDPOSE.num_joints}: use coco_keypoints"
         )
     crowding = {}

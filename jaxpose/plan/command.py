@@ -19,6 +19,7 @@ from jaxpose.plan.report import as_text, make_plan
 from jaxpose.plan.search import MOST, largest
 from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
 from jaxpose.plan.topology import Target, find_target
+from jaxpose.wording import quantity
 
 _EIGHT = 8  # rows of a TPU tile; the search takes multiples of it
 
@@ -112,7 +113,7 @@ def _compile(
 ) -> tuple[int, Compiled]:
     """The bytes of the arguments, and what the compiler says."""
     per_chip = check_settings(config, target, batch_per_chip)
-    progress(f"tracing {config.model}, {per_chip} examples per chip")
+    progress(f"tracing {config.model}, {quantity(per_chip, 'example')} per chip")
     lowered = lower_step(config, target, keypoints)
     progress(f"compiling for {target.name}; minutes for a large network")
     return argument_bytes(lowered, len(target.devices)), compile_step(lowered, target, folder)

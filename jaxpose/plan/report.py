@@ -132,7 +132,8 @@ def _head(plan: dict[str, Any]) -> str:
     height, width = plan["input_size"]
     micro = f", in {plan['accumulate']} micro-batches" if plan["accumulate"] > 1 else ""
     lines = [
-        f"{plan['model']} ({plan['recipe']}), {height}x{width}, {plan['num_keypoints']} keypoints, "
+        f"{plan['model']} ({plan['recipe']}), {height}x{width}, "
+        f"{quantity(plan['num_keypoints'], 'keypoint')}, "
         f"{plan['dtype']}",
         f"{plan['topology']}: {plan['chips']} x {plan['device']}",
         f"batch: {plan['batch_per_chip']} per chip, {plan['batch_size']} in all{micro}",
@@ -213,7 +214,9 @@ def _shortened(operators: dict[str, dict]) -> dict[str, dict]:
     items = list(operators.items())
     shown, rest = dict(items[:_SHOWN]), [cost for _, cost in items[_SHOWN:]]
     if rest:
-        shown[f"{len(rest)} others"] = {key: sum(cost[key] for cost in rest) for key in rest[0]}
+        shown[quantity(len(rest), "other")] = {
+            key: sum(cost[key] for cost in rest) for key in rest[0]
+        }
     return shown
 
 

@@ -13,6 +13,7 @@ from jaxpose import jax_api
 from jaxpose.choices import nearest
 from jaxpose.plan.chips import CHIPS, MOST_CHIPS, Chip, count, slice_names
 from jaxpose.runtimes import require
+from jaxpose.wording import quantity
 
 # libtpu looks for a TPU of this kind, and without these variables asks the network for one.
 _ENVIRONMENT = {
@@ -135,7 +136,9 @@ def _cpu_devices(number: str) -> list[Any]:
         pass
     devices = jax.devices("cpu")
     if len(devices) < needed:
-        raise ValueError(f"--topology=cpu:{number}: JAX has started with {len(devices)} devices")
+        raise ValueError(
+            f"--topology=cpu:{number}: JAX has started with {quantity(len(devices), 'device')}"
+        )
     return devices[:needed]
 
 

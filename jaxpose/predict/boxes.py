@@ -11,6 +11,7 @@ import numpy as np
 from jaxpose.annotations import file_names, load_boxes
 from jaxpose.annotations.detections import FOREIGN, SCORE, Detections, counted
 from jaxpose.poses import Poses, extent
+from jaxpose.wording import agree, quantity
 
 # Margin on each side of the keypoints' extent, as a fraction of the extent. COCO's annotated boxes
 # are about that much larger, because they contain the whole hands, feet and head.
@@ -89,12 +90,15 @@ class Boxes:
         if by_name_alone:
             name, image = by_name_alone[0]
             self.notes.append(
-                f"{path}: {len(by_name_alone)} images are matched by name alone, because their "
-                f"folders differ, e.g. {name} and {image}"
+                f"{path}: {file_names.describe_by_name_alone(len(by_name_alone))}, e.g. {name} "
+                f"and {image}"
             )
         without = sum(folder / relative not in self._boxes for folder, relative in images)
         if without:
-            self.notes.append(f"{path}: {without} of {len(images)} images have no box")
+            self.notes.append(
+                f"{path}: {without} of {quantity(len(images), 'image')} "
+                f"{agree(without, 'has', 'have')} no box"
+            )
 
     def __len__(self) -> int:
         """Number of boxes of all images."""

@@ -236,7 +236,7 @@ def _predict_images(
         raise
     write_document()
     if stored := of_orientation["stored"]:
-        count = f"{len(stored)} images {images.TURNED}, e.g. {stored[0]}"
+        count = f"{quantity(len(stored), 'image')} {images.TURNED}, e.g. {stored[0]}"
         print(f"{count}; boxes of upright images do not fit")
     skipped = len(files) - len(records)
     people = sum(len(poses) for *_, poses in records)
@@ -275,7 +275,8 @@ def _describe(
     lines = []
     if summary.announced and summary.frames < summary.announced and not summary.interrupted:
         lines.append(
-            f"{video.name}: only {summary.frames} of {summary.announced} frames can be decoded"
+            f"{video.name}: only {summary.frames} of {quantity(summary.announced, 'frame')} can "
+            "be decoded"
         )
     if summary.rate_missing:
         lines.append(f"{video.name}: has no frame rate; the output has 25 frames/s")

@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     others = [expand(name) for name in args.what if not is_network(name)]
     if len(sources) < 2 or not others:
         raise ValueError(
-            f"give at least two networks and an image, not {len(sources)} networks (run folders "
-            f"or exported files) and {len(others)} other arguments"
+            f"give at least two networks and an image, not {quantity(len(sources), 'network')} "
+            f"(run folders or exported files) and {quantity(len(others), 'other argument')}"
         )
     inputs = reading.collect(others, output=args.output, recursive=False)
     if inputs.videos:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxpose.runtimes.errors import FileError
 from jaxpose.runtimes.layout import Call, channels_last
 from jaxpose.runtimes.packages import require
+from jaxpose.wording import quantity
 
 MAGIC = "7767517"
 FLOAT16 = 0x01306B47  # first word of a kernel in half precision; 0 for float32
@@ -77,8 +78,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], list[str], tuple[int,
         raise FileError(f"{file}: cannot be read: {reason}") from error
     if size != len(weights):
         raise FileError(
-            f"{weights_file}: cannot be read: it has {len(weights)} bytes, but the layers of "
-            f"{file.name} need {size}"
+            f"{weights_file}: cannot be read: it has {quantity(len(weights), 'byte')}, but the "
+            f"layers of {file.name} need {size}"
         )
     try:
         document = json.loads(document_file.read_bytes())
@@ -116,7 +117,9 @@ def _layers(text: str) -> list[tuple[str, dict[int, str]]]:
     layer_count, blob_count = map(int, lines[0].split())
     lines = [line for line in lines[1:] if line.strip()]
     if len(lines) != layer_count:
-        raise _Damaged(f"it has {len(lines)} layers, but {layer_count} in its second line")
+        raise _Damaged(
+            f"it has {quantity(len(lines), 'layer')}, but {layer_count} in its second line"
+        )
     layers: list[tuple[str, dict[int, str]]] = []
     written: set[str] = set()
     unread: set[str] = set()
@@ -133,7 +136,9 @@ def _layers(text: str) -> list[tuple[str, dict[int, str]]]:
         if kind not in _PLAIN | _CONVOLUTIONS | {"BatchNorm", "MemoryData"}:
             raise _Damaged(f"layer {name} is a {kind}, which `jaxpose export` does not write")
     if len(written) != blob_count:
-        raise _Damaged(f"it has {len(written)} blobs, but {blob_count} in its second line")
+        raise _Damaged(
+            f"it has {quantity(len(written), 'blob')}, but {blob_count} in its second line"
+        )
     return layers
 
 

@@ -17,6 +17,7 @@ from jaxpose.runs.arrays import FOLDER, DamagedError, steps_in
 from jaxpose.soak.compare import arrays
 from jaxpose.soak.moments import ANY, pick
 from jaxpose.soak.trial import EQUAL, REFUSED, Bad, Trial, last_line
+from jaxpose.wording import quantity
 
 _LARGE = "100m"  # of a file system with enough space
 _SMALLEST = 1024  # bytes
@@ -103,13 +104,13 @@ def corrupt_images(trial: Trial) -> str:
     trial.note = f"{', '.join(sorted(names))} unusable, {trial.changes}"
     # The fraction is that of all images that are read: 12, of which 3 may be unusable.
     if len(names) > 0.25 * len(images):
-        trial.refuse(trial.start(), "images are unusable")
+        trial.refuse(trial.start(), " unusable, more than")
         return REFUSED
     training = trial.start()
     if trial.finish(training):
         raise Bad("lost", last_line(training.output))
     missing = [name for name in names if name not in training.output]
-    if missing or f"{len(names)} unusable images left out" not in training.output:
+    if missing or f"{quantity(len(names), 'unusable image')} left out" not in training.output:
         raise Bad("lost", f"unusable, but not named: {', '.join(missing) or 'the number'}")
     expected = trial.folder / "unbroken"
     trial.run.rename(expected)

@@ -7,6 +7,7 @@ import argparse
 from jaxpose import models, tables, tasks
 from jaxpose.models.sizes import parse_size
 from jaxpose.summary.counting import CONVENTIONS, Count, count
+from jaxpose.wording import quantity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def report(
         rows.append((stage.name, "x".join(map(str, stage.output)), *numbers(stage)))
     rows.append(("total", "", *numbers(result)))
     height, width = result.input_size
-    lines = [f"{name}, {height}x{width}, {num_keypoints} keypoints", tables.text(rows)]
+    lines = [f"{name}, {height}x{width}, {quantity(num_keypoints, 'keypoint')}", tables.text(rows)]
     return "\n".join([*lines, *_published(info, result)])
 
 

@@ -15,6 +15,7 @@ from jaxpose.choices import choose_from
 from jaxpose.files import check_outputs, expand, path_argument
 from jaxpose.models.published import Row
 from jaxpose.summary.counting import count
+from jaxpose.wording import quantity
 
 # Dataset of `published.Row` -> title of its panel.
 PANELS = {
@@ -118,7 +119,7 @@ def plot(
     figure.set_layout_engine("none")
     figure.savefig(file, dpi=figure.dpi)
     total = sum(len(points) for _, _, points in panels)
-    return f"{file}: {total} scores in {len(panels)} panels"
+    return f"{file}: {quantity(total, 'score')} in {quantity(len(panels), 'panel')}"
 
 
 def first_rows(name: str) -> list[Row]:

@@ -10,6 +10,7 @@ from jaxpose import metrics
 from jaxpose.annotations import Dataset
 from jaxpose.metrics.mpii import HEAD_SIZE
 from jaxpose.tasks.comparison import compare_boxes
+from jaxpose.wording import quantity
 
 _UPPER_NECK, _HEAD_TOP = 8, 9
 
@@ -41,8 +42,8 @@ def pckh(
         joints, labeled, boxes = read_head_boxes(head_boxes)
         if len(joints) <= rows.max():
             raise ValueError(
-                f"{head_boxes} has {len(joints)} people, but {dataset.path} refers to row "
-                f"{rows.max()}"
+                f"{head_boxes} has {quantity(len(joints), 'person', 'people')}, but "
+                f"{dataset.path} refers to row {rows.max()}"
             )
         # Pixels are 1-based in this file.
         joints, boxes, labeled = joints[rows] - 1, boxes[rows] - 1, labeled[rows]
@@ -58,8 +59,8 @@ def pckh(
         labeled = labeled & head[:, None]
         note = (
             "approximate: without head boxes (config.data.head_boxes=mpii_gt_val.mat) the head "
-            f"size is the distance from upper neck to head top; {int((~head).sum())} of "
-            f"{len(rows)} people lack one of the two and are left out"
+            "size is the distance from upper neck to head top; people left out because they lack "
+            f"one of the two: {int((~head).sum())} of {len(rows)}"
         )
     return metrics.mpii_pckh(keypoints, joints, labeled, boxes), note
 

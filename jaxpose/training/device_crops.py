@@ -17,6 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 
 from jaxpose.mesh import EVERYWHERE, SPLIT, shard_batch
+from jaxpose.wording import quantity
 
 _MATRIX_BITS = 16  # of a matrix after the point; positions below 2**15 pixels fit into int32
 _BITS = 11  # of a position after the point: 8 bits of a color and 2 x 11 of its weight fit
@@ -55,7 +56,10 @@ class DeviceCrops:
         needed = packed.pixels.nbytes + packed.table.nbytes
         check_fits(needed, [device.memory_stats() for device in mesh.local_devices])
         self._stored = [keep(array, mesh) for array in (packed.pixels, packed.table)]
-        log(f"{len(packed.table)} training examples on each device: {needed / 1e6:,.0f} MB")
+        log(
+            f"{quantity(len(packed.table), 'training example')} on each device: "
+            f"{needed / 1e6:,.0f} MB"
+        )
 
         def device_crops(pixels, table, row, matrix):
             return crop(pixels, table, row, matrix, output_size)

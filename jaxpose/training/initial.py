@@ -18,6 +18,7 @@ from jaxpose.runs.arrays import flat
 from jaxpose.skeletons import Skeleton
 from jaxpose.training import matching
 from jaxpose.training.state import TrainState, from_variables
+from jaxpose.wording import agree, quantity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ def initial_state(
         log_line(line)
     if differ:
         names = ", ".join(skeleton.joints[new] for _, new in shared) or "none"
-        log_line(f"{len(shared)} of {skeleton.num_joints} keypoints have the same name: {names}")
+        keypoints = f"{len(shared)} of {quantity(skeleton.num_joints, 'keypoint')}"
+        log_line(f"{keypoints} {agree(len(shared), 'has', 'have')} the same name: {names}")
     if share < config.init_share:
         missing = [path for path in matched.random if path.startswith("params/")]
         lacking = "missing parameter" if missing else "parameter of other keypoints"

@@ -10,6 +10,7 @@ from jaxpose import tables, weights
 from jaxpose.choices import choose_from
 from jaxpose.weights import Checkpoint
 from jaxpose.weights.download import address, cached_path, local_path
+from jaxpose.wording import quantity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,11 @@ def describe(checkpoint: Checkpoint) -> str:
     """All about one checkpoint, one fact a line."""
     c = checkpoint
     scores = ", ".join(f"{metric} {value:g}" for metric, value in c.scores.items())
-    known = f"{c.skeleton.num_joints} keypoints ({c.skeleton.name})" if c.skeleton else "not known"
+    known = (
+        f"{quantity(c.skeleton.num_joints, 'keypoint')} ({c.skeleton.name})"
+        if c.skeleton
+        else "not known"
+    )
     facts = {
         "model": c.model,
         "dataset": c.dataset,

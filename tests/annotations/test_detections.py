@@ -70,10 +70,10 @@ def test_a_name_in_another_folder_must_be_the_only_one(tmp_path):
     assert read("cam1/1.png", "2.png") == ([first["id"], second["id"]], [])
     assert read("cam1/1.png", image_id=second["id"]) == ([first["id"]], [])  # the name decides
     ids, (note,) = read("cam2/1.png")
-    assert ids == [first["id"]] and "1 images are matched by name alone" in note
+    assert ids == [first["id"]] and "1 image is matched by name alone" in note
     assert "e.g. cam2/1.png and cam1/1.png" in note
     ids, (note,) = read("cam2/1.png", "cam1/1.png")
-    assert ids == [first["id"]] and "1 boxes belong to images not in" in note
+    assert ids == [first["id"]] and "1 box belongs to images not in" in note
     # A dataset of boxes also knows images without boxes.
     images = [{"id": n, "file_name": f"cam{n}/1.png"} for n in (1, 2)]
     boxes = {"images": images, "annotations": [{"image_id": 2, "bbox": [1, 2, 30, 40]}]}
@@ -102,7 +102,7 @@ def test_a_name_that_fits_several_images_is_named(tmp_path):
     dataset = load(tmp_path, content)
     people, notes = annotations.read_detections(save(tmp_path, records, "b.json"), dataset)
     assert people.image_id.tolist() == [second["id"]]
-    assert "1 file names fit several images, e.g. 1.png (cam1/1.png, cam3/1.png)" in str(notes)
+    assert "1 file name fits several images, e.g. 1.png (cam1/1.png, cam3/1.png)" in str(notes)
 
 
 def test_a_name_may_begin_with_the_current_folder():

@@ -78,7 +78,7 @@ def test_a_keypoint_without_coordinates_is_unlabeled(tmp_path, value, flag):
     np.testing.assert_array_equal(
         dataset.people.keypoints[0], [[0, 0, 0], [20, 60, 1], [50, 70, 1]]
     )
-    assert notes(dataset) == ["annotation 1: 1 keypoints without coordinates are read as unlabeled"]
+    assert notes(dataset) == ["annotation 1: 1 keypoint without coordinates read as unlabeled"]
     assert perfect(dataset, data) == pytest.approx(1)
 
 
@@ -86,7 +86,7 @@ def test_a_negative_flag_is_unlabeled(tmp_path):
     data = content(person(keypoints=[30, 40, -1, 20, 60, 1, 50, 70, 2]))
     dataset = load(tmp_path, data)
     assert dataset.people.keypoints[0].tolist() == [[0, 0, 0], [20, 60, 1], [50, 70, 1]]
-    assert "1 keypoints with a negative flag are read as unlabeled" in notes(dataset)[0]
+    assert "1 keypoint with a negative flag read as unlabeled" in notes(dataset)[0]
     assert perfect(dataset, data) == pytest.approx(1)
 
 
@@ -95,7 +95,7 @@ def test_mpii_joint_without_coordinates_is_unlabeled(tmp_path):
     record = {"image": "x.jpg", "center": [9, 9], "scale": 2.0, "joints": joints}
     dataset = load(tmp_path, [record | {"joints_vis": [1] * 15 + [0]}])
     assert dataset.people.keypoints[0, :, 2].tolist() == [1] * 14 + [0, 0]
-    assert notes(dataset) == ["record 0: 2 joints without coordinates are read as unlabeled"]
+    assert notes(dataset) == ["record 0: 2 joints without coordinates read as unlabeled"]
 
 
 @pytest.mark.parametrize("box", ["absent", None, [], [0, 0, 0, 0], [None] * 4, [1, 2, NAN, 4]])
@@ -251,7 +251,7 @@ def test_detections_name_images_and_categories_as_the_file_does(tmp_path):
     people, problems = annotations.read_detections(path, dataset)
     assert people.image_id.tolist() == [text, 7, 7]
     problem, left_out = problems  # the number that stands for "a" is no id of the file
-    assert f"1 boxes belong to images not in a.json, e.g. {text}" in str(problem)
+    assert f"1 box belongs to images not in a.json, e.g. {text}" in str(problem)
     assert left_out.rule == "boxes left out: 1 of another category" and not left_out.skipped
 
     of_dogs = load(tmp_path, data, category="dog")

@@ -83,8 +83,8 @@ def test_an_image_that_cannot_be_read_has_no_size(folder):
     ]  # fmt: skip
     assert load(folder, content()).unsized == set()
     text = description.describe(dataset)
-    assert "1 labeled keypoints lie outside their image" in text
-    assert "1 people are in images of unknown size" in text
+    assert "1 labeled keypoint lies outside the image" in text
+    assert "1 person in images of unknown size" in text
 
 
 def test_data_prints_what_is_left_out_by_the_size_of_the_file(folder, capsys):

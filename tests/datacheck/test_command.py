@@ -212,11 +212,9 @@ def test_notes_on_images(tmp_path, capsys):
     assert check(tmp_path, "-o", str(tmp_path / "s.png")) == 0
     text = capsys.readouterr().out
     assert "0 unusable, 0 whose size differs" in text
+    assert "note: 1 image rotated by EXIF orientation" in text and ": 2.png\n" in text
     assert (
-        "note: 1 images have the annotated size only after rotation" in text and ": 2.png\n" in text
-    )
-    assert (
-        "note: 1 images are nearly black after conversion from 16 to 8 bits" in text
+        "note: 1 image nearly black after conversion from 16 to 8 bits" in text
         and ": 1.png\n" in text
     )
 

@@ -74,14 +74,13 @@ def test_the_report_names_unreadable_images(people, tmp_path, monkeypatch):
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count('<img src="worst_') == 2
     assert (
-        "2 of the 4 worst cases are not drawn because their images cannot be read: 1.png, 3.png"
-        in page
+        "2 of the 4 worst cases cannot be drawn because of unreadable images: 1.png, 3.png" in page
     )
     for path in (tmp_path / "images").iterdir():
         path.unlink()
     write_report(tmp_path / "report", report, dataset, title="", record={})
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "worst_" not in page and "4 of the 4 worst cases are not drawn" in page
+    assert "worst_" not in page and "4 of the 4 worst cases cannot be drawn" in page
 
 
 def test_a_drawing_that_cannot_be_written_is_an_error(people, tmp_path, monkeypatch):

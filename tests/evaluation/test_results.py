@@ -85,7 +85,7 @@ def test_results_of_other_categories_are_left_out_and_counted(dataset, tmp_path)
     (tmp_path / "results.json").write_text(json.dumps(results))
     predictions, notes = read_results(tmp_path / "results.json", dataset)
     assert len(predictions.image_id) == 11
-    assert notes == ["1 of 12 results are left out: their category is not 1"]
+    assert notes == ["1 of 12 results is left out: of a category other than 1"]
     merged = dataclasses.replace(dataset, category_ids={1: 1, 7: 7})
     assert len(read_results(tmp_path / "results.json", merged)[0].image_id) == 12
 
@@ -106,7 +106,7 @@ def test_ids_are_read_as_those_of_the_dataset(dataset, tmp_path):
     path = write(tmp_path, changed(image_id=f"other\\{name}")(results_of(dataset)))
     predictions, (note,) = read_results(path, dataset)
     assert len(predictions.image_id) == 12
-    assert note.startswith("1 images are matched by name alone, because their folders differ")
+    assert note.startswith("1 image is matched by name alone, because its folder differs")
 
 
 def test_results_of_other_images_are_left_out_and_counted(dataset, tmp_path):
@@ -114,9 +114,7 @@ def test_results_of_other_images_are_left_out_and_counted(dataset, tmp_path):
         write(tmp_path, changed(image_id=99)(results_of(dataset))), dataset
     )
     assert len(predictions.image_id) == 11
-    assert notes == [
-        f"1 of 12 results are left out: they are for 1 images that are not in {dataset.path}: 99"
-    ]
+    assert notes == [f"1 of 12 results is left out: for 1 image not in {dataset.path}: 99"]
 
 
 def write(folder, results):
@@ -142,7 +140,7 @@ def changed(**changes):
         (changed(score=None), "result number 2: lacks 'score'"),
         (changed(score="high"), "result number 2: score must be a finite number, not 'high'"),
         (changed(keypoints=[1.0] * 34), "result number 2: keypoints must be 51 numbers .*not 34"),
-        (changed(keypoints=[float("nan")] * 51), "keypoints of 1 results are not finite numbers"),
+        (changed(keypoints=[float("nan")] * 51), "keypoints of 1 result are not finite numbers"),
         (changed(image_id=1.5), "result number 2: image_id must be an integer or a string"),
         (
             lambda r: [x | {"category_id": 2} for x in r],
@@ -150,7 +148,7 @@ def changed(**changes):
         ),
         (
             lambda r: [x | {"image_id": 100 + n} for n, x in enumerate(r)],
-            "all 12 results are for 12 .*: 100, 101, 102, 103, 104 and 7 more$",
+            "every result is for 12 images not in .*: 100, 101, 102, 103, 104 and 7 more$",
         ),
     ],
 )

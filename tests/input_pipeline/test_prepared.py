@@ -282,7 +282,7 @@ def test_doubtful_orientations_are_named_also_by_a_later_run(config):
     content = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
     path.write_bytes(with_orientation(content, 3))
     lines = prepare(config).bad_files.lines()
-    assert lines == [f"1 images {images.TURNED}, e.g. train02.png"]
+    assert lines == [f"1 image {images.TURNED}, e.g. train02.png"]
     assert input_pipeline.train_data(config).bad_files.lines() == lines
 
 
@@ -300,7 +300,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(config, monkeypatch):
 def test_the_command_prepares(config, monkeypatch, capsys):
     monkeypatch.setattr(prepared, "_CONFIG", types.SimpleNamespace(value=config), raising=False)
     prepared.main()
-    assert capsys.readouterr().out.splitlines()[-1] == "11 examples are prepared"
+    assert capsys.readouterr().out.splitlines()[-1] == "prepared: 11 examples"
     assert len(folders(config)) == 1
     config.data.train_annotations = "none.json"
     with pytest.raises(SystemExit):

@@ -189,7 +189,7 @@ def test_images_whose_orientation_the_size_does_not_show_are_named_once(config, 
         data._images._recent.clear()
         data._images(image_id)
     (line,) = data.bad_files.lines()
-    assert line.startswith("2 images have an EXIF orientation that no annotated size shows")
+    assert line.startswith("2 images with an EXIF orientation that no annotated size shows")
     assert line.endswith("read as stored, e.g. train02.png") and data.bad_files.count == 0
 
 

@@ -35,7 +35,7 @@ def test_a_dataset_explains_its_ids(tmp_path):
     assert boxes == {"sub/a.jpg": [BOX], "b.jpg": []}
     assert notes == [
         f"{tmp_path / 'boxes.json'}: boxes left out: 1 marked as a crowd",
-        f"{tmp_path / 'boxes.json'}: 1 of 2 images have no box",
+        f"{tmp_path / 'boxes.json'}: 1 of 2 images has no box",
     ]
 
 

@@ -61,7 +61,7 @@ def test_predictions_of_an_upside_down_photograph_can_be_its_boxes(runs, tmp_pat
     _, marks, stored = pose("stored", write_json(tmp_path / "boxes.json", written))
     assert marks == [False, False] and stored != upright
     text = capsys.readouterr().out
-    assert "1 images have an EXIF orientation that no annotated size shows" in text
+    assert "1 image with an EXIF orientation that no annotated size shows" in text
     assert "e.g. a.jpg; boxes of upright images do not fit\n" in text
 
 
@@ -108,7 +108,7 @@ def test_the_command_keeps_folders_and_counts_what_it_passes_over(runs, tmp_path
     assert all((tmp_path / "out" / name).is_file() for name in names.values())
     text = capsys.readouterr().out
     assert "detection number 2: box [20, 5, 0, 50] is empty (skipped)" in text
-    assert "boxes left out: 1 empty" in text and "1 of 3 images have no box" in text
+    assert "boxes left out: 1 empty" in text and "1 of 3 images has no box" in text
     assert text.splitlines()[-1].endswith("predictions.json: 2 people; ignored: 1 other file")
 
     assert cli.main([*arguments, "--boxes", boxes]) == 2

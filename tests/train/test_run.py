@@ -164,8 +164,8 @@ def test_unusable_images_of_both_splits_are_named(people, tmp_path, capsys):
     (data / "images" / "3.png").write_bytes(b"text")
     assert train.main(tiny_runs.config(data), str(tmp_path / "run")) == 0
     text = capsys.readouterr().err
-    assert "validation: 1 unusable images left out: 3.png\n" in text
-    assert text.count("1 unusable images left out: 3.png\n") == 2
+    assert "validation: 1 unusable image left out: 3.png\n" in text
+    assert text.count("1 unusable image left out: 3.png\n") == 2
 
 
 @pytest.mark.slow

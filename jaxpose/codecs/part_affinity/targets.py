@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxpose.codecs.part_affinity.keypoints import LIMBS
+from jaxpose.wording import quantity
 
 if TYPE_CHECKING:
     import jax
@@ -157,7 +158,9 @@ def loss(
       ValueError: arrays whose shapes do not fit.
     """
     if not outputs or len(outputs) % 2:
-        raise ValueError(f"{len(outputs)} outputs are not pairs of heatmaps and fields")
+        raise ValueError(
+            f"outputs must be pairs of heatmaps and fields, got {quantity(len(outputs), 'array')}"
+        )
     import jax.numpy as jnp
 
     def error(predictions: Sequence[ArrayLike], target: ArrayLike, name: str) -> jax.Array:

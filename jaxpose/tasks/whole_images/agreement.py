@@ -23,6 +23,7 @@ from jaxpose.tasks.agreement import (
     within,
 )
 from jaxpose.tasks.whole_images.prediction import ImageDecoder
+from jaxpose.wording import quantity
 
 TRIALS = 16  # random changes to the model's outputs, to recognize ties
 FAR = 1e4  # pixels: no keypoint of an image is farther away
@@ -87,7 +88,8 @@ class ImageAgreement:
         errors = [f"{one.largest:.2g} (largest value {one.scale:.2g})" for one in self.maps]
         extra = f"; only one of the two finds {self.extra} of the people" if self.extra else ""
         return (
-            f"outputs differ by at most {', '.join(errors)}, keypoints of {self.people} people by "
+            f"outputs differ by at most {', '.join(errors)}, keypoints of "
+            f"{quantity(self.people, 'person', 'people')} by "
             f"{describe(self.distances, self.ties)}{extra}"
         )
 

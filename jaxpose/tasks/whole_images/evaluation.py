@@ -22,7 +22,7 @@ from jaxpose.tasks.scoring import (
     torso_pck,
 )
 from jaxpose.tasks.whole_images.prediction import ImagePredictions, Predict, predict_all
-from jaxpose.wording import quantity
+from jaxpose.wording import agree, quantity
 
 
 def describe_examples(config: ConfigDict) -> str:
@@ -92,10 +92,11 @@ def score(
     scores, truth = score_by_oks(dataset, subset, results, metric, area)
     pck = torso_pck(comparison, dataset)
     if pck:
-        missed = np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2)))
+        missed = int(np.count_nonzero(~np.isfinite(comparison.predicted).all((1, 2))))
         notes.append(
             "PCK compares each annotated person with the predicted person of highest OKS; "
-            f"{missed} of {len(comparison.image_id)} people are in images without a prediction, so "
+            f"{missed} of {quantity(len(comparison.image_id), 'person', 'people')} "
+            f"{agree(missed, 'is in an image', 'are in images')} without a prediction, so "
             "all of their keypoints count as wrong"
         )
     return Evaluation(scores | pck, scores["AP"], results, notes, predictions, comparison, truth)

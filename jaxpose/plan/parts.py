@@ -4,8 +4,9 @@
 
 A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first branch, `halves`
 (what a block does with the two halves of its channels), or two blocks on two branches:
-`lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. The table has the forward and the
-backward pass together. Arrays are bfloat16, in the layout that the compiler prefers. A part
+`lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `deconvolution` is HWL's last
+one, `light_residuals` are two of WLitePose's modules. With `--implementation lax` the parts have
+XLA's native operators. The table has the forward and the backward pass together. Arrays are bfloat16, in the layout that the compiler prefers. A part
 compiles in seconds to minutes, a network in minutes to hours. For an OPERATOR, such as
 depthwise_conv:128x64x48x72:3:1, see `jaxpose.plan.operators`.
 """
@@ -22,7 +23,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import ops
-from jaxpose.models import lite_csw_hrnet, lite_hrnet
+from jaxpose.layers import BatchNorm, Conv, ConvTranspose
+from jaxpose.models import hwl, lite_csw_hrnet, lite_hrnet, wlitepose
 from jaxpose.models.hrnet_stages import all_branches
 from jaxpose.plan import operators
 from jaxpose.plan.single import FREE, compile_single, total_cost
@@ -50,6 +52,23 @@ class Blocks(nn.Module):
         return all_branches(self, list(xs), train, block=block, blocks=2)
 
 
+class LightResiduals(nn.Module):
+    """Two of WLitePose's modules."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
+        conv: Any = partial(Conv, dtype=jnp.bfloat16)
+        for number in range(2):
+            block = wlitepose.LightResidual(3, conv, BatchNorm, name=f"light_residual_{number}")
+            x = block(x, train)
+        return x
+
+
+def _deconvolution() -> nn.Module:
+    conv, deconv = (partial(layer, dtype=jnp.bfloat16) for layer in (Conv, ConvTranspose))
+    return hwl.LightDeconv(256, conv, deconv, BatchNorm)
+
+
 def _halves(x: jax.Array) -> jax.Array:
     kept, changed = jnp.split(x, 2, axis=-1)
     return lite_hrnet.join(kept, jnp.tanh(changed))
@@ -64,12 +83,13 @@ def _spatial_conv(x: Any) -> tuple[Callable, tuple[Any]]:
     return lambda kernel, x: ops.conv(x, kernel, padding=3), (kernel,)
 
 
-def _of_blocks(*xs: Any, csw: bool) -> tuple[Callable, tuple[Any]]:
-    blocks = Blocks(csw)
-    variables = jax.eval_shape(partial(blocks.init, train=False), jax.random.key(0), *xs)
+def _of_module(make_module: Callable[[], nn.Module], *xs: Any) -> tuple[Callable, tuple[Any]]:
+    module = make_module()
+    init = partial(module.init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), *xs)
 
     def apply(variables, *xs):
-        return blocks.apply(variables, *xs, mutable=["batch_stats"])
+        return module.apply(variables, *xs, train=True, mutable=["batch_stats"])
 
     return apply, (variables,)
 
@@ -91,12 +111,14 @@ PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "enlarge_8": (_enlarged, [HALF, _small(8)]),
     "halves": (_halves, [(ROWS, COLUMNS, WIDTH)]),
     "spatial_conv": (_spatial_conv, [(ROWS, COLUMNS, 2)]),
-    "lite_blocks": (partial(_of_blocks, csw=False), BRANCHES),
-    "csw_blocks": (partial(_of_blocks, csw=True), BRANCHES),
+    "lite_blocks": (partial(_of_module, partial(Blocks, csw=False)), BRANCHES),
+    "csw_blocks": (partial(_of_module, partial(Blocks, csw=True)), BRANCHES),
+    "deconvolution": (partial(_of_module, _deconvolution), [(32, 24, 256)]),
+    "light_residuals": (partial(_of_module, LightResiduals), [(224, 224, 33)]),
 }
-_WITH_WEIGHTS = ("spatial_conv", "lite_blocks", "csw_blocks")
+_WITH_WEIGHTS = ("spatial_conv", "lite_blocks", "csw_blocks", "deconvolution", "light_residuals")
 _COLUMNS = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
-HEAD = f"{'':14}" + "".join(f"{column:>12}" for column in _COLUMNS)
+HEAD = f"{'':16}" + "".join(f"{column:>12}" for column in _COLUMNS)
 
 
 def row(target: Target, part: str, batch: int) -> str:
@@ -116,14 +138,14 @@ def row(target: Target, part: str, batch: int) -> str:
 
     compiled = compile_single(target, both_passes, (arguments, result), (FREE, FREE), FREE)
     if compiled.error:
-        return f"{part:14} does not fit"
+        return f"{part:16} does not fit"
     total = total_cost(compiled)
     microseconds = (
         total.cycles / target.chip.clock * 1e6,
         (total.hbm_bytes / target.chip.bandwidth * 1e6),
     )
     return (
-        f"{part:14}{microseconds[0]:12,.1f}{microseconds[1]:12,.1f}{total.hbm_bytes / 1e6:12,.1f}"
+        f"{part:16}{microseconds[0]:12,.1f}{microseconds[1]:12,.1f}{total.hbm_bytes / 1e6:12,.1f}"
         f"{compiled.memory['temporaries'] / 2**20:12,.0f}{compiled.seconds:12.1f}"
     )
 
@@ -140,6 +162,7 @@ def main() -> None:
     )
     parser.add_argument("--topology", default="v5e:1x1", help="TPU slice; its first chip counts")
     parser.add_argument("--batch", type=int, default=128, help="images on the chip, of parts")
+    parser.add_argument("--implementation", choices=("auto", "lax"), default="auto", help="of parts")
     args = parser.parse_args()
     given = args.parts or [*PARTS, *operators.OPERATORS]
     parts = [name for name in given if name in PARTS]
@@ -152,8 +175,9 @@ def main() -> None:
         parser.error(f"--topology={args.topology}: not a TPU slice")
     if parts:
         print(HEAD)
-    for part in parts:
-        print(row(target, part, args.batch), flush=True)
+    with ops.implementation(args.implementation):
+        for part in parts:
+            print(row(target, part, args.batch), flush=True)
     if convolutions:
         print(operators.HEAD)
     for operator in convolutions:

@@ -192,6 +192,17 @@ _PAPERS = (
         "topdown",
         {"vipnas_mobilenetv3": (256, 192)},
     ),
+    Paper(
+        "Jiang et al., RTMPose: Real-Time Multi-Person Pose Estimation based on MMPose, 2023",
+        "simcc",
+        {
+            "rtmpose_t": (256, 192),
+            "rtmpose_s": (256, 192),
+            "rtmpose_m": (256, 192),
+            "rtmpose_l": (256, 192),
+            "rtmpose_x": (384, 288),
+        },
+    ),
 )
 
 

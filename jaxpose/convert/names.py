@@ -160,8 +160,8 @@ FINAL_LAYERS = {
 }
 
 
-# Models whose weights are of one input size: keys of the layers whose outputs are the positions along
-# y and along x, and how many of these a pixel has.
+# Models whose weights are of one input size: keys of the layers whose outputs are the positions
+# along y and along x, and how many positions a pixel has.
 SIZED_BY = {
     name: ("head.cls_y.weight", "head.cls_x.weight", 2)
     for name, renames in RENAMES.items()

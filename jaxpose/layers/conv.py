@@ -1,4 +1,7 @@
-"""Convolutions and linear layers. Convolutions are on the named operators: NHWC, explicit symmetric padding, float32 parameters."""
+"""Convolutions on the named operators: NHWC, explicit symmetric padding, float32 parameters.
+
+And linear layers over the last axis.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Counts parameters and multiply-adds in the jaxpr of a model.
 
 The numbers in a paper depend on the tool that counted. The conventions (`CONVENTIONS`):
-  true: multiply-adds of convolutions, including 1-D convolutions over channels, of linear layers and
-    of products of two activations, as in attention; transposed convolutions at their input
+  true: multiply-adds of convolutions, including 1-D convolutions over channels, of linear layers
+    and of products of two activations, as in attention; transposed convolutions at their input
     positions. Nothing else. Exact integers.
   mmcv: "FLOPs" of mmcv's counter, which pose papers print as "GFLOPs": the above, plus one per
     output element of a bias, two per element of a batch norm, one per element of ReLU and ReLU6,

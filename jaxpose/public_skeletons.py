@@ -3,8 +3,9 @@
 Names, order, limbs and sigmas are facts of the datasets as mmpose's dataset files state them
 (open-mmlab/mmpose, configs/_base_/datasets). The points of a face have no names there; here they
 are named by side and part, so that the left-right pairs follow from the names; those of LaPa and
-WFLW are numbered. Sigmas are the published ones of COCO, COCO-WholeBody, Halpe, AIC, AP-10K, AnimalPose, ATRW, JHMDB and PoseTrack18;
-hands have COCO-WholeBody's, and all others `skeletons.default_sigma`.
+WFLW are numbered. Sigmas are the published ones of COCO, COCO-WholeBody, Halpe, AIC, AP-10K,
+AnimalPose, ATRW, JHMDB and PoseTrack18; hands have COCO-WholeBody's, and all others
+`skeletons.default_sigma`.
 """
 
 from __future__ import annotations

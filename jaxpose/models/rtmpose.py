@@ -40,7 +40,8 @@ class ScaleNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         gain = self.param("gain", nn.initializers.ones, (1,), jnp.float32)
         y = x.astype(jnp.float32)
-        mean_square = jnp.sum(y * y, axis=-1, keepdims=True) * (1 / x.shape[-1])
+        # Scaled before the sum, which could be too large for an exported file in float16.
+        mean_square = jnp.sum(jnp.square(y * x.shape[-1] ** -0.5), axis=-1, keepdims=True)
         # Bounded below the root: the gradient of the root is infinite at zero.
         return (gain * y / jnp.sqrt(jnp.maximum(mean_square, 1e-10))).astype(x.dtype)
 

@@ -40,8 +40,8 @@ calls FLOPs or MACs. The last column gives a reason if the two differ at the pri
 the convention counts parameters twice.
 
 *Scores* are those of the source, not ours: COCO AP on val2017 (unless noted) with flip test, for
-top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val; COCO-WholeBody AP of
-the whole body on val. "-" marks numbers that the source does not print.
+top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val; COCO-WholeBody AP
+of the whole body on val. "-" marks numbers that the source does not print.
 
 * `true`: multiply-adds only.
 * `mmcv`: mmcv's counter; also biases, batch norm (2 per element), ReLU and pooling.

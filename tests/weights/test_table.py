@@ -59,18 +59,14 @@ def test_names_are_as_short_as_they_can_be():
     assert named["hrnet_w32-mpii-256x256-dark"].scores == {"mean": 0.904, "mean@0.1": 0.354}
     assert "hrnet_w32-coco-256x192-gaussian-81c58e40" in named
     assert named["rtmpose_m-coco-wholebody-256x192"].sha256 == "cd5e845c"
-    assert (
-        named["cspnext_x-imagenet-224x224"].model,
-        named["cspnext_x-imagenet-224x224"].part,
-    ) == (
-        "rtmpose_x",
-        "backbone",
-    )
+    backbone = named["cspnext_x-imagenet-224x224"]
+    assert (backbone.model, backbone.part) == ("rtmpose_x", "backbone")
 
 
-@pytest.mark.parametrize(
-    "checkpoint", [c for c in TABLE if not c.refused and not c.part], ids=lambda c: c.name
-)
+IMPORTABLE = [c for c in TABLE if not c.refused and not c.part]
+
+
+@pytest.mark.parametrize("checkpoint", IMPORTABLE, ids=lambda c: c.name)
 def test_every_row_makes_complete_settings(checkpoint):
     task = tasks.get(models.task_name(checkpoint.model))
     assert not [side for side in checkpoint.input_size if side % task.INPUT_STEP]

@@ -5,6 +5,7 @@ images made from a formula (tests/helpers/recipe.py); `golden/torch_keys_rtmpose
 keys and shapes of its state_dicts at several sizes and numbers of keypoints.
 """
 
+import argparse
 import gzip
 import json
 
@@ -16,10 +17,11 @@ from flax import traverse_util
 
 import jaxpose
 from jaxpose import convert, models, summary
+from jaxpose.convert import command
 from jaxpose.models import cspnext
 from jaxpose.models.rtmpose import ScaleNorm
 from tests.helpers import recipe
-from tests.helpers.checkpoints import assert_equal
+from tests.helpers.checkpoints import assert_equal, save_torch
 
 # Size, K, H, W, parameters, multiply-adds of convolutions, of linear layers and of attention, cost
 # by mmpose's tool: read off the public classes.
@@ -198,3 +200,26 @@ def test_layouts_have_the_public_widths_and_repeats():
         cspnext.LARGE: (3, 6, 6, 3), cspnext.EXTRA_LARGE: (4, 8, 8, 4),
     }  # fmt: skip
     assert {layout: layout.repeats() for layout in repeats} == repeats
+
+
+@pytest.mark.slow
+def test_import_reads_the_input_size_from_the_weights(tmp_path, shapes):
+    from jaxpose import runs
+
+    state = recipe.state_dict(shapes["rtmpose_t@128x96"], 1.0)
+    file, folder = tmp_path / "weights.pth", tmp_path / "run"
+    save_torch({"state_dict": state, "ema_state_dict": {"steps": np.zeros((), np.int64)}}, file)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["rtmpose_t", str(file), "-o", str(folder)]
+    with pytest.raises(
+        ValueError, match="--size 256x192: the weights are of the input size 128x96"
+    ):
+        command.run(parser.parse_args([*words, "--size", "256x192"]))
+    assert command.run(parser.parse_args(words)) == 0
+    run = runs.read_run(folder)
+    assert (run.config.model, tuple(run.config.input_size)) == ("rtmpose_t", (128, 96))
+    assert (run.config.task, run.skeleton.name) == ("simcc", "coco")
+    jax.tree.map(
+        np.testing.assert_array_equal, run.variables, convert.from_torch("rtmpose_t", state)
+    )

@@ -2,14 +2,16 @@
 
 Names, order, limbs and sigmas are facts of the datasets as mmpose's dataset files state them
 (open-mmlab/mmpose, configs/_base_/datasets). The points of a face have no names there; here they
-are named by side and part, so that the left-right pairs follow from the names. Sigmas are the
-published ones of COCO, COCO-WholeBody, Halpe, AIC, AP-10K, AnimalPose, ATRW, JHMDB and PoseTrack18;
-hands have COCO-WholeBody's, and all others `skeletons.default_sigma`.
+are named by side and part, so that the left-right pairs follow from the names; those of LaPa and
+WFLW are numbered. Sigmas are the published ones of COCO, COCO-WholeBody, Halpe, AIC, AP-10K,
+AnimalPose, ATRW, JHMDB and PoseTrack18; hands have COCO-WholeBody's, and all others
+`skeletons.default_sigma`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from jaxpose.skeletons import COCO, CROWDPOSE, MPII, Skeleton, default_sigma
 
@@ -111,6 +113,21 @@ HALPE = _make(
         *(0.015,) * (len(_face()) + len(_HANDS)),
     ),
 )
+# Halpe's body and feet, with other limbs and sigmas than in the whole set.
+HALPE26 = _make(
+    "halpe26",
+    [*COCO.joints, "head", "neck", "hip", *_HALPE_FEET],
+    [
+        *"left_ankle-left_knee left_knee-left_hip left_hip-hip right_ankle-right_knee".split(),
+        *"right_knee-right_hip right_hip-hip head-neck neck-hip neck-left_shoulder".split(),
+        *"left_shoulder-left_elbow left_elbow-left_wrist neck-right_shoulder".split(),
+        *"right_shoulder-right_elbow right_elbow-right_wrist left_eye-right_eye".split(),
+        *"nose-left_eye nose-right_eye left_eye-left_ear right_eye-right_ear".split(),
+        *"left_ear-left_shoulder right_ear-right_shoulder".split(),
+        *_FEET_LIMBS,
+    ],
+    (*COCO.sigmas, 0.026, 0.026, 0.066, *(0.079,) * len(_HALPE_FEET)),
+)
 FACE = _make("coco_wholebody_face", _face(), [], _FACE_SIGMAS)
 _HAND_NAMES, _HAND_LIMBS = _hand("wrist")
 HAND = _make("hand", _HAND_NAMES, _HAND_LIMBS, _HAND_SIGMAS)
@@ -211,15 +228,47 @@ def _as(skeleton: Skeleton, *names: str) -> dict[str, Skeleton]:
     return {name: dataclasses.replace(skeleton, name=name) for name in names}
 
 
+def _landmarks(name: str, *rows: Sequence[int]) -> Skeleton:
+    """Numbered points of a face; each row reads backwards in a mirrored image."""
+    points = sorted(point for row in rows for point in row)
+    assert points == list(range(len(points))), name
+    joints = tuple(f"keypoint {point}" for point in points)
+    pairs = tuple(
+        (left, right)
+        for row in rows
+        for left, right in zip(row, reversed(row), strict=True)
+        if left < right
+    )
+    return Skeleton(name, joints, (), tuple(map(default_sigma, joints)), declared_pairs=pairs)
+
+
+# Contour; upper and lower edge of the brows; bridge of the nose; nostrils; upper and lower lid;
+# pupils; upper and lower edge of the lips, outside and inside.
+_BROWS = ((*range(33, 38), *range(42, 47)), (*range(38, 42), *range(47, 51)))
+_BRIDGE = ((51,), (52,), (53,), (54,))
+LAPA = _landmarks(
+    "lapa",
+    range(33), *_BROWS, *_BRIDGE, range(55, 66),
+    (*range(66, 71), *range(75, 80)), (*range(71, 74), *range(80, 83)), (74, 83),
+    range(84, 91), range(91, 96), range(96, 101), range(101, 104), (104, 105),
+)  # fmt: skip
+WFLW = _landmarks(
+    "wflw",
+    range(33), *_BROWS, *_BRIDGE, range(55, 60),
+    (*range(60, 65), *range(68, 73)), (*range(65, 68), *range(73, 76)),
+    range(76, 83), range(83, 88), range(88, 93), range(93, 96), (96, 97),
+)  # fmt: skip
+
 BY_DATASET = {
     **{skeleton.name: skeleton for skeleton in (
-        COCO, MPII, CROWDPOSE, WHOLEBODY, HALPE, FACE, INTERHAND, AIC, POSETRACK18, JHMDB, H36M,
-        AP10K, ANIMALPOSE, HORSE10, ATRW,
+        COCO, MPII, CROWDPOSE, WHOLEBODY, HALPE, HALPE26, FACE, LAPA, WFLW, INTERHAND, AIC,
+        POSETRACK18, JHMDB, H36M, AP10K, ANIMALPOSE, HORSE10, ATRW,
     )},
     **_as(COCO, "humanart", "macaque"),
     **_as(CROWDPOSE, "exlpose"),
     **_as(WHOLEBODY, "ubody2d"),
-    **_as(HAND, "onehand10k", "freihand2d", "coco_wholebody_hand", "panoptic2d"),
+    **_as(HAND, "onehand10k", "freihand2d", "coco_wholebody_hand", "panoptic2d", "hand5"),
+    **_as(LAPA, "face6"),
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ COUNTS = {
     "coco_wholebody_hand": (21, 0), "onehand10k": (21, 0), "freihand2d": (21, 0),
     "panoptic2d": (21, 0), "interhand2d": (21, 0), "aic": (14, 6), "posetrack18": (17, 7),
     "jhmdb": (15, 6), "h36m": (17, 6), "ap10k": (17, 7), "animalpose": (20, 8), "horse10": (22, 0),
+    "halpe26": (26, 11), "hand5": (21, 0), "lapa": (106, 48), "face6": (106, 48), "wflw": (98, 44),
     "atrw": (15, 6), "humanart": (17, 8), "macaque": (17, 8), "exlpose": (14, 6),
 }  # fmt: skip
 
@@ -21,7 +22,10 @@ def test_counts_are_those_published():
     assert all(name == skeleton.name for name, skeleton in BY_DATASET.items())
 
 
-@pytest.mark.parametrize("name", COUNTS)
+NUMBERED = ("lapa", "face6", "wflw")  # their keypoints have no names
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTS if name not in NUMBERED])
 def test_pairs_differ_in_the_side_alone(name):
     skeleton = BY_DATASET[name]
     for a, b in skeleton.flip_pairs:
@@ -32,7 +36,7 @@ def test_pairs_differ_in_the_side_alone(name):
         assert skeleton.sigmas[a] == pytest.approx(skeleton.sigmas[b], rel=1.0)
 
 
-@pytest.mark.parametrize("name", [name for name in COUNTS if name != "coco_wholebody_face"])
+@pytest.mark.parametrize("name", sorted(COUNTS.keys() - {*NUMBERED, "coco_wholebody_face"}))
 def test_limbs_are_symmetric_and_reach_nearly_all(name):
     skeleton = BY_DATASET[name]
     mirror = skeleton.flip_indices
@@ -51,6 +55,27 @@ def test_sigmas_of_halpe_are_those_of_its_evaluation_code():
     assert sigmas[:17] == skeletons.COCO.sigmas
     assert sigmas[17:26] == (0.08,) * 3 + (0.089,) * 6
     assert sigmas[26:] == (0.015,) * 110
+
+
+def test_sigmas_of_halpe26_are_those_of_mmpose():
+    sigmas = BY_DATASET["halpe26"].sigmas
+    assert sigmas == (*skeletons.COCO.sigmas, 0.026, 0.026, 0.066, *(0.079,) * 6)
+
+
+def test_numbered_points_of_faces_are_mirrored_as_in_mmpose():
+    """Some pairs of every part, typed from its dataset files."""
+    common = {0: 32, 15: 17, 16: 16, 33: 46, 37: 42, 38: 50, 41: 47, 51: 51, 54: 54}
+    lapa = common | {
+        55: 65, 59: 61, 60: 60, 66: 79, 70: 75, 71: 82, 73: 80, 74: 83, 84: 90, 87: 87, 91: 95,
+        96: 100, 101: 103, 104: 105,
+    }  # fmt: skip
+    wflw = common | {
+        55: 59, 57: 57, 60: 72, 64: 68, 65: 75, 67: 73, 76: 82, 83: 87, 88: 92, 93: 95, 96: 97,
+    }  # fmt: skip
+    for name, pairs in (("lapa", lapa), ("face6", lapa), ("wflw", wflw)):
+        mirror = BY_DATASET[name].flip_indices
+        assert {left: int(mirror[left]) for left in pairs} == pairs
+        assert all(mirror[right] == left for left, right in pairs.items())
 
 
 def test_the_face_is_mirrored_as_300w_is():

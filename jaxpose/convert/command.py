@@ -20,11 +20,11 @@ from jaxpose.choices import choose_from
 from jaxpose.convert import names
 from jaxpose.convert.files import read_state_dict
 from jaxpose.convert.keypoints import count_keypoints, keep_keypoints
-from jaxpose.convert.state_dict import check_convertible, from_torch
+from jaxpose.convert.state_dict import check_convertible, from_torch, given_arrays, input_size_of
 from jaxpose.files import path_argument
 from jaxpose.geometry import nearest_size
 from jaxpose.models.sizes import parse_size
-from jaxpose.weights import CODECS, Checkpoint
+from jaxpose.weights import HEATMAP_CODECS, Checkpoint
 from jaxpose.weights.command import add_table_argument
 from jaxpose.weights.run_config import run_config
 from jaxpose.wording import quantity
@@ -71,10 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "MMCV, which store the moving average under the normal names",
     )
     group = parser.add_argument_group("only for MODEL FILE.pth (for NAME, the table gives them)")
-    group.add_argument("--size", metavar="HxW", help="input size (default: that of the paper)")
+    group.add_argument(
+        "--size",
+        metavar="HxW",
+        help="input size (default: that of the weights if they have one, else that of the paper)",
+    )
     group.add_argument(
         "--codec",
-        choices=CODECS,
+        choices=HEATMAP_CODECS,
         help="decoding by a quarter of a pixel (gaussian), or DARK or UDP (default: gaussian)",
     )
     group.add_argument(
@@ -114,7 +118,11 @@ def run(args: argparse.Namespace) -> int:
     if args.table:
         raise ValueError(f"--table needs the name of a checkpoint, but {args.model} is a network")
     if file is None:
-        own = [c.name for c in weights.load_table() if c.model == args.model and not c.refused]
+        own = [
+            c.name
+            for c in weights.load_table()
+            if c.model == args.model and not c.refused and not c.part
+        ]
         hint = f", or one of its checkpoints, e.g. {own[0]}" if own else ""
         raise ValueError(f"{args.model} is a network: give a file with its weights{hint}")
     return import_file(file, output, args)
@@ -161,6 +169,10 @@ def import_file(file: str, output: pathlib.Path, args: argparse.Namespace) -> in
     size = input_size(args.size, info)
     options = names.OPTIONS.get(args.model, {}) | dict(map(parse_option, args.option))
     state_dict = read_state_dict(file, ema=args.ema)
+    own_size = input_size_of(args.model, given_arrays(args.model, state_dict))
+    if args.size is None:
+        size = own_size or size
+    check_size(size, own_size, "--size")
     task = tasks.get(models.task_name(args.model))
     added = task.network_keypoints(0)  # keypoints of the network that no dataset has
     num_keypoints = count_keypoints(args.model, state_dict)
@@ -183,6 +195,11 @@ def import_checkpoint(
         raise ValueError(f"--{given} is only for MODEL FILE.pth; omit it for {checkpoint.name}")
     if checkpoint.refused:
         raise ValueError(f"{checkpoint.name} cannot be imported: {checkpoint.refused}")
+    if checkpoint.part:
+        raise ValueError(
+            f"{checkpoint.name} has only a {checkpoint.part}: to train with it, "
+            f"--config.init_from={checkpoint.name}"
+        )
     name = checkpoint.model
     check_convertible(name)
     task = tasks.get(models.task_name(name))
@@ -216,6 +233,8 @@ def import_checkpoint(
     state_dict = read_state_dict(path, ema=args.ema)
     if checkpoint.keep_keypoints:
         state_dict = keep_keypoints(name, state_dict, checkpoint.keep_keypoints)
+    own_size = input_size_of(name, given_arrays(name, state_dict))
+    check_size(checkpoint.input_size, own_size, f"{checkpoint.name}: input")
     num_keypoints = count_keypoints(name, state_dict)
     added = task.network_keypoints(0)
     skeleton = checkpoint.skeleton
@@ -293,6 +312,13 @@ def input_size(text: str | None, info: models.ModelInfo, where: str = "--size") 
         near = "x".join(map(str, nearest_size(size, step)))
         raise ValueError(f"{where} {text} must be multiples of {step}; the nearest is {near}")
     return size
+
+
+def check_size(size: tuple[int, int], own: tuple[int, int] | None, where: str) -> None:
+    """Raises ValueError if weights that are bound to the size `own` shall be used with another."""
+    if own not in (None, tuple(size)):
+        given, needed = ("x".join(map(str, pixels)) for pixels in (size, own))
+        raise ValueError(f"{where} {given}: the weights are of the input size {needed} alone")
 
 
 def choose_skeleton(choice: str | None, num_keypoints: int) -> skeletons.Skeleton:

@@ -87,6 +87,9 @@ _OPENPOSE = {
     "/bn$": "/1",
 }
 
+# The paths are those of the public checkpoints.
+_RTMPOSE: dict[str, str] = {}
+
 # Model -> {pattern in the path: replacement}, applied in order.
 RENAMES = {
     "litepose_xs": _LITEPOSE,
@@ -123,6 +126,11 @@ RENAMES = {
     "lightweight_hrnet_rm3": _LIGHTWEIGHT,
     "lightweight_openpose": _OPENPOSE,
     "vipnas_mobilenetv3": _PLAIN_HEAD,
+    "rtmpose_t": _RTMPOSE,
+    "rtmpose_s": _RTMPOSE,
+    "rtmpose_m": _RTMPOSE,
+    "rtmpose_l": _RTMPOSE,
+    "rtmpose_x": _RTMPOSE,
 }
 
 # Prefixes of all keys if a network was saved inside a wrapper for several devices or half
@@ -149,6 +157,15 @@ FINAL_LAYERS = {
     "final_layers.1.weight": 0,
     "final_refined.1.conv.3.weight": 0,
     "initial_stage.heatmaps.1.0.weight": 1,  # the background
+}
+
+
+# Models whose weights are of one input size: keys of the layers whose outputs are the positions
+# along y and along x, and how many positions a pixel has.
+SIZED_BY = {
+    name: ("head.cls_y.weight", "head.cls_x.weight", 2)
+    for name, renames in RENAMES.items()
+    if renames is _RTMPOSE
 }
 
 

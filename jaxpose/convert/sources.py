@@ -8,6 +8,7 @@ one that matches the most parameters is used.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -39,6 +40,10 @@ PathOf = Callable[[str], str | None]  # module of a file -> module in the parame
 _PATHS = {
     "weight": ("params/{}/kernel", "params/{}/transposed_kernel", "params/{}/scale"),
     "bias": ("params/{}/bias",),
+    "g": ("params/{}/gain",),
+    "gamma": ("params/{}/gamma",),
+    "beta": ("params/{}/beta",),
+    "scale": ("params/{}/factor",),
     "running_mean": ("batch_stats/{}/mean",),
     "running_var": ("batch_stats/{}/var",),
 }
@@ -68,7 +73,11 @@ def read_source(init_from: str, task: str, model: str, state: TrainState) -> Sou
         return file_source(path, _read(path), task, model, template)
     table = weights.load_table()
     if any(checkpoint.name.startswith(init_from) for checkpoint in table):
-        return checkpoint_source(weights.find(init_from, table), model)
+        checkpoint = weights.find(init_from, table)
+        if checkpoint.part:
+            template = {"params": state.params, "batch_stats": state.batch_stats}
+            return part_source(checkpoint, task, model, template)
+        return checkpoint_source(checkpoint, model)
     known = [c.name for c in table if not c.refused] if "/" not in init_from else []
     raise ConfigError(
         f"config.init_from={init_from} is not a run folder, a file or a name from `jaxpose weights`"
@@ -111,6 +120,23 @@ def checkpoint_source(checkpoint: weights.Checkpoint, model: str) -> Source:
     joints = checkpoint.skeleton.joints if checkpoint.skeleton else None
     needed = options if model == name else {}
     return Source(str(file), flat(variables), joints, note=checkpoint.name, options=needed)
+
+
+def part_source(checkpoint: weights.Checkpoint, task: str, model: str, template: Any) -> Source:
+    """The weights of a checkpoint that has only a part of a network, e.g. its backbone.
+
+    Args and errors are those of `file_source`.
+    """
+    file = weights.fetch(checkpoint)
+    start = f"{checkpoint.part}."
+    part = {
+        key: value
+        for key, value in _read(file).items()
+        if names.canonical(checkpoint.model, key).startswith(start)
+    }
+    source = file_source(file, part, task, model, template)
+    note = "; ".join(filter(None, (checkpoint.name, source.note)))
+    return dataclasses.replace(source, note=note)
 
 
 def file_source(
@@ -186,7 +212,7 @@ def convert(
       path_of: module of a key -> module here, or None.
       shapes: path -> shape of the network's arrays.
     """
-    arrays, left = {}, []
+    arrays, left, keys = {}, [], {}
     for key, value in state_dict.items():
         module, _, kind = key.rpartition(".")
         if kind == "num_batches_tracked":
@@ -199,6 +225,13 @@ def convert(
         else:
             leaf, shape = path.rpartition("/")[2], tuple(shapes[path].shape)
             arrays[path] = from_layout(leaf, np.asarray(value, np.float32), shape)
+            keys[path] = key
+    # A bias belongs to its kernel: that of another layer of the same name is not used.
+    for path in [path for path in arrays if path.endswith("/bias")]:
+        kernel = f"{path.removesuffix('bias')}kernel"
+        if kernel in arrays and arrays[kernel].shape[:-1] != tuple(shapes[kernel].shape)[:-1]:
+            del arrays[path]
+            left.append(keys[path])
     return arrays, left
 
 

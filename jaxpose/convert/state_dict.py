@@ -2,8 +2,8 @@
 
 Kernels: convolution [out,in/g,kh,kw] <-> [kh,kw,in/g,out]; transposed convolution [in,out,kh,kw]
 <-> the mirrored kernel [kh,kw,in,out], depthwise [C,1,kh,kw] <-> [kh,kw,1,C]. A bank of kernels has
-one more axis in front. The kernel of a 1-D convolution over channels is [1,1,k] <-> [k]. All other
-arrays are copied.
+one more axis in front. The kernel of a 1-D convolution over channels is [1,1,k] <-> [k], that of a
+linear layer [out,in] <-> [in,out]. All other arrays are copied.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _LEAVES = {
     "bias": "bias",
     "mean": "running_mean",
     "var": "running_var",
+    "gain": "g",
+    "gamma": "gamma",
+    "beta": "beta",
+    "factor": "scale",
 }
 
 
@@ -53,13 +57,14 @@ def from_torch(
     """
     model = models.create_model(name, num_keypoints, **overrides)
     check_convertible(name)
-    # The weights do not depend on the size; 64 is valid for every model.
-    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    given = given_arrays(name, state_dict)
+    # Most weights do not depend on the size; 64 is valid for every model.
+    size = input_size_of(name, given) or (64, 64)
+    images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     leaves, tree = jax.tree_util.tree_flatten_with_path(template)
     expected = [_torch_key(name, path) for path, _ in leaves]
 
-    given = given_arrays(name, state_dict)
     _check_keys(name, expected, given)
     arrays = []
     for key, (path, leaf) in zip(expected, leaves, strict=True):
@@ -87,6 +92,22 @@ def given_arrays(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name}: the checkpoint has {short!r} under two prefixes")
         given[short] = value
     return given
+
+
+def input_size_of(name: str, state_dict: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The input size (H, W) that the weights of a checkpoint are bound to; None if to no size.
+
+    Args:
+      name: of the model.
+      state_dict: key -> array, with the keys of `to_torch_state_dict`.
+    """
+    if name not in names.SIZED_BY:
+        return None
+    *keys, per_pixel = names.SIZED_BY[name]
+    if any(key not in state_dict for key in keys):
+        return None
+    height, width = (np.shape(state_dict[key])[0] // per_pixel for key in keys)
+    return height, width
 
 
 def to_torch_state_dict(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -151,6 +172,8 @@ def _torch_shape(leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _to_layout(leaf: str, value: np.ndarray) -> np.ndarray:
     if leaf == "kernel" and value.ndim == 1:
         return value[None, None]
+    if leaf == "kernel" and value.ndim == 2:
+        return value.T
     if leaf == "kernel":
         return np.moveaxis(value, (-2, -1), (-3, -4))
     if leaf == "transposed_kernel":
@@ -163,12 +186,14 @@ def from_layout(leaf: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     """An array in this library's layout.
 
     Args:
-      leaf: the last part of its path: kernel, transposed_kernel, scale, bias, mean or var.
+      leaf: the last part of its path, e.g. kernel, transposed_kernel or bias.
       value: array in PyTorch's layout.
       shape: of the network's array; only its length, and whether it is depthwise, are used.
     """
     if leaf == "kernel" and len(shape) == 1:
         return value[0, 0]
+    if leaf == "kernel" and len(shape) == 2:
+        return value.T
     if leaf == "kernel":
         return np.moveaxis(value, (-3, -4), (-2, -1))
     if leaf == "transposed_kernel":

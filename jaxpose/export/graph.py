@@ -16,6 +16,8 @@ Operators and their attributes (sizes are (height, width)):
     resize                   size, method
     global_avg_pool, global_max_pool, channel_mean, channel_max
     channel_conv1d           inputs x [B,C,1,1], kernel [1,1,k]
+    linear                   inputs x [B,N,C], weight [D,C]
+    matmul                   inputs [B,N,C], [B,C,D]
     binary                   kind: add sub mul div max min
     unary                    kind: neg exp log sqrt abs tanh erf
     reduce                   kind: sum max min; axes (the axes stay, with length 1)

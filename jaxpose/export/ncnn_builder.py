@@ -114,6 +114,15 @@ class _Operations(Program):
             self.floats(_array(value))
         self.layer(kind, [self.read(node.inputs[0])], node.outputs, p)
 
+    def _linear(self, node, a):
+        weight = _array(node.inputs[1])
+        self.kernel(weight)
+        p = {0: len(weight), 1: 0, 2: weight.size}
+        self.layer("InnerProduct", [self.read(node.inputs[0])], node.outputs, p)
+
+    def _matmul(self, node, a):
+        self.layer("MatMul", [self.read(value) for value in node.inputs], node.outputs)
+
     def _batch_norm(self, node, a):
         scale, shift, mean, variance = map(_array, node.inputs[1:])
         for array in (scale, mean, variance, shift):

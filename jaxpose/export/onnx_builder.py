@@ -152,6 +152,9 @@ class _Writer:
     def _conv_transpose(self, node, x, y, a):
         self.add("ConvTranspose", x, y, **_window(node, a))
 
+    def _matmul(self, node, x, y, a):
+        self.add("MatMul", x, y)
+
     def _batch_norm(self, node, x, y, a):
         self.add("BatchNormalization", x, y, epsilon=a["eps"])
 

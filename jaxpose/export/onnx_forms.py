@@ -27,13 +27,21 @@ def rewrite(graph: Graph) -> Graph:
 
     * The steps of a softmax over neighboring axes are one node "softmax" with `axes`.
     * The kernel of `channel_conv1d` is [1, 1, k, 1].
+    * A linear layer is a product with its transposed weight.
     * The padding of a `pad` node becomes that of the convolution after it, if it is symmetric.
     * A hard sigmoid clip(a x + b, 0, 1) after a convolution without other readers is the activation
       "unit_clip", clip(x, 0, 1); the convolution computes a x + b.
     * A GELU between convolutions is the activation "erf_gate", x (1 + erf(x)), of x / sqrt(2); the
       convolutions before and after it are scaled. It has three nodes instead of five.
     """
-    for step in (_with_softmax, _with_columns, _with_borders, _with_clips, _with_erf_gates):
+    for step in (
+        _with_softmax,
+        _with_columns,
+        _with_products,
+        _with_borders,
+        _with_clips,
+        _with_erf_gates,
+    ):
         graph = step(graph)
     return graph
 
@@ -47,6 +55,18 @@ def _with_columns(graph: Graph) -> Graph:
             assert isinstance(kernel, Const)
             column = Const(kernel.array[..., None], kernel.path)
             replaced[id(node)] = [replace(node, inputs=(x, column))]
+    return rewritten(graph, replaced, {})
+
+
+def _with_products(graph: Graph) -> Graph:
+    """The operator Gemm, which has weights of the same layout as here, takes matrices alone."""
+    replaced: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if node.op == "linear":
+            x, weight = node.inputs
+            assert isinstance(weight, Const)
+            product = replace(node, op="matmul", inputs=(x, Const(weight.array.T, weight.path)))
+            replaced[id(node)] = [product]
     return rewritten(graph, replaced, {})
 
 

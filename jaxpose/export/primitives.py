@@ -119,21 +119,27 @@ def _reduce(walker, eqn, args, module):
 def _dot_general(walker, eqn, args, module):
     x, w = args
     contract, batch = eqn.params["dimension_numbers"]
-    rank = len(x.shape)
+    ranks = len(x.shape), len(w.shape)
+    tensors = not isinstance(x, Const) and not isinstance(w, Const)
+    if tensors and ranks == (3, 3) and batch == ((0,), (0,)):
+        left = x if tuple(contract[0]) == (2,) else walker.transpose(x, (0, 2, 1), module)
+        right = w if tuple(contract[1]) == (1,) else walker.transpose(w, (0, 2, 1), module)
+        return walker.emit("matmul", [left, right], eqn.outvars[0].aval.shape, module)
     if (
         isinstance(x, Const)
         or not isinstance(w, Const)
         or batch != ((), ())
-        or rank != 4
-        or tuple(contract[0]) != (3,)
-        or w.array.ndim != 2
+        or ranks not in ((3, 2), (4, 2))
+        or tuple(contract[0]) != (ranks[0] - 1,)
     ):
         raise ExportError(
-            f"cannot export primitive 'dot_general' in module {module!r}: only "
-            "[B,H,W,C] times a constant [C,D] matrix is supported"
+            f"cannot export primitive 'dot_general' in module {module!r}: only [B,H,W,C] or "
+            "[B,N,C] times a constant [C,D] matrix and products of two [B,N,C] are supported"
         )
-    matrix = w.array if contract[1][0] == 0 else w.array.T
-    kernel = Const(matrix.T[:, :, None, None].astype(np.float32), w.path)
+    matrix = (w.array.T if contract[1][0] == 0 else w.array).astype(np.float32)
+    if ranks[0] == 3:
+        return walker.emit("linear", [x, Const(matrix, w.path)], eqn.outvars[0].aval.shape, module)
+    kernel = Const(matrix[:, :, None, None], w.path)
     return walker.emit(
         "conv",
         [x, kernel],

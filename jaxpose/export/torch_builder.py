@@ -154,6 +154,13 @@ class _Builder:
             x,
         )
 
+    def _linear(self, node, x, a):
+        features, channels = node.inputs[1].shape
+        return self._module(node, self.torch.nn.Linear(channels, features, bias=False), x)
+
+    def _matmul(self, node, x, a):
+        return self._call(self.torch.matmul, x, self._operand(node.inputs[1], node))
+
     def _batch_norm(self, node, x, a):
         channels = node.outputs[0].shape[1]
         return self._module(node, self.torch.nn.BatchNorm2d(channels, a["eps"], momentum=0.1), x)

@@ -7,7 +7,15 @@ their blocks, so the numeric policy of a network is defined in one place.
 from jaxpose.layers import init
 from jaxpose.layers.attention import CBAM, ChannelGate, CoordinateAttention, DFCAttention
 from jaxpose.layers.checks import check_choice, check_images
-from jaxpose.layers.conv import Conv, ConvNormAct, ConvTranspose, Deconv, Layers, ModuleDef
+from jaxpose.layers.conv import (
+    Conv,
+    ConvNormAct,
+    ConvTranspose,
+    Deconv,
+    Layers,
+    Linear,
+    ModuleDef,
+)
 from jaxpose.layers.norm import FROZEN, BatchNorm
 from jaxpose.layers.repeat import repeat
 
@@ -23,6 +31,7 @@ __all__ = [
     "DFCAttention",
     "Deconv",
     "Layers",
+    "Linear",
     "ModuleDef",
     "check_choice",
     "check_images",

@@ -1,4 +1,7 @@
-"""Convolutions on the named operators: NHWC, explicit symmetric padding, float32 parameters."""
+"""Convolutions on the named operators: NHWC, explicit symmetric padding, float32 parameters.
+
+And linear layers over the last axis.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,24 @@ class ConvTranspose(nn.Module):
             padding=self.padding,
         )
         return _add_bias(self, x)
+
+
+class Linear(nn.Module):
+    """Matrix product over the last axis, without bias: [..., C] -> [..., features].
+
+    Attributes:
+      features: output width.
+    """
+
+    features: int
+    kernel_init: Initializer = init.torch_default
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        return jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class ConvNormAct(nn.Module):

@@ -17,6 +17,7 @@ _DATASETS = {
     "test-dev+neck": ("coco test-dev", 18),
     "crowdpose": ("crowdpose", 14),
     "mpii": ("mpii", 16),
+    "wholebody": ("coco-wholebody", 133),
 }
 
 
@@ -24,7 +25,8 @@ class Row(NamedTuple):
     """One published row. `params` in millions, `gflops` by `convention`, scores in percent.
 
     `metric` is "AP" on COCO val2017 (flip test; top-down models with detector boxes of person AP
-    56.4, on test-dev 60.9) or CrowdPose test, and "PCKh" at 0.5 on MPII val. `source` names who
+    56.4, on test-dev 60.9), CrowdPose test or COCO-WholeBody val (whole body), and "PCKh" at 0.5 on
+    MPII val. `source` names who
     printed the row; repetitions by others are left out. `note` is the reason if our counts differ.
     Numbers that the source does not print are None.
     """
@@ -64,7 +66,9 @@ class ModelInfo(NamedTuple):
     """
 
     name: str
-    task: str | None  # "topdown", "associative_embedding" (by tags) or "part_affinity" (by fields)
+    task: (
+        str | None
+    )  # "topdown", "simcc", "associative_embedding" (by tags), "part_affinity" (by fields)
     paper: str
     input_size: tuple[int, int] | None  # (H, W) of the paper's main row
     published: tuple[Row, ...] = ()
@@ -191,6 +195,17 @@ _PAPERS = (
         "Xu et al., ViPNAS: Efficient Video Pose Estimation via Neural Architecture Search, 2021",
         "topdown",
         {"vipnas_mobilenetv3": (256, 192)},
+    ),
+    Paper(
+        "Jiang et al., RTMPose: Real-Time Multi-Person Pose Estimation based on MMPose, 2023",
+        "simcc",
+        {
+            "rtmpose_t": (256, 192),
+            "rtmpose_s": (256, 192),
+            "rtmpose_m": (256, 192),
+            "rtmpose_l": (256, 192),
+            "rtmpose_x": (384, 288),
+        },
     ),
 )
 

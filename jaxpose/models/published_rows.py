@@ -32,6 +32,7 @@ NOTES = {
     "resnet50": "8.99 by the same count, printed as 8.90",
     "sbl50": "called SBL-50 there; 8.99 by the same count, printed as 8.90",
     "rounded": "the same count, rounded to one digit and then printed with two",
+    "truncated_giga": "printed G are truncated, not rounded",
     "small": "0.54 G in the paper that printed it first",
 }
 
@@ -103,6 +104,29 @@ efficient_hrnet_hm4 coco 384x384  3.7  2.1 higher 35.7 *truncated
 simplebaseline_resnet50 coco 256x192 34.0  5.46 mmcv 71.8 89.8 79.6 - - 77.4
 simplebaseline_resnet50 coco 384x288 34.0 12.29 mmcv 73.1 90.0 79.9 - - 78.2
 vipnas_mobilenetv3      coco 256x192  5.9  0.76 mmcv 70.0 88.7 78.3 - - 75.8
+""",
+    "RTMPose repository, trained on AIC and COCO": """
+rtmpose_t coco 256x192  3.34  0.36 mmengine 68.5 88.0 76.1 - - 73.8
+rtmpose_s coco 256x192  5.47  0.68 mmengine 72.2 89.2 79.4 - - 77.2
+rtmpose_m coco 256x192 13.59  1.93 mmengine 75.8 90.3 82.6 - - 80.6
+rtmpose_l coco 256x192 27.66  4.16 mmengine 76.5 90.6 83.5 - - 81.3
+rtmpose_m coco 384x288 13.72  4.33 mmengine 77.0 90.8 83.3 - - 81.6
+rtmpose_l coco 384x288 27.79  9.35 mmengine 77.3 90.7 83.5 - - 81.9
+""",
+    "RTMPose repository, trained on Body8": """
+rtmpose_t coco 256x192  3.34  0.36 mmengine 65.9
+rtmpose_s coco 256x192  5.47  0.68 mmengine 69.7
+rtmpose_m coco 256x192 13.59  1.93 mmengine 74.9
+rtmpose_l coco 256x192 27.66  4.16 mmengine 76.7
+rtmpose_m coco 384x288 13.72  4.33 mmengine 76.6
+rtmpose_l coco 384x288 27.79  9.35 mmengine 78.3
+rtmpose_x coco 384x288 49.43 17.22 mmengine 78.8
+""",
+    "RTMPose repository": """
+rtmpose_m wholebody 256x192 -  2.22 mmengine 58.2 - - - - 67.4 *truncated_giga
+rtmpose_l wholebody 256x192 -  4.52 mmengine 61.1 - - - - 70.0 *truncated_giga
+rtmpose_l wholebody 384x288 - 10.07 mmengine 64.8 - - - - 73.0 *truncated_giga
+rtmpose_x wholebody 384x288 - 18.10 mmengine 65.3 - - - - 73.3 *truncated_giga
 """,
     "WLitePose paper": """
 litepose_xs         coco      256x256  1.7   1.2 ptflops 40.1 61.3 42.8
@@ -213,6 +237,21 @@ class SpeedTable(NamedTuple):
 
 
 SPEEDS = (
+    SpeedTable(
+        "RTMPose repository",
+        "ms",
+        (
+            "Intel i7-11700, ONNX Runtime",
+            "NVIDIA GTX 1660 Ti, TensorRT, float16",
+            "Qualcomm Snapdragon 865, ncnn, float16",
+        ),
+        """
+rtmpose_t  256x192   3.20  1.06   9.02
+rtmpose_s  256x192   4.48  1.39  13.89
+rtmpose_m  256x192  11.06  2.29  26.44
+rtmpose_l  256x192  18.85  3.46  45.37
+""",
+    ),
     SpeedTable(
         "WLitePose paper, Tables I to III",
         "ms",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from jaxpose.layers import ModuleDef
-from jaxpose.models import efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
+from jaxpose.models import cspnext, efficient_hrnet, hrnet, lite_hrnet, litepose, wlitepose
 from jaxpose.models.dite_hrnet import DiteHRNet
 from jaxpose.models.el_hrnet import el_hrnet_w32
 from jaxpose.models.higher_hrnet import HigherHRNet
@@ -19,6 +19,7 @@ from jaxpose.models.lightweight_openpose import LightweightOpenPose
 from jaxpose.models.lite_csw_hrnet import LiteCSWHRNet
 from jaxpose.models.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from jaxpose.models.resnet import BasicBlock
+from jaxpose.models.rtmpose import RTMPose
 from jaxpose.models.simplebaseline import (
     simplebaseline_mobilenetv2,
     simplebaseline_mobilenetv3,
@@ -64,4 +65,9 @@ CONSTRUCTORS: dict[str, ModuleDef] = {
     "lightweight_hrnet_rm3": partial(LightweightHRNet, efficient_hrnet.HM3),
     "lightweight_openpose": LightweightOpenPose,
     "vipnas_mobilenetv3": ViPNAS,
+    "rtmpose_t": partial(RTMPose, cspnext.TINY),
+    "rtmpose_s": partial(RTMPose, cspnext.SMALL),
+    "rtmpose_m": partial(RTMPose, cspnext.MEDIUM),
+    "rtmpose_l": partial(RTMPose, cspnext.LARGE),
+    "rtmpose_x": partial(RTMPose, cspnext.EXTRA_LARGE),
 }

@@ -14,11 +14,12 @@ Call = Callable[[np.ndarray], Sequence[Any]]
 
 
 def channels_last(run: Call) -> Call:
-    """The function `run` of NCHW images as one of NHWC images; the outputs change layout too."""
+    """The function `run` of NCHW images as one of NHWC images; so are its outputs of rank 4."""
 
     def outputs_of(images):
         image = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        return [np.asarray(out).transpose(0, 2, 3, 1) for out in run(image)]
+        outputs = map(np.asarray, run(image))
+        return [out.transpose(0, 2, 3, 1) if out.ndim == 4 else out for out in outputs]
 
     return outputs_of
 

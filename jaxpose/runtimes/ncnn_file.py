@@ -27,12 +27,19 @@ SUFFIXES = (".param", ".bin", ".json")
 OWN_KEY = "ncnn"  # of the JSON file; the other keys are the metadata
 # The layers that `jaxpose.export.ncnn_builder` writes, without those that have weights.
 _PLAIN = frozenset(
-    "BinaryOp Clip Concat Crop ELU Erf GELU HardSigmoid HardSwish Input Interp Padding Permute "
-    "Pooling ReLU Reduction Reshape ShuffleChannel Sigmoid Slice Split Swish Tile UnaryOp".split()
+    "BinaryOp Clip Concat Crop ELU Erf GELU HardSigmoid HardSwish Input Interp MatMul Padding "
+    "Permute Pooling ReLU Reduction Reshape ShuffleChannel Sigmoid Slice Split Swish Tile "
+    "UnaryOp".split()
 )
-_CONVOLUTIONS = frozenset(
-    "Convolution ConvolutionDepthWise Deconvolution DeconvolutionDepthWise".split()
-)
+# The layers with a kernel, and their parameter that is its size; the one before says whether there
+# are biases, one per output (parameter 0).
+_KERNEL = {
+    "Convolution": 6,
+    "ConvolutionDepthWise": 6,
+    "Deconvolution": 6,
+    "DeconvolutionDepthWise": 6,
+    "InnerProduct": 2,
+}
 
 
 def files(path: str | os.PathLike) -> tuple[Path, ...]:
@@ -133,7 +140,7 @@ def _layers(text: str) -> list[tuple[str, dict[int, str]]]:
         unread = (unread - set(inputs)) | set(outputs)
         pairs = (word.split("=") for word in words[2 + reads + writes :])
         layers.append((kind, {int(key): value for key, value in pairs}))
-        if kind not in _PLAIN | _CONVOLUTIONS | {"BatchNorm", "MemoryData"}:
+        if kind not in _PLAIN | _KERNEL.keys() | {"BatchNorm", "MemoryData"}:
             raise _Damaged(f"layer {name} is a {kind}, which `jaxpose export` does not write")
     if len(written) != blob_count:
         raise _Damaged(
@@ -149,11 +156,11 @@ def _weights_size(layers: list[tuple[str, dict[int, str]]], weights: bytes) -> i
     """
     offset = 0
     for kind, p in layers:
-        if kind in _CONVOLUTIONS:
-            count = int(p[6])
+        if kind in _KERNEL:
+            count = int(p[_KERNEL[kind]])
             half = weights[offset : offset + 4] == FLOAT16.to_bytes(4, "little")
             offset += 4 + (-(-count * 2 // 4) * 4 if half else count * 4)
-            offset += 4 * int(p[0]) * int(p[5])
+            offset += 4 * int(p[0]) * int(p[_KERNEL[kind] - 1])  # the biases
         elif kind == "BatchNorm":
             offset += 4 * 4 * int(p[0])
         elif kind == "MemoryData":

@@ -1,11 +1,14 @@
 """Counts parameters and multiply-adds in the jaxpr of a model.
 
 The numbers in a paper depend on the tool that counted. The conventions (`CONVENTIONS`):
-  true: multiply-adds of convolutions, including 1-D convolutions over channels; transposed
-    convolutions at their input positions. Nothing else. Exact integers.
+  true: multiply-adds of convolutions, including 1-D convolutions over channels, of linear layers
+    and of products of two activations, as in attention; transposed convolutions at their input
+    positions. Nothing else. Exact integers.
   mmcv: "FLOPs" of mmcv's counter, which pose papers print as "GFLOPs": the above, plus one per
     output element of a bias, two per element of a batch norm, one per element of ReLU and ReLU6,
     one per input element of a pooling. Other activations and additions are free.
+  mmengine: "FLOPs" of MMEngine's counter, in RTMPose's tables: as true, plus two per element of a
+    batch norm and one per input element of a mean over the image. Everything else is free.
   ptflops: "MACs" of the older counter in LitePose's code: as true, but transposed convolutions at
     their output positions (four times too many at stride 2), plus two per element of a batch norm,
     one per element of any activation, one per input element of a pooling. Biases, resizing and
@@ -51,6 +54,7 @@ class Convention(NamedTuple):
 CONVENTIONS = {
     "true": Convention("macs"),
     "mmcv": Convention("mmcv"),
+    "mmengine": Convention("mmengine"),
     "ptflops": Convention("ptflops"),
     "hrnet": Convention("hrnet", "called_params", 2**30),
     "higher": Convention("hrnet", "called_params"),
@@ -71,6 +75,7 @@ class Costs:
     called_params: int
     macs: int
     mmcv: int
+    mmengine: int
     ptflops: int
     hrnet: int
     torchstat: int
@@ -192,6 +197,7 @@ def _count(model: nn.Module, input_size: tuple[int, int], num_keypoints: int, de
         costs = (
             macs,
             macs + _mmcv_extra(operator, has_bias),
+            macs + _mmengine_extra(operator),
             _ptflops(operator),
             _at_output(operator),
             torchstat,
@@ -245,6 +251,13 @@ def _mmcv_extra(operator: Operator, biased: bool) -> int:
     if operator.name in _POOLING:
         return math.prod(operator.shapes[0])
     return math.prod(operator.output) if biased and multiply_adds(operator) else 0
+
+
+def _mmengine_extra(operator: Operator) -> int:
+    """Cost that MMEngine's counter adds to the multiply-adds of one operator."""
+    if operator.name == "batch_norm":
+        return 2 * math.prod(operator.output)
+    return math.prod(operator.shapes[0]) if operator.name == "global_avg_pool" else 0
 
 
 def _at_output(operator: Operator) -> int:
@@ -345,9 +358,10 @@ def _walk(program: Any, outer: str = "") -> Iterator[Operator]:
 
 
 def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:
-    """A convolution or linear layer of Flax as an operator, for networks of users; else None.
+    """A plain convolution or product of matrices as an operator; else None.
 
-    The shape of its weights is that of named operators: [h,w,Cin,features] or [Cin,features].
+    The shape of its weights is that of named operators: [h,w,Cin,features] or [Cin,features]. A
+    product of two activations counts as a linear layer whose weights are the second one.
     """
     if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
         return None
@@ -361,8 +375,6 @@ def _plain_layer(equation: Any, path: tuple[str, ...]) -> Operator | None:
         return Operator(
             "conv_transpose" if transposed else "conv", {}, (inputs, weights), output, path
         )
-    (_, contracted), (_, batched) = numbers
-    if batched:  # a product of two activations, e.g. in attention
-        return None
+    (_, contracted), _ = numbers
     channels = math.prod(weights[axis] for axis in contracted)
     return Operator("linear", {}, (inputs, (channels, output[-1])), output, path)

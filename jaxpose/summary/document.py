@@ -32,19 +32,20 @@ SCORES = ("model", "input", "dataset", "score", "AP50", "AP75", "APM", "APL", "A
 SPEEDS = ("model", "input", "speed", "device", "source")
 
 _TERMS = """\
-*Parameters* and *multiply-adds* are exact: all parameters, and the multiply-adds of convolutions
-for one image; `jaxpose summary MODEL` lists them by stage. Papers use other conventions. *Counted*
-is the count of this library in the convention of the source, and *published* is the number in the
-source, both in millions of parameters and in G of what the source calls FLOPs or MACs. The last
-column gives a reason if the two differ at the printed digits, or if the convention counts
-parameters twice.
+*Parameters* and *multiply-adds* are exact: all parameters, and the multiply-adds of convolutions,
+linear layers and attention for one image; `jaxpose summary MODEL` lists them by stage. Papers use
+other conventions. *Counted* is the count of this library in the convention of the source, and
+*published* is the number in the source, both in millions of parameters and in G of what the source
+calls FLOPs or MACs. The last column gives a reason if the two differ at the printed digits, or if
+the convention counts parameters twice.
 
 *Scores* are those of the source, not ours: COCO AP on val2017 (unless noted) with flip test, for
-top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val. "-" marks numbers
-that the source does not print.
+top-down networks on detector boxes; CrowdPose AP on test; MPII PCKh@0.5 on val; COCO-WholeBody AP
+of the whole body on val. "-" marks numbers that the source does not print.
 
 * `true`: multiply-adds only.
 * `mmcv`: mmcv's counter; also biases, batch norm (2 per element), ReLU and pooling.
+* `mmengine`: MMEngine's counter; also batch norm (2 per element) and global average pooling.
 * `ptflops`: LitePose's counter; transposed convolutions at their output positions (four times too
   many), and batch norm, activations and pooling.
 * `hrnet`: the summary in HRNet's code, 1 G = 2^30; transposed convolutions at their output

@@ -23,6 +23,7 @@ PANELS = {
     "coco test-dev": "COCO test-dev2017, AP as published",
     "crowdpose": "CrowdPose test, AP as published",
     "mpii": "MPII val, PCKh@0.5 as published",
+    "coco-wholebody": "COCO-WholeBody val, AP of the whole body as published",
 }
 _MARKERS = ("o", "s", "^", "D")
 _COLORS = ("#3b6ea8", "#d1495b", "#2f6f4f", "#8d5a97")

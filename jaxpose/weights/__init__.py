@@ -6,12 +6,12 @@
 `jaxpose weights` lists the table, `jaxpose import NAME` makes a run folder of a checkpoint.
 """
 
-from jaxpose.weights.checkpoint import CODECS, Checkpoint
+from jaxpose.weights.checkpoint import HEATMAP_CODECS, Checkpoint
 from jaxpose.weights.download import DownloadError, fetch, find_file, verify
 from jaxpose.weights.table import find, load_table
 
 __all__ = [
-    "CODECS",
+    "HEATMAP_CODECS",
     "Checkpoint",
     "DownloadError",
     "fetch",

@@ -14,10 +14,12 @@ from jaxpose.models.sizes import parse_size
 from jaxpose.public_skeletons import BY_DATASET
 from jaxpose.skeletons import Skeleton
 
-CODECS = ("gaussian", "dark", "udp")
+HEATMAP_CODECS = ("gaussian", "dark", "udp")
+CODECS = (*HEATMAP_CODECS, "simcc")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "model": str,
+    "part": str,
     "url": str,
     "sha256": str,
     "sha256_prefix": str,
@@ -40,7 +42,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "refused": str,
 }
 _NEEDED = ("model", "url", "dataset", "input")
-_HASH_DIGITS = 8  # at least, of a SHA-256
+_PARTS = ("backbone",)
+_HASH_DIGITS = 7  # at least, of a SHA-256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Checkpoint:
       sha256: first digits of the file's SHA-256, or all of them.
       dataset: what it was trained and scored on.
       input_size: (H, W) in pixels.
-      codec: "gaussian" (decoded by a quarter of a pixel), "dark" or "udp".
-      sigma: of the targets, in heatmap pixels.
+      codec: "gaussian" (decoded by a quarter of a pixel), "dark", "udp" or "simcc".
+      sigma: of the targets, in heatmap pixels; None for the default of the task.
       skeleton: the keypoints; None if they are not known.
       keep_keypoints: number of leading output channels that are used; None for all.
       options: of the model.
@@ -67,7 +70,8 @@ class Checkpoint:
       also: further scores, each with its conditions.
       license: of the weights; "" if it is not known.
       size: of the file, in bytes; None if it is not known.
-      refused: why it cannot be imported; "" if it can.
+      refused: why it cannot be used; "" if it can.
+      part: "backbone" if the file has no other part of `model`; "" for a whole network.
     """
 
     name: str
@@ -77,7 +81,7 @@ class Checkpoint:
     dataset: str
     input_size: tuple[int, int]
     codec: str = "gaussian"
-    sigma: float = 2.0
+    sigma: float | None = 2.0
     skeleton: Skeleton | None = None
     keep_keypoints: int | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -90,6 +94,7 @@ class Checkpoint:
     license: str = ""
     size: int | None = None
     refused: str = ""
+    part: str = ""
 
     @property
     def base_name(self) -> str:
@@ -117,6 +122,7 @@ _MAIN_SCORES = {
     "meanacc": "mean accuracy",
     "pck": "PCK",
     "nme": "NME",
+    "top1": "top-1",
 }
 
 
@@ -158,7 +164,10 @@ def read_row(
         input_size = parse_size(row["input"])
     except ValueError as error:
         raise ValueError(f"{where}: input: {error}") from None
+    if row.get("part", "backbone") not in _PARTS:
+        raise ValueError(f"{where}: part={row['part']!r}: {choose_from(row['part'], _PARTS)}")
     keep = row.get("keep_keypoints")
+    sigma = row.get("sigma", None if codec == "simcc" else 2.0)
     digits = _digits(row, where)
     reason = "" if digits else "the table has no SHA-256 of its file"
     for key, value in (("sigma", row.get("sigma")), ("keep_keypoints", keep)):
@@ -172,7 +181,7 @@ def read_row(
         dataset=row["dataset"],
         input_size=input_size,
         codec=codec,
-        sigma=float(row.get("sigma", 2.0)),
+        sigma=None if sigma is None else float(sigma),
         skeleton=_skeleton(row, where),
         keep_keypoints=keep,
         options=row.get("options", {}),
@@ -185,6 +194,7 @@ def read_row(
         license=row.get("license") or row.get("licence") or license_,
         size=row.get("size"),
         refused=row.get("refused") or reason,
+        part=row.get("part", ""),
     )
 
 

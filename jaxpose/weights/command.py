@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listing(checkpoints: Sequence[Checkpoint]) -> str:
-    """The checkpoints as a table, then those that cannot be imported, with the reason."""
-    usable = [c for c in checkpoints if not c.refused]
+    """The checkpoints as a table; parts of networks; those that cannot be used, with the reason."""
+    usable = [c for c in checkpoints if not c.refused and not c.part]
     header = ["name", "dataset", "joints", "input", "codec", "published", "license", "size"]
     rows = [header]
     for c in usable:
@@ -60,6 +60,13 @@ def listing(checkpoints: Sequence[Checkpoint]) -> str:
         rows.append([c.name, c.dataset, joints, pixels, c.codec, c.score, c.license, size])
     used = [number for number in range(len(header)) if any(row[number] for row in rows[1:])]
     lines = [tables.text([[row[n] for n in used] for row in rows])] if usable else []
+    parts = [
+        f"{c.name}: {c.part} of {c.model} ({c.score})"
+        for c in checkpoints
+        if c.part and not c.refused
+    ]
+    if parts:
+        lines += ["", "to start a training from, with --config.init_from=NAME:", *parts]
     refused = [f"{c.name}: {c.refused}" for c in checkpoints if c.refused]
     if refused:
         lines += ["", "not importable:", *refused]
@@ -76,11 +83,11 @@ def describe(checkpoint: Checkpoint) -> str:
         else "not known"
     )
     facts = {
-        "model": c.model,
+        "model": f"{c.model}, only its {c.part}" if c.part else c.model,
         "dataset": c.dataset,
         "keypoints": known,
         "input": "x".join(map(str, c.input_size)),
-        "codec": f"{c.codec}, sigma {c.sigma:g}",
+        "codec": f"{c.codec}, sigma {c.sigma:g}" if c.sigma else c.codec,
         "options": ", ".join(f"{key}={value}" for key, value in c.options.items()),
         "settings": ", ".join(f"{key}={value}" for key, value in c.settings.items()),
         "published": scores,

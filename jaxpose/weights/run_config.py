@@ -63,6 +63,8 @@ _DATA: dict[str, dict[str, str]] = {
 _UNKNOWN_FILES = dict.fromkeys(
     ("data.train_annotations", "data.val_annotations", "data.train_images", "data.val_images"), ""
 )
+# Datasets of which the weights were trained on more, or on others, than they were scored on.
+_SCORED_ON = {"aic_coco": "coco", "body7": "coco"}
 # Their scores are on the boxes of a detector, in the file of COCO's top-down papers.
 _DETECTED = ("coco",)
 # Their scores take the area of a person from the box (mmpose: use_area=False); so does CrowdPose's
@@ -90,7 +92,7 @@ def run_config(
       input_size: (H, W) in pixels.
       skeleton: keypoints of the weights.
       options: of the network.
-      codec: "gaussian", "dark" or "udp".
+      codec: "gaussian", "dark", "udp" or "simcc".
       sigma: of the targets, in heatmap pixels; None for the task's default.
       dataset: of the published scores; "" if it is not known: then that of the skeleton, and
         top-down networks are scored on the annotated boxes.
@@ -100,14 +102,14 @@ def run_config(
       ConfigError: the task has no such setting, codec or value.
     """
     declared = {setting.key: setting for setting in task.SETTINGS}
-    name = dataset or skeleton.name
+    name = _SCORED_ON.get(dataset, dataset) or skeleton.name
     values: dict[str, Any] = {
         "model": model,
         "input_size": tuple(input_size),
         "eval.metric": task.metric_of(skeleton),
         **({} if name == "coco" else _DATA.get(name, _UNKNOWN_FILES)),
     }
-    if dataset in _DETECTED and task.EXAMPLE == "crop":
+    if dataset and name in _DETECTED and task.EXAMPLE == "crop":
         values["data.detections"] = COCO_BOXES
     if name in _AREA_OF_BOX:
         values["eval.area"] = "box"

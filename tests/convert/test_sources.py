@@ -1,16 +1,18 @@
 """Where initial weights come from: files of whole networks and backbones, and the public table."""
 
+import argparse
 import functools
 import hashlib
 import json
 import pathlib
+import types
 
 import jax
 import numpy as np
 import pytest
 
 from jaxpose import models, public_skeletons, skeletons, weights
-from jaxpose.convert import names, sources, to_torch_state_dict
+from jaxpose.convert import command, names, sources, to_torch_state_dict
 from jaxpose.training import matching
 from jaxpose.training.selection import flat
 from tests.helpers.checkpoints import abstract, save_torch
@@ -124,3 +126,39 @@ def test_a_name_of_the_table_gives_the_whole_network_and_its_keypoints(tmp_path,
     for path, array in flat(variables).items():
         kept = array[..., :17] if array.shape[-1] == 17 + more else array
         np.testing.assert_array_equal(source.arrays[path], kept, err_msg=path)
+
+
+def test_a_backbone_of_the_table_starts_a_network(tmp_path, monkeypatch):
+    """A CSPNeXt file with a heatmap head: the backbone is taken, and nothing of the head."""
+    model = "rtmpose_t"
+    variables = jax.tree.map(lambda x: np.ones(x.shape, np.float32), abstract(model, 17))
+    keys = to_torch_state_dict(model, variables)
+    arrays = {key: value for key, value in keys.items() if key.startswith("backbone.")}
+    arrays |= {"head.final_layer.weight": np.ones((17, 256, 1, 1), np.float32)}
+    arrays |= {"head.final_layer.bias": np.ones(17, np.float32)}
+    file = tmp_path / "cspnext.pth"
+    save_torch({"state_dict": arrays}, file)
+    row = {
+        "name": "cspnext_t-coco-64x64", "model": model, "part": "backbone", "url": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "dataset": "coco",
+        "input": "64x64",
+    }  # fmt: skip
+    (tmp_path / "table.json").write_text(json.dumps([row]))
+    table = weights.load_table(tmp_path / "table.json")
+    monkeypatch.setattr(weights, "load_table", lambda path=None: table)
+    monkeypatch.chdir(tmp_path)
+    state = types.SimpleNamespace(**abstract(model, 5))
+    needed = flat({"params": state.params, "batch_stats": state.batch_stats})
+    backbone = {path for path in needed if "/backbone/" in path}
+    source = sources.read_source("cspnext_t-coco-64x64", "simcc", model, state)
+    assert set(source.arrays) == backbone and source.joints is None
+    assert source.note == "cspnext_t-coco-64x64"
+    # The same file by its path. The bias of the heatmaps has the right shape, its kernel has not.
+    source = sources.file_source(file, arrays, "simcc", model, abstract(model, 17))
+    matched = matching.match(flat(abstract(model, 17)), source.arrays, {}, [])
+    assert set(matched.arrays) == backbone and source.unused == ("head.final_layer.bias",)
+    with pytest.raises(ValueError, match="has only a backbone.*init_from=cspnext_t-coco-64x64"):
+        command.import_checkpoint(table[0], None, tmp_path / "run", argparse.Namespace(**EMPTY))
+
+
+EMPTY = dict.fromkeys(("size", "codec", "sigma", "skeleton")) | {"option": []}

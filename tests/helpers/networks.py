@@ -166,5 +166,6 @@ def run_torch(model, variables, x, **options):
 
 def _channels_last(out):
     outs = out if isinstance(out, tuple) else (out,)
-    outs = [np.asarray(o).transpose(0, 2, 3, 1) for o in outs]
+    outs = [np.asarray(o) for o in outs]
+    outs = [o.transpose(0, 2, 3, 1) if o.ndim == 4 else o for o in outs]
     return outs[0] if len(outs) == 1 else tuple(outs)

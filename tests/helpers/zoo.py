@@ -24,6 +24,9 @@ LARGE = {
     "lightweight_hrnet_r0",
     "lightweight_hrnet_rm1",
     "lightweight_hrnet_rm2",
+    "rtmpose_m",
+    "rtmpose_l",
+    "rtmpose_x",
 }
 
 
@@ -48,6 +51,7 @@ DEEP = {
     "lite_csw_hrnet_18",
     "lite_hrnet_18",
     "naive_lite_hrnet_18",
+    "rtmpose_s",
     "vipnas_mobilenetv3",
 }
 

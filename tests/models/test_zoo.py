@@ -18,6 +18,7 @@ from tests.helpers.zoo import every, traced
 
 NAMES = jaxpose.list_models()
 TOPDOWN = [name for name in NAMES if models.info(name).task == "topdown"]
+SIMCC = [name for name in NAMES if models.info(name).task == "simcc"]
 BOTTOMUP = [name for name in NAMES if models.info(name).task == "associative_embedding"]
 
 
@@ -48,10 +49,12 @@ def test_shapes_types_and_collections(name):
     if name in TOPDOWN:
         assert (outputs.shape, outputs.dtype) == ((2, 16, 24, 5), jnp.float32)
     else:
-        pairs = [(2, 16, 24, 10), (2, 32, 48, 5)]
-        assert [y.shape for y in outputs] == (
-            pairs if name in BOTTOMUP else [(2, 8, 12, 6), (2, 8, 12, 38)] * 2
-        )
+        expected = [(2, 8, 12, 6), (2, 8, 12, 38)] * 2
+        if name in BOTTOMUP:
+            expected = [(2, 16, 24, 10), (2, 32, 48, 5)]
+        elif name in SIMCC:
+            expected = [(2, 5, 192), (2, 5, 128)]
+        assert [y.shape for y in outputs] == expected
         assert {y.dtype for y in outputs} == {jnp.dtype("float32")}
     assert set(variables) == {"params", "batch_stats"}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
@@ -94,9 +97,12 @@ def drawn(model, images):
     def draw(path, leaf):
         name = path[-1].key
         if name.endswith("kernel"):
-            std = (2 / np.prod(leaf.shape[:3])) ** 0.5
+            std = (2 / np.prod(leaf.shape[:-1] if leaf.ndim == 2 else leaf.shape[:3])) ** 0.5
             return rng.normal(0, std, leaf.shape).astype(np.float32)
-        constant = {"scale": 1.0, "bias": 0.1, "mean": 0.0, "var": 1.0}[name]
+        constant = {
+            "scale": 1.0, "bias": 0.1, "mean": 0.0, "var": 1.0,
+            "gain": 1.0, "factor": 1.0, "gamma": 1.0, "beta": 0.1,
+        }[name]  # fmt: skip
         return np.full(leaf.shape, constant, np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
@@ -181,7 +187,7 @@ def test_wrong_names_and_options_are_rejected(build, message):
         build()
 
 
-@pytest.mark.parametrize("name", [*TOPDOWN, *BOTTOMUP])
+@pytest.mark.parametrize("name", [*TOPDOWN, *SIMCC, *BOTTOMUP])
 @pytest.mark.parametrize(
     "size,nearest",
     [((250, 192), "256x192"), ((256, 200), "256x192"), ((10, 49), "32x64")],

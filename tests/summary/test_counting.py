@@ -198,7 +198,10 @@ def test_default_number_of_keypoints(capsys):
     "words,message",
     [
         (["hwl_mobilenetv2"], "did you mean 'hwl_mobilenetv3'"),
-        (["hwl_mobilenetv3", "--convention", "ptflop"], "choose from true, mmcv, ptflops"),
+        (
+            ["hwl_mobilenetv3", "--convention", "ptflop"],
+            "choose from true, mmcv, mmengine, ",
+        ),
         (["hwl_mobilenetv3", "--size", "256"], "256x192"),
         (["hwl_mobilenetv3", "--size", "250x190"], "nearest valid size is 256x192"),
     ],

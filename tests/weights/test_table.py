@@ -25,24 +25,29 @@ ROW = {
 
 
 def test_the_public_table_is_whole():
-    assert len(TABLE) == 137
-    assert len({c.name for c in TABLE}) == 137
+    assert len(TABLE) == 208
+    assert len({c.name for c in TABLE}) == 208
     refused = {c.sha256 for c in TABLE if c.refused}
     assert refused == {
-        "", "9c0b77b4", "be2dbba4", "8cc64794", "7cad61ef", "68d0402f", "21815b2c",
+        "", "9c0b77b4", "be2dbba4", "8cc64794", "7cad61ef", "21815b2c",
     }  # fmt: skip
     for c in TABLE:
         assert c.license == "Apache-2.0" and c.page.startswith("open-mmlab/mmpose ")
-        assert c.url.startswith("https://download.openmmlab.com/mmpose/")
+        project = "mmdetection" if c.dataset == "imagenet" else "mmpose"
+        assert c.url.startswith(f"https://download.openmmlab.com/{project}/")
         assert c.sha256 in c.url and (c.scores or c.refused)
-        assert c.sigma == (3.0 if c.input_size == (384, 288) else 2.0)
+        heatmaps = 3.0 if c.input_size == (384, 288) else 2.0
+        assert c.part or c.sigma == (None if c.codec == "simcc" else heatmaps)
+    assert collections.Counter(c.part for c in TABLE) == {"": 184, "backbone": 24}
+    assert sum(c.codec == "simcc" for c in TABLE) == 48
 
 
 def test_names_are_as_short_as_they_can_be():
     """MODEL-DATASET-HxW, with the codec and the hash's digits only where others share the name."""
-    base = collections.Counter(c.base_name for c in TABLE)
-    coded = collections.Counter(f"{c.base_name}-{c.codec}" for c in TABLE)
-    for c in TABLE:
+    whole = [c for c in TABLE if not c.part]
+    base = collections.Counter(c.base_name for c in whole)
+    coded = collections.Counter(f"{c.base_name}-{c.codec}" for c in whole)
+    for c in whole:
         if base[c.base_name] == 1:
             assert c.name == c.base_name
         elif coded[f"{c.base_name}-{c.codec}"] == 1:
@@ -53,9 +58,15 @@ def test_names_are_as_short_as_they_can_be():
     assert named["lite_hrnet_18-coco-256x192"].sha256 == "6bace359"
     assert named["hrnet_w32-mpii-256x256-dark"].scores == {"mean": 0.904, "mean@0.1": 0.354}
     assert "hrnet_w32-coco-256x192-gaussian-81c58e40" in named
+    assert named["rtmpose_m-coco-wholebody-256x192"].sha256 == "cd5e845c"
+    backbone = named["cspnext_x-imagenet-224x224"]
+    assert (backbone.model, backbone.part) == ("rtmpose_x", "backbone")
 
 
-@pytest.mark.parametrize("checkpoint", [c for c in TABLE if not c.refused], ids=lambda c: c.name)
+IMPORTABLE = [c for c in TABLE if not c.refused and not c.part]
+
+
+@pytest.mark.parametrize("checkpoint", IMPORTABLE, ids=lambda c: c.name)
 def test_every_row_makes_complete_settings(checkpoint):
     task = tasks.get(models.task_name(checkpoint.model))
     assert not [side for side in checkpoint.input_size if side % task.INPUT_STEP]
@@ -68,9 +79,11 @@ def test_every_row_makes_complete_settings(checkpoint):
     )  # fmt: skip
     config.data.root = "data"
     tasks.validate(config, devices=1, training=False)
-    assert config.eval.flip and config.sigma == checkpoint.sigma
-    assert config.loss.name == "mse"
-    if checkpoint.dataset == "coco":
+    assert config.eval.flip
+    on_coco = checkpoint.dataset in ("coco", "aic_coco", "body7")  # scored on its val2017
+    if checkpoint.codec != "simcc":
+        assert config.sigma == checkpoint.sigma and config.loss.name == "mse"
+    if on_coco:
         assert config.data.val_annotations == "annotations/person_keypoints_val2017.json"
     else:  # no file of another dataset
         assert "person_keypoints" not in config.data.val_annotations + config.data.train_annotations
@@ -79,11 +92,12 @@ def test_every_row_makes_complete_settings(checkpoint):
     of_box = checkpoint.dataset in ("aic", "exlpose")  # mmpose's configs: use_area=False
     assert config.eval.area == ("box" if of_box else "annotated")
     if task.EXAMPLE == "crop":
-        assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
-        assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")
-        assert config.data.detections == (COCO_BOXES if checkpoint.dataset == "coco" else "")
+        assert config.data.detections == (COCO_BOXES if on_coco else "")
         own = checkpoint.dataset in ("mpii", "crowdpose")
         assert config.eval.metric == (checkpoint.dataset if own else "coco")
+    if task is tasks.get("topdown"):
+        assert config.codec == ("udp" if checkpoint.codec == "udp" else "gaussian")
+        assert config.eval.decode == ("dark" if checkpoint.codec == "dark" else "quarter")
 
 
 def weights_of_unknown(checkpoint):
@@ -180,9 +194,10 @@ def test_a_skeleton_may_be_written_out(tmp_path):
         ({"model": 3}, "model=3 has the wrong type"),
         ({"url": ""}, "url is missing"),
         ({"url": "ftp://a.example/net.pth"}, "must be an http, https or file address"),
-        ({"sha256_prefix": "0123"}, "8 to 64 hexadecimal digits"),
-        ({"sha256_prefix": "xyzxyzxyz"}, "8 to 64 hexadecimal digits"),
+        ({"sha256_prefix": "0123"}, "7 to 64 hexadecimal digits"),
+        ({"sha256_prefix": "xyzxyzxyz"}, "7 to 64 hexadecimal digits"),
         ({"input": "256"}, "input: size '256' must be HxW"),
+        ({"part": "backbones"}, "part='backbones': did you mean 'backbone'"),
         ({"codec": "udb"}, "codec='udb': did you mean 'udp'"),
         ({"sigma": -1}, "sigma=-1 must be greater than 0"),
         ({"sigma": float("nan")}, "sigma=nan must be greater than 0"),
@@ -231,6 +246,15 @@ def test_the_listing_names_what_cannot_be_imported():
     assert re.search(r"higher_hrnet_w48-coco-wholebody-512x512 .*133 .*whole-body AP 0\.487", text)
     refused = text.partition("not importable:")[2]
     assert "higher_hrnet_w48-coco-512x512-udp: the UDP codec of bottom-up" in refused
+
+
+def test_backbones_are_listed_apart():
+    chosen = [c for c in TABLE if c.model == "rtmpose_t"]
+    whole, _, parts = command.listing(chosen).partition("--config.init_from=NAME:")
+    assert "rtmpose_t-coco-256x192" in whole and "cspnext" not in whole
+    assert "cspnext_t-imagenet-224x224: backbone of rtmpose_t (top-1 0.6944)" in parts
+    row = weights.find("cspnext_t-coco-256x192", TABLE)
+    assert "rtmpose_t, only its backbone" in command.describe(row)
 
 
 def test_settings_of_a_row_are_checked():

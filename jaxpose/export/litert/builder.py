@@ -35,6 +35,7 @@ _SIMPLE: dict[str, Callable[[Program, Node, Value], Value]] = {
     "resize": operators.resize,
     "channel_conv1d": operators.channel_conv1d,
     "reduce": operators.reduce_node,
+    "linear": operators.linear,
     "unary": operators.unary,
     "expand": operators.expand,
     "slice": operators.slice_node,
@@ -101,6 +102,8 @@ class _Translation:
                 return result
         if op == "binary":
             return operators.binary(program, node, self._operands(node))
+        if op == "matmul":
+            return operators.matmul(program, node, [self._value(x) for x in node.inputs])
         if op == "concat":
             return operators.concat(program, node, [self._value(x) for x in node.inputs])
         x = self._value(first)

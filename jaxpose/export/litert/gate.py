@@ -30,6 +30,7 @@ VERSIONS = {
     **dict.fromkeys("MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD".split(), 1),
     **dict.fromkeys("DEPTH_TO_SPACE HARD_SWISH PRELU RESHAPE SPLIT SPLIT_V TILE".split(), 1),
     **dict.fromkeys("RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR TRANSPOSE_CONV".split(), 3),
+    "BATCH_MATMUL": 1,
     "CONV_2D": 6,
     "DEPTHWISE_CONV_2D": 6,
     "DEQUANTIZE": 3,
@@ -99,6 +100,9 @@ def _problems(operator: Operator, kernels: set[Value]) -> Iterator[str]:
             yield "needs one operand that is not a constant"
     elif kind in _TWO_OPERANDS:
         yield from _operand_problems(operator, runtime)
+    elif kind == "BATCH_MATMUL":
+        if len(runtime) != 2 or runtime[0] is runtime[1]:
+            yield "needs two operands that are not constants"
     elif kind == "DEQUANTIZE":
         if runtime or operator.inputs[0].dtype != np.float16:
             yield "only of float16 constants"

@@ -145,6 +145,30 @@ def channel_conv1d(program: Program, node: Node, x: Value) -> Value:
     return program.reshape(mixed, x.shape, name)
 
 
+def linear(program: Program, node: Node, x: Value) -> Value:
+    """`linear` as a 1x1 convolution: the rows are the pixels of an image."""
+    weight = node.inputs[1]
+    assert isinstance(weight, Const)
+    (_, rows, channels), features = x.shape, weight.shape[0]
+    name, path = node.outputs[0].name, "/".join(weight.path[1:])
+    weights = [
+        program.kernel(weight.array.reshape(features, 1, 1, channels), path or name),
+        program.constant(np.zeros(features, np.float32), f"{name}/bias"),
+    ]
+    image = program.reshape(x, (1, rows, 1, channels), f"{name}/image")
+    y = program.add(
+        "CONV_2D", [image, *weights], (1, rows, 1, features), f"{name}/product", padding="VALID",
+        strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1,
+    )  # fmt: skip
+    return program.reshape(y, (1, rows, features), name)
+
+
+def matmul(program: Program, node: Node, inputs: list[Value]) -> Value:
+    """`matmul`."""
+    shape = physical(node.outputs[0].shape)
+    return program.add("BATCH_MATMUL", inputs, shape, node.outputs[0].name, adjX=False, adjY=False)
+
+
 def binary(program: Program, node: Node, inputs: list[Value]) -> Value:
     """`binary`; in an ADD, the GPU delegate broadcasts the second operand only."""
     kind, name = node.attrs["kind"], node.outputs[0].name

@@ -7,8 +7,9 @@ The steps of a network are timed in turn in one process. `--input` also trains w
 tells how long its steps wait for their input.
 
 A run folder or recipe is timed with its own settings. A model is timed with the default loss of its
-task: weighted heatmaps for topdown, the mean squared error of both outputs with the tag losses for
-associative_embedding, squared errors of heatmaps and fields for part_affinity.
+task: weighted heatmaps for topdown, the KL divergence for simcc, the mean squared error of both
+outputs with the tag losses for associative_embedding, squared errors of heatmaps and fields for
+part_affinity.
 """
 
 from __future__ import annotations

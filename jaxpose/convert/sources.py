@@ -228,9 +228,8 @@ def convert(
             keys[path] = key
     # A bias belongs to its kernel: that of another layer of the same name is not used.
     for path in [path for path in arrays if path.endswith("/bias")]:
-        kernel = arrays.get(f"{path.removesuffix('bias')}kernel")
-        wanted = shapes.get(f"{path.removesuffix('bias')}kernel")
-        if kernel is not None and kernel.shape[:-1] != tuple(wanted.shape)[:-1]:
+        kernel = f"{path.removesuffix('bias')}kernel"
+        if kernel in arrays and arrays[kernel].shape[:-1] != tuple(shapes[kernel].shape)[:-1]:
             del arrays[path]
             left.append(keys[path])
     return arrays, left

@@ -50,7 +50,9 @@ class DepthwiseSeparable(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         channels = x.shape[-1]
-        block = partial(ConvNormAct, channels, act="silu", conv=self.conv, norm=self.norm)
+        block: ModuleDef = partial(
+            ConvNormAct, channels, act="silu", conv=self.conv, norm=self.norm
+        )
         x = block(5, groups=channels, name="depthwise_conv")(x, train)
         return block(1, name="pointwise_conv")(x, train)
 
@@ -95,7 +97,7 @@ class CSPLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers: Layers = dict(conv=self.conv, norm=self.norm)
-        pointwise = partial(ConvNormAct, act="silu", **layers)
+        pointwise: ModuleDef = partial(ConvNormAct, act="silu", **layers)
         channels = x.shape[-1]
         short = pointwise(channels // 2, name="short_conv")(x, train)
         main = pointwise(channels // 2, name="main_conv")(x, train)
@@ -114,7 +116,7 @@ class SpatialPyramidPooling(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        pointwise = partial(ConvNormAct, act="silu", conv=self.conv, norm=self.norm)
+        pointwise: ModuleDef = partial(ConvNormAct, act="silu", conv=self.conv, norm=self.norm)
         channels = x.shape[-1]
         x = pointwise(channels // 2, name="conv1")(x, train)
         pooled = [ops.max_pool(x, window=k, stride=1, padding=k // 2) for k in (5, 9, 13)]
@@ -137,7 +139,7 @@ class CSPNeXt(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers: Layers = dict(conv=self.conv, norm=self.norm)
-        step = partial(ConvNormAct, kernel_size=3, act="silu", **layers)
+        step: ModuleDef = partial(ConvNormAct, kernel_size=3, act="silu", **layers)
         stem, *widths = self.layout.widths()
         for number, (width, stride) in enumerate([(stem // 2, 2), (stem // 2, 1), (stem, 1)]):
             x = step(width, stride=stride, name=f"stem_{number}")(x, train)

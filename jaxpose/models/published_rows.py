@@ -32,6 +32,7 @@ NOTES = {
     "resnet50": "8.99 by the same count, printed as 8.90",
     "sbl50": "called SBL-50 there; 8.99 by the same count, printed as 8.90",
     "rounded": "the same count, rounded to one digit and then printed with two",
+    "truncated_giga": "printed G are truncated, not rounded",
     "small": "0.54 G in the paper that printed it first",
 }
 
@@ -122,10 +123,10 @@ rtmpose_l coco 384x288 27.79  9.35 mmengine 78.3
 rtmpose_x coco 384x288 49.43 17.22 mmengine 78.8
 """,
     "RTMPose repository": """
-rtmpose_m wholebody 256x192 -  2.22 mmengine 58.2 - - - - 67.4
-rtmpose_l wholebody 256x192 -  4.52 mmengine 61.1 - - - - 70.0
-rtmpose_l wholebody 384x288 - 10.07 mmengine 64.8 - - - - 73.0
-rtmpose_x wholebody 384x288 - 18.10 mmengine 65.3 - - - - 73.3
+rtmpose_m wholebody 256x192 -  2.22 mmengine 58.2 - - - - 67.4 *truncated_giga
+rtmpose_l wholebody 256x192 -  4.52 mmengine 61.1 - - - - 70.0 *truncated_giga
+rtmpose_l wholebody 384x288 - 10.07 mmengine 64.8 - - - - 73.0 *truncated_giga
+rtmpose_x wholebody 384x288 - 18.10 mmengine 65.3 - - - - 73.3 *truncated_giga
 """,
     "WLitePose paper": """
 litepose_xs         coco      256x256  1.7   1.2 ptflops 40.1 61.3 42.8

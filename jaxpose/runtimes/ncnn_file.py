@@ -27,7 +27,8 @@ OWN_KEY = "ncnn"  # of the JSON file; the other keys are the metadata
 # The layers that `jaxpose.export.ncnn_builder` writes, without those that have weights.
 _PLAIN = frozenset(
     "BinaryOp Clip Concat Crop ELU Erf GELU HardSigmoid HardSwish Input Interp MatMul Padding "
-    "Permute Pooling ReLU Reduction Reshape ShuffleChannel Sigmoid Slice Split Swish Tile UnaryOp".split()
+    "Permute Pooling ReLU Reduction Reshape ShuffleChannel Sigmoid Slice Split Swish Tile "
+    "UnaryOp".split()
 )
 # The layers with a kernel, and their parameter that is its size; the one before says whether there
 # are biases, one per output (parameter 0).

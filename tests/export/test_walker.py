@@ -48,6 +48,16 @@ def flat_gate(m, x):
     return x * gate[:, None, None, :]
 
 
+def tokens(m, x):
+    """Each map as a token: linear layer, attention without softmax, root mean square."""
+    x = lifted(m, x).transpose(0, 3, 1, 2).reshape(len(x), 8, -1)
+    x = jnp.dot(x, weight(m, "mix", (192, 24), 0.1)) * weight(m, "gain", (24,))
+    query, key, value = jnp.split(jax.nn.silu(x), [6, 12], axis=-1)
+    weights = jnp.square(jax.nn.relu(jnp.einsum("bqs,bks->bqk", query, key) * 0.4))
+    x = jnp.einsum("bqk,bke->bqe", weights, value) + jnp.dot(x, weight(m, "short", (24, 12)))
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True) / 12, 1e-10))
+
+
 def pieces(m, x):
     x = lifted(m, x)
     a, b, c = jnp.split(x, [2, 5], axis=-1)
@@ -124,6 +134,7 @@ CASES = {
     "norm": lambda m, x: norm(m, ops.activation(x, kind="relu")),
     "softmax": softmax,
     "flat_gate": flat_gate,
+    "tokens": tokens,
     "pieces": pieces,
     "both_sides": both_sides,
     "slice": lambda m, x: x[:, 1::2, 3:-2],

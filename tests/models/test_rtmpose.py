@@ -212,9 +212,7 @@ def test_import_reads_the_input_size_from_the_weights(tmp_path, shapes):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     words = ["rtmpose_t", str(file), "-o", str(folder)]
-    with pytest.raises(
-        ValueError, match="--size 256x192: the weights are of the input size 128x96"
-    ):
+    with pytest.raises(ValueError, match="--size 256x192: the weights are of .* 128x96"):
         command.run(parser.parse_args([*words, "--size", "256x192"]))
     assert command.run(parser.parse_args(words)) == 0
     run = runs.read_run(folder)

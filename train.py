@@ -36,6 +36,7 @@ from jaxpose.skeletons import Skeleton  # noqa: E402
 from jaxpose.training import (  # noqa: E402
     checkpoint,
     device_crops,
+    device_pixels,
     initial,
     logs,
     profiling,
@@ -181,11 +182,13 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     if config.data.on_device:
         with times.phase("data"):
             crops = device_crops.DeviceCrops(train_data.pack(), size, mesh, log_line)
+    augment_pixels = device_pixels.make_augment(mesh)
 
     def place(batch):
+        keys = (*objective.inputs, *device_pixels.keys_of(batch))
         if crops is not None:
-            return crops.place(batch, objective.inputs)
-        return shard_batch({key: batch[key] for key in objective.inputs}, mesh)
+            return augment_pixels(crops.place(batch, keys))
+        return augment_pixels(shard_batch({key: batch[key] for key in keys}, mesh))
 
     def report(done: int, metrics, batch) -> None:
         """Logs the metrics of a step; raises an error if they are not finite."""

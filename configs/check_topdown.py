@@ -15,8 +15,7 @@ from configs import common
 
 
 def get_config(model="hwl_mobilenetv3"):
-    config = common.get_config()
-    config.model = model
+    config = common.of_crops(model)
     common.kaiming(config)
     config.data.train_annotations = "annotations.json"
     config.data.train_images = "images"

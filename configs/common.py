@@ -9,17 +9,64 @@ A recipe with several variants takes one after a colon, `--config=RECIPE.py:VARI
 of them in VARIANTS; the first is the default.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 import jaxpose.config.associative_embedding
 import jaxpose.config.part_affinity
+import jaxpose.config.simcc
 import jaxpose.config.topdown
 from jaxpose.config import default_config
+
+Base = Callable[[], ConfigDict]
 
 
 def get_config() -> ConfigDict:
     """The defaults of top-down networks, which most papers use."""
     return default_config(jaxpose.config.topdown.SETTINGS, task="topdown")
+
+
+def simcc() -> ConfigDict:
+    """The defaults of top-down networks with SimCC, RTMPose's."""
+    return default_config(jaxpose.config.simcc.SETTINGS, task="simcc")
+
+
+def of_crops(model: str) -> ConfigDict:
+    """The defaults of the task of a top-down network, with this network.
+
+    A user's network that declares no task has heatmaps.
+    """
+    from jaxpose import models
+
+    config = simcc() if models.info(model).task == "simcc" else get_config()
+    config.model = model
+    return config
+
+
+def small_crops(variant: str) -> ConfigDict:
+    """Crops of 128x96 for MODEL[,CODEC]; CODEC is gaussian (default) or udp, for heatmaps.
+
+    On the coarse heatmaps of 32x24, targets have a sigma of 1.5 and decoding is DARK.
+
+    Raises:
+      ValueError: no such codec, or a codec for a network without heatmaps.
+    """
+    model, comma, codec = variant.partition(",")
+    if comma and codec not in ("gaussian", "udp"):
+        raise ValueError(f"unknown codec {codec!r} in {variant!r}: choose from gaussian, udp")
+    config = of_crops(model)
+    config.input_size = (128, 96)
+    kaiming(config)
+    if config.task == "simcc":
+        if comma:
+            raise ValueError(f"{variant!r}: {model} has no heatmaps and no codec; give {model!r}")
+        return config
+    config.codec = codec or "gaussian"
+    config.sigma = 1.5
+    if config.codec == "gaussian":  # UDP has its own decoding
+        config.eval.decode = "dark"  # the papers use the quarter offset
+    return config
 
 
 def bottomup() -> ConfigDict:
@@ -34,25 +81,25 @@ def part_affinity() -> ConfigDict:
     return default_config(jaxpose.config.part_affinity.SETTINGS, task="part_affinity")
 
 
-def coco(size: str) -> ConfigDict:
+def coco(size: str, base: Base = get_config) -> ConfigDict:
     """COCO 2017 in its official folders, scored on the detector boxes of the papers' tables.
 
     The box file (person AP 56.4) comes with the public SimpleBaseline and HRNet code. Without it,
     use --config.data.detections= to score on annotated boxes, which usually gives 1.5-2.5 AP more.
     """
-    config = get_config()
+    config = base()
     config.input_size = pixels(size)
     config.data.detections = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
     return config
 
 
-def mpii() -> ConfigDict:
+def mpii(base: Base = get_config) -> ConfigDict:
     """MPII in the JSON format of the HRNet project, at 256x256, scored by PCKh.
 
     Without mpii_gt_val.mat, use --config.data.head_boxes= : head sizes are then computed from the
     keypoints of the head, and the scores are reported as approximate.
     """
-    config = get_config()
+    config = base()
     config.input_size = (256, 256)
     config.data.format = "mpii"
     config.data.train_annotations = "annotations/mpii_train.json"
@@ -130,26 +177,14 @@ def parts(variant: str, variants: tuple[str, ...], last: tuple[str, ...] = ()) -
     return given
 
 
-def model_and_codec(variant: str) -> tuple[str, str]:
-    """MODEL[,CODEC] -> the model and the value of `config.codec`, by default gaussian.
-
-    Raises:
-      ValueError: no such codec.
-    """
-    model, comma, codec = variant.partition(",")
-    if comma and codec not in ("gaussian", "udp"):
-        raise ValueError(f"unknown codec {codec!r} in {variant!r}: choose from gaussian, udp")
-    return model, codec or "gaussian"
-
-
 def pixels(size: str) -> tuple[int, int]:
     """256x192 -> (256, 192)."""
     height, width = size.split("x")
     return int(height), int(width)
 
 
-def crops(dataset: str, size: str) -> ConfigDict:
-    """COCO, CrowdPose or MPII, top-down at that size; otherwise the defaults of `get_config()`.
+def crops(dataset: str, size: str, base: Base = get_config) -> ConfigDict:
+    """COCO, CrowdPose or MPII, top-down at that size; otherwise the defaults of `base()`.
 
     On COCO and CrowdPose, the center of a crop is shifted at random, as in mmpose. Up to its
     version 0.25, mmpose draws the shift once per person for the whole run; here it is drawn for
@@ -157,10 +192,72 @@ def crops(dataset: str, size: str) -> ConfigDict:
     --config.data.detections=FILE.
     """
     if dataset != "crowdpose":
-        return coco(size) if dataset == "coco" else mpii()
-    config = get_config()
+        return coco(size, base) if dataset == "coco" else mpii(base)
+    config = base()
     config.input_size = pixels(size)
     crowdpose_files(config)
+    return config
+
+
+# COCO-like files of other datasets: annotations of train and val, folders of images.
+FILES = {
+    "wholebody": (
+        "annotations/coco_wholebody_train_v1.0.json",
+        "annotations/coco_wholebody_val_v1.0.json",
+        "train2017",
+        "val2017",
+    ),
+    "ap10k": (
+        "annotations/ap10k-train-split1.json",
+        "annotations/ap10k-val-split1.json",
+        "data",
+        "data",
+    ),
+}
+FILES["hand"] = FILES["wholebody"]
+
+
+def rtmpose(dataset: str, size: str) -> ConfigDict:
+    """RTMPose's public configurations, without what depends on the network.
+
+    Args:
+      dataset: coco, crowdpose, mpii or one of FILES.
+      size: of the input.
+    """
+    if dataset in FILES:
+        config = simcc()
+        config.input_size = pixels(size)
+        data = config.data
+        data.train_annotations, data.val_annotations, data.train_images, data.val_images = FILES[
+            dataset
+        ]
+    else:
+        config = crops(dataset, size, simcc)
+    config.batch_norm = "global"
+    config.ema_warmup = 2000
+    config.optimizer.name = "adamw"
+    config.optimizer.decay_also = ("head/*/gain", "head/*/factor")
+    config.schedule.name = "cosine"
+    config.schedule.warmup_steps = 999
+    config.schedule.warmup_factor = 1e-5
+    config.schedule.flat = 0.5
+    config.schedule.final_factor = 0.05
+    hand = dataset == "hand"
+    config.augment.distribution = "truncated"
+    config.augment.half_body_prob = 0.0 if hand else 0.3
+    config.augment.scale = 0.5 if hand else 0.4
+    config.augment.rotation = 180.0 if hand else 80.0
+    config.augment.shift = 0.16
+    config.augment.shift_prob = 0.3
+    config.augment.pixels.hue = 5
+    config.augment.pixels.saturation = 30
+    config.augment.pixels.value = 30
+    config.augment.pixels.blur_prob = 0.1
+    config.augment.pixels.median_prob = 0.1
+    config.augment.pixels.dropout_prob = 1.0
+    config.augment.last.epochs = 30.0
+    config.augment.last.rotation = 180.0 if hand else 60.0
+    config.augment.last.dropout_prob = 0.5
     return config
 
 

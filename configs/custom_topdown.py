@@ -6,7 +6,8 @@
         --config.data.train_images=images --config.data.val_images=images
 
 Check the folder first: `jaxpose data FOLDER`. Keypoints, their left-right pairs and OKS sigmas come
-from the annotation file. Any other top-down network: --config=configs/custom_topdown.py:MODEL.
+from the annotation file. Any other top-down network, RTMPose (rtmpose_s) among them:
+--config=configs/custom_topdown.py:MODEL.
 With unbiased data processing (UDP), which has its own decoding: custom_topdown.py:MODEL,udp.
 The recipe reproduces no paper. Its values suit a few thousand people and a CPU, 165,000 crops in
 all. With a GPU and more people, use the papers' size and length: --config.input_size="(256, 192)"
@@ -24,11 +25,7 @@ from configs import common
 
 
 def get_config(variant="hwl_mobilenetv3"):
-    config = common.get_config()
-    config.model, config.codec = common.model_and_codec(variant)
-    config.input_size = (128, 96)
-    common.kaiming(config)
-    config.sigma = 1.5
+    config = common.small_crops(variant)
     config.batch_size = 16
     config.epochs = 55.0
     config.ema_decay = 0.998
@@ -43,7 +40,5 @@ def get_config(variant="hwl_mobilenetv3"):
     config.data.train_images = "images"
     config.data.val_images = "images"
     config.data.cache = True
-    if config.codec == "gaussian":  # UDP has its own decoding
-        config.eval.decode = "dark"
     config.eval_every = 11.0
     return config

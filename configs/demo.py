@@ -14,11 +14,7 @@ from configs import common
 
 
 def get_config(variant="hwl_mobilenetv3"):
-    config = common.get_config()
-    config.model, config.codec = common.model_and_codec(variant)
-    config.input_size = (128, 96)
-    common.kaiming(config)
-    config.sigma = 1.5
+    config = common.small_crops(variant)
     config.batch_size = 16
     config.epochs = 4.5
     config.optimizer.learning_rate = 2e-3
@@ -30,8 +26,6 @@ def get_config(variant="hwl_mobilenetv3"):
     config.augment.shift_prob = 0.0
     config.data.format = "generated"
     config.data.cache = True
-    if config.codec == "gaussian":  # UDP has its own decoding
-        config.eval.decode = "dark"  # for heatmaps of 32x24; the paper uses the quarter offset
     config.eval_every = 0.0
     config.log_every = 20
     return config

@@ -18,7 +18,7 @@ Spec = dict[str, tuple[np.dtype, tuple[int | None, ...]]]
 PADDING_ID = -1
 
 _BOOL, _UINT8 = np.dtype(np.bool_), np.dtype(np.uint8)
-_FLOAT, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
+_FLOAT, _INT32, _INT64 = np.dtype(np.float32), np.dtype(np.int32), np.dtype(np.int64)
 
 
 def topdown_spec(input_size: tuple[int, int], num_joints: int) -> Spec:
@@ -48,6 +48,16 @@ def topdown_spec(input_size: tuple[int, int], num_joints: int) -> Spec:
         "annotation_id": (_INT64, ()),
         "box_score": (_FLOAT, ()),
     }
+
+
+def pixels_spec() -> Spec:
+    """Spec of what the devices need to change the pixels of a training crop.
+
+    * color: what is added to hue (in steps of 2 degrees), saturation and value.
+    * hole: (left, top, right, bottom) of the rectangle that is set to 0, in pixels of the crop; the
+      right and bottom edges are outside of it. Zeros if there is none.
+    """
+    return {"color": (_INT32, (3,)), "hole": (_INT32, (4,))}
 
 
 def bottomup_training_spec(input_size: tuple[int, int], num_joints: int, max_people: int) -> Spec:

@@ -35,7 +35,7 @@ from input_pipeline.fingerprint import dataset_name, hash_of
 from input_pipeline.region import Extent, Region, cut
 from jaxpose import images, tasks
 from jaxpose.annotations import Dataset
-from jaxpose.config import expand_paths
+from jaxpose.config import expand_paths, flatten
 from jaxpose.config.flags import define_config_file, parse_flags
 from jaxpose.files import open_atomic
 from jaxpose.wording import quantity
@@ -288,13 +288,16 @@ def _parent(config: Any) -> pathlib.Path:
 
 
 def _name(examples: Examples, config: Any) -> str:
-    """Name of the copy: what is stored depends on nothing else."""
+    """Name of the copy: what is stored depends on nothing else.
+
+    Augmentation of pixels happens after cropping, whatever is stored.
+    """
     settings = [
         VERSION,
         cv2.__version__,  # decodes the images
         tasks.get(config.task).EXAMPLE,
         tuple(config.input_size),
-        sorted(config.augment.items()),
+        sorted((k, v) for k, v in flatten(config.augment).items() if not k.startswith("pixels.")),
         examples.dataset.skeleton,
         examples.image_id.tobytes(),
     ]

@@ -137,6 +137,14 @@ class Extent:
     high: np.ndarray
     zoom: float
 
+    def union(self, other: Extent) -> Extent:
+        """What either of the two may show."""
+        return Extent(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            max(self.zoom, other.zoom),
+        )
+
 
 def cut(image: np.ndarray, extent: Extent) -> Region:
     """Cuts out the part of an image that the examples may show, at the resolution that they need.

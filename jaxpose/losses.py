@@ -1,4 +1,6 @@
-"""Training losses on heatmaps [B, h, w, K] and tags. They compute in float32 and return scalars.
+"""Training losses on heatmaps [B, h, w, K], tags and SimCC vectors [B, K, n].
+
+They compute in float32 and return scalars.
 
 The heatmap weighting loss is from HWL-MobileNetV3 (Shiqi Li and Xiang Xiang, "Lightweight Human
 Pose Estimation Using Heatmap-Weighting Loss", equation 8). The equation is printed with a norm that
@@ -7,7 +9,8 @@ is not squared; the authors' released code, and this one, use the squared error.
 The soft-boundary loss is the weighted heatmap loss of WLitePose (equations 2 to 4), with the weight
 of SWAHR (Luo et al., "Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation", CVPR
 2021). The associative-embedding loss is from Newell, Huang and Deng, "Associative Embedding", NIPS
-2017, in the form of HigherHRNet's code.
+2017, in the form of HigherHRNet's code. The loss of SimCC vectors is that of RTMPose's code
+(`KLDiscretLoss` in mmpose 1.x).
 """
 
 from __future__ import annotations
@@ -174,6 +177,62 @@ def associative_embedding_loss(tags: ArrayLike, joints: ArrayLike) -> tuple[jax.
     near = jnp.where(others, jnp.exp(-jnp.square(mean[:, :, None] - mean[:, None, :])), 0)
     push = 0.5 * near.sum((1, 2)) / jnp.maximum(count * (count - 1), 1)
     return pull.mean(), push.mean()
+
+
+def simcc_kl(
+    pred_x: ArrayLike,
+    pred_y: ArrayLike,
+    target_x: ArrayLike,
+    target_y: ArrayLike,
+    target_weight: ArrayLike | None = None,
+    beta: float = 10.0,
+    label_softmax: bool = True,
+) -> jax.Array:
+    """Computes 1/K sum w (l_x + l_y) over batch and keypoints, the KL divergence of SimCC vectors.
+
+    For an axis with N bins, logits z and targets t, l = 1/N sum_i q_i (log q_i - log p_i) with
+    p = softmax(beta z) and q = softmax(beta t). This is a sum over the batch, so it grows with it;
+    keypoints of weight 0 count in K.
+
+    Args:
+      pred_x: z, [B, K, n].
+      pred_y: z, [B, K, m].
+      target_x: t, [B, K, n]; no gradient flows to it.
+      target_y: t, [B, K, m]; no gradient flows to it.
+      target_weight: w, [B, K]; None means 1 everywhere.
+      beta: factor of logits and targets.
+      label_softmax: False takes q = t, with 0 log 0 = 0.
+
+    Returns:
+      A float32 scalar.
+
+    Raises:
+      ValueError: the shapes of the arrays do not match.
+    """
+
+    def divergence(pred: ArrayLike, target: ArrayLike, axis: str) -> jax.Array:
+        logits, labels = jnp.asarray(pred, jnp.float32), jnp.asarray(target, jnp.float32)
+        if logits.ndim != 3 or logits.shape != labels.shape:
+            raise ValueError(
+                f"pred_{axis} {logits.shape} and target_{axis} {labels.shape} must both be "
+                "[B, K, bins]"
+            )
+        labels = jax.lax.stop_gradient(labels)
+        if label_softmax:
+            log_q = jax.nn.log_softmax(beta * labels)
+            q = jnp.exp(log_q)
+        else:
+            q = labels
+            log_q = jnp.log(jnp.where(q > 0, q, 1))
+        return (q * (log_q - jax.nn.log_softmax(beta * logits))).mean(-1)
+
+    of_x, of_y = divergence(pred_x, target_x, "x"), divergence(pred_y, target_y, "y")
+    if of_x.shape != of_y.shape:
+        raise ValueError(f"pred_x and pred_y have batch and keypoints {of_x.shape}, {of_y.shape}")
+    loss = of_x + of_y
+    if target_weight is not None:
+        loss = loss * _shaped("target_weight", target_weight, loss.shape).astype(jnp.float32)
+    return loss.sum() / loss.shape[1]
 
 
 def _pair(pred: ArrayLike, target: ArrayLike) -> tuple[jax.Array, jax.Array]:

@@ -44,7 +44,8 @@ def test_recipe_is_valid_and_documented(name):
 
 
 @pytest.mark.parametrize(
-    "task,kind", [("topdown", "topdown"), ("associative_embedding", "bottomup")]
+    "task,kind",
+    [("topdown", "topdown"), ("simcc", "topdown"), ("associative_embedding", "bottomup")],
 )
 def test_every_network_can_train_on_a_custom_folder(task, kind):
     for name in models.list_models():
@@ -73,9 +74,13 @@ def test_variant_sets_its_network_dataset_and_size(name, variant):
     )
     dataset = next((d for d in ("mpii", "crowdpose") if d in variant), "coco")
     assert config.data.format == config.eval.metric == dataset
-    assert config.loss.name == LOSSES.get(name, "mse") and config.optimizer.name == "adam"
+    if name == "rtmpose":
+        assert config.task == "simcc" and config.optimizer.name == "adamw"
+    else:
+        assert config.loss.name == LOSSES.get(name, "mse") and config.optimizer.name == "adam"
     # Every published score of that case is quoted.
     text = importlib.import_module(f"configs.{name}").__doc__
+    dataset = "coco-wholebody" if "wholebody" in variant else dataset
     for row in published:
         if (row.dataset, row.input_size) == (dataset, config.input_size):
             assert f"{row.score}" in text or "Lite CSW" in row.source, row
@@ -138,7 +143,8 @@ def test_every_model_has_a_recipe_of_every_published_case(model):
     cases = {(c.data.format, tuple(c.input_size)) for c in loaded if c.model == model}
     assert cases, f"no recipe for {model}"
     for row in models.info(model).published:
-        case = (row.dataset.split()[0], row.input_size)
+        # COCO-WholeBody's files have COCO's format.
+        case = (row.dataset.split()[0].removesuffix("-wholebody"), row.input_size)
         assert case in cases, f"no recipe for {model} on {case}"
     if models.info(model).task == "topdown" and not model.startswith(("hwl", "simple")):
         assert {("coco", (256, 192)), ("coco", (384, 288)), ("mpii", (256, 256))} <= cases
@@ -201,6 +207,54 @@ def test_crowdpose_takes_the_recipe_of_coco(name):
         assert config.data.format == config.eval.metric == "crowdpose"
         different = {line.split(":")[0] for line in differences(usual, config)}
         assert {key.split(".")[0] for key in different - {"eval.metric"}} == {"data"}
+
+
+@pytest.mark.parametrize(
+    "case,epochs,batch,rate,decay,average,strong,last",
+    [
+        ("t,coco,256x192", 420, 2048, 4e-3, 0, 0, (0.4, 80), (0.25, 60)),
+        ("s,coco,256x192", 420, 2048, 4e-3, 0, 0.9998, (0.4, 80), (0.25, 60)),
+        ("m,coco,256x192", 420, 2048, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("l,coco,384x288", 420, 2048, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("m,crowdpose,256x192", 210, 512, 5e-4, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("m,mpii,256x256", 210, 512, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("m,ap10k,256x256", 210, 512, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("l,wholebody,384x288", 270, 512, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
+        ("m,hand,256x256", 210, 256, 4e-3, 0.05, 0.9998, (0.5, 180), (0.25, 180)),
+    ],
+)
+def test_rtmpose_recipe(case, epochs, batch, rate, decay, average, strong, last):
+    config = load("rtmpose", case)
+    assert (config.epochs, config.batch_size, config.optimizer.learning_rate) == (
+        epochs, batch, rate,
+    )  # fmt: skip
+    assert (config.optimizer.weight_decay, config.ema_decay, config.ema_warmup) == (
+        decay, average, 2000,
+    )  # fmt: skip
+    assert (config.optimizer.b1, config.optimizer.b2, config.optimizer.eps) == (0.9, 0.999, 1e-8)
+    plan = config.schedule
+    assert (plan.name, plan.warmup_steps, plan.warmup_factor) == ("cosine", 999, 1e-5)
+    assert (plan.flat, plan.final_factor, config.optimizer.clip_norm) == (0.5, 0.05, 0)
+    augment, pixels = config.augment, config.augment.pixels
+    assert (augment.scale, augment.rotation) == strong and augment.distribution == "truncated"
+    assert (augment.last.scale, augment.last.rotation, augment.last.epochs) == (*last, 30)
+    assert (augment.shift, augment.shift_prob, augment.last.shift_prob) == (0.16, 0.3, 0)
+    assert (augment.flip, augment.rotation_prob, augment.half_body_min) == (0.5, 0.6, 8)
+    assert augment.half_body_prob == (0 if "hand" in case else 0.3)
+    assert (pixels.hue, pixels.saturation, pixels.value, pixels.hsv_prob) == (5, 30, 30, 0.5)
+    assert (pixels.blur_prob, pixels.median_prob) == (0.1, 0.1)
+    assert (pixels.dropout_prob, augment.last.dropout_prob) == (1, 0.5)
+    assert (pixels.dropout_min, pixels.dropout_max) == (0.2, 0.4)
+    assert config.batch_norm == "global" and config.loss.beta == 10 and config.sigma == ()
+    assert config.eval.flip
+
+
+@pytest.mark.parametrize("name", ["custom_topdown", "demo"])
+def test_small_recipes_take_rtmpose_without_a_codec(name):
+    config = load(name, "rtmpose_s")
+    assert config.task == "simcc" and config.sigma == () and config.input_size == (128, 96)
+    with pytest.raises(ValueError, match="rtmpose_s has no heatmaps and no codec; give 'rtmpose_"):
+        load(name, "rtmpose_s,udp")
 
 
 def test_lightweight_openpose_recipe():

@@ -11,6 +11,7 @@ from jaxpose.losses import (
     associative_embedding_loss,
     heatmap_weighting_loss,
     masked_mse,
+    simcc_kl,
     soft_boundary_loss,
 )
 
@@ -317,3 +318,96 @@ def test_associative_embedding_ignores_what_lies_outside_or_is_not_a_number():
         associative_embedding_loss(tags, np.zeros((1, 3, 4, 3), int))
     with pytest.raises(ValueError, match="expected .B, h, w, K."):
         associative_embedding_loss(tags[0], people)
+
+
+def _simcc_case(case):
+    """The tensors of the golden file, as it says: pred_x, pred_y, target_x, target_y, weight."""
+    shape, seed = (case["batch"], case["joints"]), case["seed"]
+    preds = [
+        1.2 * _uniform(seed + axis, (*shape, count)) - 0.4
+        for axis, count in enumerate(case["bins"])
+    ]
+    places = _uniform(seed + 2, (*shape, 2))
+    targets = [
+        np.exp(-((np.arange(count) - np.floor(places[..., axis : axis + 1] * count)) ** 2) / width)
+        for axis, (count, width) in enumerate(zip(case["bins"], (48, 64), strict=True))
+    ]
+    weight = (_uniform(seed + 3, shape) > 0.3).astype(np.float64)
+    for array in (*targets, weight):
+        array[0, 0] = 0
+    return *preds, *targets, weight
+
+
+SIMCC_LOSS = jax.jit(simcc_kl)
+SIMCC_GRADIENT = jax.jit(jax.value_and_grad(simcc_kl, (0, 1)))
+
+
+def test_simcc_golden(golden):
+    case = json.loads((golden / "simcc.json").read_text())["loss"]
+    *axes, weight = _simcc_case(case)
+    value, grads = SIMCC_GRADIENT(*axes, weight, case["beta"])
+    np.testing.assert_allclose(value, case["value"], rtol=1e-5)
+    norms = [np.linalg.norm(grad) for grad in grads]
+    np.testing.assert_allclose(norms, case["grad_l2"], rtol=1e-5)
+    at_x = grads[0].ravel()[np.array(case["grad_at"])]
+    np.testing.assert_allclose(at_x, case["grad"], rtol=1e-5)
+
+
+# One axis: logits, target, loss and gradient by mmpose's KLDiscretLoss.
+SIMCC = [
+    ([0, 0, 0, 0], [0, 1, 0, 0], 0.34619909, [0.624887, -1.874660, 0.624887, 0.624887]),
+    ([0, 0.5, 0, 0], [0, 1, 0, 0], 0.00479879, [0.016398, -0.049193, 0.016398, 0.016398]),
+    ([0, 1, 0, 0], [0, 1, 0, 0], 0, [0, 0, 0, 0]),
+    ([1, 0, 0, 0], [0, 1, 0, 0], 2.49954606, [2.499546, -2.499546, 0, 0]),
+    (
+        [0, 0.5, 0.25, -0.5],
+        [0.1, 1, 0.6, 0.2],
+        0.00993634,
+        [0.015167, -0.157967, 0.143519, -0.000719],
+    ),
+    ([0, 0.5, 0.25, -0.5], [0, 0, 0, 0], 0.76846115, [-0.609530, 1.670962, -0.436536, -0.624896]),
+]
+
+
+@pytest.mark.parametrize("logits, target, value, gradient", SIMCC)
+def test_simcc_of_one_axis(logits, target, value, gradient):
+    same = np.zeros((1, 1, 6), np.float32)  # nothing to learn on the other axis
+    logits, target = (np.float32([[vector]]) for vector in (logits, target))
+    loss, (grad, _) = SIMCC_GRADIENT(logits, same, target, same)
+    np.testing.assert_allclose(loss, value, atol=1e-7)
+    np.testing.assert_allclose(grad.ravel(), gradient, atol=1e-6)
+    assert SIMCC_LOSS(same, logits, same, target) == pytest.approx(float(loss), abs=1e-7)
+
+
+def test_simcc_is_a_sum_over_the_batch_and_a_mean_over_keypoints(golden):
+    *axes, weight = _simcc_case(json.loads((golden / "simcc.json").read_text())["loss"])
+    people = [SIMCC_LOSS(*(array[row : row + 1] for array in (*axes, weight))) for row in (0, 1)]
+    np.testing.assert_allclose(SIMCC_LOSS(*axes, weight), sum(people), rtol=1e-6)
+    without = SIMCC_LOSS(*axes, np.zeros_like(weight))
+    grads = SIMCC_GRADIENT(*axes, np.zeros_like(weight))[1]
+    assert without == 0 and not any(grad.any() for grad in grads)
+    one = np.array([[0.0, 1, 0], [0, 0, 0]])
+    alone = [array[:1, 1:2] for array in axes]
+    np.testing.assert_allclose(SIMCC_LOSS(*axes, one), SIMCC_LOSS(*alone) / 3, rtol=1e-6)
+
+
+def test_simcc_without_softmax_of_the_labels():
+    logits, same = np.float32([[[0.1, -0.2, 0.3]]]), np.zeros((1, 1, 2), np.float32)
+    target = np.float32([[[0, 0.25, 1]]])  # 0 log 0 = 0, and the sum is not 1
+    log_p = 10 * logits[0, 0] - np.log(np.exp(10 * logits).sum())
+    expected = (0.25 * (np.log(0.25) - log_p[1]) - log_p[2]) / 3
+    function = jax.jit(lambda z: simcc_kl(z, same, target, same, label_softmax=False))
+    loss, grad = jax.jit(jax.value_and_grad(function))(logits)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    slope = 10 * (1.25 * np.exp(log_p) - target[0, 0]) / 3
+    np.testing.assert_allclose(grad[0, 0], slope, rtol=1e-5)
+
+
+def test_simcc_checks_shapes():
+    x, y = np.zeros((2, 3, 8)), np.zeros((2, 3, 6))
+    with pytest.raises(ValueError, match=r"pred_y \(2, 3, 6\) and target_y \(2, 3, 8\)"):
+        jax.eval_shape(simcc_kl, x, y, x, x)
+    with pytest.raises(ValueError, match=r"target_weight has shape \(3,\), expected \(2, 3\)"):
+        jax.eval_shape(simcc_kl, x, y, x, y, np.ones(3))
+    with pytest.raises(ValueError, match=r"batch and keypoints \(2, 3\), \(2, 1\)"):
+        jax.eval_shape(simcc_kl, x, y[:, :1], x, y[:, :1])

@@ -11,14 +11,18 @@ import numpy as np
 from input_pipeline.batch import Spec, topdown_spec
 from input_pipeline.dataset import check_crowding, load_dataset
 from input_pipeline.region import Extent, Source
-from input_pipeline.topdown import augment
+from input_pipeline.topdown import augment, pixels
 from input_pipeline.topdown.extent import extent
 from jaxpose.annotations import Dataset, need_people, read_detections
 from jaxpose.skeletons import Skeleton
 
 
 class TrainExamples:
-    """The augmented people of the training split. Implements `training.Examples`."""
+    """The augmented people of the training split. Implements `training.Examples`.
+
+    From the epoch with the 0-based index `epochs - augment.last.epochs` on, the augmentation is
+    that of the second stage.
+    """
 
     def __init__(self, config: Any) -> None:
         self.dataset: Dataset = load_dataset(config, "train")
@@ -27,9 +31,19 @@ class TrainExamples:
         self._seed = int(config.seed)
         self._input_size = tuple(config.input_size)
         self._udp = config.get("codec") == "udp"
+        last = config.augment.last
+        # The stages: view, and pixels of the crop.
         self._options = augment.Options.from_config(config.augment)
+        self._pixels = pixels.Options.from_config(config.augment.pixels)
+        self._last_options, self._last_pixels = self._options, self._pixels
+        self._last_epoch = float("inf")
+        if last.epochs > 0:
+            self._last_epoch = config.epochs - last.epochs
+            self._last_options = self._options.of_last_stage(last)
+            self._last_pixels = dataclasses.replace(self._pixels, dropout_prob=last.dropout_prob)
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
-        self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints)
+        self._sent = self._pixels.spec(self._last_pixels)
+        self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints) | self._sent
 
     def _view(self, index: int) -> augment.View:
         return augment.View(
@@ -39,28 +53,42 @@ class TrainExamples:
         )
 
     def extent(self, index: int, image_size: tuple[int, int]) -> Extent:
-        return extent(
-            self._view(index),
-            box_size=self.dataset.people.box[index, 2:],
-            image_width=image_size[1],
-            options=self._options,
-            skeleton=self.dataset.skeleton,
-            input_size=self._input_size,
-        )
+        def of_stage(options: augment.Options) -> Extent:
+            return extent(
+                self._view(index),
+                box_size=self.dataset.people.box[index, 2:],
+                image_width=image_size[1],
+                options=options,
+                skeleton=self.dataset.skeleton,
+                input_size=self._input_size,
+            )
+
+        whole = of_stage(self._options)
+        if self._last_options == self._options:
+            return whole
+        return whole.union(of_stage(self._last_options))
 
     def make(self, image: Source, epoch: int, index: int) -> dict[str, Any]:
         people = self.dataset.people
+        last = epoch >= self._last_epoch
         view = augment.augment(
             self._view(index),
             box_size=people.box[index, 2:],
             image_width=image.size[1],
             draws=augment.draw(self._seed, epoch, index),
-            options=self._options,
+            options=self._last_options if last else self._options,
             skeleton=self.dataset.skeleton,
             input_size=self._input_size,
         )
         crop, keypoints = augment.render(image, view, self._input_size, self._udp)
+        sent: dict[str, Any] = {}
+        chosen = self._last_pixels if last else self._pixels
+        if self._sent or chosen.blurs:
+            draws = pixels.draw(self._seed, epoch, index, chosen, self._input_size)
+            crop = pixels.blurred(crop, draws)
+            sent = {key: getattr(draws, key) for key in self._sent}
         return {
+            **sent,
             "image": crop,
             "keypoints": keypoints,
             "center": view.center,

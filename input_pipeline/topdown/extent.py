@@ -35,11 +35,16 @@ def extent(
       skeleton: keypoints of the dataset.
       input_size: (H, W) of the crop, pixels.
     """
-    shift = options.shift * box_size if options.shift_prob > 0 else np.zeros(2)
-    angle = 2 * options.rotation if options.rotation_prob > 0 else 0.0
+    shift = options.shift if options.shift_prob > 0 else 0.0
+    angle = options.rotation if options.rotation_prob > 0 else 0.0
+    halves = _halves(view, image_width, options, skeleton, input_size)
+    if options.truncated:
+        views = [(view, shift * geometry.BOX_PADDING * box_size)]
+        views += [(half, shift * half.padded) for half in halves]
+    else:
+        angle *= 2
+        views = [(view, shift * box_size), *((half, np.zeros(2)) for half in halves)]
     lows, highs, zooms = [], [], []
-    views = [(view, shift)]
-    views += [(v, np.zeros(2)) for v in _halves(view, image_width, options, skeleton, input_size)]
     for chosen, moved in views:
         crop = _crop_size(chosen.scale, input_size)
         reach = moved + _rotated(crop * (1 + options.scale), angle) / 2

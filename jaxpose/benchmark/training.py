@@ -6,9 +6,8 @@ Adam, the same loss and targets, AMP with bfloat16; `--vs torch-compile` the sam
 The steps of a network are timed in turn in one process. `--input` also trains with train.py and
 tells how long its steps wait for their input.
 
-A run folder or recipe is timed with its own settings. A model is timed with the default loss of its
-task: weighted heatmaps for topdown, the mean squared error of both outputs with the tag losses for
-associative_embedding, squared errors of heatmaps and fields for part_affinity.
+A run folder or recipe is timed with its own settings, a model with the default loss of its task,
+which the conditions below the table name.
 """
 
 from __future__ import annotations

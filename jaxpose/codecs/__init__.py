@@ -4,6 +4,6 @@ Decoding computes with numpy when its arrays are numpy, and with JAX otherwise; 
 before something needs it.
 """
 
-from jaxpose.codecs import associative_embedding, part_affinity, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, simcc, topdown
 
-__all__ = ["associative_embedding", "part_affinity", "topdown"]
+__all__ = ["associative_embedding", "part_affinity", "simcc", "topdown"]

@@ -151,7 +151,19 @@ def flip_back(
     """
     xp = namespace(heatmaps)
     heatmaps = as_array(xp, heatmaps)
-    channels = heatmaps.shape[-1]
+    order = paired_order(flip_pairs, heatmaps.shape[-1])
+    flipped = heatmaps[:, :, ::-1, :][..., order]
+    if shift:
+        flipped = xp.concatenate([flipped[:, :, :1], flipped[:, :, :-1]], axis=2)
+    return flipped
+
+
+def paired_order(flip_pairs: Sequence[tuple[int, int]], channels: int) -> np.ndarray:
+    """The permutation [channels] that swaps the paired channels.
+
+    Raises:
+      ValueError: a pair outside the channels, or a channel in two pairs.
+    """
     paired = [int(index) for pair in flip_pairs for index in pair]
     if len(set(paired)) != len(paired) or not all(0 <= index < channels for index in paired):
         raise ValueError(
@@ -161,10 +173,7 @@ def flip_back(
     order = np.arange(channels)
     for first, second in flip_pairs:
         order[first], order[second] = second, first
-    flipped = heatmaps[:, :, ::-1, :][..., order]
-    if shift:
-        flipped = xp.concatenate([flipped[:, :, :1], flipped[:, :, :-1]], axis=2)
-    return flipped
+    return order
 
 
 def decode(

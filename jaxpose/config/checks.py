@@ -62,6 +62,7 @@ def check_config(
     if list(milestones) != sorted(milestones):
         raise ConfigError(f"config.schedule.milestones={milestones} must be in increasing order")
     patterns_of("freeze", config.freeze)
+    patterns_of("optimizer.decay_also", config.optimizer.decay_also)
     factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
     profiled_steps(config.profile)
     _check_data(config.data, training)

@@ -79,6 +79,13 @@ _OPTIMIZATION = (
         minimum=0,
         below=1,
     ),
+    Setting(
+        "ema_warmup",
+        0,
+        "Growth of ema_decay to its value, ema_decay * (1 - e^(-steps / ema_warmup)); 0: constant.",
+        "steps",
+        minimum=0,
+    ),
     Setting("optimizer.name", "adam", "Optimizer.", choices=("adam", "adamw")),
     Setting("optimizer.learning_rate", 1e-3, "Peak learning rate.", above=0),
     Setting("optimizer.b1", 0.9, "Decay of the first moment.", minimum=0, below=1),
@@ -89,6 +96,11 @@ _OPTIMIZATION = (
         0.0,
         "Weight decay of adamw; applies to kernels, not to biases or batch norm.",
         minimum=0,
+    ),
+    Setting(
+        "optimizer.decay_also",
+        (),
+        "Patterns of one-dimensional parameters to which weight decay applies too, e.g. '*/gain'.",
     ),
     Setting(
         "optimizer.rate_scale",
@@ -119,6 +131,20 @@ _OPTIMIZATION = (
         "epochs",
     ),
     Setting("schedule.gamma", 0.1, "Factor at each milestone.", minimum=0),
+    Setting(
+        "schedule.flat",
+        0.0,
+        "Fraction of the run at the peak learning rate, before the cosine schedule begins.",
+        minimum=0,
+        below=1,
+    ),
+    Setting(
+        "schedule.final_factor",
+        0.0,
+        "Learning rate at the end of the cosine schedule as a fraction of the peak.",
+        minimum=0,
+        maximum=1,
+    ),
 )
 
 _TARGETS = (

@@ -45,15 +45,24 @@ CROPS = with_settings(
         minimum=0,
     ),
     Setting(
+        "augment.distribution",
+        "clipped",
+        "Random scales, rotations and shifts: normal numbers that are clipped, with uniform shifts "
+        "of the box (mmpose 0.x), or normal numbers truncated at one standard deviation, with "
+        "shifts of the padded box after half-body augmentation (mmpose 1.x).",
+        choices=("clipped", "truncated"),
+    ),
+    Setting(
         "augment.scale",
         0.5,
-        "Standard deviation of the scale factor, which is clipped at 1 plus or minus this.",
+        "Standard deviation of the scale factor, which stays within 1 plus or minus this.",
         minimum=0,
     ),
     Setting(
         "augment.rotation",
         40.0,
-        "Standard deviation of the rotation, which is clipped at plus or minus twice this.",
+        "Standard deviation of the rotation, which stays within plus or minus twice this (clipped) "
+        "or this (truncated).",
         "degrees",
         minimum=0,
     ),
@@ -65,6 +74,102 @@ CROPS = with_settings(
         minimum=0,
     ),
     Setting("augment.shift_prob", 0.3, "Probability of a shift.", minimum=0, maximum=1),
+    Setting(
+        "augment.pixels.hue",
+        0,
+        "Maximum change of the hue.",
+        "steps of 2 degrees",
+        minimum=0,
+        maximum=90,
+    ),
+    Setting(
+        "augment.pixels.saturation",
+        0,
+        "Maximum change of the saturation.",
+        "levels of 255",
+        minimum=0,
+        maximum=255,
+    ),
+    Setting(
+        "augment.pixels.value",
+        0,
+        "Maximum change of the value, the largest of red, green and blue.",
+        "levels of 255",
+        minimum=0,
+        maximum=255,
+    ),
+    Setting(
+        "augment.pixels.hsv_prob",
+        0.5,
+        "Probability of a change of each of hue, saturation and value.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.pixels.blur_prob",
+        0.0,
+        "Probability of a blur by the mean of 3, 5 or 7 squared pixels.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.pixels.median_prob",
+        0.0,
+        "Probability of a blur by the median of 3, 5 or 7 squared pixels.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.pixels.dropout_prob",
+        0.0,
+        "Probability that a rectangle of the crop is set to 0 (coarse dropout).",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.pixels.dropout_min",
+        0.2,
+        "Minimum side of the rectangle as a fraction of the crop's side.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.pixels.dropout_max",
+        0.4,
+        "Maximum side of the rectangle as a fraction of the crop's side.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.last.epochs",
+        0.0,
+        "Length of a second stage at the end of the training, with augmentation of its own, the "
+        "settings augment.last; 0: no second stage.",
+        "epochs",
+        minimum=0,
+    ),
+    Setting("augment.last.scale", 0.25, "augment.scale in the second stage.", minimum=0),
+    Setting(
+        "augment.last.rotation",
+        30.0,
+        "augment.rotation in the second stage.",
+        "degrees",
+        minimum=0,
+    ),
+    Setting(
+        "augment.last.shift_prob",
+        0.0,
+        "augment.shift_prob in the second stage.",
+        minimum=0,
+        maximum=1,
+    ),
+    Setting(
+        "augment.last.dropout_prob",
+        0.0,
+        "augment.pixels.dropout_prob in the second stage.",
+        minimum=0,
+        maximum=1,
+    ),
     Setting(
         "eval.rescore_threshold",
         0.2,
@@ -88,6 +193,7 @@ CROPS = with_settings(
 def check(config: ConfigDict) -> None:
     """Checks rules between settings; raises ConfigError for the first that is broken."""
     data, metric = config.data, config.eval.metric
+    _check_pixels(config.augment.pixels, data.on_device)
     if (data.format == "mpii") != (metric == "mpii"):
         raise ConfigError(
             f"config.eval.metric={metric} does not fit config.data.format={data.format}: "
@@ -98,3 +204,17 @@ def check(config: ConfigDict) -> None:
             f"config.data.detections={data.detections!r}: PCKh needs annotated boxes; use "
             "--config.data.detections="
         )
+
+
+def _check_pixels(pixels: ConfigDict, on_device: bool) -> None:
+    if pixels.dropout_min > pixels.dropout_max:
+        raise ConfigError(
+            f"config.augment.pixels.dropout_min={pixels.dropout_min:g} must not exceed "
+            f"dropout_max={pixels.dropout_max:g}"
+        )
+    for key in ("blur_prob", "median_prob"):
+        if on_device and pixels[key] > 0:
+            raise ConfigError(
+                f"config.augment.pixels.{key}={pixels[key]:g} blurs on the host, which has no "
+                f"pixels with config.data.on_device=True: --config.augment.pixels.{key}=0.0"
+            )

@@ -1,6 +1,6 @@
 """Tasks: everything that other modules must know about a method of pose estimation.
 
-A task is a module that satisfies the protocol `Task`: `topdown` (one person per crop),
+A task is a module that satisfies the protocol `Task`: `topdown` or `simcc` (one person per crop),
 `associative_embedding` or `part_affinity` (all people of an image). Other modules look it up by the
 name that the settings, a model or an exported file carry, and call its functions:
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from jaxpose.choices import choose_from
 from jaxpose.config import ConfigError, check_config, expand_paths
-from jaxpose.tasks import associative_embedding, part_affinity, topdown
+from jaxpose.tasks import associative_embedding, part_affinity, simcc, topdown
 from jaxpose.tasks.protocol import Agreement, Batch, Decoder, Objective, Task
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
 # Written out, so that the type checker compares each module with the protocol.
 TASKS: dict[str, Task] = {
     topdown.NAME: topdown,
+    simcc.NAME: simcc,
     associative_embedding.NAME: associative_embedding,
     part_affinity.NAME: part_affinity,
 }

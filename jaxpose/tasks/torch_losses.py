@@ -1,7 +1,7 @@
 """The objectives in torch, for benchmarks that train the exported network with PyTorch.
 
 Each function makes the targets of a batch on a torch device and returns the loss as a function of
-the float32 outputs [B, C, h, w].
+the float32 outputs, heatmaps [B, C, h, w] or SimCC vectors.
 """
 
 from __future__ import annotations
@@ -88,6 +88,26 @@ def part_affinity(config: ConfigDict, batch: Batch, device: str = "cpu") -> Call
     def loss(outputs):
         errors = [(y - targets[n % 2]).square().sum() for n, y in enumerate(outputs)]
         return sum(errors) / (2 * len(keypoints))
+
+    return loss
+
+
+def simcc(config: ConfigDict, batch: Batch, device: str = "cpu") -> Callable[[Any], Any]:
+    """The KL divergence of the vectors x [B, K, n] and y [B, K, m], averaged over the batch."""
+    import torch
+
+    size, beta = tuple(config.input_size), config.loss.beta
+    sigma = tuple(config.sigma) or codecs.simcc.default_sigma(size)
+    made = codecs.simcc.encode_batch(batch["keypoints"], size, sigma)
+    *targets, weights = (torch.from_numpy(np.array(array)).to(device) for array in made)
+    logs = [(beta * target).log_softmax(-1) for target in targets]
+
+    def loss(outputs):
+        divergences = [
+            (q.exp() * (q - (beta * output).log_softmax(-1))).mean(-1)
+            for q, output in zip(logs, outputs, strict=True)
+        ]
+        return (weights * sum(divergences)).mean()
 
     return loss
 

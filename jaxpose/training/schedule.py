@@ -14,7 +14,7 @@ import optax
 from ml_collections import ConfigDict
 
 from jaxpose.config.patterns import factors_of, patterns_of
-from jaxpose.training.selection import scaled, without_frozen
+from jaxpose.training.selection import decayed, scaled, without_frozen
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
@@ -51,12 +51,14 @@ def make_schedule(
       config: `config.schedule`.
       learning_rate: peak value.
       steps_per_epoch: need not be an integer.
-      steps: length of the run; the cosine schedule reaches 0 there.
+      steps: length of the run.
 
     Returns:
       step -> float32 scalar. The warm-up is lr * (1 - (1 - i/N) * (1 - factor)) for i < N = warmup
       steps, times the decay. The schedule "step" multiplies by gamma from the first step whose
-      0-based epoch index has reached a milestone.
+      0-based epoch index has reached a milestone. The schedule "cosine" is
+      final + (1 - final) (1 + cos(pi (i - i0) / (steps - i0))) / 2 from i0 = flat * steps on, and 1
+      before.
     """
     boundaries = [math.ceil(round(m * steps_per_epoch, 6)) for m in config.milestones]
 
@@ -67,7 +69,10 @@ def make_schedule(
             passed = sum((step >= b).astype(jnp.float32) for b in boundaries)
             rate = rate * jnp.float32(config.gamma) ** passed
         elif config.name == "cosine":
-            rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
+            start = config.get("flat", 0.0) * steps
+            part = jnp.clip((step - start) / (steps - start), 0, 1)
+            final = config.get("final_factor", 0.0)
+            rate = rate * (final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * part)))
         if config.warmup_steps > 0:
             done = jnp.clip(step / config.warmup_steps, 0, 1)
             # The formula above, expanded to avoid a small difference of large numbers.
@@ -82,7 +87,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Returns Adam or AdamW as in `config.optimizer`, preceded by gradient clipping if enabled.
 
-    AdamW decays kernels only, not one-dimensional parameters (biases, batch norm).
+    AdamW decays kernels only, not one-dimensional parameters (biases, batch norm) unless they match
+    a pattern of `config.optimizer.decay_also`.
 
     Args:
       config: `config.optimizer`.
@@ -95,7 +101,9 @@ def make_optimizer(
             schedule,
             **moments,
             weight_decay=config.weight_decay,
-            mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+            mask=lambda params: decayed(
+                params, patterns_of("optimizer.decay_also", config.get("decay_also", ()))
+            ),
         )
     else:
         optimizer = optax.adam(schedule, **moments)

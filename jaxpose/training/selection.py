@@ -62,6 +62,11 @@ def without_frozen(
     return optax.multi_transform({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
 
 
+def decayed(params: Tree, patterns: Sequence[str]) -> Tree:
+    """Which parameters weight decay applies to: kernels, and vectors that match a pattern."""
+    return _map(lambda path, x: x.ndim > 1 or first_match(path, patterns) is not None, params)
+
+
 def scaled(
     optimizer: optax.GradientTransformation, factors: Mapping[str, float]
 ) -> optax.GradientTransformation:
@@ -95,15 +100,19 @@ def describe(params: Tree, batch_stats: Tree, config: ConfigDict) -> list[str]:
     """
     freeze = patterns_of("freeze", config.freeze)
     factors = factors_of("optimizer.rate_scale", config.optimizer.rate_scale)
-    if not freeze and not factors:
+    also = patterns_of("optimizer.decay_also", config.optimizer.decay_also)
+    if not freeze and not factors and not also:
         return []
     parameters, statistics = flat(params), flat(batch_stats)
+    vectors = [path for path, x in parameters.items() if len(x.shape) == 1]
+    check_patterns("optimizer.decay_also", also, vectors)
     check_patterns("freeze", freeze, [*parameters, *statistics])
     check_patterns("optimizer.rate_scale", factors, list(parameters))
     total = sum(math.prod(x.shape) for x in parameters.values())
     rows = [["parameters", "pattern", "count", "share"]]
     effects: list[tuple[str, str, Iterable[str]]]
     effects = [("frozen", pattern, freeze) for pattern in freeze]
+    effects += [("decayed too", pattern, also) for pattern in also]
     effects += [(f"rate x {factor:g}", pattern, factors) for pattern, factor in factors.items()]
     for effect, pattern, patterns in effects:
         count = sum(

@@ -58,6 +58,7 @@ class Setup:
             mesh,
             accumulate=self.config.accumulate,
             ema_decay=self.config.ema_decay,
+            ema_warmup=self.config.ema_warmup,
             log_every=self.config.log_every,
             seed=self.config.seed,
             freeze=self.config.freeze,

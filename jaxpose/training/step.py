@@ -40,6 +40,7 @@ def make_train_step(
     *,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    ema_warmup: int = 0,
     log_every: int = 50,
     seed: int = 0,
     freeze: Sequence[str] = (),
@@ -55,6 +56,7 @@ def make_train_step(
       mesh: the mesh.
       accumulate: number of micro-batches per device and step.
       ema_decay: weight of the old value in the moving average; 0 if `state.ema` is None.
+      ema_warmup: steps over which this weight grows; see `ema_weight`.
       log_every: the metrics are means over the steps since the last multiple of this.
       seed: seed of the random keys.
       freeze: `config.freeze`; parameters and batch norm statistics that match do not change, not
@@ -113,7 +115,8 @@ def make_train_step(
         ema = state.ema
         if ema_decay > 0:
             fresh = {"params": params, "batch_stats": stats}
-            ema = jax.tree.map(lambda a, b: ema_decay * a + (1 - ema_decay) * b, ema, fresh)
+            old = ema_weight(ema_decay, ema_warmup, state.step)
+            ema = jax.tree.map(lambda a, b: old * a + (1 - old) * b, ema, fresh)
             before: Tree = state.ema
             ema = {
                 "params": keep_frozen(ema["params"], before["params"], patterns),
@@ -152,6 +155,23 @@ def make_train_step(
         return mapped(state, batch)
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def ema_weight(decay: float, warmup: int, step: jax.Array) -> float | jax.Array:
+    """The weight of the old value in the moving average after `step` updates.
+
+    With a warm-up, it is decay * (1 - exp(-(step + 1) / warmup)), and 0 at step 0. For a decay of
+    0.9998 and a warm-up of 2000 this is the average of RTMPose (mmdetection's `ExpMomentumEMA`).
+
+    Args:
+      decay: `config.ema_decay`.
+      warmup: `config.ema_warmup`, in steps; 0 for a constant weight.
+      step: 0-based.
+    """
+    if not warmup:
+        return decay
+    grown = -decay * jnp.expm1(-(step.astype(jnp.float32) + 1) / warmup)
+    return jnp.where(step == 0, 0, grown)
 
 
 def _flat(tree: Tree) -> jax.Array:

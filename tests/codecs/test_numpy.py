@@ -24,7 +24,7 @@ sys.modules["jax"] = None  # an import of jax is an ImportError
 import numpy as np
 
 from jaxpose import geometry, images, skeletons
-from jaxpose.codecs import associative_embedding, part_affinity, resizing, topdown
+from jaxpose.codecs import associative_embedding, part_affinity, resizing, simcc, topdown
 from jaxpose.codecs.arrays import image_of
 
 pairs, box = skeletons.COCO.flip_pairs, (np.ones((2, 2)), np.ones((2, 2)))
@@ -34,6 +34,9 @@ for decoder in ("quarter", "dark"):
     keypoints, scores = topdown.decoder(decoder, 2.0)(maps + flipped, *box)
     assert keypoints.shape == (2, 17, 2)
 assert topdown.decode(maps, *box, udp=True)[0].shape == (2, 17, 2)
+vectors = maps[:, 0].swapaxes(1, 2), maps[:, :, 0].swapaxes(1, 2)
+assert simcc.decode(*simcc.flip_back(*vectors, pairs), *box)[0].shape == (2, 17, 2)
+assert simcc.heatmaps(*vectors, 4).shape == (2, 4, 3, 17)
 outputs = np.zeros((1, 8, 8, 34), np.float32), np.zeros((1, 16, 16, 17), np.float32)
 outputs[0][0, 2, 3, :17] = 1
 people = associative_embedding.find(

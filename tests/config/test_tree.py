@@ -17,7 +17,7 @@ def make(name):
     return default_config(tasks.get(name).SETTINGS, task=name)
 
 
-@pytest.mark.parametrize("name", ["topdown", "associative_embedding", "part_affinity"])
+@pytest.mark.parametrize("name", tasks.TASKS)
 def test_defaults_are_those_that_runs_were_trained_with(name):
     """A changed default changes every recipe that does not set it; types matter, too."""
     config = make(name)

@@ -49,7 +49,7 @@ def test_an_agreeing_file_gets_its_name(target, tmp_path):
     pytest.importorskip({"onnx": "onnxruntime", "torch": "torch"}[target])
     path, agreement = command.export_file(source(), target, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert agreement.heatmap <= 1e-4 * agreement.scale
+    assert agreement.error <= 1e-4
     assert agreement.distances.largest <= 0.05
     stored = export.read_metadata(path)
     assert skeletons.Skeleton.from_dict(stored["skeleton"]) == skeletons.COCO
@@ -79,7 +79,7 @@ def test_an_ncnn_network_gets_its_names(precision, tmp_path):
     names = {path.with_suffix(suffix).name for suffix in (".param", ".bin", ".json")}
     assert {file.name for file in tmp_path.iterdir()} == names
     assert agreement.holds and agreement.tolerance == tolerance_of(precision, trained=False)
-    assert (agreement.heatmap <= 1e-4 * agreement.scale) == (precision == "fp32")
+    assert (agreement.error <= 1e-4) == (precision == "fp32")
     assert export.read_metadata(path) == source().metadata() | {"precision": precision}
     assert PoseEstimator(path)(np.zeros((90, 70, 3), np.uint8)).keypoints.shape == (1, 17, 2)
 

@@ -7,7 +7,7 @@ import pytest
 from jaxpose.soak import compare
 from tests.helpers import tiny_runs
 
-TASKS = pytest.mark.parametrize("task", ["topdown", "associative_embedding"])
+TASKS = pytest.mark.parametrize("task", ["topdown", "simcc", "associative_embedding"])
 
 
 def tiny(task, request, **changes):
@@ -15,6 +15,9 @@ def tiny(task, request, **changes):
     if task == "associative_embedding":
         config = tiny_runs.crowd_config(request.getfixturevalue("crowds"), **changes)
         return ["--config=configs/litepose.py:xs,coco", *tiny_runs.flags(config)]
+    if task == "simcc":
+        config = tiny_runs.simcc_config(request.getfixturevalue("people"), **changes)
+        return ["--config=configs/rtmpose.py", *tiny_runs.flags(config)]
     config = tiny_runs.config(request.getfixturevalue("people"), **changes)
     flags = ["--config=configs/hwl.py", *tiny_runs.flags(config)]
     return [*flags, "--config.data.detections="]

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from configs import common
+from configs import common, rtmpose
 from jaxpose import runs, skeletons
 from jaxpose.config import flatten
 from jaxpose.evaluation import command_line
@@ -62,6 +62,17 @@ def crowd_config(data: pathlib.Path, **changes):
     return _tiny(common.bottomup(), data, changes)
 
 
+def simcc_config(data: pathlib.Path, **changes):
+    """The same for `TinySimCC`, with the augmentation and the optimizer of RTMPose's recipe."""
+    changes = {
+        "model": "tests.helpers.tiny_runs:TinySimCC",
+        "augment.last.epochs": 1.0,
+        "optimizer.decay_also": (),
+        "data.detections": "",
+    } | changes
+    return _tiny(rtmpose.get_config(), data, changes)
+
+
 def fields_config(data: pathlib.Path, **changes):
     """The same for `TinyFields`."""
     changes = {"model": "tests.helpers.tiny_runs:TinyFields", "max_people": 3} | changes
@@ -84,10 +95,12 @@ def _tiny(made, data: pathlib.Path, changes: dict):
 
 
 def flags(config) -> list[str]:
-    """Returns the command-line flags of the settings that differ from the defaults."""
-    before = flatten(
-        common.bottomup() if config.task == "associative_embedding" else common.get_config()
-    )
+    """Returns the command-line flags of the settings that differ from the defaults.
+
+    With SimCC, they are those that differ from RTMPose's recipe.
+    """
+    bases = {"associative_embedding": common.bottomup, "simcc": rtmpose.get_config}
+    before = flatten(bases.get(config.task, common.get_config)())
     return [
         f"--config.{key}={value}"
         for key, value in flatten(config).items()
@@ -145,6 +158,26 @@ class TinyHeatmaps(nn.Module):
     def __call__(self, x, train: bool = False):
         _, quarter = _stem(self, x, train)
         return Conv(self.num_keypoints, name="final")(quarter).astype(jnp.float32)
+
+
+class TinySimCC(nn.Module):
+    """Two vectors per keypoint, from the means of heatmaps over rows and columns."""
+
+    task = "simcc"
+    input_size = (64, 64)
+
+    num_keypoints: int
+    dtype: Any = jnp.float32
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        height, width = x.shape[1:3]
+        _, quarter = _stem(self, x, train)
+        maps = Conv(self.num_keypoints, name="final")(quarter).astype(jnp.float32)
+        along_x = nn.Dense(2 * width, name="x")(maps.mean(1).transpose(0, 2, 1))
+        along_y = nn.Dense(2 * height, name="y")(maps.mean(2).transpose(0, 2, 1))
+        return along_x, along_y
 
 
 class TinyFields(nn.Module):

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxpose import skeletons
+from jaxpose.config import crops, defaults
 
 JOINTS = ("left_shoulder", "right_shoulder", "neck", "left_hip", "right_hip")
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
@@ -63,7 +64,10 @@ def make_config(root):
             "augment": {
                 "flip": 0.5, "half_body_prob": 0.3, "half_body_min": 3, "scale": 0.5,
                 "rotation": 40.0, "rotation_prob": 0.6, "shift": 0.2, "shift_prob": 0.3,
+                "distribution": "clipped", "pixels": defaults(crops.CROPS, "augment.pixels"),
+                "last": defaults(crops.CROPS, "augment.last"),
             },
+            "epochs": 3.0,
             "data": {
                 "format": "coco", "root": str(root), "train_annotations": "train.json",
                 "val_annotations": "train.json", "train_images": "images", "val_images": "images",

@@ -65,13 +65,17 @@ def test_crops_show_the_same_as_those_of_whole_images(either, codec):
     assert_pixels_alone_differ(map(data.example, numbers), map(whole.example, numbers), 9)
 
 
-def test_a_crop_lies_inside_its_extent(config):
+@pytest.mark.parametrize("distribution", ["clipped", "truncated"])
+@pytest.mark.parametrize("last", [0.0, 50.0])
+def test_a_crop_lies_inside_its_extent(config, distribution, last):
+    config.augment.distribution, config.epochs = distribution, 100.0
+    config.augment.last.update({"epochs": last, "rotation": 90.0, "shift_prob": 1.0})
     examples = input_pipeline.train_data(config).examples
     corners = np.array([[0, 0], [47, 0], [0, 63], [47, 63]])
     for index in range(11):
         size = (120 + index, 130 + 2 * index)
         extent = examples.extent(index, size)
-        for epoch in range(300):
+        for epoch in range(100):
             image = Recorder(size)
             examples.make(image, epoch, index)
             linear, offset = image.matrix[:, :2], image.matrix[:, 2]

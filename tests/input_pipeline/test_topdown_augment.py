@@ -170,3 +170,56 @@ def test_unlabeled_joints_are_zero_in_the_crop():
     )
     assert joints[:3, 2].tolist() == [1, 1, 1] and joints[:3].any(axis=1).all()
     assert not joints[3:].any() and joints.dtype == np.float32
+
+
+TRUNCATED = dataclasses.replace(OPTIONS, distribution="truncated")
+
+
+def test_truncated_normal_numbers():
+    quantiles = (np.arange(100_000) + 0.5) / 100_000
+    values = np.array([augment.truncated_normal(q) for q in quantiles.tolist()])
+    assert values.min() >= -1 and values.max() <= 1 and abs(values.mean()) < 1e-9
+    # The standard deviation of a normal number between -1 and 1 standard deviations.
+    density = np.exp(-0.5) / np.sqrt(2 * np.pi)
+    inside = 0.6826894921370859
+    np.testing.assert_allclose(values.std(), np.sqrt(1 - 2 * density / inside), rtol=1e-4)
+    assert augment.truncated_normal(0.0) == -1 and augment.truncated_normal(0.5) == 0
+
+
+@pytest.mark.parametrize(("quantile", "factor"), [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)])
+def test_truncated_scale_and_rotation(quantile, factor):
+    ends = draws(scale_quantile=quantile, angle_quantile=quantile, rotate=0.5)
+    result = augment.rescale(view(), ends, TRUNCATED)
+    np.testing.assert_allclose(result.scale, [1.5 * factor, 2 * factor])
+    angle = augment.rotate(view(), ends, TRUNCATED).rotation
+    np.testing.assert_allclose(angle, 80 * (factor - 1), atol=1e-12)
+    assert augment.rotate(view(), draws(angle_quantile=quantile), TRUNCATED).rotation == 0
+
+
+def test_truncated_shift_is_a_share_of_the_padded_box_or_half():
+    def result(keypoints, **changes):
+        return augment.augment(
+            view(keypoints),
+            box_size=np.array([100.0, 300.0]),
+            image_width=101,
+            draws=draws(shift=0, shift_x=1.0, shift_y=0.0, **changes),
+            options=TRUNCATED,
+            skeleton=skeletons.COCO,
+            input_size=(256, 192),
+        )
+
+    whole = result(None).center
+    np.testing.assert_allclose(whole, [60 + 0.2 * 1.25 * 100, 170 - 0.2 * 1.25 * 300])
+    half = result(labeled(17), half_body=0.0).center  # of keypoints (0, 0) to (10, 20)
+    np.testing.assert_allclose(half, [5 + 0.2 * 1.5 * 10, 10 - 0.2 * 1.5 * 20])
+
+
+def test_the_second_stage_changes_only_what_it_says():
+    last = {"epochs": 3.0, "scale": 0.1, "rotation": 20.0, "shift_prob": 0.0, "dropout_prob": 0.5}
+    expected = dataclasses.replace(OPTIONS, scale=0.1, rotation=20.0, shift_prob=0.0)
+    assert OPTIONS.of_last_stage(last) == expected
+
+
+def test_more_random_numbers_do_not_change_the_first_ones():
+    """Runs that started before the truncated distribution existed draw the same numbers."""
+    assert augment.draw(0, 1, 2).flip == augment.order.uniforms(0, 1, 2, 10)[3]

@@ -27,6 +27,9 @@ def test_it_learns_as_from_files_on_8_devices_and_resumes_to_the_same_bytes(
     )  # fmt: skip
     if task == "topdown":
         flags += ["--config.model=tests.helpers.tiny_runs:TinyHeatmaps"]
+    if task == "simcc":  # blurs are made on the host
+        blurs = ("blur_prob", "median_prob")
+        flags += [f"--config.augment.pixels.{key}=0.0" for key in blurs]
     on_device = [*flags, "--config.data.on_device=True"]
     train(tmp_path / "host", flags, 8)
     printed = train(tmp_path / "whole", on_device, 8)

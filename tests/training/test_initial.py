@@ -258,3 +258,36 @@ def test_a_run_folder_is_read_without_its_network(tmp_path):
         read(str(tmp_path))
     with pytest.raises(ConfigError, match=r"did you mean 'hrnet_w32-"):
         read("hrnet_w32-cocoo-256x192")
+
+
+def rtmpose_shapes(size, num_keypoints):
+    """(settings, variables as shapes, path -> shape) of the smallest RTMPose."""
+    config = settings("rtmpose_t", input_size=size)
+    model = tasks.create_model(config, num_keypoints)
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    template = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    return config, template, flat(template)
+
+
+def test_rtmpose_starts_from_weights_of_another_size():
+    """What depends on the size starts anew: the first linear layer of the head and the last two."""
+    _, _, given = rtmpose_shapes((256, 192), 17)
+    _, _, needed = rtmpose_shapes((128, 96), 17)
+    found = matching.match(needed, given, {}, [])
+    layers = ("mlp_1", "cls_x", "cls_y")
+    assert sorted(found.random) == sorted(f"params/head/{layer}/kernel" for layer in layers)
+    assert len(found.arrays) == len(needed) - 3
+
+
+def test_rtmpose_starts_from_weights_of_other_keypoints():
+    _, _, given = rtmpose_shapes((64, 64), 17)
+    config, template, needed = rtmpose_shapes((64, 64), 14)
+    channels = matching.keypoint_channels(config, 14, template)
+    assert set(channels) == {f"params/head/final_layer/{leaf}" for leaf in ("kernel", "bias")}
+    shared = matching.shared_joints(skeletons.COCO.joints, skeletons.CROWDPOSE.joints)
+    assert len(shared) == 12
+    found = matching.match(needed, given, channels, shared)
+    assert not found.random and len(found.arrays) == len(needed) - 2
+    assert {path: pairs for path, (_, pairs) in found.by_name.items()} == {
+        path: shared for path in channels
+    }

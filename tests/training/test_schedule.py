@@ -1,5 +1,6 @@
 """Learning rate, intervals and optimizer against hand-computed values."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,6 +35,20 @@ def test_cosine_falls_to_zero_at_the_end():
         settings(name="cosine", warmup_steps=0), 2.0, steps_per_epoch=10, steps=100
     )
     np.testing.assert_allclose([float(rate(s)) for s in (0, 50, 100)], [2, 1, 0], atol=1e-6)
+
+
+def test_flat_then_cosine_of_rtmpose():
+    """Warm-up over steps 0 to 999, flat to half of the steps, cosine to a twentieth."""
+    changes = {"warmup_steps": 999, "warmup_factor": 1e-5, "flat": 0.5, "final_factor": 0.05}
+    rate = schedule.make_schedule(settings(name="cosine", **changes), 4e-3, 100, 42_000)
+    for step in (0, 1, 500, 999):
+        expected = 4e-3 * (1e-5 + (1 - 1e-5) * step / 999)
+        np.testing.assert_allclose(rate(step), expected, rtol=1e-6)
+    half = 21_000
+    for step in (1000, 20_999, half, half + 1000, half + 10_500, 2 * half - 1, 2 * half):
+        part = max(0, step - half) / half
+        expected = 4e-3 * (0.05 + 0.95 * (1 + np.cos(np.pi * part)) / 2)
+        np.testing.assert_allclose(rate(step), expected, rtol=1e-5)
 
 
 def test_constant():
@@ -72,6 +87,18 @@ def test_adamw_decays_kernels_only():
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
     np.testing.assert_allclose(updates["kernel"], -0.1, rtol=1e-6)
     np.testing.assert_array_equal(updates["bias"], 0)
+
+
+def test_adamw_decays_vectors_that_a_pattern_names():
+    config = common.get_config().optimizer
+    config.update({"name": "adamw", "weight_decay": 0.1, "decay_also": ("*/gain",)})
+    optimizer = schedule.make_optimizer(config, lambda step: 1.0)
+    params = {"norm": {"gain": jnp.ones(2), "bias": jnp.ones(2)}, "kernel": jnp.ones((2, 2))}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["norm"]["gain"], -0.1, rtol=1e-6)
+    np.testing.assert_allclose(updates["kernel"], -0.1, rtol=1e-6)
+    np.testing.assert_array_equal(updates["norm"]["bias"], 0)
 
 
 def test_clipping_limits_the_gradient_before_adam():

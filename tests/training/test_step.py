@@ -9,6 +9,7 @@ import pytest
 
 from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.training import state, step
+from jaxpose.training.step import ema_weight
 
 
 class Tiny(nn.Module):
@@ -174,6 +175,34 @@ def test_moving_average_covers_parameters_and_statistics():
         jax.device_get(end.ema),
     )
     assert end.variables is end.ema
+
+
+def test_growing_moving_average_of_rtmpose():
+    """1 - weight is (1 - m) e^(-(1 + t) / 2000) + m for m = 0.0002; the first update copies."""
+    weight = jax.jit(lambda step: ema_weight(0.9998, 2000, step))
+    assert weight(0) == 0
+    for t in (1, 2, 500, 2000, 100_000):
+        expected = 1 - ((1 - 0.0002) * np.exp(-(1 + t) / 2000) + 0.0002)
+        np.testing.assert_allclose(weight(t), expected, rtol=1e-5)
+    assert ema_weight(0.9, 0, jnp.int32(0)) == 0.9
+
+
+@pytest.mark.slow
+def test_growing_moving_average_starts_with_the_new_weights():
+    start, train_step, mesh = make(ema_decay=0.9, ema_warmup=10)
+    first, _ = train_step(start, shard_batch(batch(), mesh))
+    held = jax.device_get((first.params, first.ema["params"]))
+    jax.tree.map(np.testing.assert_array_equal, *held)
+    second, _ = train_step(first, shard_batch(batch(), mesh))
+    old = 0.9 * (1 - np.exp(-2 / 10))
+    jax.tree.map(
+        lambda before, new, mean: np.testing.assert_allclose(
+            mean, old * before + (1 - old) * new, rtol=1e-5, atol=1e-7
+        ),
+        held[1],
+        jax.device_get(second.params),
+        jax.device_get(second.ema["params"]),
+    )
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

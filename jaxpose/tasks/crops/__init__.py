@@ -1,7 +1,7 @@
 """Prediction, scores and comparison of files for tasks with one person per crop."""
 
-from jaxpose.tasks.crops.agreement import compare
-from jaxpose.tasks.crops.batches import codec_of, fit_settings, sample_batch
+from jaxpose.tasks.crops.agreement import CropAgreement, compare, compare_poses, equal_maxima
+from jaxpose.tasks.crops.batches import check_size, codec_of, fit_settings, sample_batch
 from jaxpose.tasks.crops.evaluation import (
     describe_examples,
     evaluate,
@@ -19,11 +19,15 @@ from jaxpose.tasks.crops.prediction import (
 )
 
 __all__ = [
+    "CropAgreement",
     "CropPredictions",
+    "check_size",
     "codec_of",
     "compare",
+    "compare_poses",
     "crop_matrix",
     "describe_examples",
+    "equal_maxima",
     "estimate",
     "evaluate",
     "file_predictor",

@@ -1,9 +1,10 @@
-"""Comparison of a file with its model on crops: heatmaps, and the decoded keypoints."""
+"""Comparison of a file with its model on crops: outputs, and the decoded keypoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from jaxpose.tasks.agreement import (
 )
 from jaxpose.tasks.crops.prediction import CropDecoder
 
+Decode = Callable[[Any], np.ndarray]
+# (noise, keypoints [B, K, 2], distances [B, K], outputs -> keypoints) -> bool [B, K]; see
+# `compare_poses`.
+Ties = Callable[[float, np.ndarray, np.ndarray, Decode], np.ndarray]
+
 
 @dataclass(frozen=True)
 class CropAgreement:
@@ -28,33 +34,35 @@ class CropAgreement:
 
     Attributes:
       images: number of crops.
-      heatmap: largest absolute difference between the heatmaps.
-      mean_heatmap: mean absolute difference between the heatmaps.
-      scale: largest absolute heatmap value of the model.
+      largest: largest absolute difference between the outputs.
+      mean: mean absolute difference between the outputs.
+      scale: largest absolute value of the model.
       distances: between the keypoints.
       ties: number of keypoints left out because their position depends on rounding: equally high
         maxima, or equal neighbors; with UDP, maxima so flat that rounding moves the refined
         position.
       tolerance: by which `holds` judges.
+      name: of the outputs, in messages.
     """
 
     images: int
-    heatmap: float
-    mean_heatmap: float
+    largest: float
+    mean: float
     scale: float
     distances: Distances
     ties: int
     tolerance: Tolerance = FP32
+    name: str = "heatmaps"
 
     @property
     def error(self) -> float:
-        """Largest difference between the heatmaps, as a fraction of the model's largest value."""
-        return self.heatmap / max(self.scale, LEAST_SCALE)
+        """Largest difference between the outputs, as a fraction of the model's largest value."""
+        return self.largest / max(self.scale, LEAST_SCALE)
 
     @property
     def mean_error(self) -> float:
-        """Mean difference between the heatmaps, as a fraction of the model's largest value."""
-        return self.mean_heatmap / max(self.scale, LEAST_SCALE)
+        """Mean difference between the outputs, as a fraction of the model's largest value."""
+        return self.mean / max(self.scale, LEAST_SCALE)
 
     @property
     def holds(self) -> bool:
@@ -63,7 +71,7 @@ class CropAgreement:
 
     def __str__(self) -> str:
         return (
-            f"heatmaps differ by at most {self.heatmap:.2g} (largest value {self.scale:.2g}), "
+            f"{self.name} differ by at most {self.largest:.2g} (largest value {self.scale:.2g}), "
             f"keypoints by {describe(self.distances, self.ties)}"
         )
 
@@ -90,45 +98,85 @@ def compare(
         raise MismatchError(
             f"the file returns heatmaps of shape {actual.shape}, the model {expected.shape}"
         )
+    stride = input_size[1] / expected.shape[2]
+
+    def ties(noise: float, points: np.ndarray, distance: np.ndarray, decode: Decode) -> np.ndarray:
+        if decoder.udp:
+            unsteady = _unsteady(expected, noise, points, decode, FP32.keypoint)
+        else:
+            unsteady = (distance < stride) & _equal_neighbors(expected, noise)
+        return equal_maxima(_by_keypoint(expected), noise) | unsteady
+
+    return compare_poses(
+        (expected,),
+        (actual,),
+        input_size,
+        lambda outputs, center, scale: decoder.decode(outputs[0], None, center, scale, skeleton),
+        ties,
+        tolerance,
+        "heatmaps",
+    )
+
+
+def compare_poses(
+    expected: Sequence[np.ndarray],
+    actual: Sequence[np.ndarray],
+    input_size: tuple[int, int],
+    decode: Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray], tuple[Any, Any]],
+    ties: Ties,
+    tolerance: Tolerance,
+    name: str,
+) -> CropAgreement:
+    """Differences between two sets of outputs of the same shapes and their keypoints.
+
+    Args:
+      expected: outputs [B, ...] of the model.
+      actual: outputs of the file.
+      input_size: (H, W) of the crops.
+      decode: (outputs, center [B, 2], scale [B, 2] of the crops) -> keypoints [B, K, 2], scores.
+      ties: (noise, keypoints of the model [B, K, 2], distances [B, K] to those of the file, a
+        function from the first output to keypoints) -> bool [B, K], whether a change of the outputs
+        by `noise` may move the keypoint.
+      tolerance: by which to judge.
+      name: of the outputs, in messages.
+    """
     height, width = input_size
+    count = len(expected[0])
     sides = np.array([width, height], np.float32)
-    center = np.tile(sides / 2, (len(expected), 1))
-    scale = np.tile(sides / geometry.PIXEL_STD, (len(expected), 1))
+    center = np.tile(sides / 2, (count, 1))
+    scale = np.tile(sides / geometry.PIXEL_STD, (count, 1))
 
-    def decode(maps: np.ndarray) -> np.ndarray:
-        return np.asarray(decoder.decode(maps, None, center, scale, skeleton)[0])
+    def points_of(outputs: Sequence[np.ndarray]) -> np.ndarray:
+        return np.asarray(decode(outputs, center, scale)[0])
 
-    points = decode(expected)
-    distance = np.linalg.norm(points - decode(actual), axis=-1)
-    difference = np.abs(expected - actual)
-    error, largest = float(difference.max()), float(np.abs(expected).max())
+    points = points_of(expected)
+    distance = np.linalg.norm(points - points_of(actual), axis=-1)
+    difference = np.concatenate(
+        [np.abs(a - b).ravel() for a, b in zip(expected, actual, strict=True)]
+    )
+    error, largest = float(difference.max()), max(float(np.abs(a).max()) for a in expected)
     # The rounding of float32 may decide ties, so they are left out, with reduced precision too.
     # `noise` is capped: a large difference between the outputs must not turn all keypoints into
     # ties.
     noise = 4 * min(error, FP32.heatmap * largest)
-    stride = width / expected.shape[2]
     tied = distance > FP32.keypoint
     if tied.any():
-        if decoder.udp:
-            unsteady = _unsteady(expected, noise, points, decode, FP32.keypoint)
-            tied &= _equal_maxima(expected, noise) | unsteady
-        else:
-            near = (distance < stride) & _equal_neighbors(expected, noise)
-            tied &= _equal_maxima(expected, noise) | near
+        tied &= ties(noise, points, distance, lambda outputs: points_of((outputs,)))
     return CropAgreement(
-        len(expected),
+        count,
         error,
         float(difference.mean()),
         largest,
         summarize(distance[~tied]),
         int(tied.sum()),
         tolerance,
+        name,
     )
 
 
-def _equal_maxima(maps: np.ndarray, noise: float) -> np.ndarray:
-    """[B, K]: whether the two highest values are equal up to `noise`, or the highest is near 0."""
-    best = np.partition(_by_keypoint(maps), -2, axis=-1)
+def equal_maxima(values: np.ndarray, noise: float) -> np.ndarray:
+    """[B, K] of [B, K, N]: whether the two highest values are equal up to `noise`, or near 0."""
+    best = np.partition(values, -2, axis=-1)
     return (best[..., -1] - best[..., -2] <= noise) | (np.abs(best[..., -1]) <= noise)
 
 

@@ -25,12 +25,7 @@ def sample_batch(
 
 def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
     """Checks that input size and codec are those of the file. See `Task.fit_settings`."""
-    size = tuple(metadata["input_size"])
-    if size != tuple(config.input_size):
-        raise ValueError(
-            f"{source} has the input size {size}, but config.input_size="
-            f"{tuple(config.input_size)}: use --config.input_size='{size}'"
-        )
+    check_size(config, metadata, source)
     codec = codec_of(metadata)
     if codec != config.codec:
         raise ValueError(
@@ -38,6 +33,16 @@ def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -
             f"--config.codec={codec}"
         )
     return ""
+
+
+def check_size(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> None:
+    """Raises ValueError, naming `source`, unless `config` has the input size of the file."""
+    size = tuple(metadata["input_size"])
+    if size != tuple(config.input_size):
+        raise ValueError(
+            f"{source} has the input size {size}, but config.input_size="
+            f"{tuple(config.input_size)}: use --config.input_size='{size}'"
+        )
 
 
 def codec_of(metadata: Mapping[str, Any]) -> str:

@@ -1,0 +1,228 @@
+"""Top-down with SimCC: the coordinates of a keypoint as two classifications, one per axis.
+
+A network returns two arrays, x [B, K, 2W] and y [B, K, 2H]. The networks of the library are
+RTMPose's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import jaxpose.config.simcc
+from jaxpose import codecs, geometry
+from jaxpose.skeletons import COCO, Skeleton
+from jaxpose.tasks import crops, torch_losses
+from jaxpose.tasks.agreement import FP32, MismatchError, Tolerance
+from jaxpose.tasks.objective import QUARTER, check_outputs, forward
+from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+    import jax
+    from ml_collections import ConfigDict
+
+NAME = "simcc"
+TITLE = "Top-down, SimCC"
+COUNTS = "people"
+EXAMPLE = "crop"
+INPUT_STEP = 32
+SIZINGS: tuple[str, ...] = ("fixed",)
+RECIPE = "configs/custom_topdown.py:rtmpose_s"
+SETTINGS = jaxpose.config.simcc.SETTINGS
+BENCHMARK: Mapping[str, Any] = {}
+
+check_settings = jaxpose.config.simcc.check
+describe_examples = crops.describe_examples
+metric_of = crops.metric_of
+model_predictor = crops.model_predictor
+file_predictor = crops.file_predictor
+view = crops.view
+crop_matrix = crops.crop_matrix
+estimate = crops.estimate
+evaluate = crops.evaluate
+predict_results = crops.predict_results
+worst_cases = crops.worst_cases
+sample_batch = crops.sample_batch
+torch_loss = torch_losses.simcc
+
+
+def check_skeleton(skeleton: Skeleton, source: str) -> None:
+    """Accepts all keypoints."""
+
+
+def network_keypoints(num_keypoints: int) -> int:
+    """The keypoints of the dataset."""
+    return num_keypoints
+
+
+def sigma_of(config: ConfigDict) -> tuple[float, float]:
+    """The standard deviations (x, y) of the targets in bins."""
+    if not config.sigma:
+        return codecs.simcc.default_sigma(tuple(config.input_size))
+    x, y = config.sigma
+    return x, y
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
+    """The KL divergence of both vectors, as a mean over the batch.
+
+    RTMPose's code adds the losses of the people of a batch instead of averaging them. AdamW, with
+    which it trains, takes the same steps for both, except where a gradient is so small that
+    `optimizer.eps` matters.
+
+    The batch holds `image` uint8 [B, H, W, 3] and `keypoints` float32 [B, K, 3] (x, y, visible) in
+    pixels of the crop.
+    """
+    from jaxpose import losses
+
+    size, sigma, beta = tuple(config.input_size), sigma_of(config), config.loss.beta
+    freeze = config.freeze
+
+    def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
+        outputs, batch_stats = forward(model, params, batch_stats, batch["image"], key, freeze)
+        x, y, weights = codecs.simcc.encode_batch(batch["keypoints"], size, sigma)
+        check_outputs(model, outputs, x=x.shape, y=y.shape)
+        pred_x, pred_y = outputs
+        value = losses.simcc_kl(pred_x, pred_y, x, y, weights, beta) / len(weights)
+        return value, (batch_stats, {})
+
+    return Objective(loss, (), ("image", "keypoints"))
+
+
+def describe_loss(config: ConfigDict) -> str:
+    """The divergence with its factor."""
+    return f"KL divergence of SimCC vectors (beta {config.loss.beta:g})"
+
+
+# ----------------------------------------------------------------------------------- prediction
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """How two vectors per keypoint become a pose.
+
+    Attributes:
+      flip: whether to average with the vectors of the mirrored crop.
+      udp: always False; crops are not those of UDP.
+    """
+
+    flip: bool = True
+    udp: bool = False
+
+    def decode(
+        self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
+    ) -> tuple[Any, Any]:
+        """See `crops.CropDecoder`; outputs are x [B, K, n] and y [B, K, m]."""
+        x, y = outputs
+        if mirrored is not None:
+            other_x, other_y = mirrored
+            back_x, back_y = codecs.simcc.flip_back(other_x, other_y, skeleton.flip_pairs)
+            x, y = (x + back_x) / 2, (y + back_y) / 2
+        return codecs.simcc.decode(x, y, center, scale)
+
+
+def decoder_from_config(config: ConfigDict) -> Decoder:
+    """From `config.eval.flip`."""
+    return Decoder(config.eval.flip)
+
+
+def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
+    """With the flip test."""
+    del metadata
+    return Decoder()
+
+
+def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
+    """With or without the flip test."""
+    return dataclasses.replace(decoder, flip=flip)
+
+
+def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, None]:
+    """Heatmaps of a quarter of the input's size, from both vectors; there are no tags."""
+    del skeleton
+    x, y = (np.asarray(output) for output in outputs)
+    group = int(QUARTER * codecs.simcc.SPLIT_RATIO)
+    return np.asarray(codecs.simcc.heatmaps(x, y, group)), None
+
+
+# ------------------------------------------------------------------------------- exported files
+
+
+def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[str, Any]:
+    """How to get from an image and a box to keypoints.
+
+    Crops are those of `jaxpose.geometry`: the aspect ratio of the box is fixed first, then the box
+    is enlarged by `box_padding`. The two outputs are decoded by `codecs.simcc.decode`.
+    """
+    del skeleton, num_outputs
+    return {
+        "box_padding": geometry.BOX_PADDING,
+        "outputs": [{"name": "x"}, {"name": "y"}],
+        "codec": {
+            "name": NAME,
+            "split_ratio": codecs.simcc.SPLIT_RATIO,
+            "sigma": list(sigma_of(config)),
+        },
+    }
+
+
+def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
+    """Checks that the input size is that of the file. See `Task.fit_settings`."""
+    crops.check_size(config, metadata, source)
+    return ""
+
+
+def compare(
+    expected: Any,
+    actual: Any,
+    input_size: Size,
+    decoder: Decoder,
+    skeleton: Skeleton,
+    tolerance: Tolerance = FP32,
+) -> crops.CropAgreement:
+    """Differences between two pairs of outputs and the keypoints decoded from them.
+
+    Raises:
+      MismatchError: not two outputs, or outputs of different shapes.
+    """
+    shapes = [[np.shape(output) for output in outputs] for outputs in (expected, actual)]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+        raise MismatchError(
+            f"the file returns outputs of shape {shapes[1]}, the model {shapes[0]}: expected x and "
+            "y of each keypoint"
+        )
+
+    def ties(noise: float, *_: Any) -> np.ndarray:
+        return np.any([crops.equal_maxima(output, noise) for output in expected], axis=0)
+
+    return crops.compare_poses(
+        expected,
+        actual,
+        input_size,
+        lambda outputs, center, scale: decoder.decode(outputs, None, center, scale, skeleton),
+        ties,
+        tolerance,
+        "outputs",
+    )
+
+
+def sample_decoding(input_size: Size, decoder: Decoder) -> tuple[str, Callable[[], object]]:
+    """Decodes the pose of one person from random vectors."""
+    import jax
+    import jax.numpy as jnp
+
+    decode = jax.jit(lambda outputs, c, s: decoder.decode(outputs, None, c, s, COCO))
+    center, scale = (jnp.asarray(part)[None] for part in view((480, 640), input_size))
+    random = np.random.default_rng(0)
+    outputs = tuple(
+        jnp.asarray(random.random((1, COCO.num_joints, count)))
+        for count in codecs.simcc.bins(input_size)
+    )
+    return "1 person, SimCC", lambda: jax.block_until_ready(decode(outputs, center, scale))

@@ -76,7 +76,8 @@ def part_of(path: pathlib.Path) -> str:
 def test_configs_import_the_settings_alone(path):
     for name in imports(path):
         head, *rest = name.split(".")
-        assert head in {"ml_collections", "configs"} or (head == "jaxpose" and rest[0] == "config")
+        known = {"collections", "ml_collections", "configs"}
+        assert head in known or (head == "jaxpose" and rest[0] == "config")
 
 
 @pytest.mark.parametrize("path", source_files("input_pipeline"), ids=relative)

@@ -108,7 +108,7 @@ def truncated_normal(quantile: float) -> float:
     """The quantile of a standard normal distribution truncated to -1..1.
 
     >>> [round(truncated_normal(quantile), 6) for quantile in (0.0, 0.25, 0.5)]
-    [-1.0, -0.442025, 0.0]
+    [-1.0, -0.441771, 0.0]
     """
     normal = statistics.NormalDist()
     low, high = normal.cdf(-1), normal.cdf(1)

@@ -47,9 +47,7 @@ CROPS = with_settings(
     Setting(
         "augment.distribution",
         "clipped",
-        "Random scales, rotations and shifts: normal numbers that are clipped, with uniform shifts "
-        "of the box (mmpose 0.x), or normal numbers truncated at one standard deviation, with "
-        "shifts of the padded box after half-body augmentation (mmpose 1.x).",
+        "Scale, rotation and shift: clipped normal (mmpose 0.x) or truncated normal numbers (1.x).",
         choices=("clipped", "truncated"),
     ),
     Setting(
@@ -61,8 +59,7 @@ CROPS = with_settings(
     Setting(
         "augment.rotation",
         40.0,
-        "Standard deviation of the rotation, which stays within plus or minus twice this (clipped) "
-        "or this (truncated).",
+        "Standard deviation of the rotation; at most twice this (clipped) or this (truncated).",
         "degrees",
         minimum=0,
     ),
@@ -143,30 +140,29 @@ CROPS = with_settings(
     Setting(
         "augment.last.epochs",
         0.0,
-        "Length of a second stage at the end of the training, with augmentation of its own, the "
-        "settings augment.last; 0: no second stage.",
+        "Length of the last stage, with the augmentation of augment.last; 0: no such stage.",
         "epochs",
         minimum=0,
     ),
-    Setting("augment.last.scale", 0.25, "augment.scale in the second stage.", minimum=0),
+    Setting("augment.last.scale", 0.25, "augment.scale in the last stage.", minimum=0),
     Setting(
         "augment.last.rotation",
         30.0,
-        "augment.rotation in the second stage.",
+        "augment.rotation in the last stage.",
         "degrees",
         minimum=0,
     ),
     Setting(
         "augment.last.shift_prob",
         0.0,
-        "augment.shift_prob in the second stage.",
+        "augment.shift_prob in the last stage.",
         minimum=0,
         maximum=1,
     ),
     Setting(
         "augment.last.dropout_prob",
         0.0,
-        "augment.pixels.dropout_prob in the second stage.",
+        "augment.pixels.dropout_prob in the last stage.",
         minimum=0,
         maximum=1,
     ),

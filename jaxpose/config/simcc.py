@@ -12,8 +12,7 @@ SETTINGS = with_settings(
     Setting(
         "sigma",
         (),
-        "Standard deviations (x, y) of the Gaussian targets; empty: RTMPose's, 6 for a side of 288 "
-        "pixels and growing with its square root.",
+        "Standard deviations (x, y) of the Gaussian targets; empty: those of RTMPose for the size.",
         "bins",
     ),
     Setting(

@@ -19,8 +19,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 
-from jaxpose.wording import agree, quantity
-
 _SERVICE = re.compile(
     r"[EWIF]\d{4} .*\b(coordination_service|preemption_sync_manager|coordination_client|add_port)"
 )
@@ -107,8 +105,8 @@ def explain(fatal: list[str], setup: Setup) -> str:
         lost = [int(line) for line in text.split("\n") if line.strip().isdecimal()]
         hosts = " and ".join(f"host {number}" for number in lost) or "a host"
         return (
-            f"{hosts} {agree(len(lost) or 1, 'has', 'have')} ended or cannot be reached: no "
-            f"sign of life for {setup.heartbeat} s; {AGAIN}"
+            f"{hosts} {'have' if len(lost) > 1 else 'has'} ended or cannot be reached: no sign of "
+            f"life for {setup.heartbeat} s; {AGAIN}"
         )
     if "different incarnation" in text or "already in error" in text:
         number = re.search(r"\b(\d+) unexpectedly tried", text)
@@ -134,7 +132,7 @@ def _not_connected(text: str, setup: Setup) -> str:
             "two processes joined with the same number: each host needs a different "
             "config.distributed.host_id, from 0 to hosts - 1"
         )
-    hosts = quantity(setup.hosts, "host") if setup.hosts else "hosts"
+    hosts = f"{setup.hosts} hosts" if setup.hosts else "hosts"
     if setup.host == 0:
         return (
             f"not all {hosts} connected to {setup.coordinator or 'host 0'} within "

@@ -5,10 +5,11 @@
 A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first branch, `halves`
 (what a block does with the two halves of its channels), or two blocks on two branches:
 `lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `deconvolution` is HWL's last
-one, `light_residuals` are two of WLitePose's modules. With `--implementation lax` the parts have
-XLA's native operators. The table has the forward and the backward pass together. Arrays are bfloat16, in the layout that the compiler prefers. A part
-compiles in seconds to minutes, a network in minutes to hours. For an OPERATOR, such as
-depthwise_conv:128x64x48x72:3:1, see `jaxpose.plan.operators`.
+one, and `light_residuals` are two of WLitePose's modules. With `--implementation lax` the parts
+have XLA's native operators. The table has the forward and the backward pass together. Arrays are
+bfloat16, in the layout that the compiler prefers. A part compiles in seconds to minutes, a network
+in minutes to hours. For an OPERATOR, such as depthwise_conv:128x64x48x72:3:1, see
+`jaxpose.plan.operators`.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ def main() -> None:
     )
     parser.add_argument("--topology", default="v5e:1x1", help="TPU slice; its first chip counts")
     parser.add_argument("--batch", type=int, default=128, help="images on the chip, of parts")
-    parser.add_argument("--implementation", choices=("auto", "lax"), default="auto", help="of parts")
+    parser.add_argument(
+        "--implementation", choices=("auto", "lax"), default="auto", help="of parts"
+    )
     args = parser.parse_args()
     given = args.parts or [*PARTS, *operators.OPERATORS]
     parts = [name for name in given if name in PARTS]

@@ -90,7 +90,9 @@ def test_merged_groups_equal_the_native_ones(as_on_tpu, kernel, inputs, outputs,
         np.testing.assert_array_equal(a.astype(jnp.float32), e.astype(jnp.float32))
 
 
-@pytest.mark.parametrize("groups,channels,merged", [(3, 33, 3), (2, 256, 1), (6, 192, 3), (1, 8, 1)])
+@pytest.mark.parametrize(
+    "groups,channels,merged", [(3, 33, 3), (2, 256, 1), (6, 192, 3), (1, 8, 1)]
+)
 def test_groups_merged(groups, channels, merged):
     assert blocks.merged_groups(jnp.zeros((1, 1, channels // groups, channels)), groups) == merged
 

@@ -4,8 +4,9 @@
 
 A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first branch, `halves`
 (what a block does with the two halves of its channels), or two blocks on two branches:
-`lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `deconvolution` is HWL's last
-one, and `light_residuals` are two of WLitePose's modules. With `--implementation lax` the parts
+`lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `basic_block` is HRNet's on its
+first branch, `global_avg_pool` and `deconvolution` are HWL's last, `light_residuals` are two of
+WLitePose's modules. With `--implementation lax` the parts
 have XLA's native operators. The table has the forward and the backward pass together. Arrays are
 bfloat16, in the layout that the compiler prefers. A part compiles in seconds to minutes, a network
 in minutes to hours. For an OPERATOR, such as depthwise_conv:128x64x48x72:3:1, see
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 
 from jaxpose import ops
 from jaxpose.layers import BatchNorm, Conv, ConvTranspose
-from jaxpose.models import hwl, lite_csw_hrnet, lite_hrnet, wlitepose
+from jaxpose.models import hwl, lite_csw_hrnet, lite_hrnet, resnet, wlitepose
 from jaxpose.models.hrnet_stages import all_branches
 from jaxpose.plan import operators
 from jaxpose.plan.single import FREE, compile_single, total_cost
@@ -33,6 +34,7 @@ from jaxpose.plan.topology import Target, find_target
 
 ROWS, COLUMNS, WIDTH = 64, 48, 40  # of the first branch, for an image of 256x192
 HALF = (ROWS, COLUMNS, WIDTH // 2)
+CONV: Any = partial(Conv, dtype=jnp.bfloat16)
 
 
 class Blocks(nn.Module):
@@ -58,16 +60,14 @@ class LightResiduals(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
-        conv: Any = partial(Conv, dtype=jnp.bfloat16)
         for number in range(2):
-            block = wlitepose.LightResidual(3, conv, BatchNorm, name=f"light_residual_{number}")
+            block = wlitepose.LightResidual(3, CONV, BatchNorm, name=f"light_residual_{number}")
             x = block(x, train)
         return x
 
 
 def _deconvolution() -> nn.Module:
-    conv, deconv = (partial(layer, dtype=jnp.bfloat16) for layer in (Conv, ConvTranspose))
-    return hwl.LightDeconv(256, conv, deconv, BatchNorm)
+    return hwl.LightDeconv(256, CONV, partial(ConvTranspose, dtype=jnp.bfloat16), BatchNorm)
 
 
 def _halves(x: jax.Array) -> jax.Array:
@@ -114,10 +114,14 @@ PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "spatial_conv": (_spatial_conv, [(ROWS, COLUMNS, 2)]),
     "lite_blocks": (partial(_of_module, partial(Blocks, csw=False)), BRANCHES),
     "csw_blocks": (partial(_of_module, partial(Blocks, csw=True)), BRANCHES),
+    "basic_block": (partial(_of_module, partial(resnet.BasicBlock, 32, CONV)), [(64, 48, 32)]),
+    "global_avg_pool": (ops.global_avg_pool, [(64, 48, 256)]),
     "deconvolution": (partial(_of_module, _deconvolution), [(32, 24, 256)]),
     "light_residuals": (partial(_of_module, LightResiduals), [(224, 224, 33)]),
 }
-_WITH_WEIGHTS = ("spatial_conv", "lite_blocks", "csw_blocks", "deconvolution", "light_residuals")
+_WITH_WEIGHTS = (
+    "spatial_conv lite_blocks csw_blocks basic_block deconvolution light_residuals".split()
+)
 _COLUMNS = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
 HEAD = f"{'':16}" + "".join(f"{column:>12}" for column in _COLUMNS)
 

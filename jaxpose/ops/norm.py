@@ -78,13 +78,11 @@ def _batch_norm_train(x, scale, bias, shift, *, impl, eps, axis_name):
 def _over_devices(moments, axis_name):
     """Mean and biased variance over all devices of an axis from those of each, [2, C].
 
-    The devices exchange data once in each pass: here the moments of all of them, of which the law
-    of total variance loses no digits, as the difference of large squares would; in the backward
-    pass a sum of [2, C].
+    By the law of total variance; the difference of large squares would lose digits. The devices
+    exchange data twice, and in the backward pass once.
     """
-    means, variances = jnp.moveaxis(lax.all_gather(moments, axis_name, to="invarying"), 1, 0)
-    mean = jnp.mean(means, 0)
-    return jnp.stack([mean, jnp.mean(variances + jnp.square(means - mean), 0)])
+    mean = lax.pmean(moments[0], axis_name)
+    return jnp.stack([mean, lax.pmean(moments[1] + jnp.square(moments[0] - mean), axis_name)])
 
 
 @_over_devices.defjvp

@@ -123,7 +123,7 @@ def test_a_results_file_is_scored_without_images_and_network(data, tmp_path, cap
     content = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert content["metrics"]["AP"] == 1.0 and content["source"] == "mine.json"
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "3 of the 3 worst cases are not drawn" in page
+    assert "3 of the 3 worst cases cannot be drawn because of unreadable images" in page
     assert "<h2>Kinds of errors</h2>" in page
     (tmp_path / "mine.json").rename(tmp_path / "results.json")
     source = command_line.Source("", tmp_path, results=str(tmp_path / "results.json"))

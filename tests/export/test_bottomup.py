@@ -143,7 +143,7 @@ def test_outputs_are_named_as_the_metadata_say(tmp_path):
     pytest.importorskip("onnx")
     original = source(Function(lambda m, x: small(m, x)[1]), "small", SIZE)
     with pytest.raises(
-        export.ExportError, match="1 outputs, but the metadata name 2: heatmaps_tags"
+        export.ExportError, match="1 output, but the metadata name 2: heatmaps_tags"
     ):
         export.to_onnx(
             original.model,

@@ -50,7 +50,8 @@ KNOWN = {
 
 def channels_first(outputs):
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [np.asarray(part).transpose(0, 3, 1, 2) for part in parts]
+    parts = map(np.asarray, parts)
+    return [part.transpose(0, 3, 1, 2) if part.ndim == 4 else part for part in parts]
 
 
 def error_of(reader, path, x, expected):

@@ -51,7 +51,7 @@ def test_one_column_per_network(runs, photo, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{0}", "{photo}"], "at least two networks and an image, not 1 networks"),
+        (["{0}", "{photo}"], "at least two networks and an image, not 1 network "),
         (["{0}", "{1}"], "not 2 networks .* and 0 other arguments"),
         (["{0}", "{1}", "none.png"], "none.png: no such file or folder"),
         (["{1}", "{1}", "{photo}", "--boxes", "{boxes}"], "all networks are bottom-up"),

@@ -78,6 +78,7 @@ def to_onnx(
     batch: int | None = None,
     precision: str = "fp32",
     calibration: np.ndarray | None = None,
+    input_name: str = "image",
 ) -> None:
     """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
@@ -98,6 +99,7 @@ def to_onnx(
         activations in 8 bits. Inputs and outputs are float32 in any case.
       calibration: uint8 RGB [N, H, W, 3], typical images, from which "int8-static" takes the ranges
         of the activations.
+      input_name: name of the input, for programs that expect another one.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
@@ -110,7 +112,8 @@ def to_onnx(
     from jaxpose.export import onnx_builder, onnx_precision
 
     network = _with_names(build_graph(model, variables, input_size), metadata)
-    built = onnx_builder.build(network, metadata | {"precision": precision}, batch)
+    stored = metadata | {"precision": precision}
+    built = onnx_builder.build(network, stored, batch, input_name=input_name)
     if precision != "fp32":
         built = onnx_precision.convert(built, precision, images)
     onnx.save(built, os.fspath(path))

@@ -17,12 +17,12 @@ from jaxpose.choices import check_choice
 from jaxpose.export import crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
-from jaxpose.export.targets import CALIBRATED, DEFAULT, TARGETS, Options
+from jaxpose.export.targets import CALIBRATED, DEFAULT, PROGRAMS, TARGETS, Options
 from jaxpose.export.verify import Expected
 from jaxpose.files import check_outputs, location, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
-from jaxpose.tasks import Agreement
+from jaxpose.tasks import TASKS, Agreement
 from jaxpose.tasks.agreement import TOLERANCES, tolerance_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="fixed number of images per call of an ONNX file (default: any number)",
+    )
+    parser.add_argument(
+        "--like",
+        choices=PROGRAMS,
+        help="write an ONNX file with the names of this program, for what loads its files "
+        "(mmdeploy: RTMPose for rtmlib and mmdeploy)",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -135,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 
     If one target fails, the files before it stay and are in the table.
     """
-    options = Options(args.precision, args.batch, args.vulkan)
+    options = Options(args.precision, args.batch, args.vulkan, args.like)
     targets = args.to.split(",")
     if WEIGHTS in targets:
         targets.remove(WEIGHTS)
@@ -146,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
     _check_calibration(args)
     _check_evaluation(args)
     source, folder = _source(args)
+    _check_task(source, options)
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
     outputs = [*files, *([args.json] if args.json else [])]
@@ -242,8 +249,8 @@ def export_file(
       source: the network.
       target: one of `TARGETS`.
       folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
-        batch is fixed, and `_<precision>` if that is not fp32; for a model
-        `package.module:ClassName`, the file name has the class only.
+        batch is fixed, `_<program>` if the file is like that program's, and `_<precision>` if that
+        is not fp32; for a model `package.module:ClassName`, the file name has the class only.
       expected: what the network makes of the images to verify on, from
         `source.expected_outputs`; None uses synthetic images.
       options: of the file.
@@ -338,8 +345,20 @@ def _check(targets: Sequence[str], options: Options) -> None:
         raise ValueError("--batch is for ONNX files; add onnx to --to")
     if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
         raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
+    if options.like and not all(TARGETS[target].like for target in targets):
+        raise ValueError(f"--like {options.like} is for ONNX files: give --to onnx alone")
     for target in targets:
         TARGETS[target].require_packages(options.precision)
+
+
+def _check_task(source: Source, options: Options) -> None:
+    """Refuses options that the task does not have."""
+    if options.like and options.like not in source.task.LIKE:
+        names = [task.NAME for task in TASKS.values() if options.like in task.LIKE]
+        raise ValueError(
+            f"--like {options.like} is for networks of the task {' or '.join(names)}, but "
+            f"{source.name} has the task {source.task.NAME}: omit --like"
+        )
 
 
 def _check_calibration(args: argparse.Namespace) -> None:

@@ -47,13 +47,14 @@ _RESIZE = {
 }
 
 
-def build(graph: Graph, metadata: dict, batch: int | None = None):
+def build(graph: Graph, metadata: dict, batch: int | None = None, *, input_name: str = "image"):
     """The graph as an `onnx.ModelProto`, with `metadata` as JSON values in metadata_props.
 
     Args:
       graph: the network.
       metadata: JSON values.
       batch: the number of images per call; None leaves it open.
+      input_name: name of the input.
 
     Raises:
       ExportError: an operation has no ONNX equivalent, or the ONNX checker rejects the model.
@@ -69,10 +70,10 @@ def build(graph: Graph, metadata: dict, batch: int | None = None):
         helper.make_tensor_value_info(
             name, onnx.TensorProto.FLOAT, [batch or "batch", *tensor.shape[1:]]
         )
-        for name, tensor in [("image", graph.input), *graph.outputs]
+        for name, tensor in [(input_name, graph.input), *graph.outputs]
     ]
     # Rename the input and output tensors to their public names.
-    public = {graph.input.name: "image"} | {tensor.name: name for name, tensor in graph.outputs}
+    public = {graph.input.name: input_name} | {tensor.name: name for name, tensor in graph.outputs}
     for proto in writer.nodes:
         for names in (proto.input, proto.output):
             names[:] = [public.get(name, name) for name in names]

@@ -60,14 +60,14 @@ def _static(model: Any, images: np.ndarray) -> Any:
     import onnx
 
     quantization = require("onnxruntime.quantization")
-    shape = model.graph.input[0].type.tensor_type.shape.dim
-    batch = shape[0].dim_value or 1
+    image = model.graph.input[0]
+    batch = image.type.tensor_type.shape.dim[0].dim_value or 1
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "model.onnx"
         quantization.quantize_static(
             model,
             path,
-            _Reader(images.transpose(0, 3, 1, 2), batch),
+            _Reader(image.name, images.transpose(0, 3, 1, 2), batch),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
@@ -80,9 +80,13 @@ def _static(model: Any, images: np.ndarray) -> Any:
 
 
 class _Reader:
-    """Gives images [N, 3, H, W] in groups of `batch`; the last group repeats its last image."""
+    """Gives images [N, 3, H, W] as the input `name`, in groups of `batch`.
 
-    def __init__(self, images: np.ndarray, batch: int) -> None:
+    The last group repeats its last image.
+    """
+
+    def __init__(self, name: str, images: np.ndarray, batch: int) -> None:
+        self._name = name
         self._groups = (images[first : first + batch] for first in range(0, len(images), batch))
         self._batch = batch
 
@@ -92,7 +96,7 @@ class _Reader:
         if group is None:
             return None
         more = np.repeat(group[-1:], self._batch - len(group), axis=0)
-        return {"image": np.ascontiguousarray(np.concatenate([group, more]))}
+        return {self._name: np.ascontiguousarray(np.concatenate([group, more]))}
 
 
 @contextlib.contextmanager

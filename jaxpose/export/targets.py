@@ -13,6 +13,10 @@ from jaxpose import export
 from jaxpose.export.source import Source
 from jaxpose.runtimes import RUNTIMES, Runtime, require
 
+# Name of the input of an ONNX file, by the program whose files it replaces. mmdeploy's outputs have
+# the names of ours (its configs/mmpose/pose-detection_simcc_onnxruntime_dynamic.py).
+INPUT_NAMES = {None: "image", "mmdeploy": "input"}
+PROGRAMS = tuple(program for program in INPUT_NAMES if program)
 # Precisions whose ranges of values come from images.
 CALIBRATED = ("int8-static",)
 
@@ -26,11 +30,14 @@ class Options:
       calibration: uint8 RGB [N, H, W, 3], images that precisions in `CALIBRATED` need.
       batch: fixed number of images per call, if the target has a choice; None leaves it open.
       vulkan: verify the file on the first Vulkan device too, if the target runs on one.
+      like: program whose files the file can replace, one of `PROGRAMS`, if the target has the
+        choice; None for none.
     """
 
     precision: str = "fp32"
     batch: int | None = None
     vulkan: bool = False
+    like: str | None = None
     calibration: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
@@ -50,6 +57,7 @@ class Target:
       packages: that writing needs besides the runtime's.
       batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
+      like: whether its files can replace those of other programs (`Options.like`).
       check_structure: compares a file with the network without running it; raises MismatchError.
     """
 
@@ -59,6 +67,7 @@ class Target:
     packages: tuple[str, ...] = ()
     batch: bool = False
     vulkan: bool = False
+    like: bool = False
     check_structure: Callable[[Source, Path, Options], None] | None = None
 
     def require_packages(self, precision: str) -> None:
@@ -72,6 +81,8 @@ class Target:
         name = f"{source.name.rpartition(':')[2]}_{height}x{width}"
         if options.batch is not None and self.batch:
             name += f"_batch{options.batch}"
+        if options.like and self.like:
+            name += f"_{options.like}"
         if options.precision != "fp32":
             name += f"_{options.precision}"
         return folder / f"{name}{self.runtime.suffixes[0]}"
@@ -85,6 +96,7 @@ def _write_onnx(source: Source, path: Path, options: Options) -> None:
         batch=options.batch,
         precision=options.precision,
         calibration=options.calibration,
+        input_name=INPUT_NAMES[options.like],
     )
 
 
@@ -129,6 +141,7 @@ TARGETS = {
         _FLOAT | {"int8-static": ()},
         packages=("onnx",),
         batch=True,
+        like=True,
     ),
     "torch": Target(RUNTIMES["torch"], _write_torch),
     "litert": Target(

@@ -30,6 +30,7 @@ SIZINGS: tuple[str, ...] = ("short_side", "fixed")
 RECIPE = "configs/custom_bottomup.py"
 SETTINGS = jaxpose.config.associative_embedding.SETTINGS
 BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # works for every network of this task
+LIKE: tuple[str, ...] = ()
 
 check_settings = functools.partial(
     jaxpose.config.associative_embedding.check, input_step=INPUT_STEP

@@ -30,6 +30,7 @@ SIZINGS: tuple[str, ...] = ("short_side", "fixed")
 RECIPE = "configs/lightweight_openpose.py"
 SETTINGS = jaxpose.config.part_affinity.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
+LIKE: tuple[str, ...] = ()
 
 check_settings = functools.partial(jaxpose.config.part_affinity.check, input_step=INPUT_STEP)
 describe_examples = whole_images.describe_examples

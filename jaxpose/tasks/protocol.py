@@ -104,6 +104,7 @@ class Task(Protocol):
       RECIPE: recipe to start from on one's own data, for error messages.
       SETTINGS: all settings of a recipe, with defaults and constraints.
       BENCHMARK: settings of the training benchmark that differ from the defaults.
+      LIKE: programs whose files an exported file can replace; choices for `jaxpose export --like`.
     """
 
     NAME: str
@@ -115,6 +116,7 @@ class Task(Protocol):
     RECIPE: str
     SETTINGS: tuple[Setting, ...]
     BENCHMARK: Mapping[str, Any]
+    LIKE: tuple[str, ...]
 
     # ---------------------------------------------------------------- settings and data
 

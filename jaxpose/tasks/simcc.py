@@ -34,6 +34,7 @@ SIZINGS: tuple[str, ...] = ("fixed",)
 RECIPE = "configs/custom_topdown.py:rtmpose_s"
 SETTINGS = jaxpose.config.simcc.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
+LIKE: tuple[str, ...] = ("mmdeploy",)
 
 check_settings = jaxpose.config.simcc.check
 describe_examples = crops.describe_examples
@@ -164,7 +165,7 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
     del skeleton, num_outputs
     return {
         "box_padding": geometry.BOX_PADDING,
-        "outputs": [{"name": "x"}, {"name": "y"}],
+        "outputs": [{"name": "simcc_x"}, {"name": "simcc_y"}],
         "codec": {
             "name": NAME,
             "split_ratio": codecs.simcc.SPLIT_RATIO,

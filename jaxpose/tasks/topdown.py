@@ -29,6 +29,7 @@ SIZINGS: tuple[str, ...] = ("fixed",)
 RECIPE = "configs/custom_topdown.py"
 SETTINGS = jaxpose.config.topdown.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
+LIKE: tuple[str, ...] = ()
 
 check_settings = jaxpose.config.topdown.check
 describe_examples = crops.describe_examples

@@ -6,8 +6,6 @@ keys and shapes of its state_dicts at several sizes and numbers of keypoints.
 """
 
 import argparse
-import gzip
-import json
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +18,7 @@ from jaxpose import convert, models, summary
 from jaxpose.convert import command
 from jaxpose.models import cspnext
 from jaxpose.models.rtmpose import ScaleNorm
-from tests.helpers import recipe
+from tests.helpers import recipe, rtmpose
 from tests.helpers.checkpoints import assert_equal, save_torch
 
 # Size, K, H, W, parameters, multiply-adds of convolutions, of linear layers and of attention, cost
@@ -46,18 +44,12 @@ BACKBONES = {"t": 2348700, "s": 4378320, "m": 12279432, "l": 26138912, "x": 4756
 
 @pytest.fixture(scope="module")
 def shapes(golden):
-    """Case, e.g. "rtmpose_m@384x288" -> {key: shape} of its public checkpoint."""
-    return json.loads(gzip.decompress((golden / "torch_keys_rtmpose.json.gz").read_bytes()))
+    return rtmpose.shapes(golden)
 
 
 @pytest.fixture(scope="module")
-def released(golden, shapes):
-    """(the stored outputs, the variables that they were computed with)."""
-    case = json.loads((golden / "forward_rtmpose_t.json").read_text())
-    state = recipe.state_dict(shapes["rtmpose_t@128x96"], case["gain"])
-    for key, factor in case["factor"].items():  # else attention would be too weak to see
-        state[key] = state[key] * np.float32(factor)
-    return case, convert.from_torch("rtmpose_t", state)
+def released(golden):
+    return rtmpose.released(golden)
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ def test_metadata_describe_the_codec():
     config = settings(input_size=(256, 192))
     values = simcc.metadata(config, skeletons.COCO, 2)
     assert values["codec"] == {"name": "simcc", "split_ratio": 2.0, "sigma": [4.9, 5.66]}
-    assert [output["name"] for output in values["outputs"]] == ["x", "y"]
+    assert [output["name"] for output in values["outputs"]] == ["simcc_x", "simcc_y"]
     assert simcc.decoder_from_metadata(values) == simcc.Decoder()
     assert simcc.fit_settings(config, {"input_size": [256, 192]}, "file") == ""
     with pytest.raises(ValueError, match=r"file has the input size \(64, 96\), but config.input"):

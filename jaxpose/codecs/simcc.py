@@ -157,12 +157,7 @@ def flip_back(
 
 
 def decode(x: ArrayLike, y: ArrayLike, center: ArrayLike, scale: ArrayLike) -> tuple[Array, Array]:
-    """Keypoints in image pixels from two vectors per keypoint.
-
-    The first maximum of each vector is the position in bins; the smaller of the two maxima is the
-    score, which is neither a probability nor clipped. Where the score is not positive, both
-    positions are -1. The result goes back through the crop given by `center` and `scale`; both
-    components of the scale are used.
+    """Keypoints in image pixels from two vectors per keypoint: `locate`, then `in_image`.
 
     Args:
       x: [B, K, n], n bins over the width of the crop.
@@ -173,15 +168,50 @@ def decode(x: ArrayLike, y: ArrayLike, center: ArrayLike, scale: ArrayLike) -> t
     Returns:
       keypoints [B, K, 2] (x, y) in image pixels and scores [B, K], float32.
     """
-    xp = namespace(x, y, center, scale)
+    places, scores = locate(x, y)
+    return in_image(places, (np.shape(x)[-1], np.shape(y)[-1]), center, scale), scores
+
+
+def locate(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Positions in bins from two vectors per keypoint.
+
+    The first maximum of each vector is the position; the smaller of the two maxima is the score,
+    which is neither a probability nor clipped. Where the score is not positive, both positions are
+    -1. The exporter can write these operations into a file.
+
+    Args:
+      x: [B, K, n].
+      y: [B, K, m].
+
+    Returns:
+      positions [B, K, 2] (x, y) in bins and scores [B, K], float32.
+    """
+    xp = namespace(x, y)
     x, y = as_array(xp, x, np.float32), as_array(xp, y, np.float32)
     scores = xp.minimum(x.max(axis=-1), y.max(axis=-1))
-    places = xp.stack([x.argmax(axis=-1), y.argmax(axis=-1)], -1)
-    places = xp.where((scores <= 0)[..., None], -1, places).astype(np.float32)
-    counts = np.array([x.shape[-1], y.shape[-1]], np.float32)
+    highest = [v.argmax(axis=-1).astype(np.float32)[..., None] for v in (x, y)]
+    places = xp.concatenate(highest, axis=-1)
+    return xp.where((scores <= 0)[..., None], np.float32(-1), places), scores
+
+
+def in_image(
+    points: ArrayLike, extent: tuple[int, int], center: ArrayLike, scale: ArrayLike
+) -> Array:
+    """Points of crops in image pixels; both components of the scale are used.
+
+    Args:
+      points: [B, K, 2] (x, y).
+      extent: (width, height) of a crop, in the unit of the points.
+      center: [B, 2] of the crop, in image pixels.
+      scale: [B, 2] of the crop, in units of 200 pixels.
+
+    Returns:
+      [B, K, 2], float32.
+    """
+    xp = namespace(points, center, scale)
     size = as_array(xp, scale, np.float32)[:, None] * np.float32(geometry.PIXEL_STD)
     corner = as_array(xp, center, np.float32)[:, None] - size / 2
-    return places / counts * size + corner, scores
+    return as_array(xp, points, np.float32) / np.array(extent, np.float32) * size + corner
 
 
 def heatmaps(x: Array, y: Array, group: int) -> Array:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from jaxpose.export.walker import trace
 from jaxpose.runtimes import FileError, read_metadata, require, run_file
 from jaxpose.tasks.agreement import MismatchError
 from jaxpose.wording import quantity
+
+Decode = Callable[[Any], Any]  # outputs of a network -> outputs of its file
 
 __all__ = [
     "Expected",
@@ -56,15 +58,21 @@ __all__ = [
 
 
 def build_graph(
-    model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    *,
+    fold_bn: bool = True,
+    decode: Decode | None = None,
 ) -> Graph:
     """The network as the graph that all builders read.
 
     `fold_bn` merges batch norms into convolutions and makes the graph as short as
-    `jaxpose.export.passes` can; without it, all parameters stay those of the model.
+    `jaxpose.export.passes` can; without it, all parameters stay those of the model. With `decode`,
+    the graph continues with this function of the outputs (`tasks.FileDecoding`).
     """
     height, width = input_size
-    network = fold(trace(model, variables, (height, width)), fold_bn=fold_bn)
+    network = fold(trace(model, variables, (height, width), decode), fold_bn=fold_bn)
     return optimize(network) if fold_bn else network
 
 
@@ -79,6 +87,7 @@ def to_onnx(
     precision: str = "fp32",
     calibration: np.ndarray | None = None,
     input_name: str = "image",
+    decode: Decode | None = None,
 ) -> None:
     """Writes an ONNX file (opset 14): `image` float32 [batch,3,H,W] -> `heatmaps` [batch,K,h,w].
 
@@ -100,6 +109,7 @@ def to_onnx(
       calibration: uint8 RGB [N, H, W, 3], typical images, from which "int8-static" takes the ranges
         of the activations.
       input_name: name of the input, for programs that expect another one.
+      decode: function of the outputs that the file computes too; see `tasks.FileDecoding`.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported (the message names
@@ -111,7 +121,7 @@ def to_onnx(
     onnx = require("onnx")
     from jaxpose.export import onnx_builder, onnx_precision
 
-    network = _with_names(build_graph(model, variables, input_size), metadata)
+    network = _with_names(build_graph(model, variables, input_size, decode=decode), metadata)
     stored = metadata | {"precision": precision}
     built = onnx_builder.build(network, stored, batch, input_name=input_name)
     if precision != "fp32":
@@ -292,17 +302,23 @@ def _with_names(network: Graph, metadata: dict) -> Graph:
 
 
 def to_torch(
-    model: nn.Module, variables: dict, input_size: tuple[int, int], *, fold_bn: bool = True
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    *,
+    fold_bn: bool = True,
+    decode: Decode | None = None,
 ) -> Any:
     """The network as a `torch.fx.GraphModule` in eval mode, NCHW in and out.
 
     state_dict keys follow the Flax paths (`backbone/layer1/conv/kernel` ->
     `backbone.layer1.conv.weight`). `fold_bn=False` keeps every batch norm as `nn.BatchNorm2d`
-    (momentum 0.1), so that the module can be trained.
+    (momentum 0.1), so that the module can be trained. `decode` is as for `to_onnx`.
 
     Raises ExportError as `to_onnx` does.
     """
     require("torch")
     from jaxpose.export import torch_builder
 
-    return torch_builder.build(build_graph(model, variables, input_size, fold_bn=fold_bn))
+    network = build_graph(model, variables, input_size, fold_bn=fold_bn, decode=decode)
+    return torch_builder.build(network)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxpose import export, images, tensor_file
-from jaxpose.choices import check_choice
-from jaxpose.export import crops
+from jaxpose.export import checks, crops
 from jaxpose.export.source import Source, from_run, untrained
 from jaxpose.export.table import Entry, as_text
 from jaxpose.export.targets import CALIBRATED, DEFAULT, PROGRAMS, TARGETS, Options
@@ -22,7 +21,7 @@ from jaxpose.export.verify import Expected
 from jaxpose.files import check_outputs, location, path_argument, write_atomic
 from jaxpose.models.sizes import parse_size
 from jaxpose.runtimes import files_of
-from jaxpose.tasks import TASKS, Agreement
+from jaxpose.tasks import Agreement
 from jaxpose.tasks.agreement import TOLERANCES, tolerance_of
 
 if TYPE_CHECKING:
@@ -82,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PROGRAMS,
         help="write an ONNX file with the names of this program, for what loads its files "
         "(mmdeploy: RTMPose for rtmlib and mmdeploy)",
+    )
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="write files that return keypoints and scores; ONNX and PyTorch, fp32, RTMPose",
     )
     parser.add_argument("--size", metavar="HxW", help="input size (default: that of the run)")
     parser.add_argument(
@@ -148,11 +152,13 @@ def run(args: argparse.Namespace) -> int:
         _write_weights(args)
         if not targets:
             return 0
-    _check(targets, options)
-    _check_calibration(args)
-    _check_evaluation(args)
+    checks.check_targets(targets, options)
+    checks.check_decode(args, targets)
+    checks.check_calibration(args)
+    checks.check_evaluation(args)
     source, folder = _source(args)
-    _check_task(source, options)
+    source = dataclasses.replace(source, decoded=args.decode)
+    checks.check_task(source, options)
     paths = [TARGETS[target].path(source, folder, options) for target in targets]
     files = [file for path in paths for file in files_of(path)]
     outputs = [*files, *([args.json] if args.json else [])]
@@ -248,9 +254,10 @@ def export_file(
     Args:
       source: the network.
       target: one of `TARGETS`.
-      folder: for the file `<model>_<H>x<W>.<suffix>`, with `_batch<N>` before the suffix if the
-        batch is fixed, `_<program>` if the file is like that program's, and `_<precision>` if that
-        is not fp32; for a model `package.module:ClassName`, the file name has the class only.
+      folder: for the file `<model>_<H>x<W>.<suffix>`; for a model `package.module:ClassName`, the
+        file name has the class only. Before the suffix are `_batch<N>` if the batch is fixed,
+        `_decoded` if the file decodes, `_<program>` if it is like that program's files, and
+        `_<precision>` if that is not fp32.
       expected: what the network makes of the images to verify on, from
         `source.expected_outputs`; None uses synthetic images.
       options: of the file.
@@ -331,62 +338,6 @@ def _calibration(files: Sequence[Path], source: Source, data: Path | None) -> np
     origin = "--calibrate" if files else f"random {source.task.EXAMPLE}s of the training data"
     print(f"calibration images: {len(inputs)} ({origin})", flush=True)
     return inputs
-
-
-def _check(targets: Sequence[str], options: Options) -> None:
-    """Refuses choices that do not fit together, and targets whose packages are missing."""
-    for target in targets:
-        check_choice("target", target, TARGETS)
-    for target in targets:
-        check_choice(f"precision of {target}", options.precision, TARGETS[target].precisions)
-    if options.batch is not None and options.batch < 1:
-        raise ValueError(f"--batch {options.batch}: a file takes at least 1 image")
-    if options.batch is not None and not any(TARGETS[target].batch for target in targets):
-        raise ValueError("--batch is for ONNX files; add onnx to --to")
-    if options.vulkan and not any(TARGETS[target].vulkan for target in targets):
-        raise ValueError("--vulkan is for ncnn files; add ncnn to --to")
-    if options.like and not all(TARGETS[target].like for target in targets):
-        raise ValueError(f"--like {options.like} is for ONNX files: give --to onnx alone")
-    for target in targets:
-        TARGETS[target].require_packages(options.precision)
-
-
-def _check_task(source: Source, options: Options) -> None:
-    """Refuses options that the task does not have."""
-    if options.like and options.like not in source.task.LIKE:
-        names = [task.NAME for task in TASKS.values() if options.like in task.LIKE]
-        raise ValueError(
-            f"--like {options.like} is for networks of the task {' or '.join(names)}, but "
-            f"{source.name} has the task {source.task.NAME}: omit --like"
-        )
-
-
-def _check_calibration(args: argparse.Namespace) -> None:
-    """Refuses images to calibrate on where none are needed, and the lack of them."""
-    calibrated = args.precision in CALIBRATED
-    if args.calibrate and not calibrated:
-        raise ValueError(f"--calibrate is for --precision {' and '.join(CALIBRATED)}")
-    if calibrated and args.init == "random" and not args.calibrate:
-        raise ValueError(
-            f"--precision {args.precision} needs images to calibrate on, and --init random has "
-            "no training data: give images with --calibrate FILE..."
-        )
-
-
-def _check_evaluation(args: argparse.Namespace) -> None:
-    """Refuses options of the evaluation that do not fit together."""
-    if args.eval and args.init == "random":
-        raise ValueError("--eval needs a run folder: random weights have no validation data")
-    if args.max_drop is not None and not args.eval:
-        raise ValueError("--max-drop is for the evaluation; add --eval")
-    calibrated = args.precision in CALIBRATED and not args.calibrate
-    if args.data is not None and not (args.eval or calibrated):
-        raise ValueError(
-            "--data names the data of --eval, and of --precision "
-            f"{' or '.join(CALIBRATED)} without --calibrate: add --eval or leave out --data"
-        )
-    if args.max_drop is not None and not args.max_drop >= 0:
-        raise ValueError(f"--max-drop {args.max_drop:g} must be at least 0 points")
 
 
 def _precisions() -> str:

@@ -21,6 +21,9 @@ Operators and their attributes (sizes are (height, width)):
     binary                   kind: add sub mul div max min
     unary                    kind: neg exp log sqrt abs tanh erf
     reduce                   kind: sum max min; axes (the axes stay, with length 1)
+    argmax                   axis (stays, with length 1); the first maximum, as a float
+    less_equal               inputs x, y; a tensor of truth values, for `where`
+    where                    inputs condition, x where it holds, y elsewhere
     concat axis | split axis, sizes | slice starts, stops, steps | pad before, after (zeros)
     reshape, expand (to the output's shape) | transpose perm
 """

@@ -58,6 +58,8 @@ class Program:
                         f"{node.op} of rank {len(value.shape)}: ncnn has one to four axes besides "
                         "the batch"
                     )
+            if not hasattr(self, f"_{node.op}"):
+                raise self.error(f"ncnn has no operation for {node.op!r}")
             getattr(self, f"_{node.op}")(node, node.attrs)
 
     def text(self) -> str:

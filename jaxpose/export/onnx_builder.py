@@ -305,6 +305,16 @@ class _Writer:
             op = {"max": "ReduceMax", "min": "ReduceMin"}[a["kind"]]
             self.add(op, x, y, axes=a["axes"], keepdims=1)
 
+    def _argmax(self, node, x, y, a):
+        self.add("ArgMax", x, [f"{y[0]}/index"], axis=a["axis"], keepdims=1)
+        self.add("Cast", [f"{y[0]}/index"], y, to=1)  # to float32
+
+    def _less_equal(self, node, x, y, a):
+        self.add("LessOrEqual", x, y)
+
+    def _where(self, node, x, y, a):
+        self.add("Where", x, y)
+
     def _concat(self, node, x, y, a):
         self.add("Concat", x, y, axis=a["axis"])
 

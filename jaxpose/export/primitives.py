@@ -116,6 +116,38 @@ def _reduce(walker, eqn, args, module):
     return walker.relayout(kept, range(rank), eqn.outvars[0].aval.shape, module)
 
 
+def _argmax(walker, eqn, args, module):
+    (axis,), rank = eqn.params["axes"], len(args[0].shape)
+    if axis == 0:
+        raise ExportError(f"{module}: argmax over the batch axis cannot be exported")
+    axis = target_axis(axis, rank)
+    shape = [1 if i == axis else n for i, n in enumerate(args[0].shape)]
+    kept = walker.emit("argmax", args, shape, module, axis=axis)
+    return walker.relayout(kept, range(rank), eqn.outvars[0].aval.shape, module)
+
+
+def _less_equal(walker, eqn, args, module):
+    inputs = _numbers(args, "a comparison", module)
+    return walker.emit("less_equal", inputs, to_target(eqn.outvars[0].aval.shape), module)
+
+
+def _select_n(walker, eqn, args, module):
+    if len(args) != 3 or isinstance(args[0], Const):
+        raise ExportError(f"{module}: only a choice between two values can be exported")
+    condition, other, value = _numbers(args, "a choice", module)
+    shape = to_target(eqn.outvars[0].aval.shape)
+    return walker.emit("where", [condition, value, other], shape, module)
+
+
+def _numbers(args, what, module):
+    """The arguments with constants of one number as scalars; others cannot be exported."""
+    if any(isinstance(a, Const) and a.array.size != 1 for a in args):
+        raise ExportError(f"{module}: {what} with several constants cannot be exported")
+    return [
+        Const(a.array.reshape(()).astype(np.float32)) if isinstance(a, Const) else a for a in args
+    ]
+
+
 def _dot_general(walker, eqn, args, module):
     x, w = args
     contract, batch = eqn.params["dimension_numbers"]
@@ -199,4 +231,7 @@ PRIMITIVES = {
     "reduce_sum": _reduce,
     "reduce_max": _reduce,
     "reduce_min": _reduce,
+    "argmax": _argmax,
+    "le": _less_equal,
+    "select_n": _select_n,
 }

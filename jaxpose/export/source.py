@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Source:
       task: of the network.
       config: settings of the run, or the task's defaults.
       trained: whether the weights are those of a run, and not random.
+      decoded: whether files of the network decode its outputs (`Task.FILE_DECODING`).
     """
 
     name: str
@@ -42,6 +44,13 @@ class Source:
     task: tasks.Task
     config: ConfigDict
     trained: bool = True
+    decoded: bool = False
+
+    @property
+    def file_decode(self) -> Callable[[Any], Any] | None:
+        """What a file computes from the outputs; None if it returns the outputs themselves."""
+        decoding = self.task.FILE_DECODING
+        return decoding.decode if self.decoded and decoding else None
 
     @property
     def decoder(self) -> tasks.Decoder:
@@ -67,7 +76,7 @@ class Source:
         outputs = jax.eval_shape(
             lambda v, x: self.model.apply(v, x, train=False), self.variables, image
         )
-        return describe(
+        values = describe(
             self.name,
             self.task,
             self.config,
@@ -75,6 +84,11 @@ class Source:
             self.input_size,
             num_outputs=len(jax.tree.leaves(outputs)),
         )
+        decoding = self.task.FILE_DECODING
+        if self.decoded and decoding:
+            names = [{"name": name} for name in decoding.outputs]
+            values |= {"outputs": names, "decoded": True, "flip": False}
+        return values
 
 
 def from_run(

@@ -58,6 +58,7 @@ class Target:
       batch: whether the number of images per call can be fixed.
       vulkan: whether its files run on Vulkan devices.
       like: whether its files can replace those of other programs (`Options.like`).
+      decodes: whether its files can decode (`Source.decoded`).
       check_structure: compares a file with the network without running it; raises MismatchError.
     """
 
@@ -68,6 +69,7 @@ class Target:
     batch: bool = False
     vulkan: bool = False
     like: bool = False
+    decodes: bool = False
     check_structure: Callable[[Source, Path, Options], None] | None = None
 
     def require_packages(self, precision: str) -> None:
@@ -81,6 +83,8 @@ class Target:
         name = f"{source.name.rpartition(':')[2]}_{height}x{width}"
         if options.batch is not None and self.batch:
             name += f"_batch{options.batch}"
+        if source.decoded:
+            name += "_decoded"
         if options.like and self.like:
             name += f"_{options.like}"
         if options.precision != "fp32":
@@ -97,11 +101,12 @@ def _write_onnx(source: Source, path: Path, options: Options) -> None:
         precision=options.precision,
         calibration=options.calibration,
         input_name=INPUT_NAMES[options.like],
+        decode=source.file_decode,
     )
 
 
 def _write_torch(source: Source, path: Path, options: Options) -> None:
-    module = export.to_torch(*_network(source))
+    module = export.to_torch(*_network(source), decode=source.file_decode)
     export.save_torch(module, source.input_size, path, metadata=source.metadata())
 
 
@@ -142,8 +147,9 @@ TARGETS = {
         packages=("onnx",),
         batch=True,
         like=True,
+        decodes=True,
     ),
-    "torch": Target(RUNTIMES["torch"], _write_torch),
+    "torch": Target(RUNTIMES["torch"], _write_torch, decodes=True),
     "litert": Target(
         RUNTIMES["litert"],
         _write_litert,

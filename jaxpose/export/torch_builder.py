@@ -260,6 +260,15 @@ class _Builder:
         function = {"sum": self.torch.sum, "max": self.torch.amax, "min": self.torch.amin}
         return self._call(function[a["kind"]], x, list(a["axes"]), True)
 
+    def _argmax(self, node, x, a):
+        return self._method("float", self._call(self.torch.argmax, x, a["axis"], True))
+
+    def _less_equal(self, node, x, a):
+        return self._call(self.torch.le, *(self._operand(v, node) for v in node.inputs))
+
+    def _where(self, node, x, a):
+        return self._call(self.torch.where, *(self._operand(v, node) for v in node.inputs))
+
     def _concat(self, node, x, a):
         return self._call(self.torch.cat, [self._operand(v, node) for v in node.inputs], a["axis"])
 

@@ -9,7 +9,8 @@ length 1 where its shape in the jaxpr is larger, because both targets broadcast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -56,8 +57,15 @@ _PASS = (
 Value = Tensor | Const
 
 
-def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Graph:
+def trace(
+    model: nn.Module,
+    variables: dict,
+    input_size: tuple[int, int],
+    decode: Callable[[Any], Any] | None = None,
+) -> Graph:
     """The inference graph of `model` for images of `input_size` (H, W), in float32, not folded.
+
+    With `decode`, the graph continues with this function of the outputs, written in jax.
 
     Raises:
       ExportError: the model uses a primitive or operator that is not supported; the message names
@@ -70,7 +78,8 @@ def trace(model: nn.Module, variables: dict, input_size: tuple[int, int]) -> Gra
     arrays = [np.asarray(leaf) for _, leaf in leaves]
 
     def apply(values, image):
-        return model.apply(jax.tree_util.tree_unflatten(treedef, values), image, train=False)
+        outputs = model.apply(jax.tree_util.tree_unflatten(treedef, values), image, train=False)
+        return decode(outputs) if decode else outputs
 
     image = jax.ShapeDtypeStruct((BATCH, *input_size, 3), jnp.float32)
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]

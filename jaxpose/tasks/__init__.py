@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from jaxpose.choices import choose_from
 from jaxpose.config import ConfigError, check_config, expand_paths
 from jaxpose.tasks import associative_embedding, part_affinity, simcc, topdown
-from jaxpose.tasks.protocol import Agreement, Batch, Decoder, Objective, Task
+from jaxpose.tasks.protocol import Agreement, Batch, Decoder, FileDecoding, Objective, Task
 
 if TYPE_CHECKING:
     from flax import linen as nn
@@ -30,6 +30,7 @@ __all__ = [
     "Agreement",
     "Batch",
     "Decoder",
+    "FileDecoding",
     "Objective",
     "Task",
     "create_model",

@@ -14,7 +14,7 @@ from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import HALF, QUARTER, check_outputs, forward, map_size
-from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, FileDecoding, Objective, Size, Tree
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -31,6 +31,7 @@ RECIPE = "configs/custom_bottomup.py"
 SETTINGS = jaxpose.config.associative_embedding.SETTINGS
 BENCHMARK: Mapping[str, Any] = {"loss.name": "mse"}  # works for every network of this task
 LIKE: tuple[str, ...] = ()
+FILE_DECODING: FileDecoding | None = None
 
 check_settings = functools.partial(
     jaxpose.config.associative_embedding.check, input_step=INPUT_STEP

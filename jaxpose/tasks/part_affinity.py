@@ -14,7 +14,7 @@ from jaxpose import codecs, skeletons
 from jaxpose.skeletons import Skeleton
 from jaxpose.tasks import torch_losses, whole_images
 from jaxpose.tasks.objective import QUARTER, forward, map_size
-from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, FileDecoding, Objective, Size, Tree
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -31,6 +31,7 @@ RECIPE = "configs/lightweight_openpose.py"
 SETTINGS = jaxpose.config.part_affinity.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
 LIKE: tuple[str, ...] = ()
+FILE_DECODING: FileDecoding | None = None
 
 check_settings = functools.partial(jaxpose.config.part_affinity.check, input_step=INPUT_STEP)
 describe_examples = whole_images.describe_examples

@@ -52,6 +52,19 @@ class Objective:
     inputs: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class FileDecoding:
+    """Decoding that an exported file can contain.
+
+    Attributes:
+      decode: the outputs of the network -> the outputs of the file, in jax.
+      outputs: names of the outputs of the file.
+    """
+
+    decode: Callable[[Any], Any]
+    outputs: tuple[str, ...]
+
+
 class Agreement(Protocol):
     """Differences between an exported file and its model; `str()` describes them.
 
@@ -105,6 +118,7 @@ class Task(Protocol):
       SETTINGS: all settings of a recipe, with defaults and constraints.
       BENCHMARK: settings of the training benchmark that differ from the defaults.
       LIKE: programs whose files an exported file can replace; choices for `jaxpose export --like`.
+      FILE_DECODING: decoding for `jaxpose export --decode`; None if files cannot decode.
     """
 
     NAME: str
@@ -117,6 +131,7 @@ class Task(Protocol):
     SETTINGS: tuple[Setting, ...]
     BENCHMARK: Mapping[str, Any]
     LIKE: tuple[str, ...]
+    FILE_DECODING: FileDecoding | None
 
     # ---------------------------------------------------------------- settings and data
 

@@ -18,7 +18,7 @@ from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import crops, torch_losses
 from jaxpose.tasks.agreement import FP32, MismatchError, Tolerance
 from jaxpose.tasks.objective import QUARTER, check_outputs, forward
-from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, FileDecoding, Objective, Size, Tree
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -35,6 +35,15 @@ RECIPE = "configs/custom_topdown.py:rtmpose_s"
 SETTINGS = jaxpose.config.simcc.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
 LIKE: tuple[str, ...] = ("mmdeploy",)
+
+
+def _in_pixels(outputs: Any) -> tuple[Any, Any]:
+    """Keypoints [B, K, 2] in pixels of the crop and scores [B, K] from both vectors."""
+    places, scores = codecs.simcc.locate(*outputs)
+    return places / codecs.simcc.SPLIT_RATIO, scores
+
+
+FILE_DECODING: FileDecoding | None = FileDecoding(_in_pixels, ("keypoints", "scores"))
 
 check_settings = jaxpose.config.simcc.check
 describe_examples = crops.describe_examples
@@ -112,16 +121,25 @@ class Decoder:
     Attributes:
       flip: whether to average with the vectors of the mirrored crop.
       udp: always False; crops are not those of UDP.
+      input_size: (H, W) of the network; needed only for the outputs of files that decode.
     """
 
     flip: bool = True
     udp: bool = False
+    input_size: Size | None = None
 
     def decode(
         self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
     ) -> tuple[Any, Any]:
-        """See `crops.CropDecoder`; outputs are x [B, K, n] and y [B, K, m]."""
+        """See `crops.CropDecoder`; outputs are x [B, K, n] and y [B, K, m].
+
+        Those of a file that decodes are keypoints [B, K, 2] and scores [B, K]; there is no mirrored
+        image then.
+        """
         x, y = outputs
+        if _decoded(outputs):
+            assert mirrored is None and self.input_size is not None
+            return codecs.simcc.in_image(x, self.input_size[::-1], center, scale), y
         if mirrored is not None:
             other_x, other_y = mirrored
             back_x, back_y = codecs.simcc.flip_back(other_x, other_y, skeleton.flip_pairs)
@@ -129,15 +147,20 @@ class Decoder:
         return codecs.simcc.decode(x, y, center, scale)
 
 
+def _decoded(outputs: Any) -> bool:
+    """Whether these are keypoints and scores, not two vectors per keypoint."""
+    return np.ndim(outputs[1]) == 2
+
+
 def decoder_from_config(config: ConfigDict) -> Decoder:
     """From `config.eval.flip`."""
-    return Decoder(config.eval.flip)
+    return Decoder(config.eval.flip, input_size=tuple(config.input_size))
 
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
-    """With the flip test."""
-    del metadata
-    return Decoder()
+    """With the flip test, unless the file decodes."""
+    size = metadata["input_size"]
+    return Decoder(not metadata.get("decoded", False), input_size=(size[0], size[1]))
 
 
 def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
@@ -146,8 +169,17 @@ def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
 
 
 def maps(outputs: Any, skeleton: Skeleton) -> tuple[np.ndarray, None]:
-    """Heatmaps of a quarter of the input's size, from both vectors; there are no tags."""
+    """Heatmaps of a quarter of the input's size, from both vectors; there are no tags.
+
+    Raises:
+      ValueError: the outputs are those of a file that decodes.
+    """
     del skeleton
+    if _decoded(outputs):
+        raise ValueError(
+            "the file returns keypoints, not the vectors that heatmaps are drawn from: export it "
+            "without --decode"
+        )
     x, y = (np.asarray(output) for output in outputs)
     group = int(QUARTER * codecs.simcc.SPLIT_RATIO)
     return np.asarray(codecs.simcc.heatmaps(x, y, group)), None
@@ -175,9 +207,12 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
 
 
 def fit_settings(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> str:
-    """Checks that the input size is that of the file. See `Task.fit_settings`."""
+    """Checks the input size; without flip test if the file decodes. See `Task.fit_settings`."""
     crops.check_size(config, metadata, source)
-    return ""
+    if not (metadata.get("decoded") and config.eval.flip):
+        return ""
+    config.eval.flip = False
+    return "no flip test: the file returns keypoints, whose vectors cannot be averaged"
 
 
 def compare(
@@ -190,17 +225,27 @@ def compare(
 ) -> crops.CropAgreement:
     """Differences between two pairs of outputs and the keypoints decoded from them.
 
+    A file that decodes is compared by its keypoints and scores.
+
     Raises:
       MismatchError: not two outputs, or outputs of different shapes.
     """
     shapes = [[np.shape(output) for output in outputs] for outputs in (expected, actual)]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+    count, people = len(shapes[0]), shapes[0][0][:2]
+    decoded = shapes[1] == [(*people, 2), people]
+    if count != 2 or not (decoded or shapes[0] == shapes[1]):
         raise MismatchError(
             f"the file returns outputs of shape {shapes[1]}, the model {shapes[0]}: expected x and "
             "y of each keypoint"
         )
+    decoder = dataclasses.replace(decoder, input_size=input_size)
+    values = None
+    if decoded:
+        values = (codecs.simcc.locate(*expected)[1],), (actual[1],)
 
     def ties(noise: float, *_: Any) -> np.ndarray:
+        if decoded:  # the error of the vectors is not known, only what it may be
+            noise = FP32.heatmap * max(float(np.abs(output).max()) for output in expected)
         return np.any([crops.equal_maxima(output, noise) for output in expected], axis=0)
 
     return crops.compare_poses(
@@ -210,7 +255,8 @@ def compare(
         lambda outputs, center, scale: decoder.decode(outputs, None, center, scale, skeleton),
         ties,
         tolerance,
-        "outputs",
+        "scores" if decoded else "outputs",
+        values,
     )
 
 

@@ -13,7 +13,7 @@ from jaxpose import codecs, geometry
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import crops, torch_losses
 from jaxpose.tasks.objective import QUARTER, check_outputs, forward, map_size
-from jaxpose.tasks.protocol import DeviceBatch, Objective, Size, Tree
+from jaxpose.tasks.protocol import DeviceBatch, FileDecoding, Objective, Size, Tree
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -30,6 +30,7 @@ RECIPE = "configs/custom_topdown.py"
 SETTINGS = jaxpose.config.topdown.SETTINGS
 BENCHMARK: Mapping[str, Any] = {}
 LIKE: tuple[str, ...] = ()
+FILE_DECODING: FileDecoding | None = None
 
 check_settings = jaxpose.config.topdown.check
 describe_examples = crops.describe_examples

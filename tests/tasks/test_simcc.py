@@ -164,6 +164,33 @@ def test_equal_maxima_are_ties():
     assert result.ties == 1 and result.holds
 
 
+def test_a_file_that_decodes_is_compared_by_its_keypoints():
+    at = points()
+    x, y = outputs_at(at)
+    x[0, 0] = -1  # no keypoint
+    keypoints, scores = (np.asarray(part) for part in simcc.FILE_DECODING.decode((x, y)))
+    assert keypoints[0, 0].tolist() == [-0.5, -0.5] and scores[0, 0] == -1
+    np.testing.assert_array_equal(keypoints.reshape(-1, 2)[1:], at.reshape(-1, 2)[1:])
+    same = compared((x, y), (keypoints, scores))
+    assert same.holds and same.ties == 0 and same.distances.keypoints == 3 * K
+    for broken in (
+        (keypoints + 0.5, scores),
+        (keypoints[..., ::-1], scores),
+        (np.roll(keypoints, 1, axis=1), scores),
+        (keypoints, scores * 0.99),
+        (keypoints * np.nan, scores),
+    ):
+        assert not compared((x, y), broken).holds
+
+
+def test_a_file_that_decodes_has_no_flip_test():
+    config = settings()
+    metadata = {"input_size": list(SIZE), "decoded": True}
+    assert simcc.fit_settings(config, metadata, "file").startswith("no flip test")
+    assert not config.eval.flip
+    assert simcc.fit_settings(config, metadata, "file") == ""
+
+
 @pytest.mark.parametrize("change", ["one", "shape"])
 def test_outputs_of_another_kind_are_refused(change):
     x, y = outputs_at(points())
@@ -177,7 +204,10 @@ def test_metadata_describe_the_codec():
     values = simcc.metadata(config, skeletons.COCO, 2)
     assert values["codec"] == {"name": "simcc", "split_ratio": 2.0, "sigma": [4.9, 5.66]}
     assert [output["name"] for output in values["outputs"]] == ["simcc_x", "simcc_y"]
-    assert simcc.decoder_from_metadata(values) == simcc.Decoder()
+    values["input_size"] = [256, 192]
+    assert simcc.decoder_from_metadata(values) == simcc.Decoder(input_size=(256, 192))
+    decoder = simcc.decoder_from_metadata(values | {"decoded": True})
+    assert decoder == simcc.Decoder(flip=False, input_size=(256, 192))
     assert simcc.fit_settings(config, {"input_size": [256, 192]}, "file") == ""
     with pytest.raises(ValueError, match=r"file has the input size \(64, 96\), but config.input"):
         simcc.fit_settings(config, {"input_size": [64, 96]}, "file")

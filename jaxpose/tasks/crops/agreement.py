@@ -126,8 +126,9 @@ def compare_poses(
     ties: Ties,
     tolerance: Tolerance,
     name: str,
+    values: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
 ) -> CropAgreement:
-    """Differences between two sets of outputs of the same shapes and their keypoints.
+    """Differences between two sets of outputs and their keypoints.
 
     Args:
       expected: outputs [B, ...] of the model.
@@ -139,6 +140,8 @@ def compare_poses(
         by `noise` may move the keypoint.
       tolerance: by which to judge.
       name: of the outputs, in messages.
+      values: arrays of the model and of the file whose differences count; None for the outputs,
+        which have the same shapes then.
     """
     height, width = input_size
     count = len(expected[0])
@@ -151,10 +154,9 @@ def compare_poses(
 
     points = points_of(expected)
     distance = np.linalg.norm(points - points_of(actual), axis=-1)
-    difference = np.concatenate(
-        [np.abs(a - b).ravel() for a, b in zip(expected, actual, strict=True)]
-    )
-    error, largest = float(difference.max()), max(float(np.abs(a).max()) for a in expected)
+    ours, theirs = values or (expected, actual)
+    difference = np.concatenate([np.abs(a - b).ravel() for a, b in zip(ours, theirs, strict=True)])
+    error, largest = float(difference.max()), max(float(np.abs(a).max()) for a in ours)
     # The rounding of float32 may decide ties, so they are left out, with reduced precision too.
     # `noise` is capped: a large difference between the outputs must not turn all keypoints into
     # ties.

@@ -241,7 +241,7 @@ def compare(
     decoder = dataclasses.replace(decoder, input_size=input_size)
     values = None
     if decoded:
-        values = (codecs.simcc.locate(*expected)[1],), (actual[1],)
+        values = (np.asarray(codecs.simcc.locate(*expected)[1]),), (np.asarray(actual[1]),)
 
     def ties(noise: float, *_: Any) -> np.ndarray:
         if decoded:  # the error of the vectors is not known, only what it may be

@@ -115,5 +115,5 @@ def test_other_formats_and_tasks_are_refused():
 def test_decoding_is_refused_where_it_does_not_apply(options, message, tmp_path, capsys):
     pytest.importorskip("onnx")
     pytest.importorskip("ncnn")
-    assert cli.main(["export", str(tmp_path), "--decode", *options]) == 1
+    assert cli.main(["export", str(tmp_path), "--decode", *options]) == 2
     assert message in capsys.readouterr().err

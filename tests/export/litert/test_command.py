@@ -30,7 +30,7 @@ def test_an_agreeing_file_gets_its_name(precision, ending, tmp_path):
     path, agreement = command.export_file(source(), "litert", tmp_path, None, Options(precision))
     assert [p.name for p in tmp_path.iterdir()] == [f"tiny_64x48{ending}.tflite"]
     assert agreement.holds
-    assert agreement.heatmap <= TOLERANCES[precision].heatmap * agreement.scale
+    assert agreement.largest <= TOLERANCES[precision].heatmap * agreement.scale
     stored = export.read_metadata(path)
     assert skeletons.Skeleton.from_dict(stored["skeleton"]) == skeletons.COCO
     assert (stored["layout"], stored["precision"]) == ("NHWC", precision)

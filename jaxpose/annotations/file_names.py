@@ -26,7 +26,7 @@ class Matches:
 
 
 def describe_by_name_alone(count: int) -> str:
-    """What is said of `count` images in `Matches.by_name_alone`."""
+    """The warning about `count` images in `Matches.by_name_alone`."""
     images = f"{quantity(count, 'image')} {agree(count, 'is', 'are')}"
     folders = agree(count, "its folder differs", "their folders differ")
     return f"{images} matched by name alone, because {folders}"

@@ -45,6 +45,8 @@ def _in_pixels(outputs: Any) -> tuple[Any, Any]:
 
 FILE_DECODING: FileDecoding | None = FileDecoding(_in_pixels, ("keypoints", "scores"))
 
+check_skeleton = crops.check_skeleton
+network_keypoints = crops.network_keypoints
 check_settings = jaxpose.config.simcc.check
 describe_examples = crops.describe_examples
 metric_of = crops.metric_of
@@ -58,15 +60,6 @@ predict_results = crops.predict_results
 worst_cases = crops.worst_cases
 sample_batch = crops.sample_batch
 torch_loss = torch_losses.simcc
-
-
-def check_skeleton(skeleton: Skeleton, source: str) -> None:
-    """Accepts all keypoints."""
-
-
-def network_keypoints(num_keypoints: int) -> int:
-    """The keypoints of the dataset."""
-    return num_keypoints
 
 
 def sigma_of(config: ConfigDict) -> tuple[float, float]:

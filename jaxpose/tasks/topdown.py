@@ -32,6 +32,8 @@ BENCHMARK: Mapping[str, Any] = {}
 LIKE: tuple[str, ...] = ()
 FILE_DECODING: FileDecoding | None = None
 
+check_skeleton = crops.check_skeleton
+network_keypoints = crops.network_keypoints
 check_settings = jaxpose.config.topdown.check
 describe_examples = crops.describe_examples
 metric_of = crops.metric_of
@@ -47,15 +49,6 @@ compare = crops.compare
 sample_batch = crops.sample_batch
 fit_settings = crops.fit_settings
 torch_loss = torch_losses.topdown
-
-
-def check_skeleton(skeleton: Skeleton, source: str) -> None:
-    """Accepts all keypoints."""
-
-
-def network_keypoints(num_keypoints: int) -> int:
-    """The keypoints of the dataset."""
-    return num_keypoints
 
 
 # ------------------------------------------------------------------------------------- training

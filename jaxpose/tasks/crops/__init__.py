@@ -1,7 +1,14 @@
 """Prediction, scores and comparison of files for tasks with one person per crop."""
 
 from jaxpose.tasks.crops.agreement import CropAgreement, compare, compare_poses, equal_maxima
-from jaxpose.tasks.crops.batches import check_size, codec_of, fit_settings, sample_batch
+from jaxpose.tasks.crops.batches import (
+    check_size,
+    check_skeleton,
+    codec_of,
+    fit_settings,
+    network_keypoints,
+    sample_batch,
+)
 from jaxpose.tasks.crops.evaluation import (
     describe_examples,
     evaluate,
@@ -22,6 +29,7 @@ __all__ = [
     "CropAgreement",
     "CropPredictions",
     "check_size",
+    "check_skeleton",
     "codec_of",
     "compare",
     "compare_poses",
@@ -34,6 +42,7 @@ __all__ = [
     "fit_settings",
     "metric_of",
     "model_predictor",
+    "network_keypoints",
     "predict_results",
     "sample_batch",
     "view",

@@ -1,4 +1,4 @@
-"""Batches of synthetic crops for benchmarks, and settings for evaluating exported files."""
+"""Synthetic crops for benchmarks, settings for evaluating exported files, and keypoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxpose import images
+from jaxpose.skeletons import Skeleton
 from jaxpose.tasks.protocol import Size
 
 
@@ -48,3 +49,12 @@ def check_size(config: ConfigDict, metadata: Mapping[str, Any], source: str) -> 
 def codec_of(metadata: Mapping[str, Any]) -> str:
     """`config.codec` of an exported file; version 0.1 had only one codec and did not record it."""
     return metadata["codec"].get("targets", "gaussian")
+
+
+def check_skeleton(skeleton: Skeleton, source: str) -> None:
+    """Accepts all keypoints."""
+
+
+def network_keypoints(num_keypoints: int) -> int:
+    """The keypoints of the dataset."""
+    return num_keypoints

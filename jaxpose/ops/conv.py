@@ -17,7 +17,7 @@ from jax import lax
 
 from jaxpose.ops import bands, rotation, taps
 from jaxpose.ops.blocks import block_diagonal, block_size, merge_groups, merged_groups
-from jaxpose.ops.named import call, with_gradient
+from jaxpose.ops.named import call, gradients_of, with_gradient
 
 Size = int | tuple[int, ...]  # (h, w); any length, because a slice of a shape has that type
 
@@ -267,7 +267,7 @@ def _grouped_conv(x, w, *, impl, groups, stride, padding):
     elif x.shape[-1] == w.shape[-1]:
         fast, vjp = rotation.forms(groups, stride, padding, size)
     else:
-        fast, vjp = None, _gradients_of(native)
+        fast, vjp = None, gradients_of(native)
     return with_gradient(impl, native, fast, vjp, tpu)(x, w)
 
 
@@ -278,11 +278,7 @@ def _grouped_in_merged_groups(groups, n, stride, padding):
         kernel = merge_groups(w, groups, n)
         return _native(x, kernel, stride=stride, padding=padding, groups=groups // n)
 
-    return merged, _gradients_of(merged)
-
-
-def _gradients_of(function):
-    return lambda x, w, g: jax.vjp(function, x, w)[1](g)
+    return merged, gradients_of(merged)
 
 
 def _grouped_pointwise(groups, stride, padding, size):

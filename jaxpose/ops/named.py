@@ -151,6 +151,16 @@ def select(
     return lax.platform_dependent(*args, cpu=fast, tpu=tpu or native, default=native)
 
 
+def gradients_of(function: Callable) -> Callable:
+    """JAX's own gradients of a form, as `with_gradient` takes them: (*args, g) -> gradients."""
+
+    def gradients(*args_and_g):
+        *args, g = args_and_g
+        return jax.vjp(function, *args)[1](g)
+
+    return gradients
+
+
 def with_gradient(
     impl: str,
     native: Callable,
@@ -170,9 +180,7 @@ def with_gradient(
         return native
     tpu_value, tpu_vjp = tpu or (None, None)
 
-    def native_vjp(*args_and_g):
-        *args, g = args_and_g
-        return jax.vjp(native, *args)[1](g)
+    native_vjp = gradients_of(native)
 
     @jax.custom_vjp
     def op(*args):

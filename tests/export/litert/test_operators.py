@@ -11,7 +11,8 @@ from jaxpose.export.litert.gate import violations
 from tests.export.test_walker import CASES, SIZE, lifted
 from tests.helpers.networks import Function, images, initialized, run_jax, weight
 
-WITHOUT = {"unary"}  # has an `erf`, for which LiteRT has no operator
+# `unary` has an `erf`, for which LiteRT has no operator; the GPU delegate takes no `argmax`.
+WITHOUT = {"unary", "highest"}
 
 
 def window(kind, kernel, **options):
@@ -71,6 +72,12 @@ def test_litert_gives_what_jax_gives(case, tmp_path):
     actual, expected = export.run_file(path)(x), np.asarray(run_jax(model, variables, x))
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case, operator", [("unary", "erf"), ("highest", "argmax")])
+def test_an_operator_that_litert_lacks_is_refused(case, operator):
+    with pytest.raises(export.ExportError, match=f"'{operator}' cannot be exported to LiteRT"):
+        translate(built(case)[2])
 
 
 def kinds(case):

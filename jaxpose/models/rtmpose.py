@@ -22,7 +22,7 @@ from jaxpose.layers import BatchNorm, Conv, Linear, ModuleDef, check_images, ini
 from jaxpose.models.cspnext import CSPNeXt, Layout
 
 STRIDE = 32  # pixels of the image per cell of a keypoint's map, along x and along y
-BINS_PER_PIXEL = 2
+BINS_PER_PIXEL = 2  # `jaxpose.codecs.simcc.SPLIT_RATIO`, which the widths of the outputs fix
 HIDDEN = 256  # width of a token
 EXPANDED = 512  # width of a token in the gated attention unit
 SHARED = 128  # width of its queries and keys

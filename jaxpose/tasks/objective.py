@@ -1,4 +1,4 @@
-"""The forward pass and heatmap sizes, shared by the objectives of all tasks."""
+"""The forward pass and the sizes of targets, shared by the objectives of all tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxpose import geometry
+from jaxpose import codecs, geometry
 from jaxpose.config import ConfigError
 from jaxpose.config.patterns import freezes_norm, patterns_of
 from jaxpose.tasks.protocol import Size, Tree
@@ -16,6 +16,7 @@ from jaxpose.tasks.protocol import Size, Tree
 if TYPE_CHECKING:
     import flax.linen as nn
     import jax
+    from ml_collections import ConfigDict
 
 # Input pixels per heatmap pixel. All top-down networks and the first output of bottom-up networks
 # have QUARTER; their second output has HALF.
@@ -126,3 +127,11 @@ def check_outputs(model: nn.Module, outputs: Tree, **expected: tuple[int, ...]) 
 def map_size(size: Size, stride: int) -> Size:
     """(h, w) of heatmaps with `stride` input pixels per heatmap pixel."""
     return size[0] // stride, size[1] // stride
+
+
+def simcc_sigma(config: ConfigDict) -> tuple[float, float]:
+    """The standard deviations (x, y) of SimCC's targets in bins."""
+    if not config.sigma:
+        return codecs.simcc.default_sigma(tuple(config.input_size))
+    x, y = config.sigma
+    return x, y

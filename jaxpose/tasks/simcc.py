@@ -17,7 +17,7 @@ from jaxpose import codecs, geometry
 from jaxpose.skeletons import COCO, Skeleton
 from jaxpose.tasks import crops, torch_losses
 from jaxpose.tasks.agreement import FP32, MismatchError, Tolerance
-from jaxpose.tasks.objective import QUARTER, check_outputs, forward
+from jaxpose.tasks.objective import QUARTER, check_outputs, forward, simcc_sigma
 from jaxpose.tasks.protocol import DeviceBatch, FileDecoding, Objective, Size, Tree
 
 if TYPE_CHECKING:
@@ -62,14 +62,6 @@ sample_batch = crops.sample_batch
 torch_loss = torch_losses.simcc
 
 
-def sigma_of(config: ConfigDict) -> tuple[float, float]:
-    """The standard deviations (x, y) of the targets in bins."""
-    if not config.sigma:
-        return codecs.simcc.default_sigma(tuple(config.input_size))
-    x, y = config.sigma
-    return x, y
-
-
 # ------------------------------------------------------------------------------------- training
 
 
@@ -85,7 +77,7 @@ def make_objective(model: nn.Module, config: ConfigDict) -> Objective:
     """
     from jaxpose import losses
 
-    size, sigma, beta = tuple(config.input_size), sigma_of(config), config.loss.beta
+    size, sigma, beta = tuple(config.input_size), simcc_sigma(config), config.loss.beta
     freeze = config.freeze
 
     def loss(params: Tree, batch_stats: Tree, batch: DeviceBatch, key: jax.Array | None = None):
@@ -194,7 +186,7 @@ def metadata(config: ConfigDict, skeleton: Skeleton, num_outputs: int) -> dict[s
         "codec": {
             "name": NAME,
             "split_ratio": codecs.simcc.SPLIT_RATIO,
-            "sigma": list(sigma_of(config)),
+            "sigma": list(simcc_sigma(config)),
         },
     }
 

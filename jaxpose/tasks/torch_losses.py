@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxpose import codecs
-from jaxpose.tasks.objective import HALF, QUARTER, map_size
+from jaxpose.tasks.objective import HALF, QUARTER, map_size, simcc_sigma
 from jaxpose.tasks.protocol import Batch
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def simcc(config: ConfigDict, batch: Batch, device: str = "cpu") -> Callable[[An
     import torch
 
     size, beta = tuple(config.input_size), config.loss.beta
-    sigma = tuple(config.sigma) or codecs.simcc.default_sigma(size)
-    made = codecs.simcc.encode_batch(batch["keypoints"], size, sigma)
+    made = codecs.simcc.encode_batch(batch["keypoints"], size, simcc_sigma(config))
     *targets, weights = (torch.from_numpy(np.array(array)).to(device) for array in made)
     logs = [(beta * target).log_softmax(-1) for target in targets]
 

@@ -10,6 +10,7 @@ from jaxpose.codecs import simcc as codec
 from jaxpose.config import ConfigError
 from jaxpose.tasks import simcc, torch_losses
 from jaxpose.tasks.agreement import FP32, MismatchError, tolerance_of
+from jaxpose.tasks.objective import simcc_sigma
 from tests.tasks.test_objectives import Memory
 
 SIZE = (64, 96)
@@ -74,8 +75,8 @@ def test_the_objective_is_the_mean_over_the_batch():
 
 
 def test_sigma_is_that_of_rtmpose_unless_it_is_set():
-    assert simcc.sigma_of(settings(input_size=(256, 192))) == (4.9, 5.66)
-    assert simcc.sigma_of(settings(sigma=(1.0, 2.5))) == (1, 2.5)
+    assert simcc_sigma(settings(input_size=(256, 192))) == (4.9, 5.66)
+    assert simcc_sigma(settings(sigma=(1.0, 2.5))) == (1, 2.5)
     for wrong in ((1.0,), (1.0, -2.0), ("a", "b")):
         with pytest.raises(ConfigError, match="must be two numbers greater than 0, for x and y"):
             simcc.check_settings(settings(sigma=wrong))

@@ -199,11 +199,18 @@ def crops(dataset: str, size: str, base: Base = get_config) -> ConfigDict:
     return config
 
 
-# COCO-like files of other datasets: annotations of train and val, folders of images.
+# COCO-like files of other datasets: annotations of train and val, folders of images. Those of whole
+# bodies and hands are what `jaxpose.annotations.wholebody` writes.
 FILES = {
     "wholebody": (
-        "annotations/coco_wholebody_train_v1.0.json",
-        "annotations/coco_wholebody_val_v1.0.json",
+        "annotations/wholebody_train.json",
+        "annotations/wholebody_val.json",
+        "train2017",
+        "val2017",
+    ),
+    "hand": (
+        "annotations/hands_train.json",
+        "annotations/hands_val.json",
         "train2017",
         "val2017",
     ),
@@ -214,7 +221,6 @@ FILES = {
         "data",
     ),
 }
-FILES["hand"] = FILES["wholebody"]
 
 
 def rtmpose(dataset: str, size: str) -> ConfigDict:

@@ -14,8 +14,10 @@ keeps the batch; for another batch N, mmpose's rule is a learning rate of 4e-3 *
 batch of 2,048, the published runs on COCO have 4e-3 all the same).
 What differs from mmpose: half-body augmentation is that of the other recipes; a blur comes before
 the change of colors; there is no photometric distortion, which only the networks of "Body8" had.
-Files of wholebody and hand are named here as in mmpose's documentation, but must have all keypoints
-of a person in one list `keypoints` (docs/custom_data.md); COCO-WholeBody's own files do not. Hands
+COCO-WholeBody's files have the keypoints of a person in five lists. Rewrite them first:
+    python -m jaxpose.annotations.wholebody coco_wholebody_train_v1.0.json wholebody_train.json
+    python -m jaxpose.annotations.wholebody coco_wholebody_train_v1.0.json hands_train.json --hands
+and the same for val, in the folder annotations/. The AP is that of all keypoints together; hands
 are scored by OKS. To fine-tune public weights: --config.init_from=rtmpose_s-coco-256x192.
 
 Published scores, val, flip test; coco with detector boxes, trained on COCO / AI Challenger and
@@ -36,7 +38,7 @@ VARIANTS += tuple(f"{network},coco,384x288" for network in "mlx")
 VARIANTS += tuple(f"{network},wholebody,256x192" for network in "ml")
 VARIANTS += tuple(f"{network},wholebody,384x288" for network in "lx")
 VARIANTS += ("m,crowdpose,256x192", "m,mpii,256x256", "m,hand,256x256", "m,ap10k,256x256")
-# Epochs, batch and learning rate of the public configurations.
+# Epochs, batch and learning rate of the public configurations; whole bodies of 384x288 have 256.
 RUNS = {
     "coco": (420.0, 2048, 4e-3),
     "wholebody": (270.0, 512, 4e-3),
@@ -52,6 +54,8 @@ def get_config(variant=VARIANTS[0]):
     config = common.rtmpose(dataset, size)
     config.model = f"rtmpose_{network}"
     config.epochs, config.batch_size, config.optimizer.learning_rate = RUNS[dataset]
+    if (dataset, size) == ("wholebody", "384x288"):
+        config.batch_size = 256
     config.optimizer.weight_decay = 0.0 if network in "ts" else 0.05
     if network != "t":
         config.ema_decay = 0.9998

@@ -11,14 +11,12 @@ cosine to a twentieth, growing moving average (not t), two stages of augmentatio
 all devices. They start from the backbone of a heatmap network, the files cspnext_* of `jaxpose
 weights`; no score is published for random initial weights. On few devices, --config.accumulate=8
 keeps the batch; for another batch N, mmpose's rule is a learning rate of 4e-3 * N / 1024 (with a
-batch of 2,048, the published runs on COCO have 4e-3 all the same).
-What differs from mmpose: half-body augmentation is that of the other recipes; a blur comes before
-the change of colors; there is no photometric distortion, which only the networks of "Body8" had.
-COCO-WholeBody's files have the keypoints of a person in five lists. Rewrite them first:
+batch of 2,048, the published runs on COCO have 4e-3 all the same). To fine-tune public weights:
+--config.init_from=rtmpose_s-coco-256x192.
+Unlike mmpose, half-body augmentation is that of the other recipes, a blur comes before the change
+of colors, and there is no photometric distortion, which only the networks of "Body8" had.
+Rewrite the files of COCO-WholeBody first, train and val, in annotations/; for hands with --hands:
     python -m jaxpose.annotations.wholebody coco_wholebody_train_v1.0.json wholebody_train.json
-    python -m jaxpose.annotations.wholebody coco_wholebody_train_v1.0.json hands_train.json --hands
-and the same for val, in the folder annotations/. The AP is that of all keypoints together; hands
-are scored by OKS. To fine-tune public weights: --config.init_from=rtmpose_s-coco-256x192.
 
 Published scores, val, flip test; coco with detector boxes, trained on COCO / AI Challenger and
 COCO / eight datasets ("Body8"):
@@ -26,8 +24,8 @@ COCO / eight datasets ("Body8"):
     s,coco,256x192    71.6 / 72.2 / 69.7        l,coco,384x288      -  / 77.3 / 78.3
     m,coco,256x192    74.6 / 75.8 / 74.9        x,coco,384x288      -  /  -   / 78.8
     l,coco,256x192    75.8 / 76.5 / 76.7
-wholebody, AP of the whole body: m 256x192 58.2, l 256x192 61.1, l 384x288 64.8, x 384x288 65.3;
-crowdpose m AP 70.6; mpii m PCKh 90.7; hand m PCK@0.2 81.5; ap10k m AP 72.2.
+wholebody, AP of all keypoints: m 256x192 58.2, l 256x192 61.1, l 384x288 64.8, x 384x288 65.3;
+crowdpose m AP 70.6; mpii m PCKh 90.7; hand m PCK@0.2 81.5 (here AP); ap10k m AP 72.2.
 Scores here: none, not trained here.
 """
 
@@ -38,10 +36,11 @@ VARIANTS += tuple(f"{network},coco,384x288" for network in "mlx")
 VARIANTS += tuple(f"{network},wholebody,256x192" for network in "ml")
 VARIANTS += tuple(f"{network},wholebody,384x288" for network in "lx")
 VARIANTS += ("m,crowdpose,256x192", "m,mpii,256x256", "m,hand,256x256", "m,ap10k,256x256")
-# Epochs, batch and learning rate of the public configurations; whole bodies of 384x288 have 256.
+# Epochs, batch and learning rate of the public configurations.
 RUNS = {
     "coco": (420.0, 2048, 4e-3),
     "wholebody": (270.0, 512, 4e-3),
+    "wholebody,384x288": (270.0, 256, 4e-3),
     "crowdpose": (210.0, 512, 5e-4),
     "mpii": (210.0, 512, 4e-3),
     "hand": (210.0, 256, 4e-3),
@@ -53,9 +52,8 @@ def get_config(variant=VARIANTS[0]):
     network, dataset, size = common.parts(variant, VARIANTS)
     config = common.rtmpose(dataset, size)
     config.model = f"rtmpose_{network}"
-    config.epochs, config.batch_size, config.optimizer.learning_rate = RUNS[dataset]
-    if (dataset, size) == ("wholebody", "384x288"):
-        config.batch_size = 256
+    run = RUNS.get(f"{dataset},{size}", RUNS[dataset])
+    config.epochs, config.batch_size, config.optimizer.learning_rate = run
     config.optimizer.weight_decay = 0.0 if network in "ts" else 0.05
     if network != "t":
         config.ema_decay = 0.9998

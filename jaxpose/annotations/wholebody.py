@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxpose import public_skeletons
 from jaxpose.annotations import AnnotationError, read_json
-from jaxpose.annotations.records import label, missing_keys
+from jaxpose.annotations.records import label, missing_keys, numbers
 from jaxpose.files import check_outputs, path_argument, write_atomic
 from jaxpose.skeletons import Skeleton, category_with_joints
 from jaxpose.wording import quantity
@@ -80,10 +79,11 @@ def hands(data: Mapping[str, Any]) -> dict[str, Any]:
             continue
         for hand in HANDS:
             keypoints = _part(record, index, f"{hand}_kpts")
-            if not record.get(f"{hand}_valid") or not _labeled(keypoints):
+            labeled = _labeled(keypoints)
+            if not record.get(f"{hand}_valid") or not labeled:
                 continue
             box = record.get(f"{hand}_box")
-            if not isinstance(box, list) or len(box) != 4:
+            if not numbers(box, 4):
                 where = label("annotation", index, record)
                 raise ValueError(f"{where}: {hand}_box must be [x, y, width, height], not {box!r}")
             found.append(
@@ -95,7 +95,7 @@ def hands(data: Mapping[str, Any]) -> dict[str, Any]:
                     "area": box[2] * box[3],
                     "iscrowd": 0,
                     "keypoints": keypoints,
-                    "num_keypoints": _labeled(keypoints),
+                    "num_keypoints": labeled,
                 }
             )
     return _file(data, public_skeletons.BY_DATASET["coco_wholebody_hand"], found)
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rewritten = (hands if args.hands else whole_bodies)(data)
         except ValueError as error:
             raise AnnotationError(f"{args.file}: {error}") from None
-        write_atomic(pathlib.Path(args.output), json.dumps(rewritten))
+        write_atomic(args.output, json.dumps(rewritten))
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

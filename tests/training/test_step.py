@@ -9,7 +9,7 @@ import pytest
 
 from jaxpose.mesh import make_mesh, replicate, shard_batch
 from jaxpose.training import state, step
-from jaxpose.training.step import ema_weight
+from jaxpose.training.step import choose, ema_weight
 
 
 class Tiny(nn.Module):
@@ -224,6 +224,17 @@ def test_overflowing_parameters_are_refused():
     end, metrics = train_step(start, shard_batch(values, mesh))
     assert not metrics["finite"]
     assert_equal(end, before)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+@pytest.mark.parametrize("condition", [True, False])
+def test_the_step_keeps_one_of_two_states(platform, condition):
+    states = [
+        state.create_state(MODEL, optax.adam(1e-3), (8, 8), True, seed, parts=["third", "rest"])
+        for seed in (1, 2)
+    ]
+    kept = jax.jit(choose, static_argnums=3)(jnp.array(condition), *states, platform)
+    assert_equal(kept, states[0 if condition else 1])
 
 
 def test_same_seed_same_weights():

@@ -43,7 +43,7 @@ from jaxpose.evaluation.results import score_results, submission_name  # noqa: E
 from jaxpose.files import Location, location, write_atomic  # noqa: E402
 from jaxpose.runtimes import SUFFIXES  # noqa: E402
 from jaxpose.tasks import whole_images  # noqa: E402
-from jaxpose.training import runtime  # noqa: E402
+from jaxpose.training import out_of_memory, runtime  # noqa: E402
 from jaxpose.wording import quantity
 
 FLAGS = flags.FLAGS
@@ -186,7 +186,11 @@ def run(argv: list[str]) -> int:
 
 
 def evaluate() -> int:
-    """Connects the hosts and runs `main` with the flags."""
+    """Connects the hosts and runs `main` with the flags.
+
+    Raises:
+      ValueError: as `main`, or the network does not fit on the device.
+    """
     if not FLAGS.results:
         runtime.start(FLAGS.config, "eval.py")  # before the weights are read, which uses devices
     source = command_line.find_source(FLAGS)
@@ -194,7 +198,8 @@ def evaluate() -> int:
     if source.run:
         for line in command_line.keep_network(FLAGS, source.run.config):
             show(line)
-    return main(FLAGS.config, source, folder, FLAGS.worst)
+    with out_of_memory.explained(FLAGS.config, training=False):
+        return main(FLAGS.config, source, folder, FLAGS.worst)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from jaxpose.training import (  # noqa: E402
     device_pixels,
     initial,
     logs,
+    out_of_memory,
     profiling,
     runtime,
     schedule,
@@ -71,11 +72,12 @@ def main(config: ConfigDict, workdir: str) -> int:
     Raises:
       ValueError: an invalid setting, dataset or run folder (nothing was trained), or too many
         unusable images.
+      out_of_memory.OutOfMemoryError: the step or the validation does not fit on the device.
       runtime.NonFiniteError: loss or gradient is not finite; the last good checkpoint is kept.
       checkpoint.SaveError: a checkpoint could not be written; earlier ones are complete.
     """
     # The other hosts hear of an error before the cleanup, which may wait for them.
-    with contextlib.ExitStack() as cleanup, hosts.announced():
+    with contextlib.ExitStack() as cleanup, hosts.announced(), out_of_memory.explained(config):
         return _main(config, location(workdir), cleanup)
 
 
@@ -283,7 +285,10 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
                 pending, score = None, None
                 if eval_data and evaluate_now:
                     try:
-                        with times.phase("evaluate"):
+                        with (
+                            times.phase("evaluate"),
+                            out_of_memory.explained(config, training=False),
+                        ):
                             score = validate(done, eval_data)
                     except Exception:
                         if host_count == 1:  # of several hosts, perhaps only this one saves

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,6 +77,36 @@ def test_a_failed_validation_keeps_the_trained_steps(people, tmp_path, monkeypat
     monkeypatch.undo()
     assert train.main(config, str(tmp_path)) == 0  # it resumes there
     assert step < checkpoint.steps_in(tmp_path / "checkpoints")[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["training", "evaluation"])
+def test_what_does_not_fit_on_the_device_is_one_line(part, people, tmp_path, monkeypatch, capsys):
+    config = tiny_runs.config(people, model="tests.helpers.tiny_runs:TinyHeatmaps")
+    names = types.SimpleNamespace(config=config, workdir=str(tmp_path / "run"))
+    monkeypatch.setattr(train, "FLAGS", names)
+
+    def refuse(*_, **__):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory "
+            "space hbm.\nUsed 20.00G of 15.75G hbm."
+        )
+
+    if part == "evaluation":
+        monkeypatch.setattr(topdown, "evaluate", refuse)
+    else:
+        monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
+    assert train.run([]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"train.py: the {part} needs more memory than the device has (Jax")
+    assert "RESOURCE_EXHAUSTED" in line and "Used 20.00G of 15.75G hbm" in line
+    if part == "evaluation":
+        assert line.endswith("; lower config.eval.batch_size=4")
+    else:
+        assert line.endswith(
+            "; lower config.batch_size=4, or raise config.accumulate=1, the micro-batches of a "
+            "step; `jaxpose plan` shows what fits"
+        )
 
 
 def test_status_of_a_run_that_is_not_finite(monkeypatch, capsys):

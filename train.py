@@ -244,6 +244,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
         folder / profiling.FOLDER,
         times,
         wait=lambda: jax.block_until_ready(train_state),
+        log=console.line_of_host,
     )
     cleanup.callback(steps.close)
     done, pending = start, None

@@ -147,14 +147,21 @@ def _not_connected(text: str, setup: Setup) -> str:
 
 
 def main() -> None:
-    """Filters standard input to standard output; ends when the input is closed."""
+    """Filters standard input to standard output; ends when the input is closed.
+
+    It goes on reading when nobody reads its output any more, e.g. after a lost SSH connection: else
+    the next line that the main process writes would end the training.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process may still have to say something
     setup = Setup(**json.loads(sys.argv[1]))
     lines = (line.decode(errors="replace") for line in iter(sys.stdin.buffer.readline, b""))
     for line in filtered(lines, setup):
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        except OSError:  # a closed pipe or terminal
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for _ in iter(sys.stdin.buffer.readline, b""):  # the rest of the stack trace
         pass
 

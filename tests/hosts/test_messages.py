@@ -1,5 +1,6 @@
 """What a user sees of JAX's messages about lost hosts. The texts are those of jaxlib 0.10."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -106,3 +107,27 @@ def test_standard_error_of_a_process_is_filtered_to_its_end():
     assert done.returncode == -6 and done.stdout == ""
     first, second = done.stderr.splitlines()
     assert first == "before" and second.startswith("train.py: host 0, the coordinator, has ended")
+
+
+def test_a_process_outlives_the_reader_of_its_standard_error(tmp_path):
+    """As a training whose SSH connection is lost; it must still end by itself, and save."""
+    program = (
+        f"import pathlib, sys, time\nsys.path.insert(0, {FOLDER!r})\nimport messages\n"
+        "messages.start(messages.Setup('train.py', 1, 2, 'a:1', 30, 60))\n"
+        "print('step 1', file=sys.stderr, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "for step in range(2, 20):\n"
+        "    print('step', step, 1000 * 'x', file=sys.stderr, flush=True)\n"
+        "    time.sleep(0.02)\n"
+        "pathlib.Path(sys.argv[1]).write_text('saved')\n"
+    )
+    saved = tmp_path / "saved"
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(saved)], stdin=subprocess.PIPE, stderr=write, text=True
+    ) as process:
+        os.close(write)
+        assert os.read(read, 100) == b"step 1\n"
+        os.close(read)  # the filter alone held the other end; it gets EPIPE from now on
+        process.communicate("go on\n", timeout=60)
+    assert process.returncode == 0 and saved.read_text() == "saved"

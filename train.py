@@ -153,7 +153,7 @@ def _main(config: ConfigDict, folder: Location, cleanup: contextlib.ExitStack) -
     checkpoints = checkpoint.Checkpoints(folder, config.keep)
     cleanup.callback(checkpoints.close)
     with times.phase("restore"):
-        restored, lines = checkpoints.restore(shapes)
+        restored, lines = checkpoints.restore(shapes, config.distributed.timeout)
     for line in lines:
         log_line(line)
     if restored is not None:

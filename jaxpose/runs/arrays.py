@@ -2,10 +2,14 @@
 
 A checkpoint is a folder of items (`model`, `ema`, `train`), each a tree of arrays written by orbax,
 and a `manifest` with the shape, dtype and CRC-32 of each array. Reading compares the arrays with
-the manifest, so truncated, lost or changed files are detected on any storage.
+the manifest, so truncated, lost or changed files are detected on any storage. If the storage itself
+fails, nothing is known about the checkpoint: that is an `OSError`, not damage.
 """
 
+import errno
 import json
+import os
+import pathlib
 import re
 import zlib
 from collections.abc import Mapping
@@ -23,6 +27,8 @@ from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
 MARKER = "_CHECKPOINT_METADATA"  # a file of orbax in each complete checkpoint
+_LOST = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}  # a file or folder is missing
+_OF_TENSORSTORE = re.compile(r"os_error_code='(\d+)'")
 
 
 class CheckpointError(ValueError):
@@ -86,14 +92,15 @@ def read_manifest(path: Location) -> dict[str, Any]:
     """Reads the manifest of a checkpoint.
 
     Raises:
-      DamagedError: it cannot be read.
-      RemoteError: the store cannot be reached.
+      DamagedError: it is missing or invalid.
+      OSError: the disk or the store (RemoteError) cannot be read.
     """
     try:
         return json.loads((path / "manifest" / "metadata").read_text())
     except RemoteError:
         raise
     except (OSError, ValueError) as error:
+        _check_storage(error, path / "manifest")
         raise DamagedError(f"its manifest cannot be read ({first_line(error)})") from None
 
 
@@ -112,8 +119,8 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
       item -> path -> array.
 
     Raises:
-      DamagedError: an array is missing or unreadable, or does not match the manifest.
-      RemoteError: the store cannot be reached.
+      DamagedError: an array is missing or does not match the manifest.
+      OSError: the disk or the store (RemoteError) cannot be read.
     """
     manifest = read_manifest(path)
     ignore_late_reads()
@@ -128,6 +135,7 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
         except (RemoteError, ImportError):
             raise
         except Exception as error:  # the storage layers share no base class
+            _check_storage(error, path / name)
             raise DamagedError(f"{name} cannot be read ({first_line(error)})") from None
         arrays = {
             key: np.asarray(x) for key, x in traverse_util.flatten_dict(tree, sep="/").items()
@@ -140,6 +148,35 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
                 raise DamagedError(f"{name}/{key} does not match its checksum")
         read[name] = {key: arrays[key] for key in expected}
     return read
+
+
+def _check_storage(error: Exception, folder: Location) -> None:
+    """Checks that an error is about the content of a checkpoint and not about its storage.
+
+    Args:
+      error: of reading files in `folder`.
+      folder: of an item of a checkpoint.
+
+    Raises:
+      OSError: a disk, network file system, permission or limit of open files fails.
+    """
+    numbers = {int(number) for number in _OF_TENSORSTORE.findall(str(error))}
+    if isinstance(error, OSError) and error.errno is not None:
+        numbers.add(error.errno)
+    if not numbers and isinstance(folder, pathlib.Path):
+        try:
+            for _ in os.walk(folder, onerror=_raise):  # for orbax, it exists only if it can be read
+                pass
+        except OSError as other:
+            error, numbers = other, {other.errno or 0}
+    if numbers - _LOST:
+        raise OSError(
+            f"{folder} cannot be read ({first_line(error)}); the checkpoint may be complete"
+        ) from None
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def first_line(error: Exception) -> str:

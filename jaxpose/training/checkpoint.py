@@ -17,8 +17,9 @@ import shutil
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 
-from jaxpose import jax_api
+from jaxpose import hosts, jax_api
 from jaxpose.files import Location
 from jaxpose.remote import RemotePath
 from jaxpose.runs.arrays import (
@@ -110,11 +111,14 @@ class Checkpoints:
         with contextlib.suppress(Exception):
             self._manager.close()
 
-    def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
+    def restore(
+        self, like: TrainState, timeout: float = 300.0
+    ) -> tuple[TrainState | None, list[str]]:
         """Restores the newest complete checkpoint and moves newer, damaged ones to `damaged/`.
 
         Args:
           like: a state with the expected structure and shapes.
+          timeout: seconds to wait for the other hosts, which read the checkpoints as well.
 
         Returns:
           (state, lines): the state as numpy arrays, or None if there are no checkpoints; and one
@@ -123,43 +127,64 @@ class Checkpoints:
         Raises:
           CheckpointError: all checkpoints are damaged, or the newest complete one does not fit the
             model.
+          OSError: the storage fails, so that nothing is known about a checkpoint.
+          HostsDifferError: a checkpoint is damaged for some hosts alone; nothing was moved.
         """
-        steps = steps_in(self.folder)
+        found: tuple[int, dict[str, dict[str, np.ndarray]]] | None = None
         damaged: list[tuple[int, str]] = []
-        for step in reversed(steps):
-            path = self.folder / str(step)
+        for step in reversed(steps_in(self.folder)):
             try:
-                read = read_items(path, ("model", "train", "ema"))
+                found = step, read_items(self.folder / str(step), ("model", "train", "ema"))
+                break
             except DamagedError as error:
                 damaged.append((step, str(error)))
-                continue
-            if "train" not in read:
-                raise CheckpointError(
-                    f"{path} contains weights only, so training cannot resume; start a run in "
-                    f"a new folder with --config.init_from={self.folder.parent}"
-                )
-            expected = _items(like)
-            parts = {
-                name: rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
-                for name in ("model", "ema", "train")
-                if name in expected or name in read
-            }
-            self._remove(damaged)
-            lines = [
-                f"checkpoint {self.folder / str(bad)} is damaged: {reason}; resuming from {path}"
-                for bad, reason in damaged
-            ]
-            state = TrainState(
-                **parts["model"], **parts["train"], ema=parts.get("ema") if "ema" in read else None
-            )
-            return state, lines
-        if damaged:
+        complete = None if found is None else found[0]
+        self._compare_hosts([step for step, _ in damaged], complete, timeout)
+        if found is None and damaged:
             step, reason = damaged[0]
             raise CheckpointError(
                 f"no complete checkpoint in {self.folder} ({len(damaged)} damaged; {step}: "
                 f"{reason}); remove the folder to start over"
             )
-        return None, []
+        if found is None:
+            return None, []
+        step, read = found
+        path = self.folder / str(step)
+        if "train" not in read:
+            raise CheckpointError(
+                f"{path} contains weights only, so training cannot resume; start a run in "
+                f"a new folder with --config.init_from={self.folder.parent}"
+            )
+        expected = _items(like)
+        parts = {
+            name: rebuild(expected.get(name, {}), read.get(name, {}), f"{path} ({name})")
+            for name in ("model", "ema", "train")
+            if name in expected or name in read
+        }
+        self._remove(damaged)
+        lines = [
+            f"checkpoint {self.folder / str(bad)} is damaged: {reason}; resuming from {path}"
+            for bad, reason in damaged
+        ]
+        state = TrainState(
+            **parts["model"], **parts["train"], ema=parts.get("ema") if "ema" in read else None
+        )
+        return state, lines
+
+    def _compare_hosts(self, damaged: list[int], complete: int | None, timeout: float) -> None:
+        """Checks that all hosts judge the checkpoints alike, before one is moved.
+
+        Without this check, a host without a damaged one would not wait until it is moved.
+        """
+        record = {
+            "damaged checkpoints": ", ".join(map(str, damaged)) or "none",
+            "the newest complete checkpoint": "none" if complete is None else complete,
+        }
+        hint = (
+            f"nothing in {self.folder} was moved: find out why the hosts read different files, and "
+            "run the same command again on every host"
+        )
+        hosts.agree("checkpoints", record, timeout, hint)
 
     def _remove(self, damaged: list[tuple[int, str]]) -> None:
         if not damaged:

@@ -103,6 +103,26 @@ def test_hosts_with_other_weights_are_refused_by_the_evaluation(people, tmp_path
             assert "host 1 has weights CRC-32" in line and "Traceback" not in host.text
 
 
+def test_hosts_that_judge_a_checkpoint_differently_are_refused(people, tmp_path):
+    """Host 1 sees a damaged copy of the run folder, with the lock of the real one."""
+    words = [command(people, tmp_path / f"run{host}") for host in range(2)]
+    done = tiny_runs.run(*words[0])
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(tmp_path / "run0", tmp_path / "run1")
+    (tmp_path / "run1" / "lock.json").symlink_to(tmp_path / "run0" / "lock.json")
+    steps = sorted(int(path.name) for path in (tmp_path / "run1" / "checkpoints").glob("[0-9]*"))
+    (tmp_path / "run1" / "checkpoints" / str(steps[-1]) / "manifest" / "metadata").unlink()
+    with started(*words) as hosts:
+        assert 0 not in [host.wait() for host in hosts]
+        for host in hosts:
+            (line,) = host.errors()
+            assert f"host 1 has damaged checkpoints {steps[-1]}, host 0 has none" in line
+            assert "Traceback" not in host.text
+    for host in range(2):
+        kept = sorted((tmp_path / f"run{host}" / "checkpoints").glob("[0-9]*"))
+        assert sorted(int(path.name) for path in kept) == steps
+
+
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_host_ends_the_other_and_the_run_resumes(killed, people, tmp_path):
     words = command(people, tmp_path / "run", **LONG)

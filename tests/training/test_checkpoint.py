@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from configs import common
-from jaxpose import runs, skeletons
+from jaxpose import hosts, runs, skeletons
 from jaxpose.runs import arrays
 from jaxpose.training import checkpoint, state
 
@@ -158,6 +158,41 @@ def test_no_complete_checkpoint_is_an_error(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="no complete checkpoint"):
         restore(tmp_path)
     assert checkpoint.steps_in(tmp_path / "checkpoints") == [2]
+
+
+def test_a_disk_that_fails_is_an_error_and_moves_nothing(tmp_path, monkeypatch):
+    save(tmp_path, (1, None), (2, None))
+
+    def fail(path, _names):
+        raise OSError(f"{path}/model cannot be read (OSError: Input/output error)")
+
+    monkeypatch.setattr(checkpoint, "read_items", fail)
+    with pytest.raises(OSError, match="checkpoints/2/model cannot be read"):
+        restore(tmp_path)
+    assert checkpoint.steps_in(tmp_path / "checkpoints") == [1, 2]
+    assert not (tmp_path / "damaged").exists()
+
+
+@pytest.mark.parametrize("steps", [(1, 2), (2,), (1,), ()])
+def test_hosts_compare_the_checkpoints_before_one_is_moved(tmp_path, monkeypatch, steps):
+    save(tmp_path, *((step, None) for step in steps))
+    if 2 in steps:
+        truncate(tmp_path)
+    records = []
+
+    def agree(_name, record, timeout, hint):
+        records.append(record)
+        assert timeout == 300 and f"nothing in {tmp_path}/checkpoints was moved" in hint
+        raise hosts.HostsDifferError("host 1 has damaged checkpoints 2, host 0 has none")
+
+    monkeypatch.setattr(hosts, "agree", agree)
+    with pytest.raises(hosts.HostsDifferError):
+        restore(tmp_path)
+    assert records == [{
+        "damaged checkpoints": "2" if 2 in steps else "none",
+        "the newest complete checkpoint": 1 if 1 in steps else "none",
+    }]  # fmt: skip
+    assert checkpoint.steps_in(tmp_path / "checkpoints") == list(steps)
 
 
 def test_incomplete_checkpoints_are_ignored(tmp_path):

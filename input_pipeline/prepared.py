@@ -320,10 +320,16 @@ def _allow_open(count: int) -> int:
 
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
-    """Writes a .npy file that is whole or absent, even if the process is killed."""
+    """Writes a .npy file that is whole or absent, even if the process is killed.
+
+    Raises:
+      OSError: it cannot be written.
+    """
     try:
         with open_atomic(path) as file:
-            np.save(file, array)
+            header = np.lib.format.header_data_from_array_1_0(array)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)  # np.save would not say why a write fails
     except OSError as error:
         if not path.is_file():  # else another process has written it
             raise OSError(f"{path} could not be written ({error.strerror})") from None

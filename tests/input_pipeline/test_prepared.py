@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import types
@@ -204,11 +205,11 @@ def test_killed_preparation_leaves_nothing_that_is_taken_as_whole(config):
         "prepared.BLOCK = 4\n"
         "config = make_config(pathlib.Path(sys.argv[1]))\n"
         "config.data.prepared, config.data.workers = True, 1\n"
-        "save, saved = numpy.save, []\n"
+        "save, saved = numpy.lib.format.write_array_header_1_0, []\n"
         "def killed(file, array):\n"
         "    if len(saved) == 3: file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)\n"
         "    saved.append(file); save(file, array)\n"
-        "numpy.save = killed\n"
+        "numpy.lib.format.write_array_header_1_0 = killed\n"
         "input_pipeline.train_data(config)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, config.data.root], cwd=ROOT)
@@ -290,15 +291,31 @@ def test_doubtful_orientations_are_named_also_by_a_later_run(config):
     assert input_pipeline.train_data(config).bad_files.lines() == lines
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_part(config, monkeypatch):
-    def full(file, array):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
+def test_a_full_disk_is_one_line_and_leaves_no_part(config, small_disk):
+    config.data.prepared_dir = str(small_disk(16) / "crops")
     with pytest.raises(OSError, match=r"pixels.npy could not be written \(No space left"):
         prepare(config)
     assert not list(folders(config)[0].iterdir())
+
+
+def test_a_file_that_is_too_large_is_one_line_and_leaves_no_part(config):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"pixels.npy could not be written \(File too large\)"):
+            prepare(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(folders(config)[0].iterdir())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, prepared._TABLE])
+@pytest.mark.parametrize("length", [0, 3])
+def test_the_files_are_those_of_numpy(tmp_path, dtype, length):
+    array = np.zeros(length, dtype)
+    prepared._save(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "theirs.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
 
 
 def test_the_command_prepares(config, monkeypatch, capsys):

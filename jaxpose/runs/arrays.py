@@ -22,7 +22,7 @@ from flax import traverse_util
 
 from jaxpose.files import Location
 from jaxpose.remote import RemoteError, RemotePath, local_copy
-from jaxpose.runs.late_reads import ignore_late_reads
+from jaxpose.runs.late_errors import ignore_late_errors
 from jaxpose.tasks.protocol import Tree
 
 FOLDER = "checkpoints"  # in a run folder, with one subfolder per step
@@ -123,7 +123,7 @@ def read_items(path: Location, names: tuple[str, ...]) -> dict[str, dict[str, np
       OSError: the disk or the store (RemoteError) cannot be read.
     """
     manifest = read_manifest(path)
-    ignore_late_reads()
+    ignore_late_errors()
     read = {}
     for name in names:
         expected = manifest["arrays"].get(name)

@@ -8,13 +8,11 @@ removed first, and a checkpoint without it does not count.
 from __future__ import annotations
 
 import concurrent.futures
-import functools
 import logging as std_logging
 import pathlib
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
@@ -24,6 +22,7 @@ from absl import logging
 from jaxpose.files import Location
 from jaxpose.remote import RemotePath
 from jaxpose.runs.arrays import MARKER, read_score, steps_in
+from jaxpose.runs.late_errors import ignore_late_errors
 
 _POLICIES = ocp.checkpoint_managers
 _TEMPORARY = ".orbax-checkpoint-tmp"  # in the names of folders that orbax renames at the end
@@ -101,21 +100,7 @@ def _leave_out_raised_errors() -> None:
     logger = logging.get_absl_logger()
     if _is_worth_logging not in logger.filters:
         logger.addFilter(_is_worth_logging)
-    if getattr(sys.unraisablehook, "func", None) is not _show_unraisable:
-        sys.unraisablehook = functools.partial(_show_unraisable, sys.unraisablehook)
-
-
-def _show_unraisable(
-    before: Callable[[sys.UnraisableHookArgs], None], unraisable: sys.UnraisableHookArgs, /
-) -> None:
-    """Calls `before`, except if a write of tensorstore ends after orbax has given up all of them.
-
-    Then the event loop that tensorstore wants to tell is closed.
-    """
-    error = unraisable.exc_value
-    late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
-    if not late or logging.get_verbosity() >= logging.INFO:
-        before(unraisable)
+    ignore_late_errors()
 
 
 def _is_worth_logging(record: std_logging.LogRecord) -> bool:

@@ -30,5 +30,6 @@ FAULTS: dict[str, Callable[[Trial], str]] = {
     "truncate_compiled": damage.truncate_compiled,
     "full_disk": surroundings.full_disk,
     "corrupt_images": surroundings.corrupt_images,
+    "slow_images": surroundings.slow_images,
     "not_finite": surroundings.not_finite,
 }

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from jaxpose.runs.arrays import FOLDER, DamagedError, steps_in
+from jaxpose.soak import slow_images as slow
 from jaxpose.soak.compare import arrays
 from jaxpose.soak.moments import ANY, pick
 from jaxpose.soak.trial import EQUAL, REFUSED, Bad, Trial, last_line
@@ -129,6 +130,27 @@ def _damage_image(path: pathlib.Path, trial: Trial) -> None:
             file.truncate(path.stat().st_size // 2)
     else:
         path.write_bytes({"empty": b"", "text": b"not an image\n"}[kind])
+
+
+def slow_images(trial: Trial) -> str:
+    """Images come late and out of order, as from a busy disk: slower, but the same bytes."""
+    trial.own_data(copied=True)
+    # Where they are late: while crops are prepared, or while it trains.
+    trial.changes = {"data.prepared": trial.rng.random() < 0.5}
+    expected = trial.reference.run
+    if not trial.changes["data.prepared"]:  # whole images do not give the bytes of prepared crops
+        trial.complete()
+        expected = trial.folder / "unbroken"
+        trial.run.rename(expected)
+    most = trial.rng.uniform(0.05, 0.5)  # seconds
+    trial.note = f"up to {most:.2f} s per image, {trial.changes}"
+    trial.wrapper = [slow.__file__, str(trial.rng.random()), str(most)]
+    training = trial.start()
+    if trial.finish(training):
+        raise Bad("lost", last_line(training.output))
+    trial.happened = slow.LAST_LINE in training.output
+    trial.compare(expected)
+    return EQUAL
 
 
 def not_finite(trial: Trial) -> str:

@@ -81,6 +81,8 @@ class Trial:
     Attributes:
       happened: whether the fault came before the training had ended.
       note: what exactly was done.
+      changes: settings that differ from those of the uninterrupted run.
+      wrapper: file and first arguments of a program that runs train.py; empty for none.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Trial:
         self.folder, self.reference, self.rng, self.limit = folder, reference, rng, limit
         self.cache = reference.cache
         self.changes: dict = {}
+        self.wrapper: list[str] = []
         self.happened, self.note = True, ""
         self._started: list[Training] = []
         self._ended = False
@@ -121,7 +124,9 @@ class Trial:
     def start(self, prepare: Callable[[], None] | None = None) -> Training:
         """Starts the training; the output goes to log-1.txt, log-2.txt and so on."""
         log = self.folder / f"log-{len(self._started) + 1}.txt"
-        training = Training(self.folder, command(self.changes), log, self.cache, prepare)
+        python, *words = command(self.changes)
+        words = [python, *self.wrapper, *words]
+        training = Training(self.folder, words, log, self.cache, prepare)
         self._started.append(training)
         if self._ended:  # by another thread
             training.kill()

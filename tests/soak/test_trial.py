@@ -117,3 +117,11 @@ def test_own_data_leaves_the_data_of_the_reference_alone(made):
     (tried.folder / "data" / "image").write_text("")
     assert (tried.reference.folder / "data" / "image").read_text() == "pixels"
     assert not (tried.folder / "prepared").exists()
+
+
+def test_a_wrapper_is_given_the_command_line(made):
+    tried = made("train.py")
+    tried.wrapper = ["-c", "import sys; print(sys.argv)"]
+    training = tried.start()
+    assert tried.finish(training) == 0
+    assert training.output == "['-c', '-c', 'train.py']\n"

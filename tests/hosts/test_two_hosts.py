@@ -15,6 +15,8 @@ from tests.helpers.several_hosts import started
 
 pytestmark = pytest.mark.slow
 LONG = {"epochs": 40000.0, "eval_every": 0.0, "checkpoint_every": 10}
+SECONDS = 30  # for the other host to end; it takes 4
+HEARTBEAT = 90  # longer, so that the coordination service cannot be what ends the other host
 
 
 @pytest.fixture(scope="module")
@@ -127,22 +129,74 @@ def test_hosts_that_judge_a_checkpoint_differently_are_refused(people, tmp_path)
         assert sorted(int(path.name) for path in kept) == steps
 
 
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_host_ends_the_other_and_the_run_resumes(killed, people, tmp_path):
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_host_ends_the_other(failing, people, tmp_path):
+    """Host 0 fails before the first step; host 1 at its first batch, where host 0 waits for it."""
+    words = [command(people, tmp_path / "run", **LONG) for _ in range(2)]
+    other = tmp_path / "people"
+    if failing == 1:
+        shutil.copytree(people, other)
+        for image in (other / "images").iterdir():
+            image.write_bytes(b"")
+    words[failing].append(f"--config.data.root={other}")
+    with started(*words, heartbeat=HEARTBEAT) as hosts:
+        assert hosts[failing].wait() == 2
+        assert hosts[1 - failing].wait(SECONDS) == 1
+        (line,) = hosts[failing].errors()
+        message = line.removeprefix("train.py: ")
+        assert ("no such folder", "unusable")[failing] in message
+        assert hosts[1 - failing].errors() == [f"train.py: host {failing} ended: {message}"]
+        for host in hosts:
+            assert "Traceback" not in host.text and "stack trace" not in host.text
+
+
+def test_a_signal_before_the_first_step_ends_all_hosts(people, tmp_path):
     words = command(people, tmp_path / "run", **LONG)
-    with started(words, words) as hosts:
+    with started(words, words, heartbeat=HEARTBEAT) as hosts:
+        hosts[0].wait_for("on 2 host(s)")
+        hosts[1].signal(signal.SIGTERM)
+        assert [host.wait(SECONDS) for host in hosts] == [1, 143]
+        assert hosts[0].errors() == ["train.py: host 1 ended: terminated (exit status 143)"]
+        assert hosts[1].errors() == ["train.py: terminated"]
+
+
+def test_a_host_alone_ends_after_the_timeout(people, tmp_path):
+    words = command(people, tmp_path / "run")
+    first = started(words, hosts=2, timeout=3)
+    second = started([*words, "--config.distributed.host_id=1"], hosts=2, timeout=3)
+    with first as (host,), second as (other,):
+        assert 0 not in (host.wait(2 * SECONDS), other.wait(2 * SECONDS))  # imports included
+        (line,) = host.errors()
+        assert "not all 2 hosts connected to localhost:" in line and "within 3 s" in line
+        (line,) = other.errors()
+        assert "the coordinator localhost:" in line and "did not answer within 3 s" in line
+
+
+@pytest.mark.parametrize(
+    "killed, signals, statuses",
+    [
+        (0, {1: signal.SIGINT}, [143, 130]),
+        (1, {0: signal.SIGTERM, 1: signal.SIGTERM}, [143, 143]),
+    ],
+)
+def test_a_killed_host_ends_the_other_and_the_run_resumes(
+    killed, signals, statuses, people, tmp_path
+):
+    words = command(people, tmp_path / "run", **LONG)
+    with started(words, words, heartbeat=HEARTBEAT) as hosts:
         hosts[0].wait_for("step 24/")
         hosts[killed].signal(signal.SIGKILL)
         survivor = hosts[1 - killed]
-        assert survivor.wait() != 0
+        assert survivor.wait(SECONDS) != 0
         (line,) = survivor.errors()
         assert line.startswith(f"train.py: host {killed}") and "run the same command again" in line
         assert "Traceback" not in survivor.text and "stack trace" not in survivor.text
     with started(words, words) as hosts:
         hosts[0].wait_for("resuming")
         hosts[0].wait_for("step 40/")
-        hosts[1].signal(signal.SIGTERM)  # the other host stops as well, after the same step
-        assert [host.wait() for host in hosts] == [143, 143]
+        for number, sent in signals.items():
+            hosts[number].signal(sent)
+        assert [host.wait(SECONDS) for host in hosts] == statuses  # all stop, after the same step
         assert [host.errors() for host in hosts] == [[], []]
         stopped = [line for _, line in hosts[0].lines if "stopped by signal 15 after step" in line]
     newest = max(int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))

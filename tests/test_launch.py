@@ -3,9 +3,11 @@
 import os
 import re
 import subprocess
+import tomllib
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from jaxpose.config import COMMON
 
@@ -83,6 +85,29 @@ def test_a_queued_tpu_is_set_up_once_it_is_active(state, status, run):
     assert calls[0][1:6] == ["compute", "tpus", "queued-resources", "create", "pod"]
     assert calls[0][-1] == "--spot"
     assert ("git clone https://a/b jaxpose" in calls[-1][-1]) == (status == 0)
+
+
+def test_a_queued_tpu_gets_a_python_that_jaxpose_accepts(run, repository, tmp_path):
+    """The command for the hosts is run here, in an empty home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    gcloud = """[ "$4" != describe ] || echo ACTIVE
+        last=${@: -1}
+        [ "$4" != ssh ] || (cd && bash -c "${last#--command=}")"""
+    done, calls = run(
+        "tpu_queued.sh", programs={"gcloud": gcloud, "git": "mkdir jaxpose", "curl": "", "uv": ""},
+        TPU="pod", ZONE="z", ACCELERATOR="v5litepod-16", RUNTIME="r", REPOSITORY="https://a/b c",
+        HOME=str(home),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    git, curl, venv, install = [call for call in calls if call[0] != "gcloud"]
+    assert git == ["git", "clone", "https://a/b c", "jaxpose"]
+    assert curl[-1] == "https://astral.sh/uv/install.sh"
+    *words, version, folder = venv
+    assert words == ["uv", "venv", "--python"] and folder == ".venv"  # which tpu_pod.sh runs
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    assert version in SpecifierSet(project["requires-python"])
+    assert install == ["uv", "pip", "install", "jax[tpu]", "-e", ".[train]"]
 
 
 @pytest.mark.parametrize("status, requeued", [(0, False), (143, True), (2, False)])

@@ -4,6 +4,9 @@
 #   TPU=NAME ZONE=ZONE bash docs/launch/tpu_pod.sh --config=configs/hwl.py:coco,256x192 \
 #       --workdir=/mnt/shared/hwl --config.data.root=/data/coco --config.batch_size=512
 #
+# It needs jaxpose in ~/jaxpose of each host, with a virtual environment .venv of Python 3.11 or newer,
+# as tpu_queued.sh makes it; the python3 of a TPU image may be older.
+#
 # The arguments are those of train.py. HOSTS, the number of hosts, is checked if it is set.
 set -euo pipefail
 : "${TPU:?name of the TPU}" "${ZONE:?its zone}"

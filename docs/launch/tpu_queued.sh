@@ -24,9 +24,13 @@ while true; do
     sleep "${POLL:-30}"
 done
 
+# jaxpose needs Python 3.11 or newer, and images with Ubuntu 22.04, such as v2-alpha-tpuv5-lite, have
+# 3.10. uv installs a Python of its own, into the home folder, without sudo.
 printf -v repository '%q' "$REPOSITORY"
 exec gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="set -e
     [ -d jaxpose ] || git clone $repository jaxpose
     cd jaxpose
-    python3 -m venv .venv
-    .venv/bin/pip install 'jax[tpu]' -e '.[train]'"
+    curl -LsSf https://astral.sh/uv/install.sh | sh
+    export PATH=~/.local/bin:\$PATH
+    uv venv --python 3.12 .venv
+    uv pip install 'jax[tpu]' -e '.[train]'"

@@ -134,5 +134,6 @@ def test_the_jobset_is_consistent(launch):
     chips = container["resources"]["limits"]["google.com/tpu"]
     rows, columns = pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x")
     assert int(rows) * int(columns) == hosts * chips
+    assert f"--config.batch_size={128 * hosts * chips}" in container["command"]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}

@@ -2,7 +2,7 @@
 # Trains on all hosts of a Cloud TPU pod slice. Run it again to resume.
 #
 #   TPU=NAME ZONE=ZONE bash docs/launch/tpu_pod.sh --config=configs/hwl.py:coco,256x192 \
-#       --workdir=/mnt/shared/hwl --config.data.root=/data/coco --config.batch_size=512
+#       --workdir=/mnt/shared/hwl --config.data.root=/data/coco --config.batch_size=2048
 #
 # It needs jaxpose in ~/jaxpose of each host, with a virtual environment .venv of Python 3.11 or newer,
 # as tpu_queued.sh makes it; the python3 of a TPU image may be older.

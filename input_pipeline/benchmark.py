@@ -1,6 +1,6 @@
 """Speed of the input pipeline alone, stage by stage, beside the least it can cost: decoding.
 
-    python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N] [--chip_speed=N,...]
+    python -m input_pipeline.benchmark --config=configs/<recipe>.py [--steps=N] [--chip_speed=N]
 
 The bound is the rate at which one thread only decodes the files of the same examples, whole, with
 the same library. The stages read, decode and augment run in one thread, each on the output of the
@@ -17,6 +17,7 @@ of the graph: its rate by the bound times the threads that can run at the same t
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -33,6 +34,7 @@ from input_pipeline.region import Region
 from jaxpose import memory, tables
 from jaxpose.config import expand_paths
 from jaxpose.config.flags import define_config_file, parse_flags
+from jaxpose.files import expand
 from jaxpose.images import ImageError, decode_annotated
 
 BOUND, GRAPH = "decode", "graph"
@@ -77,6 +79,19 @@ class Stage:
         self.seconds += time.perf_counter() - start
         self.examples += len(items)
         return results
+
+
+@dataclasses.dataclass(frozen=True)
+class ChipSpeed:
+    """How fast one chip trains.
+
+    Attributes:
+      rate: images per second.
+      chip: name of the chip, or "" if the rate was given as a number.
+    """
+
+    rate: float
+    chip: str = ""
 
 
 def measure(config: Any, *, examples: int = 500, steps: int = 30) -> dict[str, Stage]:
@@ -163,36 +178,70 @@ def share_line(stages: dict[str, Stage], threads: int) -> str:
     )
 
 
-def chip_table(stages: dict[str, Stage], speeds: Iterable[float]) -> tables.Rows:
+def chip_table(stages: dict[str, Stage], speeds: Iterable[ChipSpeed]) -> tables.Rows:
     """Rows of the processor cores that feed one chip: with this pipeline, and at the bound.
 
     Args:
       stages: from `measure`.
-      speeds: of training on the chip, images per second.
+      speeds: of training on the chip.
     """
     rows = [("one chip trains", "cores of this host", "if only decoding")]
     for speed in speeds:
-        cores = [f"{speed * stages[name].cost:.1f}" for name in (GRAPH, BOUND)]
-        rows.append((f"{speed:,.0f} images/s", cores[0], cores[1]))
+        cores = [f"{speed.rate * stages[name].cost:.1f}" for name in (GRAPH, BOUND)]
+        chip = f"{speed.chip}: " if speed.chip else ""
+        rows.append((f"{chip}{speed.rate:,.0f} images/s", cores[0], cores[1]))
     return rows
 
 
-def speeds_of(texts: Iterable[str]) -> list[float]:
-    """Returns the positive numbers of --chip_speed.
+def speeds_of(texts: Iterable[str], input_size: Sequence[int]) -> list[ChipSpeed]:
+    """Returns the speeds of --chip_speed: positive numbers, and files of `jaxpose plan --json`.
+
+    Args:
+      texts: images per second, or the name of a file.
+      input_size: height and width of the network's input, which that of a plan must equal.
 
     Raises:
-      ValueError: one is not a positive number.
+      ValueError: one is neither a positive number nor the plan of such a step on a TPU.
     """
-    speeds = []
-    for text in texts:
-        try:
-            speed = float(text)
-        except ValueError:
-            speed = 0.0
-        if not 0 < speed < float("inf"):
-            raise ValueError(f"--chip-speed={text}: give images per second, a positive number")
-        speeds.append(speed)
-    return speeds
+    return [_speed_of(text, tuple(input_size)) for text in texts]
+
+
+def _speed_of(text: str, input_size: tuple[int, ...]) -> ChipSpeed:
+    try:
+        rate = float(text)
+    except ValueError:
+        return _planned_speed(text, input_size)
+    if not 0 < rate < float("inf"):
+        raise ValueError(_neither(text))
+    return ChipSpeed(rate)
+
+
+def _neither(text: str) -> str:
+    return (
+        f"--chip-speed={text}: give images per second, a positive number, or a file that "
+        "`jaxpose plan --json FILE` has written"
+    )
+
+
+def _planned_speed(text: str, input_size: tuple[int, ...]) -> ChipSpeed:
+    """The speed by the compiler's cycles, which is that of one chip: the batch is one chip's."""
+    try:
+        plan = json.loads(expand(text).read_text(encoding="utf-8"))
+        planned, batch = tuple(plan["input_size"]), int(plan["batch_per_chip"])
+        fits, chip = bool(plan["memory"]["fits"]), plan["chip"]["name"] if plan["chip"] else ""
+        milliseconds = float(plan["total"]["cycles_ms"]) if "total" in plan else 0.0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(_neither(text)) from error
+    if not fits:
+        raise ValueError(f"--chip-speed={text}: the planned step does not fit in the memory")
+    if not milliseconds > 0:
+        raise ValueError(f"--chip-speed={text}: the plan has no cycles; make one for a TPU")
+    if planned != input_size:
+        sizes = ["x".join(map(str, size)) for size in (planned, input_size)]
+        raise ValueError(
+            f"--chip-speed={text}: the plan is for an input of {sizes[0]}, --config has {sizes[1]}"
+        )
+    return ChipSpeed(batch / milliseconds * 1e3, chip)
 
 
 def _cores() -> int:
@@ -206,7 +255,7 @@ def main(_: Any = None) -> None:
     workers = int(config.data.workers)
     memory.keep_freed()  # as train.py does
     try:
-        speeds = speeds_of(_CHIP_SPEED.value)
+        speeds = speeds_of(_CHIP_SPEED.value, config.input_size)
         print(f"input {tuple(config.input_size)}, storage {config.data.storage}, "
               f"cache {config.data.cache}, reduced decode {config.data.reduced_decode}, "
               f"prepared {config.data.prepared}, batch {config.batch_size}")  # fmt: skip
@@ -225,8 +274,9 @@ if __name__ == "__main__":
     _STEPS = flags.DEFINE_integer(
         "steps", 30, "Number of batches timed in the last stage.", lower_bound=1
     )
-    _CHIP_SPEED = flags.DEFINE_list(
-        "chip_speed", [], "Images per second that one chip trains; prints the cores that feed it."
-    )
+    _CHIP_SPEED = flags.DEFINE_multi_string(
+        "chip_speed", [], "Images per second that one chip trains, or a file of `jaxpose plan "
+        "--json`; prints the cores that feed it. May be repeated."
+    )  # fmt: skip
     flags.mark_flag_as_required("config")
     app.run(main, flags_parser=parse_flags)

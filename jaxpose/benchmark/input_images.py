@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chip-speed",
-        metavar="N",
+        metavar="N|FILE",
         action="append",
         default=[],
-        help="images per second that one chip trains: also prints how many cores feed it; may be "
-        "repeated",
+        help="images per second that one chip trains, or a file of `jaxpose plan --json`: also "
+        "prints how many cores feed it; may be repeated",
     )
     parser.set_defaults(overrides=[])  # --config.key=value: `cli.main`
 
@@ -47,6 +47,5 @@ def run(args: argparse.Namespace) -> int:
             "the command in a checkout of the project"
         )
     words = [f"--config={args.config}", *args.overrides, f"--steps={args.steps}"]
-    if args.chip_speed:
-        words.append(f"--chip_speed={','.join(args.chip_speed)}")
+    words += [f"--chip_speed={speed}" for speed in args.chip_speed]
     return subprocess.run([sys.executable, "-m", MODULE, *words]).returncode

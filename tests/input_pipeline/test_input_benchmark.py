@@ -1,5 +1,7 @@
 """The input benchmark reports every stage, even when images are damaged."""
 
+import dataclasses
+import json
 import pathlib
 import subprocess
 import sys
@@ -7,9 +9,16 @@ import types
 
 import pytest
 
+from configs import common
 from input_pipeline import benchmark, tfds_builders
 from jaxpose import cli
 from jaxpose.benchmark import input_images
+from jaxpose.plan.chips import CHIPS
+from jaxpose.plan.compilation import Compiled
+from jaxpose.plan.report import make_plan
+from jaxpose.plan.topology import find_target
+
+SIZE = (256, 192)
 
 
 def test_every_stage_has_a_rate(config):
@@ -44,16 +53,69 @@ def test_shares_compare_processor_time():
 
 
 def test_cores_that_feed_a_chip():
-    header, *rows = benchmark.chip_table(STAGES, [1000, 2500])
+    speeds = [benchmark.ChipSpeed(1000), benchmark.ChipSpeed(2500, "v5e")]
+    header, *rows = benchmark.chip_table(STAGES, speeds)
     assert len(header) == 3
-    assert rows == [("1,000 images/s", "10.0", "5.0"), ("2,500 images/s", "25.0", "12.5")]
+    assert rows == [("1,000 images/s", "10.0", "5.0"), ("v5e: 2,500 images/s", "25.0", "12.5")]
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])
 def test_chip_speed_is_a_positive_number(text):
-    assert benchmark.speeds_of(["10", "2.5"]) == [10, 2.5]
+    speeds = [benchmark.ChipSpeed(10), benchmark.ChipSpeed(2.5)]
+    assert benchmark.speeds_of(["10", "2.5"], SIZE) == speeds
     with pytest.raises(ValueError, match=f"--chip-speed={text}: give images per second"):
-        benchmark.speeds_of([text])
+        benchmark.speeds_of([text], SIZE)
+
+
+HLO = """HloModule step, is_scheduled=true
+
+ENTRY %main (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %n = f32[8]{0} negate(%p), backend_config={"estimated_cycles":"3000000"}
+}
+"""
+
+
+def write_plan(path, chip="v5e", size=SIZE, refused=""):
+    """Writes a plan with 128 images per chip as `jaxpose plan --json` does; returns its name."""
+    target = dataclasses.replace(find_target("cpu"), chip=CHIPS.get(chip))
+    compiled = Compiled("" if refused else HLO, {}, {}, refused, 1.0)
+    config = common.get_config()
+    config.input_size = size
+    config.batch_size = 128
+    path.write_text(json.dumps(make_plan(config, "recipe.py", target, 17, 0, compiled)))
+    return str(path)
+
+
+def test_the_speed_of_a_chip_is_that_of_its_plan(tmp_path):
+    path = write_plan(tmp_path / "hwl.py:coco,256x192.json")
+    seconds = 3e6 / 1.5e9  # the clock of v5e
+    speeds = benchmark.speeds_of([path, "10"], SIZE)
+    assert [speed.chip for speed in speeds] == ["v5e", ""]
+    assert [speed.rate for speed in speeds] == pytest.approx([128 / seconds, 10])
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"chip": "cpu"}, "the plan has no cycles; make one for a TPU"),
+        ({"refused": "RESOURCE_EXHAUSTED: Out of memory"}, "does not fit in the memory"),
+        ({"size": (448, 448)}, "the plan is for an input of 448x448, --config has 256x192"),
+    ],
+)
+def test_a_plan_without_the_speed_of_this_input_is_refused(changes, message, tmp_path):
+    path = write_plan(tmp_path / "plan.json", **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        benchmark.speeds_of([path], SIZE)
+    assert str(caught.value).startswith(f"--chip-speed={path}: ")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"input_size": 4}', "\xff"])
+def test_other_files_are_refused(content, tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match="a file that `jaxpose plan --json FILE` has written"):
+        benchmark.speeds_of([str(path)], SIZE)
 
 
 def test_jaxpose_passes_the_settings_on(monkeypatch, tmp_path, capsys):
@@ -68,7 +130,7 @@ def test_jaxpose_passes_the_settings_on(monkeypatch, tmp_path, capsys):
     assert cli.main(["benchmark", "input", *words]) == 3
     assert commands[0][2:] == [
         *("input_pipeline.benchmark", "--config=a.py:b", "--config.seed=1", "--steps=4"),
-        "--chip_speed=10,20",
+        *("--chip_speed=10", "--chip_speed=20"),
     ]
     monkeypatch.chdir(tmp_path)
     assert cli.main(["benchmark", "input", "--config=a.py"]) == 2

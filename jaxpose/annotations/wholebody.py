@@ -102,9 +102,13 @@ def hands(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(data: Any) -> None:
-    rule = missing_keys(data, ("images", "annotations", "categories"))
+    parts = ("images", "annotations", "categories")
+    rule = missing_keys(data, parts)
     if rule:
         raise ValueError(rule)
+    for part in parts:
+        if not isinstance(data[part], list):
+            raise ValueError(f"{part!r} must be a list, not {data[part]!r:.40}")
     for index, record in enumerate(data["annotations"]):
         rule = missing_keys(record, ("id", "image_id", "category_id"))
         if rule:
@@ -112,15 +116,23 @@ def _check(data: Any) -> None:
 
 
 def _part(record: Mapping[str, Any], index: int, part: str) -> list[Any]:
-    """The list x, y, flag, x, y, flag, ... of a part of the body."""
+    """The list x, y, flag, x, y, flag, ... of a part of the body.
+
+    The flags of feet, faces and hands are numbers from 0 to 2 in the official files; "v>0 means
+    that the keypoint is reliable" (their data_format.md). COCO's format has 0, 1 and 2 only.
+    """
     values = record.get(part)
-    if not isinstance(values, list) or len(values) != 3 * PARTS[part]:
+    if not numbers(values, 3 * PARTS[part]):
         found = f"a list of {len(values)}" if isinstance(values, list) else repr(values)
+        if isinstance(values, list) and len(values) == 3 * PARTS[part]:
+            found = "one with other values"
         raise ValueError(
             f"{label('annotation', index, record)}: {part} must be a list of {3 * PARTS[part]} "
             f"numbers, not {found}; is this a COCO-WholeBody file?"
         )
-    return values
+    flags = [0 if flag <= 0 else flag if flag in (1, 2) else 2 for flag in values[2::3]]
+    points = zip(values[::3], values[1::3], flags, strict=True)
+    return [number for point in points for number in point]
 
 
 def _labeled(keypoints: Sequence[Any]) -> int:

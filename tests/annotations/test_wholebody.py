@@ -57,6 +57,17 @@ def test_whole_bodies_have_the_parts_in_order(tmp_path):
     np.testing.assert_array_equal(dataset.people.box[0][:2], [1, 2])
 
 
+def test_flags_between_0_and_2_are_read_as_those_of_coco(tmp_path):
+    """The official files have such flags for feet, faces and hands."""
+    foot = [value for flag in (0.53, 1.0, 2, 0.0, 1.7, -1) for value in (5.0, 6.0, flag)]
+    data = wholebody.whole_bodies(official(record(foot_kpts=foot)))
+    assert data["annotations"][0]["keypoints"][53:69:3] == [2, 1, 2, 0, 2, 0]
+    keypoints = load(data, tmp_path).people.keypoints[0, 17:23]
+    np.testing.assert_array_equal(keypoints[:, 2], [1, 1, 1, 0, 1, 0])
+    hand = wholebody.hands(official(record(lefthand_kpts=points(21, flag=0.1))))
+    assert hand["annotations"][0]["num_keypoints"] == 21 and len(load(hand, tmp_path).people) == 1
+
+
 def test_labeled_keypoints_are_counted_again():
     (person,) = wholebody.whole_bodies(official(record(num_keypoints=0)))["annotations"]
     assert person["num_keypoints"] == 112 and "foot_kpts" not in person
@@ -92,6 +103,10 @@ def test_a_file_without_hands_is_still_a_file(tmp_path):
             {"face_kpts": None},
             "face_kpts must be a list of 204 numbers, not None; is this a COCO-",
         ),
+        (
+            {"foot_kpts": ["x"] * 18},
+            "foot_kpts must be a list of 18 numbers, not one with other values",
+        ),
     ],
 )
 def test_other_files_are_refused(changes, message):
@@ -116,7 +131,12 @@ def test_the_command(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "content, message",
-    [("{", "not JSON"), ("{}", "lacks 'images', 'annotations', 'categories'")],
+    [
+        ("{", "not JSON"),
+        ("{}", "lacks 'images', 'annotations', 'categories'"),
+        ('{"images": null, "annotations": [], "categories": []}', "'images' must be a list, not N"),
+        ('{"images": [], "annotations": {}, "categories": []}', "'annotations' must be a list"),
+    ],
 )
 def test_the_command_writes_nothing_for_a_wrong_file(tmp_path, capsys, content, message):
     source, output = tmp_path / "official.json", tmp_path / "wholebody.json"

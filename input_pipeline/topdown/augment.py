@@ -240,7 +240,6 @@ def augment(
       skeleton: keypoints of the dataset.
       input_size: (H, W) of the crop, pixels.
     """
-    view = dataclasses.replace(view, padded=geometry.BOX_PADDING * box_size)
     if not options.truncated:
         view = shift_center(view, box_size, draws, options)
     if draws.flip < options.flip:

@@ -42,6 +42,7 @@ class TrainExamples:
             self._last_options = self._options.of_last_stage(last)
             self._last_pixels = dataclasses.replace(self._pixels, dropout_prob=last.dropout_prob)
         self._center, self._scale = self.dataset.people.center_scale(self._input_size)
+        self._padded = self.dataset.people.padded_size()
         self._sent = self._pixels.spec(self._last_pixels)
         self.spec = topdown_spec(self._input_size, self.dataset.skeleton.num_joints) | self._sent
 
@@ -50,6 +51,7 @@ class TrainExamples:
             self.dataset.people.keypoints[index].astype(np.float64),
             self._center[index].astype(np.float64),
             self._scale[index].astype(np.float64),
+            padded=self._padded[index],
         )
 
     def extent(self, index: int, image_size: tuple[int, int]) -> Extent:

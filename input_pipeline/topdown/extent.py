@@ -39,8 +39,7 @@ def extent(
     angle = options.rotation if options.rotation_prob > 0 else 0.0
     halves = _halves(view, image_width, options, skeleton, input_size)
     if options.truncated:
-        views = [(view, shift * geometry.BOX_PADDING * box_size)]
-        views += [(half, shift * half.padded) for half in halves]
+        views = [(chosen, shift * chosen.padded) for chosen in (view, *halves)]
     else:
         angle *= 2
         views = [(view, shift * box_size), *((half, np.zeros(2)) for half in halves)]

@@ -120,6 +120,13 @@ class People:
             values[field.name] = None if value is None else value[rows]
         return People(**values)
 
+    def padded_size(self) -> np.ndarray:
+        """Returns (w, h) of each padded box before it gets the aspect ratio of the input, pixels.
+
+        [N, 2]. The scales of MPII's file are read with the padding in them.
+        """
+        return self.box[:, 2:] * (geometry.BOX_PADDING if self.given is None else 1)
+
     def center_scale(self, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns each person's crop: center [N, 2] in pixels, scale [N, 2] in units of 200."""
         if self.given is None:

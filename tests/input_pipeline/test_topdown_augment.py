@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.region import Region
 from input_pipeline.topdown import augment
-from jaxpose import skeletons
+from jaxpose import annotations, skeletons
 
 OPTIONS = augment.Options(
     flip=0.5, half_body_prob=0.3, half_body_min=8, scale=0.5, rotation=40.0, rotation_prob=0.6,
@@ -23,9 +23,9 @@ def draws(**changes):
     return dataclasses.replace(NOTHING, **changes)
 
 
-def view(keypoints=None, center=(60.0, 170.0), scale=(1.5, 2.0)):
+def view(keypoints=None, center=(60.0, 170.0), scale=(1.5, 2.0), padded=(125.0, 375.0)):
     keypoints = np.zeros((17, 3)) if keypoints is None else np.asarray(keypoints, np.float64)
-    return augment.View(keypoints, np.array(center), np.array(scale))
+    return augment.View(keypoints, np.array(center), np.array(scale), padded=np.array(padded))
 
 
 def test_shift_is_a_share_of_the_box():
@@ -212,6 +212,19 @@ def test_truncated_shift_is_a_share_of_the_padded_box_or_half():
     np.testing.assert_allclose(whole, [60 + 0.2 * 1.25 * 100, 170 - 0.2 * 1.25 * 300])
     half = result(labeled(17), half_body=0.0).center  # of keypoints (0, 0) to (10, 20)
     np.testing.assert_allclose(half, [5 + 0.2 * 1.5 * 10, 10 - 0.2 * 1.5 * 20])
+
+
+def test_the_scales_of_mpii_are_padded_already():
+    people = annotations.People(
+        annotation_id=np.zeros(1, np.int64),
+        image_id=np.zeros(1, np.int64),
+        box=np.array([[0.0, 0.0, 200.0, 100.0]]),
+        keypoints=np.zeros((1, 16, 3), np.float32),
+        box_score=np.ones(1, np.float32),
+    )
+    np.testing.assert_array_equal(people.padded_size(), [[250, 125]])
+    mpii = dataclasses.replace(people, given=np.ones((1, 3), np.float32))
+    np.testing.assert_array_equal(mpii.padded_size(), [[200, 100]])
 
 
 def test_the_second_stage_changes_only_what_it_says():

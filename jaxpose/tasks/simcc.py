@@ -107,11 +107,13 @@ class Decoder:
       flip: whether to average with the vectors of the mirrored crop.
       udp: always False; crops are not those of UDP.
       input_size: (H, W) of the network; needed only for the outputs of files that decode.
+      decoded: whether the network is a file that decodes.
     """
 
     flip: bool = True
     udp: bool = False
     input_size: Size | None = None
+    decoded: bool = False
 
     def decode(
         self, outputs: Any, mirrored: Any, center: Any, scale: Any, skeleton: Skeleton
@@ -144,8 +146,9 @@ def decoder_from_config(config: ConfigDict) -> Decoder:
 
 def decoder_from_metadata(metadata: Mapping[str, Any]) -> Decoder:
     """With the flip test, unless the file decodes."""
-    size = metadata["input_size"]
-    return Decoder(not metadata.get("decoded", False), input_size=(size[0], size[1]))
+    height, width = metadata["input_size"]
+    decoded = metadata.get("decoded", False)
+    return Decoder(not decoded, input_size=(height, width), decoded=decoded)
 
 
 def decoder_for_estimate(decoder: Decoder, flip: bool) -> Decoder:
@@ -246,15 +249,16 @@ def compare(
 
 
 def sample_decoding(input_size: Size, decoder: Decoder) -> tuple[str, Callable[[], object]]:
-    """Decodes the pose of one person from random vectors."""
+    """Decodes the pose of one person from random vectors, or from the keypoints of a file."""
     import jax
     import jax.numpy as jnp
 
     decode = jax.jit(lambda outputs, c, s: decoder.decode(outputs, None, c, s, COCO))
     center, scale = (jnp.asarray(part)[None] for part in view((480, 640), input_size))
     random = np.random.default_rng(0)
-    outputs = tuple(
-        jnp.asarray(random.random((1, COCO.num_joints, count)))
-        for count in codecs.simcc.bins(input_size)
-    )
-    return "1 person, SimCC", lambda: jax.block_until_ready(decode(outputs, center, scale))
+    shapes = [(COCO.num_joints, count) for count in codecs.simcc.bins(input_size)]
+    if decoder.decoded:
+        shapes = [(COCO.num_joints, 2), (COCO.num_joints,)]
+    outputs = tuple(jnp.asarray(random.random((1, *shape))) for shape in shapes)
+    kind = "keypoints" if decoder.decoded else "SimCC"
+    return f"1 person, {kind}", lambda: jax.block_until_ready(decode(outputs, center, scale))

@@ -208,7 +208,7 @@ def test_metadata_describe_the_codec():
     values["input_size"] = [256, 192]
     assert simcc.decoder_from_metadata(values) == simcc.Decoder(input_size=(256, 192))
     decoder = simcc.decoder_from_metadata(values | {"decoded": True})
-    assert decoder == simcc.Decoder(flip=False, input_size=(256, 192))
+    assert decoder == simcc.Decoder(flip=False, input_size=(256, 192), decoded=True)
     assert simcc.fit_settings(config, {"input_size": [256, 192]}, "file") == ""
     with pytest.raises(ValueError, match=r"file has the input size \(64, 96\), but config.input"):
         simcc.fit_settings(config, {"input_size": [64, 96]}, "file")
@@ -217,3 +217,6 @@ def test_metadata_describe_the_codec():
 def test_sample_decoding_runs():
     description, decode = simcc.sample_decoding(SIZE, simcc.Decoder())
     assert description == "1 person, SimCC" and decode()[0].shape == (1, K, 2)
+    decoder = simcc.Decoder(flip=False, input_size=SIZE, decoded=True)
+    description, decode = simcc.sample_decoding(SIZE, decoder)
+    assert description == "1 person, keypoints" and decode()[0].shape == (1, K, 2)

@@ -190,6 +190,13 @@ def check(config: ConfigDict) -> None:
     """Checks rules between settings; raises ConfigError for the first that is broken."""
     data, metric = config.data, config.eval.metric
     _check_pixels(config.augment.pixels, data.on_device)
+    last = config.augment.last.epochs
+    if 0 < config.epochs <= last:
+        raise ConfigError(
+            f"config.augment.last.epochs={last:g} leaves nothing of config.epochs="
+            f"{config.epochs:g} for the first stage; RTMPose's share is a fourteenth "
+            f"({config.epochs / 14:.3g}), and 0.0 is no last stage"
+        )
     if (data.format == "mpii") != (metric == "mpii"):
         raise ConfigError(
             f"config.eval.metric={metric} does not fit config.data.format={data.format}: "

@@ -37,6 +37,7 @@ def test_the_defaults_are_valid(base):
         ({"codec": "udp", "eval.decode": "dark"}, "use --config.eval.decode=quarter"),
         ({"eval.udp_kernel": 10}, "must be odd; the nearest is 11"),
         ({"eval.udp_kernel": 1}, "at least 3"),
+        ({"epochs": 30.0, "augment.last.epochs": 30.0}, "share is a fourteenth (2.14), and 0.0 is"),
         ({"batch_norm": "sync"}, "choose from device, global"),
         ({"input_size": (250, 192)}, "the nearest is (256, 192)"),
         ({"input_size": (256,)}, "(height, width)"),

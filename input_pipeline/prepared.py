@@ -292,12 +292,13 @@ def _name(examples: Examples, config: Any) -> str:
 
     Augmentation of pixels happens after cropping, whatever is stored.
     """
+    pixels = ("pixels.", "last.dropout_prob")
     settings = [
         VERSION,
         cv2.__version__,  # decodes the images
         tasks.get(config.task).EXAMPLE,
         tuple(config.input_size),
-        sorted((k, v) for k, v in flatten(config.augment).items() if not k.startswith("pixels.")),
+        sorted((k, v) for k, v in flatten(config.augment).items() if not k.startswith(pixels)),
         examples.dataset.skeleton,
         examples.image_id.tobytes(),
     ]

@@ -237,6 +237,8 @@ def rtmpose(dataset: str, size: str) -> ConfigDict:
         data.train_annotations, data.val_annotations, data.train_images, data.val_images = FILES[
             dataset
         ]
+        if dataset == "wholebody":
+            data.detections = coco(size).data.detections
     else:
         config = crops(dataset, size, simcc)
     config.batch_norm = "global"
@@ -264,6 +266,16 @@ def rtmpose(dataset: str, size: str) -> ConfigDict:
     config.augment.last.epochs = 30.0
     config.augment.last.rotation = 180.0 if hand else 60.0
     config.augment.last.dropout_prob = 0.5
+    return config
+
+
+def strong_to_the_end(config: ConfigDict, dataset: str) -> ConfigDict:
+    """What the public configurations of RTMPose-x have: clipped gradients, no milder last stage."""
+    config.optimizer.clip_norm = 35.0
+    config.augment.scale = config.augment.last.scale = 0.5
+    config.augment.rotation = config.augment.last.rotation = 90.0
+    if dataset == "coco":
+        config.epochs, config.augment.last.epochs = 700.0, 20.0
     return config
 
 

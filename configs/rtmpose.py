@@ -1,31 +1,31 @@
 """RTMPose: NETWORK,DATASET,SIZE.
 
     python train.py --config=configs/rtmpose.py:s,coco,256x192 --workdir=runs/rtmpose_s \
-        --config.data.root=/data/coco --config.init_from=cspnext_s-coco-256x192
+        --config.data.root=/data/coco --config.init_from=cspnext_s-aic_coco-256x192
 
 NETWORK is t, s, m, l or x. DATASET is coco, crowdpose, mpii, wholebody (COCO-WholeBody, 133
 keypoints), hand (21 keypoints) or ap10k (animals).
 The networks and the public configurations of Jiang et al., RTMPose: Real-Time Multi-Person Pose
-Estimation based on MMPose, 2023: AdamW 4e-3, 999 warm-up steps, flat for half of the steps, then
-cosine to a twentieth, growing moving average (not t), two stages of augmentation, batch norm over
-all devices. They start from the backbone of a heatmap network, the files cspnext_* of `jaxpose
+Estimation based on MMPose, 2023: AdamW, 999 warm-up steps, flat for half of the steps, then cosine
+to a twentieth, growing moving average (not t), two stages of augmentation, batch norm over all
+devices. They start from the backbone of a heatmap network, the files cspnext_* of `jaxpose
 weights`; no score is published for random initial weights. On few devices, --config.accumulate=8
-keeps the batch; for another batch N, mmpose's rule is a learning rate of 4e-3 * N / 1024 (with a
-batch of 2,048, the published runs on COCO have 4e-3 all the same). To fine-tune public weights:
---config.init_from=rtmpose_s-coco-256x192.
+keeps the batch. For a batch N, mmpose's rule multiplies the rate by N / 1024 (coco, mpii), N / 512
+(crowdpose, wholebody, ap10k) or N / 256 (hand), though the runs on COCO had 4e-3 with 2,048.
+To fine-tune public weights: --config.init_from=rtmpose_s-coco-256x192.
 Unlike mmpose, half-body augmentation is that of the other recipes, a blur comes before the change
-of colors, and there is no photometric distortion, which only the networks of "Body8" had.
+of colors, and there is no photometric distortion (only "Body8" and x on COCO had it).
 Rewrite the files of COCO-WholeBody first, train and val, in annotations/; for hands with --hands:
     python -m jaxpose.annotations.wholebody coco_wholebody_train_v1.0.json wholebody_train.json
 
-Published scores, val, flip test; coco with detector boxes, trained on COCO / AI Challenger and
-COCO / eight datasets ("Body8"):
+Published scores, val, flip test; coco and wholebody with detector boxes, coco trained on COCO / AI
+Challenger and COCO / eight datasets ("Body8"):
     t,coco,256x192 AP 68.2 / 68.5 / 65.9        m,coco,384x288 AP   -  / 77.0 / 76.6
     s,coco,256x192    71.6 / 72.2 / 69.7        l,coco,384x288      -  / 77.3 / 78.3
     m,coco,256x192    74.6 / 75.8 / 74.9        x,coco,384x288      -  /  -   / 78.8
     l,coco,256x192    75.8 / 76.5 / 76.7
 wholebody, AP of all keypoints: m 256x192 58.2, l 256x192 61.1, l 384x288 64.8, x 384x288 65.3;
-crowdpose m AP 70.6; mpii m PCKh 90.7; hand m PCK@0.2 81.5 (here AP); ap10k m AP 72.2.
+crowdpose m AP 70.6 (detector); mpii m PCKh 90.7; hand m PCK@0.2 81.5 (here AP); ap10k m AP 72.2.
 Scores here: none, not trained here.
 """
 
@@ -57,4 +57,4 @@ def get_config(variant=VARIANTS[0]):
     config.optimizer.weight_decay = 0.0 if network in "ts" else 0.05
     if network != "t":
         config.ema_decay = 0.9998
-    return config
+    return common.strong_to_the_end(config, dataset) if network == "x" else config

@@ -6,11 +6,14 @@ import itertools
 import pathlib
 import re
 
+import jax
 import pytest
 
 from configs import common
 from jaxpose import models, tasks
 from jaxpose.config import differences
+from jaxpose.config.patterns import patterns_of
+from jaxpose.training import selection
 
 FOLDER = pathlib.Path(common.__file__).parent
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("common", "__init__"))
@@ -222,6 +225,8 @@ def test_crowdpose_takes_the_recipe_of_coco(name):
         ("m,wholebody,256x192", 270, 512, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
         ("l,wholebody,384x288", 270, 256, 4e-3, 0.05, 0.9998, (0.4, 80), (0.25, 60)),
         ("m,hand,256x256", 210, 256, 4e-3, 0.05, 0.9998, (0.5, 180), (0.25, 180)),
+        ("x,coco,384x288", 700, 2048, 4e-3, 0.05, 0.9998, (0.5, 90), (0.5, 90)),
+        ("x,wholebody,384x288", 270, 256, 4e-3, 0.05, 0.9998, (0.5, 90), (0.5, 90)),
     ],
 )
 def test_rtmpose_recipe(case, epochs, batch, rate, decay, average, strong, last):
@@ -235,10 +240,13 @@ def test_rtmpose_recipe(case, epochs, batch, rate, decay, average, strong, last)
     assert (config.optimizer.b1, config.optimizer.b2, config.optimizer.eps) == (0.9, 0.999, 1e-8)
     plan = config.schedule
     assert (plan.name, plan.warmup_steps, plan.warmup_factor) == ("cosine", 999, 1e-5)
-    assert (plan.flat, plan.final_factor, config.optimizer.clip_norm) == (0.5, 0.05, 0)
+    largest = case.startswith("x")
+    assert (plan.flat, plan.final_factor) == (0.5, 0.05)
+    assert config.optimizer.clip_norm == (35 if largest else 0)
     augment, pixels = config.augment, config.augment.pixels
     assert (augment.scale, augment.rotation) == strong and augment.distribution == "truncated"
-    assert (augment.last.scale, augment.last.rotation, augment.last.epochs) == (*last, 30)
+    assert (augment.last.scale, augment.last.rotation) == last
+    assert augment.last.epochs == (20 if case.startswith("x,coco") else 30)
     assert (augment.shift, augment.shift_prob, augment.last.shift_prob) == (0.16, 0.3, 0)
     assert (augment.flip, augment.rotation_prob, augment.half_body_min) == (0.5, 0.6, 8)
     assert augment.half_body_prob == (0 if "hand" in case else 0.3)
@@ -246,8 +254,21 @@ def test_rtmpose_recipe(case, epochs, batch, rate, decay, average, strong, last)
     assert (pixels.blur_prob, pixels.median_prob) == (0.1, 0.1)
     assert (pixels.dropout_prob, augment.last.dropout_prob) == (1, 0.5)
     assert (pixels.dropout_min, pixels.dropout_max) == (0.2, 0.4)
+    detected = "coco" in case or "wholebody" in case
+    assert bool(config.data.detections) == detected
     assert config.batch_norm == "global" and config.loss.beta == 10 and config.sigma == ()
     assert config.eval.flip
+
+
+def test_rtmpose_decays_kernels_and_what_its_code_decays():
+    config = load("rtmpose", "m,coco,256x192")
+    model = models.create_model("rtmpose_m")
+    params = jax.eval_shape(lambda: models.initial_variables(model, (256, 192), 0))["params"]
+    patterns = patterns_of("optimizer.decay_also", config.optimizer.decay_also)
+    chosen = jax.tree_util.tree_leaves_with_path(selection.decayed(params, patterns))
+    names = {decays: {path[-1].key for path, yes in chosen if yes == decays} for decays in (0, 1)}
+    assert names[True] == {"kernel", "gamma", "beta", "gain", "factor"}
+    assert names[False] == {"bias", "scale"}
 
 
 @pytest.mark.parametrize("name", ["custom_topdown", "demo"])

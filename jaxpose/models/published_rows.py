@@ -105,6 +105,12 @@ simplebaseline_resnet50 coco 256x192 34.0  5.46 mmcv 71.8 89.8 79.6 - - 77.4
 simplebaseline_resnet50 coco 384x288 34.0 12.29 mmcv 73.1 90.0 79.9 - - 78.2
 vipnas_mobilenetv3      coco 256x192  5.9  0.76 mmcv 70.0 88.7 78.3 - - 75.8
 """,
+    "RTMPose repository, trained on COCO": """
+rtmpose_t coco 256x192  3.34  0.36 mmengine 68.2 88.3 75.9 - - 73.6
+rtmpose_s coco 256x192  5.47  0.68 mmengine 71.6 89.2 78.9 - - 76.8
+rtmpose_m coco 256x192 13.59  1.93 mmengine 74.6 89.9 81.7 - - 79.5
+rtmpose_l coco 256x192 27.66  4.16 mmengine 75.8 90.6 82.6 - - 80.6
+""",
     "RTMPose repository, trained on AIC and COCO": """
 rtmpose_t coco 256x192  3.34  0.36 mmengine 68.5 88.0 76.1 - - 73.8
 rtmpose_s coco 256x192  5.47  0.68 mmengine 72.2 89.2 79.4 - - 77.2

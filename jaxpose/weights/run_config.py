@@ -66,7 +66,7 @@ _UNKNOWN_FILES = dict.fromkeys(
 # Datasets of which the weights were trained on more, or on others, than they were scored on.
 _SCORED_ON = {"aic_coco": "coco", "body7": "coco"}
 # Their scores are on the boxes of a detector, in the file of COCO's top-down papers.
-_DETECTED = ("coco",)
+_DETECTED = ("coco", "coco-wholebody")
 # Their scores take the area of a person from the box (mmpose: use_area=False); so does CrowdPose's
 # own metric.
 _AREA_OF_BOX = ("aic", "exlpose")

@@ -92,7 +92,8 @@ def test_every_row_makes_complete_settings(checkpoint):
     of_box = checkpoint.dataset in ("aic", "exlpose")  # mmpose's configs: use_area=False
     assert config.eval.area == ("box" if of_box else "annotated")
     if task.EXAMPLE == "crop":
-        assert config.data.detections == (COCO_BOXES if on_coco else "")
+        detected = on_coco or checkpoint.dataset == "coco-wholebody"
+        assert config.data.detections == (COCO_BOXES if detected else "")
         own = checkpoint.dataset in ("mpii", "crowdpose")
         assert config.eval.metric == (checkpoint.dataset if own else "coco")
     if task is tasks.get("topdown"):

@@ -22,6 +22,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 # The ranges that were tested together. Without them pip takes the newest that pyproject.toml allows.
 RANGES := -r requirements.txt
+RTMLIB := rtmlib==0.0.16
 PYTEST := JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-fast test-zoo test-newest test-arm lint typecheck docs constraints
@@ -65,10 +66,12 @@ constraints: $(READY)
 	  $(VENV)/bin/pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)| @ ' | sed 's/+.*//'; \
 	} > constraints.txt
 
-# requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two.
+# requirements.txt holds the tested ranges, pyproject.toml the extras; --no-deps would hide a disagreement of the two. It is
+# right for rtmlib, of which the tests read one class: it asks for OpenCV's other package, which replaces this one's files.
 $(READY): requirements.txt pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet $(PIP_ARGS) $(RANGES) -e ".[train,export,litert,quantize,ncnn,dev]"
+	$(VENV)/bin/pip install --quiet --no-deps $(RTMLIB)
 	touch $@
 
 $(DOCS_READY): $(READY)

@@ -59,7 +59,7 @@ def poses(run):
 
 
 def test_rtmlib_finds_the_same_keypoints(file, poses):
-    rtmlib = pytest.importorskip("rtmlib")
+    rtmlib = pytest.importorskip("rtmlib")  # make test installs it
     # rtmlib takes sizes as (width, height), boxes by two corners, and leaves the order of the
     # colors as it is.
     corners = np.concatenate([BOXES[:, :2], BOXES[:, :2] + BOXES[:, 2:]], axis=1)

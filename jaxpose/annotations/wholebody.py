@@ -121,7 +121,7 @@ def _part(record: Mapping[str, Any], index: int, part: str) -> list[Any]:
     The flags of feet, faces and hands are numbers from 0 to 2 in the official files; "v>0 means
     that the keypoint is reliable" (their data_format.md). COCO's format has 0, 1 and 2 only.
     """
-    values = record.get(part)
+    values: Any = record.get(part)
     if not numbers(values, 3 * PARTS[part]):
         found = f"a list of {len(values)}" if isinstance(values, list) else repr(values)
         if isinstance(values, list) and len(values) == 3 * PARTS[part]:

@@ -256,9 +256,10 @@ def sample_decoding(input_size: Size, decoder: Decoder) -> tuple[str, Callable[[
     decode = jax.jit(lambda outputs, c, s: decoder.decode(outputs, None, c, s, COCO))
     center, scale = (jnp.asarray(part)[None] for part in view((480, 640), input_size))
     random = np.random.default_rng(0)
-    shapes = [(COCO.num_joints, count) for count in codecs.simcc.bins(input_size)]
+    people = (1, COCO.num_joints)
+    shapes: list[tuple[int, ...]] = [(*people, count) for count in codecs.simcc.bins(input_size)]
     if decoder.decoded:
-        shapes = [(COCO.num_joints, 2), (COCO.num_joints,)]
-    outputs = tuple(jnp.asarray(random.random((1, *shape))) for shape in shapes)
+        shapes = [(*people, 2), people]
+    outputs = tuple(jnp.asarray(random.random(shape)) for shape in shapes)
     kind = "keypoints" if decoder.decoded else "SimCC"
     return f"1 person, {kind}", lambda: jax.block_until_ready(decode(outputs, center, scale))

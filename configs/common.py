@@ -81,6 +81,9 @@ def part_affinity() -> ConfigDict:
     return default_config(jaxpose.config.part_affinity.SETTINGS, task="part_affinity")
 
 
+COCO_BOXES = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
+
+
 def coco(size: str, base: Base = get_config) -> ConfigDict:
     """COCO 2017 in its official folders, scored on the detector boxes of the papers' tables.
 
@@ -89,7 +92,7 @@ def coco(size: str, base: Base = get_config) -> ConfigDict:
     """
     config = base()
     config.input_size = pixels(size)
-    config.data.detections = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
+    config.data.detections = COCO_BOXES
     return config
 
 
@@ -238,7 +241,7 @@ def rtmpose(dataset: str, size: str) -> ConfigDict:
             dataset
         ]
         if dataset == "wholebody":
-            data.detections = coco(size).data.detections
+            data.detections = COCO_BOXES
     else:
         config = crops(dataset, size, simcc)
     config.batch_norm = "global"

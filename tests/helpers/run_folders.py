@@ -18,9 +18,9 @@ def tiny(task, request, **changes):
     if task == "simcc":
         config = tiny_runs.simcc_config(request.getfixturevalue("people"), **changes)
         return ["--config=configs/rtmpose.py", *tiny_runs.flags(config)]
+    changes = {"model": "tests.helpers.tiny_runs:TinyHeatmaps"} | changes
     config = tiny_runs.config(request.getfixturevalue("people"), **changes)
-    flags = ["--config=configs/hwl.py", *tiny_runs.flags(config)]
-    return [*flags, "--config.data.detections="]
+    return ["--config=configs/common.py", *tiny_runs.flags(config)]
 
 
 def lines(folder, name="metrics.jsonl"):

@@ -25,8 +25,6 @@ def test_it_learns_as_from_files_on_8_devices_and_resumes_to_the_same_bytes(
         **{"eval.batch_size": 8, "schedule.warmup_steps": 500, "data.prepared": True},
         **{"data.prepared_dir": str(tmp_path / "prepared")},
     )  # fmt: skip
-    if task == "topdown":
-        flags += ["--config.model=tests.helpers.tiny_runs:TinyHeatmaps"]
     if task == "simcc":  # blurs are made on the host
         blurs = ("blur_prob", "median_prob")
         flags += [f"--config.augment.pixels.{key}=0.0" for key in blurs]

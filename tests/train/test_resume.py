@@ -55,8 +55,6 @@ def test_sigterm_saves_and_resuming_gives_the_same_run(either, tmp_path, monkeyp
 @TASKS
 def test_a_run_killed_three_times_writes_the_same_bytes(task, request, tmp_path):
     flags = tiny(task, request, ema_decay=0.5, epochs=8.0, eval_every=3.0, checkpoint_every=5)
-    if task == "topdown":
-        flags += ["--config.model=tests.helpers.tiny_runs:TinyHeatmaps"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = tiny_runs.run(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr[-2000:]

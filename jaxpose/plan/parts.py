@@ -6,8 +6,9 @@ A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first 
 (what a block does with the two halves of its channels), or two blocks on two branches:
 `lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `basic_block` is HRNet's on its
 first branch, `global_avg_pool` and `deconvolution` are HWL's last, `light_residuals` are two of
-WLitePose's modules. With `--implementation lax` the parts
-have XLA's native operators. The table has the forward and the backward pass together. Arrays are
+WLitePose's modules. `double` and `multiply_add` are no parts of a network but yardsticks: 2x and
+x*y + x, which only stream arrays of HWL's last size. With `--implementation lax` the parts have
+XLA's native operators. The table has the forward and the backward pass together. Arrays are
 bfloat16, in the layout that the compiler prefers. A part compiles in seconds to minutes, a network
 in minutes to hours. For an OPERATOR, such as depthwise_conv:128x64x48x72:3:1, see
 `jaxpose.plan.operators`.
@@ -34,6 +35,7 @@ from jaxpose.plan.topology import Target, find_target
 
 ROWS, COLUMNS, WIDTH = 64, 48, 40  # of the first branch, for an image of 256x192
 HALF = (ROWS, COLUMNS, WIDTH // 2)
+HWL_LAST = (ROWS, COLUMNS, 256)
 CONV: Any = partial(Conv, dtype=jnp.bfloat16)
 
 
@@ -115,7 +117,9 @@ PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "lite_blocks": (partial(_of_module, partial(Blocks, csw=False)), BRANCHES),
     "csw_blocks": (partial(_of_module, partial(Blocks, csw=True)), BRANCHES),
     "basic_block": (partial(_of_module, partial(resnet.BasicBlock, 32, CONV)), [(64, 48, 32)]),
-    "global_avg_pool": (ops.global_avg_pool, [(64, 48, 256)]),
+    "double": (lambda x: 2 * x, [HWL_LAST]),
+    "multiply_add": (lambda x, y: x * y + x, [HWL_LAST, HWL_LAST]),
+    "global_avg_pool": (ops.global_avg_pool, [HWL_LAST]),
     "deconvolution": (partial(_of_module, _deconvolution), [(32, 24, 256)]),
     "light_residuals": (partial(_of_module, LightResiduals), [(224, 224, 33)]),
 }

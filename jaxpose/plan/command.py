@@ -16,7 +16,7 @@ from jaxpose.files import expand, path_argument, write_atomic
 from jaxpose.plan.chips import CHIPS
 from jaxpose.plan.compilation import CACHE, Compiled, compile_step
 from jaxpose.plan.report import as_text, make_plan
-from jaxpose.plan.search import MOST, largest
+from jaxpose.plan.search import MOST, largest, largest_filled
 from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
 from jaxpose.plan.topology import Target, find_target
 from jaxpose.wording import quantity
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--largest-batch",
         action="store_true",
-        help="find the largest batch per chip that fits, in multiples of 8",
+        help="find the largest batch per chip that fits: a multiple of 128 on a TPU, else of 8",
     )
     parser.add_argument(
         "--keypoints",
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if args.largest_batch:
         if target.capacity is None:
             raise ValueError(f"--largest-batch: the memory of {target.name} is not limited")
-        batch = _largest(lambda batch: compile_for(batch)[1].fits(target), config, batch)
+        batch = _largest(lambda batch: compile_for(batch)[1].fits(target), config, target, batch)
     arguments, compiled = compile_for(batch)
     plan = make_plan(config, args.config, target, keypoints, arguments, compiled)
     if args.json:
@@ -119,7 +119,9 @@ def _compile(
     return argument_bytes(lowered, len(target.devices)), compile_step(lowered, target, folder)
 
 
-def _largest(fits: Callable[[int], bool], config: ConfigDict, start: int | None) -> int:
+def _largest(
+    fits: Callable[[int], bool], config: ConfigDict, target: Target, start: int | None
+) -> int:
     """The largest batch per chip that fits, or the smallest of the search if none does."""
 
     def tried(batch: int) -> bool:
@@ -128,7 +130,10 @@ def _largest(fits: Callable[[int], bool], config: ConfigDict, start: int | None)
         return answer
 
     unit = math.lcm(_EIGHT, config.accumulate)
-    found = largest(tried, unit, start or unit)
-    if 2 * found > MOST:
+    if target.chip is None:
+        found = largest(tried, unit, start or unit)
+    else:
+        found = largest_filled(tried, unit, config.accumulate, start or unit)
+    if found + unit > MOST:
         progress(f"the search ends at {MOST} per chip")
     return found or unit

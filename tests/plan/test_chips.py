@@ -6,7 +6,7 @@ import pytest
 
 from jaxpose.plan import topology
 from jaxpose.plan.chips import CHIPS, MOST_CHIPS, count
-from jaxpose.plan.search import MOST, largest
+from jaxpose.plan.search import MOST, largest, largest_filled
 
 # Matrix units of a chip x cells of one.
 CELLS = {"v4": 8 * 128**2, "v5e": 4 * 128**2, "v5p": 8 * 128**2, "v6e": 4 * 256**2}
@@ -66,7 +66,31 @@ def test_the_largest_batch(most, step, start):
 
 
 def test_the_search_ends_if_everything_fits():
-    assert MOST // 2 < largest(lambda batch: True, 8, 8) <= MOST
+    assert largest(lambda batch: True, 8, 8) == MOST
+
+
+@pytest.mark.parametrize("start", [8, 32, 200, MOST])
+@pytest.mark.parametrize(
+    "parts,memory,expected",
+    [
+        (1, 128, 128),
+        (1, 127, 24),
+        (1, 383, 256),
+        (1, 40, 8),
+        (1, 39, 0),
+        (3, 3 * 128, 3 * 128),
+        (3, 3 * 127, 3 * 24),
+    ],
+)
+def test_the_largest_batch_in_lanes(start, parts, memory, expected):
+    """Channels in the lanes, padded, take five times the memory: 24 images that of 120."""
+
+    def fits(batch):
+        assert batch % parts == 0
+        micro = batch // parts
+        return parts * (5 * micro if micro < 128 else -(-micro // 128) * 128) <= memory
+
+    assert largest_filled(fits, 8 * parts, parts, start) == expected
 
 
 def test_a_start_beyond_the_end_of_the_search():

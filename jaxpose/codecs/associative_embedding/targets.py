@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxpose.annotations import regions
+from jaxpose.codecs.drawing import draw_people
 
 if TYPE_CHECKING:
     import jax
@@ -120,14 +121,10 @@ def _slots(points: jax.Array, valid: jax.Array) -> jax.Array:
 
 
 def _stamp(points: jax.Array, valid: jax.Array, size: tuple[int, int], sigma: float) -> jax.Array:
-    """Heatmaps [B, h, w, K] of keypoints [B, P, K]: one person after another, in place.
-
-    The loop ends after the last person of the batch, so that empty slots cost nothing.
-    """
+    """Heatmaps [B, h, w, K] of keypoints [B, P, K]."""
     import jax.numpy as jnp
-    from jax import lax
 
-    batch, people, keypoints = valid.shape
+    batch, _, keypoints = valid.shape
     radius = 3 * sigma + 1
 
     def profile(length: int, center: jax.Array, valid: jax.Array) -> jax.Array:
@@ -135,16 +132,10 @@ def _stamp(points: jax.Array, valid: jax.Array, size: tuple[int, int], sigma: fl
         value = jnp.exp(-(distance.astype(jnp.float32) ** 2) / (2 * sigma**2))
         return jnp.where((jnp.abs(distance) <= radius) & valid[:, None, :], value, 0)
 
-    def draw(person: jax.Array, maps: jax.Array) -> jax.Array:
-        position = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)
-        drawn = lax.dynamic_index_in_dim(valid, person, 1, keepdims=False)
+    def draw(maps: jax.Array, position: jax.Array, drawn: jax.Array) -> jax.Array:
         rows = profile(size[0], position[..., 1], drawn)[:, :, None, :]
         columns = profile(size[1], position[..., 0], drawn)[:, None, :, :]
         return jnp.maximum(maps, rows * columns)
 
     empty = jnp.zeros((batch, *size, keypoints), jnp.float32)
-    if people == 0:
-        return empty
-    present = valid.any(axis=(0, 2))
-    last = jnp.max(jnp.where(present, jnp.arange(1, people + 1), 0))
-    return lax.fori_loop(0, last, draw, empty)
+    return draw_people(draw, empty, points, valid)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxpose.codecs.drawing import draw_people
 from jaxpose.codecs.part_affinity.keypoints import LIMBS
 from jaxpose.wording import quantity
 
@@ -60,7 +61,7 @@ def encode_batch(
         raise ValueError(f"keypoints have shape {keypoints.shape}, expected [B, P, K, 3]")
     if input_size[0] % stride or input_size[1] % stride:
         raise ValueError(f"input size {input_size} must be multiples of the stride {stride}")
-    batch, people, channels, _ = keypoints.shape
+    batch, _, channels, _ = keypoints.shape
     height, width = input_size[0] // stride, input_size[1] // stride
     # Targets are data, and the loop below has no reverse-mode derivative.
     keypoints = lax.stop_gradient(keypoints)
@@ -68,10 +69,10 @@ def encode_batch(
     points = jnp.where(labeled[..., None], keypoints[..., :2], 0)
     first, second = np.array(limbs).T
 
-    def draw(person: jax.Array, maps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def draw(
+        maps: tuple[jax.Array, jax.Array], position: jax.Array, valid: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         heatmaps, fields = maps
-        position = lax.dynamic_index_in_dim(points, person, 1, keepdims=False)  # [B, K, 2]
-        valid = lax.dynamic_index_in_dim(labeled, person, 1, keepdims=False)
         heatmaps += _gaussians(position, valid, (height, width), stride, sigma)
         a, b = position[:, first] / stride, position[:, second] / stride
         inside, direction = _limbs(a, b, (height, width), thickness)
@@ -81,11 +82,7 @@ def encode_batch(
 
     heatmaps = jnp.zeros((batch, height, width, channels), jnp.float32)
     fields = jnp.zeros((batch, height, width, len(limbs), 2), jnp.float32)
-    if people:
-        # Up to the last person of the batch: empty slots cost nothing.
-        present = labeled.any(axis=(0, 2))
-        last = jnp.max(jnp.where(present, jnp.arange(1, people + 1), 0))
-        heatmaps, fields = lax.fori_loop(0, last, draw, (heatmaps, fields))
+    heatmaps, fields = draw_people(draw, (heatmaps, fields), points, labeled)
     heatmaps = jnp.minimum(heatmaps, 1)
     background = 1 - heatmaps.max(axis=-1, keepdims=True)
     heatmaps = jnp.concatenate([heatmaps, background], axis=-1)

@@ -102,15 +102,17 @@ def _joined(channels: list[tuple[int, int]]) -> tuple[Piece, ...]:
 def exchange_channels(
     maps: Sequence[jax.Array], pieces: Sequence[Sequence[Piece]]
 ) -> list[jax.Array]:
-    """The maps A_n' of Figure 3, all enlarged to the size of the first map."""
+    """The maps A_n' of Figure 3, all enlarged to the size of the first map.
+
+    Each piece is cut out before it is enlarged, when it is small.
+    """
     size = maps[0].shape[1:3]
-    maps = [maps[0], *(ops.resize(x, size=size, method="nearest") for x in maps[1:])]
-    return [
-        jnp.concatenate(
-            [lax.slice_in_dim(maps[p.source], p.start, p.stop, axis=-1) for p in branch], axis=-1
-        )
-        for branch in pieces
-    ]
+
+    def enlarged(piece: Piece) -> jax.Array:
+        x = lax.slice_in_dim(maps[piece.source], piece.start, piece.stop, axis=-1)
+        return ops.resize(x, size=size, method="nearest") if piece.source else x
+
+    return [jnp.concatenate([enlarged(piece) for piece in branch], -1) for branch in pieces]
 
 
 class LiteConvModule(nn.Module):

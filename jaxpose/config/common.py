@@ -71,6 +71,7 @@ _OPTIMIZATION = (
         choices=("float32", "bfloat16"),
     ),
     Setting("accumulate", 1, "Micro-batches per step; their gradients are averaged.", above=0),
+    Setting("remat", False, "Computes repeated blocks again in the backward pass: less memory."),
     Setting("epochs", 210.0, "Passes over the training examples.", "epochs", above=0),
     Setting(
         "ema_decay",

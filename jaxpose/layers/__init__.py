@@ -17,7 +17,7 @@ from jaxpose.layers.conv import (
     ModuleDef,
 )
 from jaxpose.layers.norm import FROZEN, BatchNorm
-from jaxpose.layers.repeat import repeat
+from jaxpose.layers.repeat import rematerialized, repeat
 
 __all__ = [
     "CBAM",
@@ -36,5 +36,6 @@ __all__ = [
     "check_choice",
     "check_images",
     "init",
+    "rematerialized",
     "repeat",
 ]

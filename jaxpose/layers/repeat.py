@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+# Names of the blocks that are computed again; None where all that the backward pass needs is kept.
+_AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
+
+
+def rematerialized(function: Callable) -> Callable:
+    """`function`, but `repeat` keeps only the inputs of its blocks for the backward pass.
+
+    The backward pass computes each block again. In blocks within blocks, that is the outer one.
+
+    Raises:
+      ValueError: (the result, when it is called) no block is repeated.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        with _again([]) as names:
+            result = function(*args, **kwargs)
+        if not names:
+            raise ValueError(
+                "config.remat=True would change nothing: the network has no repeated blocks"
+            )
+        return result
+
+    return wrapped
+
+
+@contextlib.contextmanager
+def _again(names: list[str] | None) -> Iterator[list[str] | None]:
+    token = _AGAIN.set(names)
+    try:
+        yield names
+    finally:
+        _AGAIN.reset(token)
 
 
 def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, train: bool) -> Any:
@@ -36,7 +73,10 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     Returns:
       What the last copy returns.
     """
-    if not train or len(names) < 2 or parent.is_initializing() or _platform() != "cpu":
+    scanned, again = len(names) > 1 and _platform() == "cpu", _AGAIN.get()
+    if again is not None:
+        again.extend(names)
+    if not train or parent.is_initializing() or (not scanned and again is None):
         for name in names:
             x = block.clone(parent=parent, name=name)(x, train)
         return x
@@ -46,8 +86,17 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     }
 
     def step(x, variables):
-        return block.apply(variables, x, train, mutable=["batch_stats"])
+        with _again(None):
+            return block.apply(variables, x, train, mutable=["batch_stats"])
 
+    if again is not None:
+        step = jax.checkpoint(step, prevent_cse=not scanned)
+    if not scanned:
+        for name in names:
+            x, updated = step(x, copies[name])
+            for kind, tree in updated.items():
+                parent.put_variable(kind, name, tree)
+        return x
     for _, group in itertools.groupby(names, lambda name: jax.tree.structure(copies[name])):
         alike = list(group)
         stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(copies[name] for name in alike))

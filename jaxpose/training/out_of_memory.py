@@ -42,10 +42,12 @@ def explained(config: ConfigDict, training: bool = True) -> Iterator[None]:
             raise
         remedy = f"lower config.eval.batch_size={config.eval.batch_size}"
         if training:
-            remedy = (
-                f"lower config.batch_size={config.batch_size}, or raise config.accumulate="
-                f"{config.accumulate}, the micro-batches of a step; `jaxpose plan` shows what fits"
-            )
+            *others, last = [
+                f"lower config.batch_size={config.batch_size}",
+                f"raise config.accumulate={config.accumulate}, the micro-batches of a step",
+                *([] if config.remat else ["set config.remat=True"]),
+            ]
+            remedy = f"{', '.join(others)}, or {last}; `jaxpose plan` shows what fits"
         kind = "training" if training else "evaluation"
         raise OutOfMemoryError(
             f"the {kind} needs more memory than the device has ({first_line(error)}); {remedy}"

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jaxpose import tasks
+from jaxpose.layers import rematerialized
 from jaxpose.training.schedule import Schedule, make_optimizer, make_schedule
 from jaxpose.training.state import TrainState, create_state
 from jaxpose.training.step import make_train_step
@@ -51,8 +52,9 @@ class Setup:
 
     def make_step(self, mesh: Mesh) -> jax.stages.Wrapped:
         """The training step on a mesh; see `jaxpose.training.step.make_train_step`."""
+        loss = self.objective.loss
         return make_train_step(
-            self.objective.loss,
+            rematerialized(loss) if self.config.remat else loss,
             self.optimizer,
             self.learning_rate,
             mesh,
@@ -76,15 +78,21 @@ def make_setup(
       num_keypoints: of the dataset.
       steps_per_epoch: need not be an integer.
       total_steps: length of the run.
+
+    Raises:
+      ValueError: `config.remat` with a network without repeated blocks.
     """
     model = tasks.create_model(config, num_keypoints)
     learning_rate = make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total_steps
     )
-    return Setup(
+    setup = Setup(
         config,
         model,
         tasks.get(config.task).make_objective(model, config),
         learning_rate,
         make_optimizer(config.optimizer, learning_rate, config.freeze),
     )
+    if config.remat:
+        jax.eval_shape(rematerialized(setup.create_state), config.seed)
+    return setup

@@ -24,7 +24,7 @@ def test_a_program_that_does_not_fit_names_the_settings():
         jax.block_until_ready(program(jnp.ones(())))
     text = str(caught.value)
     assert "\n" not in text and "Out of memory allocating 17592186044416 bytes" in text
-    for words in ("config.batch_size=64", "config.accumulate=1", "`jaxpose plan`"):
+    for words in ("config.batch_size=64", "accumulate=1", "config.remat=True", "`jaxpose plan`"):
         assert words in text
 
 

@@ -14,6 +14,7 @@ from jaxpose.ops import blocks, named, norm
 CASES = [  # operator, kernel, stride, padding, channels
     ("depthwise_conv", (3, 3), 1, 1, 16),
     ("depthwise_conv", (3, 3), 2, 1, 20),
+    ("depthwise_conv", (3, 3), 1, 1, 33),
     ("depthwise_conv", (5, 5), 2, 2, 24),
     ("depthwise_conv", (7, 3), (2, 1), (3, 0), 8),
     ("depthwise_conv_transpose", (4, 4), 2, 1, 16),
@@ -102,7 +103,10 @@ def test_groups_merged(groups, channels, merged):
     [
         (128, 72, jnp.bfloat16, 5, 8),
         (128, 20, jnp.bfloat16, 3, 20),
-        (128, 66, jnp.bfloat16, 3, None),
+        (128, 33, jnp.bfloat16, 3, 33),
+        (128, 66, jnp.bfloat16, 3, 66),
+        (128, 75, jnp.bfloat16, 3, None),
+        (32, 33, jnp.bfloat16, 3, None),
         (256, 72, jnp.bfloat16, 7, 8),
         (128, 72, jnp.bfloat16, 9, None),
         (128, 248, jnp.bfloat16, 5, 8),

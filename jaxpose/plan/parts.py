@@ -6,7 +6,8 @@ A part of Lite-HRNet and Lite CSW-HRNet is an operator at the size of the first 
 (what a block does with the two halves of its channels), or two blocks on two branches:
 `lite_blocks`, or `csw_blocks` with the weights of Lite CSW-HRNet. `basic_block` is HRNet's on its
 first branch, `global_avg_pool` and `deconvolution` are HWL's last, `light_residuals` are two of
-WLitePose's modules. `double` and `multiply_add` are no parts of a network but yardsticks: 2x and
+WLitePose's modules, `channel_exchange` is that of Lightweight HRNet with r = -2, with the
+convolutions that follow. `double` and `multiply_add` are yardsticks instead of parts: 2x and
 x*y + x, which only stream arrays of HWL's last size. With `--implementation lax` the parts have
 XLA's native operators. The table has the forward and the backward pass together. Arrays are
 bfloat16, in the layout that the compiler prefers. A part compiles in seconds to minutes, a network
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 
 from jaxpose import ops
 from jaxpose.layers import BatchNorm, Conv, ConvTranspose
-from jaxpose.models import hwl, lite_csw_hrnet, lite_hrnet, resnet, wlitepose
+from jaxpose.models import hwl, lightweight_hrnet, lite_csw_hrnet, lite_hrnet, resnet, wlitepose
 from jaxpose.models.hrnet_stages import all_branches
 from jaxpose.plan import operators
 from jaxpose.plan.single import FREE, compile_single, total_cost
@@ -68,6 +69,19 @@ class LightResiduals(nn.Module):
         return x
 
 
+class ChannelExchange(nn.Module):
+    """Lightweight HRNet's exchange of channels, and the convolutions to its branches."""
+
+    @nn.compact
+    def __call__(self, *maps: jax.Array, train: bool = True) -> list[jax.Array]:
+        pieces = lightweight_hrnet.exchange_pieces([x.shape[-1] for x in maps])
+        exchanged = lightweight_hrnet.exchange_channels(maps, pieces)
+        return [
+            CONV(width, 3, 2**number, name=f"branch_{number}")(x)
+            for number, (x, width) in enumerate(zip(exchanged, EXCHANGED_TO, strict=True))
+        ]
+
+
 def _deconvolution() -> nn.Module:
     return hwl.LightDeconv(256, CONV, partial(ConvTranspose, dtype=jnp.bfloat16), BatchNorm)
 
@@ -106,6 +120,9 @@ def _pool(factor: int) -> Callable:
 
 
 BRANCHES = [(ROWS >> n, COLUMNS >> n, width) for n, width in enumerate(lite_hrnet.WIDE[:2])]
+# Of Lightweight HRNet, r = -2, for an image of 448x448: the backbone's maps, and the branches.
+EXCHANGED = [(112 >> n, 112 >> n, width) for n, width in enumerate((24, 32, 96, 264))]
+EXCHANGED_TO = (21, 42, 83, 166)
 # part: function, shapes of images
 PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "pool_2": (_pool(2), [HALF]),
@@ -122,10 +139,11 @@ PARTS: dict[str, tuple[Callable, list[tuple[int, int, int]]]] = {
     "global_avg_pool": (ops.global_avg_pool, [HWL_LAST]),
     "deconvolution": (partial(_of_module, _deconvolution), [(32, 24, 256)]),
     "light_residuals": (partial(_of_module, LightResiduals), [(224, 224, 33)]),
+    "channel_exchange": (partial(_of_module, ChannelExchange), EXCHANGED),
 }
 _WITH_WEIGHTS = (
-    "spatial_conv lite_blocks csw_blocks basic_block deconvolution light_residuals".split()
-)
+    "spatial_conv lite_blocks csw_blocks basic_block deconvolution light_residuals channel_exchange"
+).split()
 _COLUMNS = ("cycles, us", "HBM, us", "HBM, MB", "temp., MiB", "compiled, s")
 HEAD = f"{'':16}" + "".join(f"{column:>12}" for column in _COLUMNS)
 

@@ -40,6 +40,7 @@ def test_parts_keep_the_sizes_of_a_network(part):
         "csw_blocks": {size, (size[0] // 2, size[1] // 2)},
         "global_avg_pool": {(1, 1)},
         "light_residuals": {(224, 224)},
+        "channel_exchange": {(112, 112), (56, 56), (28, 28), (14, 14)},
     }
     assert {x.shape[1:3] for x in results if x.ndim == 4} == expected.get(part, {size})
 

@@ -57,6 +57,37 @@ def test_bytes(line, tiles):
     assert traffic.hbm_bytes(*instruction_of(line, BIG, row, index)) == tiles * TILE
 
 
+FUSION = """%renamed (a: f32[16,8,128]) -> f32[128,128] {
+  %a = f32[16,8,128]{2,1,0:T(8,128)} parameter(0)
+  ROOT %b = f32[128,128]{1,0:T(8,128)} bitcast(%a)
+}
+
+%first (c: f32[16,8,128]) -> f32[2,8,128] {
+  %c = f32[16,8,128]{2,1,0:T(8,128)} parameter(0)
+  ROOT %d = f32[2,8,128]{2,1,0:T(8,128)} slice(%c), slice={[0:2], [0:8], [0:128]}
+}
+
+%fused (x: f32[16,8,128], y: f32[16,8,128]) -> f32[2,8,128] {
+  %x = f32[16,8,128]{2,1,0:T(8,128)} parameter(0)
+  %y = f32[16,8,128]{2,1,0:T(8,128)} parameter(1)
+  %e = f32[128,128]{1,0:T(8,128)} fusion(%x), kind=kLoop, calls=%renamed
+  %f = f32[2,8,128]{2,1,0:T(8,128)} fusion(%y), kind=kLoop, calls=%first
+  ROOT %g = f32[2,8,128]{2,1,0:T(8,128)} convolution(%e, %f), dim_labels=b0f_0io->b0f
+}
+
+ENTRY %main () -> f32[2,8,128] {
+  %p = f32[16,8,128]{2,1,0:T(8,128)} parameter(0)
+  %q = f32[16,8,128]{2,1,0:T(8,128)} parameter(1)
+  ROOT %r = f32[2,8,128]{2,1,0:T(8,128)} fusion(%p, %q), kind=kOutput, calls=%fused
+}"""
+
+
+def test_a_fusion_reads_what_an_inner_one_only_renames_and_the_slice_that_another_takes():
+    program = hlo.parse(FUSION)
+    moved = traffic.hbm_bytes(program.entry.root, program.entry, program)
+    assert moved == (16 + 2 + 2) * TILE  # %p, a slice of %q, the result
+
+
 def convolution(image, kernel, result, attributes):
     line = f"%y = f32[{result}]{{3,2,1,0}} convolution(%x, %w), {attributes}"
     operands = [

@@ -22,8 +22,8 @@ def draw_people(
 ) -> Any:
     """The maps after all people, in their order.
 
-    The loop ends after the last person of the batch, so that most empty slots cost nothing. It has
-    no reverse-mode derivative: targets are data.
+    The loop ends after the pass with the last person of the batch, so that most empty slots cost
+    nothing. It has no reverse-mode derivative: targets are data.
 
     Args:
       draw: (maps, points [B, K, 2], valid bool [B, K]) -> maps with one more person of each image;

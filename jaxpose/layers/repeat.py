@@ -21,10 +21,8 @@ _AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
 def rematerialized(function: Callable) -> Callable:
     """`function`, but `repeat` keeps only the inputs of its blocks for the backward pass.
 
-    The backward pass computes each block again. In blocks within blocks, that is the outer one.
-
-    Raises:
-      ValueError: (the result, when it is called) no block is repeated.
+    The backward pass computes each block again, of nested blocks only the outermost. The returned
+    function raises a ValueError if it repeats no block.
     """
 
     @functools.wraps(function)
@@ -55,7 +53,7 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
     It is a Python loop, except in training on a CPU. There it is one `lax.scan` over the stacked
     variables of the copies: XLA compiles the forward and backward pass of a single block. If some
     of the copies have frozen batch norms, there is one scan for each sequence of copies in which
-    the same are frozen.
+    the same are frozen. In a function from `rematerialized`, the copies keep only their inputs.
 
     A scan keeps what its backward pass needs in stacks of arrays, which are filled with zeros and
     then written one slice at a time. Accelerators, whose memory traffic limits these networks, are
@@ -89,18 +87,19 @@ def repeat(parent: nn.Module, block: nn.Module, names: Sequence[str], x: Any, tr
         with _again(None):
             return block.apply(variables, x, train, mutable=["batch_stats"])
 
-    if again is not None:
-        step = jax.checkpoint(step, prevent_cse=not scanned)
+    def kept(looped: bool) -> Callable:
+        return step if again is None else jax.checkpoint(step, prevent_cse=not looped)
+
     if not scanned:
         for name in names:
-            x, updated = step(x, copies[name])
+            x, updated = kept(looped=False)(x, copies[name])
             for kind, tree in updated.items():
                 parent.put_variable(kind, name, tree)
         return x
     for _, group in itertools.groupby(names, lambda name: jax.tree.structure(copies[name])):
         alike = list(group)
         stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(copies[name] for name in alike))
-        x, updated = lax.scan(step, x, stack)
+        x, updated = lax.scan(kept(looped=len(alike) > 1), x, stack)
         for kind, stacked in updated.items():
             for number, name in enumerate(alike):
                 tree = jax.tree.map(lambda leaf, number=number: leaf[number], stacked)

@@ -104,7 +104,7 @@ def exchange_channels(
 ) -> list[jax.Array]:
     """The maps A_n' of Figure 3, all enlarged to the size of the first map.
 
-    Each piece is cut out before it is enlarged, when it is small.
+    Each piece is cut from its small map, then enlarged.
     """
     size = maps[0].shape[1:3]
 

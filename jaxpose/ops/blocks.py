@@ -17,14 +17,14 @@ import jax.numpy as jnp
 SUBLANES, LANES = 8, 128  # of a register: channels and images, where there are enough of both
 LARGEST_KERNEL = 7
 FEW_CHANNELS = 24
-SOME_CHANNELS = 72
+SOME_CHANNELS = 71
 MANY_CHANNELS = 256
 
 
 def block_size(x: jax.Array, kernel: tuple[int, ...]) -> int | None:
     """Channels per block of a depthwise convolution of ``x``, or None for the native form.
 
-    8, or for up to 72 channels that 8 does not divide, all of them. None for float32, whose
+    8, or for up to 71 channels that 8 does not divide, all of them. None for float32, whose
     products the matrix units would round; where the images do not fill the lanes and there are more
     than 24 channels, or with 256 channels and more, because the compiler then sees a loss; and for
     what was not tried.

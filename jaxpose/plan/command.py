@@ -16,12 +16,12 @@ from jaxpose.files import expand, path_argument, write_atomic
 from jaxpose.plan.chips import CHIPS
 from jaxpose.plan.compilation import CACHE, Compiled, compile_step
 from jaxpose.plan.report import as_text, make_plan
-from jaxpose.plan.search import MOST, largest, largest_filled
+from jaxpose.plan.search import LANES, MOST, largest, largest_filled
 from jaxpose.plan.step import argument_bytes, check_settings, keypoints_of, lower_step
 from jaxpose.plan.topology import Target, find_target
 from jaxpose.wording import quantity
 
-_EIGHT = 8  # rows of a TPU tile; the search takes multiples of it
+_EIGHT = 8  # rows of a TPU tile; batches that do not fill the lanes are multiples of it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--largest-batch",
         action="store_true",
-        help="find the largest batch per chip that fits: a multiple of 128 on a TPU, else of 8",
+        help="find the largest batch per chip that fits: on a TPU a multiple of 128 for each "
+        "micro-batch, or of 8 if 128 do not fit; else a multiple of 8",
     )
     parser.add_argument(
         "--keypoints",
@@ -129,11 +130,12 @@ def _largest(
         progress(f"{batch} per chip: {'fits' if answer else 'does not fit'}")
         return answer
 
-    unit = math.lcm(_EIGHT, config.accumulate)
+    unit = step = math.lcm(_EIGHT, config.accumulate)
     if target.chip is None:
         found = largest(tried, unit, start or unit)
     else:
         found = largest_filled(tried, unit, config.accumulate, start or unit)
-    if found + unit > MOST:
+        step = LANES * config.accumulate if found >= LANES * config.accumulate else unit
+    if found + step > MOST:
         progress(f"the search ends at {MOST} per chip")
     return found or unit

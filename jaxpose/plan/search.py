@@ -11,9 +11,9 @@ LANES = 128  # of a TPU
 def largest_filled(fits: Callable[[int], bool], step: int, parts: int, start: int) -> int:
     """The largest number that fills the lanes of a TPU and fits; if none does, a smaller one.
 
-    The memory of a step grows with the batch only in parts. With 128 examples, they lie in the
-    lanes; with fewer, the channels do, and each array is padded to 128 of them. So 128 may fit
-    where 64 do not, and with 129 the arrays are those of 256.
+    From 128 examples on, the batch lies in the lanes, padded to a multiple of 128. Below, the
+    channels do, and an array of 3 channels takes the memory of 128. So 64 examples may take more
+    memory than 128, and 129 take that of 256.
 
     Args:
       fits: a function of the number of examples per chip.
@@ -25,7 +25,7 @@ def largest_filled(fits: Callable[[int], bool], step: int, parts: int, start: in
       A multiple of 128 * `parts`, or else of `step`; 0 if not even `step` fits.
     """
     full = LANES * parts
-    return largest(fits, full, start) or largest(fits, step, start, full - 1)
+    return largest(fits, full, start) or largest(fits, step, start, min(full - 1, MOST))
 
 
 def largest(fits: Callable[[int], bool], step: int, start: int, most: int = MOST) -> int:

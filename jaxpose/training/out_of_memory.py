@@ -45,7 +45,7 @@ def explained(config: ConfigDict, training: bool = True) -> Iterator[None]:
             *others, last = [
                 f"lower config.batch_size={config.batch_size}",
                 f"raise config.accumulate={config.accumulate}, the micro-batches of a step",
-                *([] if config.remat else ["set config.remat=True"]),
+                *([] if config.remat else ["set config.remat=True if the network repeats blocks"]),
             ]
             remedy = f"{', '.join(others)}, or {last}; `jaxpose plan` shows what fits"
         kind = "training" if training else "evaluation"

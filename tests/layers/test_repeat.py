@@ -78,7 +78,7 @@ def test_variables_outputs_statistics_and_gradients_are_those_of_the_loop(names)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cpu", "tpu"])
-def test_rematerialized_blocks_give_the_same_and_keep_less(platform, monkeypatch):
+def test_rematerialized_blocks_give_the_same_and_a_scan_of_them_keeps_less(platform, monkeypatch):
     """With the scan of CPUs and with the loop of other platforms."""
     monkeypatch.setattr(sys.modules["jaxpose.layers.repeat"], "_platform", lambda: platform)
     names = tuple(f"block_{n}" for n in range(6))
@@ -97,8 +97,8 @@ def test_rematerialized_blocks_give_the_same_and_keep_less(platform, monkeypatch
         results.append(step(variables["params"]))
         memory.append(step.memory_analysis().temp_size_in_bytes)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), *results)
-    # XLA's CPU compiler drops the barriers that keep the two computations of the loop apart.
-    assert memory[1] < 0.8 * memory[0] or platform == "tpu"
+    if platform == "cpu":  # its compiler drops the barriers between the computations of a loop
+        assert memory[1] < 0.8 * memory[0]
 
 
 def test_each_outer_block_is_computed_again_once(monkeypatch):

@@ -83,7 +83,7 @@ def test_the_search_ends_if_everything_fits():
     ],
 )
 def test_the_largest_batch_in_lanes(start, parts, memory, expected):
-    """Channels in the lanes, padded, take five times the memory: 24 images that of 120."""
+    """Memory for 5 units per image below 128 images, for 1 from there on, in steps of 128."""
 
     def fits(batch):
         assert batch % parts == 0

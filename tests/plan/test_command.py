@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
 
 from jaxpose import cli
-from jaxpose.plan import compilation, report, topology
+from jaxpose.plan import command, compilation, report, search, topology
 from jaxpose.plan.step import batch_shapes, check_settings
 from jaxpose.training.setup import make_setup
 from tests.helpers import tiny_runs
@@ -119,6 +120,21 @@ def test_a_step_that_does_not_fit(message, needed, available, tmp_path):
     assert "arguments, unpadded  1.0" in text
     excess = f"{needed - available:.2f} GiB too much" if needed else "does not fit"
     assert excess in text
+
+
+@pytest.mark.parametrize("accumulate,most,found", [(1, 400, 384), (3, 400, 384), (3, 383, 360)])
+@pytest.mark.parametrize("tpu", [True, False])
+def test_the_search_fills_the_lanes_of_a_tpu(tpu, accumulate, most, found, tmp_path, capsys):
+    config = tiny_runs.config(tmp_path, accumulate=accumulate)
+    target = types.SimpleNamespace(chip=object() if tpu else None)
+    step = 8 if accumulate == 1 else 24
+    batch = command._largest(lambda batch: batch <= most, config, target, None)
+    assert batch == (found if tpu else most // step * step)
+    assert "the search ends" not in capsys.readouterr().err
+    batch = command._largest(lambda batch: True, config, target, None)
+    unit = 128 * accumulate if tpu else step
+    assert batch == search.MOST // unit * unit
+    assert f"the search ends at {search.MOST} per chip" in capsys.readouterr().err
 
 
 def test_the_memory_of_a_device_is_the_limit():

@@ -28,6 +28,19 @@ def test_a_program_that_does_not_fit_names_the_settings():
         assert words in text
 
 
+def test_settings_that_are_set_are_not_advised():
+    config = common.get_config()
+    config.remat = True
+    with (
+        pytest.raises(
+            out_of_memory.OutOfMemoryError,
+            match="; lower config.batch_size=64, or raise config.accumulate=1, the micro-batches",
+        ),
+        out_of_memory.explained(config),
+    ):
+        raise REFUSED
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -52,6 +52,7 @@ def test_the_step_is_the_same(tmp_path):
         convolutions.append(str(jax.make_jaxpr(step)(state, batch)).count("op:conv|"))
         results.append(step(state, batch))
     assert convolutions[1] == convolutions[0] + 1  # that of the block of the scan
+    assert results[1][1]["finite"] and results[1][1]["grad_norm"] > 0
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
 
 

@@ -28,7 +28,8 @@ depthwise_conv:128x128x96x16:3:1 depthwise_conv:128x128x96x64:3:2 depthwise_conv
 depthwise_conv:128x64x48x72:5:2 depthwise_conv:128x32x24x120:5:1 depthwise_conv:128x32x24x240:3:2
 depthwise_conv:128x16x12x184:3:1 depthwise_conv:128x64x48x20:3:1 depthwise_conv:128x64x48x40:3:2
 depthwise_conv:128x32x24x40:3:1 depthwise_conv:128x16x12x80:3:1 depthwise_conv:128x28x28x48:7:1
-depthwise_conv:128x28x28x120:7:1 depthwise_conv:128x224x224x33:3:1 depthwise_conv:32x28x28x48:7:1
+depthwise_conv:128x28x28x120:7:1 depthwise_conv:128x64x48x60:3:1 depthwise_conv:128x224x224x33:3:1
+depthwise_conv_transpose:128x112x112x66:4:2 depthwise_conv:32x28x28x48:7:1
 """.split()
 WRITTEN = re.compile(r"depthwise_conv(_transpose)?:([1-9]\d*x){3}[1-9]\d*:[1-9]\d*:[1-9]\d*")
 _COLUMNS = ("value", "d image", "d kernel") * 2 + ("HBM",)

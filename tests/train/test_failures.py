@@ -104,8 +104,8 @@ def test_what_does_not_fit_on_the_device_is_one_line(part, people, tmp_path, mon
         assert line.endswith("; lower config.eval.batch_size=4")
     else:
         assert line.endswith(
-            "; lower config.batch_size=4, raise config.accumulate=1, the micro-batches of a step, or "
-            "set config.remat=True if the network repeats blocks; `jaxpose plan` shows what fits"
+            "; lower config.batch_size=4, raise config.accumulate=1, the micro-batches of a step, "
+            "or set config.remat=True if the network repeats blocks; `jaxpose plan` shows what fits"
         )
 
 

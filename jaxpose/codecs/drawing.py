@@ -23,7 +23,7 @@ def draw_people(
     """The maps after all people, in their order.
 
     The loop ends after the pass with the last person of the batch, so that most empty slots cost
-    nothing. It has no reverse-mode derivative: targets are data.
+    nothing. Targets are data: the points get no gradient, for which the loop has no derivative.
 
     Args:
       draw: (maps, points [B, K, 2], valid bool [B, K]) -> maps with one more person of each image;
@@ -40,7 +40,7 @@ def draw_people(
     if not together:
         return maps
     empty = (0, -people % together)
-    points = jnp.pad(points, ((0, 0), empty, (0, 0), (0, 0)))
+    points = jnp.pad(lax.stop_gradient(points), ((0, 0), empty, (0, 0), (0, 0)))
     valid = jnp.pad(valid, ((0, 0), empty, (0, 0)))
 
     def draw_some(number: jax.Array, maps: Any) -> Any:

@@ -47,8 +47,13 @@ class Setup:
 
     @functools.cached_property
     def shapes(self) -> TrainState:
-        """The state as shapes and dtypes; nothing is computed."""
-        return jax.eval_shape(self.create_state, self.config.seed)
+        """The state as shapes and dtypes; nothing is computed.
+
+        Raises:
+          ValueError: `config.remat` with a network without repeated blocks.
+        """
+        create = rematerialized(self.create_state) if self.config.remat else self.create_state
+        return jax.eval_shape(create, self.config.seed)
 
     def make_step(self, mesh: Mesh) -> jax.stages.Wrapped:
         """The training step on a mesh; see `jaxpose.training.step.make_train_step`."""
@@ -78,21 +83,15 @@ def make_setup(
       num_keypoints: of the dataset.
       steps_per_epoch: need not be an integer.
       total_steps: length of the run.
-
-    Raises:
-      ValueError: `config.remat` with a network without repeated blocks.
     """
     model = tasks.create_model(config, num_keypoints)
     learning_rate = make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, total_steps
     )
-    setup = Setup(
+    return Setup(
         config,
         model,
         tasks.get(config.task).make_objective(model, config),
         learning_rate,
         make_optimizer(config.optimizer, learning_rate, config.freeze),
     )
-    if config.remat:
-        jax.eval_shape(rematerialized(setup.create_state), config.seed)
-    return setup

@@ -1,10 +1,7 @@
 """config.remat: the step is the same, and the network's blocks are computed again."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,15 +12,8 @@ from jaxpose.training.setup import make_setup
 from tests.helpers import tiny_runs
 
 
-class Repeated(nn.Module):
+class Repeated(tiny_runs.TinyHeatmaps):
     """A strided convolution and three equal blocks."""
-
-    task = "topdown"
-    input_size = (64, 64)
-
-    num_keypoints: int
-    dtype: Any = jnp.float32
-    bn_axis: str | None = None
 
     @nn.compact
     def __call__(self, x, train: bool = False):
@@ -58,4 +48,4 @@ def test_the_step_is_the_same(tmp_path):
 
 def test_a_network_without_repeated_blocks_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the network has no repeated blocks"):
-        setup_of(tmp_path, "tests.helpers.tiny_runs:TinyHeatmaps", True)
+        _ = setup_of(tmp_path, "tests.helpers.tiny_runs:TinyHeatmaps", True).shapes

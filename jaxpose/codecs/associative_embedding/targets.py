@@ -104,10 +104,8 @@ def _pixels(
 ) -> tuple[jax.Array, jax.Array]:
     """Integer positions [B, P, K, 2] (0, 0 where not valid) and which are valid, [B, P, K]."""
     import jax.numpy as jnp
-    from jax import lax
 
-    # Targets are data, and the loop that draws them has no reverse-mode derivative.
-    points = lax.stop_gradient(jnp.trunc(points))
+    points = jnp.trunc(points)
     limits = np.array([size[1], size[0]], np.float32)
     valid = (labeled > 0) & jnp.all((points >= 0) & (points < limits), axis=-1)
     return jnp.where(valid[..., None], points, 0).astype(jnp.int32), valid

@@ -54,7 +54,6 @@ def encode_batch(
       heatmaps [B, H/stride, W/stride, K+1] and fields [B, H/stride, W/stride, 2L], float32.
     """
     import jax.numpy as jnp
-    from jax import lax
 
     keypoints = jnp.asarray(keypoints, jnp.float32)
     if keypoints.ndim != 4 or keypoints.shape[-1] != 3:
@@ -63,8 +62,6 @@ def encode_batch(
         raise ValueError(f"input size {input_size} must be multiples of the stride {stride}")
     batch, _, channels, _ = keypoints.shape
     height, width = input_size[0] // stride, input_size[1] // stride
-    # Targets are data, and the loop below has no reverse-mode derivative.
-    keypoints = lax.stop_gradient(keypoints)
     labeled = keypoints[..., 2] > 0
     points = jnp.where(labeled[..., None], keypoints[..., :2], 0)
     first, second = np.array(limbs).T
